@@ -1,0 +1,3 @@
+//! The wire to one ComfyUI: HTTP calls, the WebSocket, and what both say. Knows nothing of a job's fate.
+
+pub mod event;

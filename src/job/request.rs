@@ -1,0 +1,142 @@
+//! What a caller asked for, after every check: typed parameters, limits, where to report.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// A parameter's value: always a scalar, so it can never become a link or a node (see H-85 to H-91 in the tests).
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ParamValue {
+    /// A truth value.
+    Boolean(bool),
+    /// A whole number; seeds need all 64 bits, so this is wider than both `i64` and `u64`.
+    Integer(#[serde(with = "wide_integer")] i128),
+    /// A number with a fraction; finite.
+    Number(f64),
+    /// Text.
+    Text(String),
+}
+
+/// The parameters of a job by their canonical name (`image_count`, never `imageCount`).
+pub type Params = BTreeMap<String, ParamValue>;
+
+/// The limits that a request or a workflow sets; what is absent comes from the settings.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Timeouts {
+    /// From acceptance to the start of execution, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue_ms: Option<u64>,
+    /// From acceptance by a free backend to the start of execution, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_ms: Option<u64>,
+    /// Without any sign of life while running, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silence_ms: Option<u64>,
+    /// From the start of execution to its end, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_ms: Option<u64>,
+}
+
+/// The limits in force for one job.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Limits {
+    /// From acceptance to the start of execution.
+    pub queue: Duration,
+    /// From acceptance by a free backend to the start of execution.
+    pub start: Duration,
+    /// Without any sign of life while running.
+    pub silence: Duration,
+    /// From the start of execution to its end.
+    pub run: Duration,
+}
+
+impl Limits {
+    /// Returns these limits with what `wish` sets put over them.
+    #[must_use]
+    pub fn with(self, wish: &Timeouts) -> Self {
+        let or = |millis: Option<u64>, limit: Duration| millis.map_or(limit, Duration::from_millis);
+        Self {
+            queue: or(wish.queue_ms, self.queue),
+            start: or(wish.start_ms, self.start),
+            silence: or(wish.silence_ms, self.silence),
+            run: or(wish.run_ms, self.run),
+        }
+    }
+
+    /// Returns these limits, none longer than in `most`.
+    #[must_use]
+    pub fn at_most(self, most: &Self) -> Self {
+        Self {
+            queue: self.queue.min(most.queue),
+            start: self.start.min(most.start),
+            silence: self.silence.min(most.silence),
+            run: self.run.min(most.run),
+        }
+    }
+}
+
+/// What a caller asked for, checked and complete: the graph can be built from it again at any time.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Request {
+    /// The name of the workflow.
+    pub workflow: String,
+    /// The hash of the workflow's revision that the request was checked against; its sources are in the store.
+    pub revision: String,
+    /// The parameters that were given or defaulted, the seed included.
+    pub params: Params,
+    /// The seed in force, given or drawn; none where the workflow has no seed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+    /// How many images the caller expects; none where the workflow has no such parameter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_images: Option<u32>,
+    /// Where to report the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook_url: Option<String>,
+    /// The caller's own data, echoed in the webhook; at most 4 KiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<serde_json::Value>,
+    /// Higher runs first; 0 unless the caller says otherwise.
+    #[serde(default)]
+    pub priority: i32,
+    /// The limits in force.
+    pub limits: Limits,
+}
+
+mod wide_integer {
+    //! Whole numbers from `i64::MIN` to `u64::MAX`, which is what JSON and ComfyUI's seeds need.
+    use serde::{Deserialize, Deserializer, Serializer, de::Error, ser::Error as _};
+
+    pub(super) fn serialize<S: Serializer>(value: &i128, serializer: S) -> Result<S::Ok, S::Error> {
+        if let Ok(small) = i64::try_from(*value) {
+            return serializer.serialize_i64(small);
+        }
+        let large = u64::try_from(*value).map_err(|_| S::Error::custom("integer outside 64 bits"))?;
+        serializer.serialize_u64(large)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i128, D::Error> {
+        let number = serde_json::Number::deserialize(deserializer)?;
+        number.as_i128().ok_or_else(|| D::Error::custom("not a whole number"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_survive_storage_with_all_their_bits() {
+        let values = vec![
+            ParamValue::Integer(i128::from(u64::MAX)),
+            ParamValue::Integer(-1),
+            ParamValue::Number(8.0),
+            ParamValue::Boolean(true),
+            ParamValue::Text("a castle".into()),
+        ];
+        let text = serde_json::to_string(&values).unwrap();
+        assert_eq!(text, r#"[18446744073709551615,-1,8.0,true,"a castle"]"#);
+        assert_eq!(serde_json::from_str::<Vec<ParamValue>>(&text).unwrap(), values);
+    }
+}

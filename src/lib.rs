@@ -1,0 +1,6 @@
+//! comfygate: a webhook-delivery asynchronous generation gateway in front of ComfyUI.
+
+pub mod clock;
+pub mod comfy;
+pub mod job;
+pub mod lifecycle;

@@ -1,0 +1,114 @@
+//! Every task is spawned here and awaited here, and all end when told.
+
+use std::any::Any;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures_util::FutureExt;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{Instrument, error};
+
+/// Spawns tasks, tells them to stop, and waits until they have.
+#[derive(Clone, Debug, Default)]
+pub struct Lifecycle {
+    stop: CancellationToken,
+    tasks: TaskTracker,
+    panics: Arc<AtomicU64>,
+}
+
+impl Lifecycle {
+    /// Makes a lifecycle that has not ended.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Returns the token that is cancelled when everything should stop.
+    pub fn stop(&self) -> CancellationToken {
+        self.stop.clone()
+    }
+
+    /// Spawns a station: a task that the gateway cannot live without. If it panics, everything stops.
+    pub fn spawn_station<F>(&self, name: &'static str, task: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let stop = self.stop.clone();
+        let panics = Arc::clone(&self.panics);
+        self.spawn_watched(name, task, move || {
+            panics.fetch_add(1, Ordering::Relaxed);
+            stop.cancel();
+        });
+    }
+
+    /// Spawns a unit of work. If it panics, that unit ends and nothing else.
+    pub fn spawn<F>(&self, name: &'static str, task: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let panics = Arc::clone(&self.panics);
+        self.spawn_watched(name, task, move || {
+            panics.fetch_add(1, Ordering::Relaxed);
+        });
+    }
+
+    /// Returns how many tasks have panicked.
+    pub fn panics(&self) -> u64 {
+        self.panics.load(Ordering::Relaxed)
+    }
+
+    /// Tells every task to stop and waits until all have.
+    pub async fn end(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that spawns")]
+    fn spawn_watched<F>(&self, name: &'static str, task: F, on_panic: impl FnOnce() + Send + 'static)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let watched = async move {
+            if let Err(panic) = AssertUnwindSafe(task).catch_unwind().await {
+                error!(task = name, panic = panic_text(panic.as_ref()), "a task panicked");
+                on_panic();
+            }
+        };
+        tokio::spawn(self.tasks.track_future(watched.in_current_span()));
+    }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("not text")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_in_a_unit_ends_that_unit_only() {
+        let lifecycle = Lifecycle::new();
+        lifecycle.spawn("unlucky", async { panic!("on purpose") });
+        let stop = lifecycle.stop();
+        lifecycle.spawn("other", async move { stop.cancelled().await });
+        assert!(!lifecycle.stop().is_cancelled());
+        lifecycle.end().await;
+        assert_eq!(lifecycle.panics(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_panic_in_a_station_stops_everything() {
+        let lifecycle = Lifecycle::new();
+        lifecycle.spawn_station("station", async { panic!("on purpose") });
+        lifecycle.stop().cancelled().await;
+        lifecycle.end().await;
+    }
+}

@@ -1,0 +1,300 @@
+//! What must survive: jobs, their outputs and their deliveries, behind a trait in the domain's verbs.
+//!
+//! Every verb is one transaction, and is on disk when it answers. Bytes are not here: they are in the blob folder
+//! (`media::Blobs`).
+
+mod sqlite;
+
+pub use sqlite::SqliteStore;
+
+use crate::clock::Timestamp;
+use crate::job::{FrozenBody, Job, JobId, JobState, Outcome, Output, PromptId, Request, RunRef};
+use async_trait::async_trait;
+use std::fmt;
+use std::time::Duration;
+
+/// Why the store did not do as asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The queue to the writer is full: try again soon.
+    #[error("the store is busy: {waiting} writes are waiting")]
+    Busy {
+        /// How many writes wait already.
+        waiting: usize,
+    },
+    /// The disk is full or cannot be written: nothing was stored.
+    #[error("the store cannot write: {0}")]
+    Unavailable(String),
+    /// What is stored cannot be read back.
+    #[error("the store is damaged: {0}")]
+    Damaged(String),
+    /// The same idempotency key came with another body.
+    #[error("the idempotency key `{0}` was used with another request body")]
+    KeyReused(String),
+}
+
+/// An `Idempotency-Key` with the SHA-256 of the body that it came with.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct IdempotencyKey {
+    /// The header's value.
+    pub key: String,
+    /// The SHA-256 of the request's body.
+    pub body_sha256: [u8; 32],
+    /// When the key is forgotten.
+    pub expires_at: Timestamp,
+}
+
+/// The sources of one revision of a workflow, kept so that a job's graph can be built again after the files changed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Revision {
+    /// The SHA-256 over both texts, in hex.
+    pub hash: String,
+    /// The workflow's name.
+    pub name: String,
+    /// The YAML text.
+    pub config: String,
+    /// The JSON text.
+    pub template: String,
+}
+
+/// A job to be accepted.
+#[derive(Clone, PartialEq, Debug)]
+pub struct NewJob {
+    /// The id that it shall have.
+    pub id: JobId,
+    /// What is asked for.
+    pub request: Request,
+    /// When it came.
+    pub created_at: Timestamp,
+    /// The caller's idempotency key.
+    pub idempotency: Option<IdempotencyKey>,
+}
+
+/// A claimed job and the run that it was claimed for; the intent is on disk.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Claimed {
+    /// The job, in state `submitted`.
+    pub job: Job,
+    /// The run: number, backend, prompt id.
+    pub run: RunRef,
+}
+
+/// What became of the wish to cancel a job.
+#[derive(Clone, PartialEq, Debug)]
+pub enum CancelWish {
+    /// There is no such job.
+    Unknown,
+    /// It had ended already, in this state.
+    AlreadyFinal(JobState),
+    /// It was waiting and can be finished as cancelled by the caller of this verb.
+    Waiting(Box<Job>),
+    /// It is on a backend; the wish is recorded and its tracker must be told.
+    Running(Box<Job>),
+}
+
+/// The end of a job: final state, outputs, frozen body and delivery, all in one transaction.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Ending {
+    /// The job that ends.
+    pub job: JobId,
+    /// The run that ended it, where one did; an ending by a run that is no longer the current one is dropped.
+    pub run: Option<u32>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The final object.
+    pub body: FrozenBody,
+    /// When.
+    pub ended_at: Timestamp,
+}
+
+/// A job as lists show it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Listed {
+    /// The job.
+    pub job: Job,
+    /// The failure's code, for a job that failed.
+    pub code: Option<String>,
+    /// The failure's one line.
+    pub error: Option<String>,
+}
+
+/// Which jobs to list; newest first.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ListFilter {
+    /// Only jobs in this state.
+    pub state: Option<JobState>,
+    /// Only jobs of this workflow.
+    pub workflow: Option<String>,
+    /// Only jobs older than this one: the last id of the page before.
+    pub before: Option<JobId>,
+    /// At most this many.
+    pub limit: u32,
+}
+
+/// The result of a job that ended.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Finished {
+    /// The final object, as the webhook has it.
+    pub body: FrozenBody,
+    /// The outputs in the order of the final object.
+    pub outputs: Vec<Output>,
+}
+
+/// The state of a delivery.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DeliveryState {
+    /// Not yet arrived; an attempt is due at `due_at`.
+    Pending,
+    /// The receiver answered 2xx.
+    Delivered,
+    /// The receiver answered 410: it wants no more.
+    Gone,
+    /// The last attempt failed, or the deadline passed.
+    Undeliverable,
+}
+
+impl DeliveryState {
+    /// Returns the word used in answers and the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Delivered => "delivered",
+            Self::Gone => "gone",
+            Self::Undeliverable => "undeliverable",
+        }
+    }
+
+    /// Reads the word back.
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Pending, Self::Delivered, Self::Gone, Self::Undeliverable]
+            .into_iter()
+            .find(|state| state.as_str() == word)
+    }
+}
+
+/// A webhook that must arrive.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Delivery {
+    /// The job that it tells of; a job has at most one delivery.
+    pub job: JobId,
+    /// Where it goes.
+    pub url: String,
+    /// What is sent.
+    pub body: FrozenBody,
+    /// How many attempts were made.
+    pub attempts: u32,
+    /// When the job ended, from which the schedule counts.
+    pub created_at: Timestamp,
+    /// When the next attempt is due.
+    pub due_at: Timestamp,
+    /// Where it stands.
+    pub state: DeliveryState,
+}
+
+/// One HTTP call of a delivery, for the log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Attempt {
+    /// From 1.
+    pub number: u32,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// How long it took.
+    pub took: Duration,
+    /// The answer's status, where one came.
+    pub status: Option<u16>,
+    /// What went wrong, as a stable word; none after a 2xx.
+    pub code: Option<String>,
+    /// The first 1 KiB of the answer, or the error's text.
+    pub snippet: String,
+}
+
+/// What an attempt means for its delivery.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// It arrived.
+    Delivered,
+    /// The receiver wants no more.
+    Gone,
+    /// Try again then.
+    RetryAt(Timestamp),
+    /// Never try again by itself.
+    GiveUp,
+}
+
+/// How many jobs are in each state that has not ended, and how many deliveries wait.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Backlog {
+    /// Waiting for a backend.
+    pub queued: u64,
+    /// On a backend.
+    pub running: u64,
+    /// Webhooks that have not arrived.
+    pub deliveries: u64,
+}
+
+/// Keeps jobs, outputs and deliveries. Every verb is one transaction.
+#[async_trait]
+pub trait Store: Send + Sync + fmt::Debug {
+    /// Stores a new job, and its idempotency key with it. Returns the id of the job that holds the key: another one
+    /// than `new.id` when the same key and body came before.
+    async fn accept(&self, new: NewJob) -> Result<JobId, StoreError>;
+
+    /// Stores the sources of a workflow's revision; a second time does nothing.
+    async fn keep_revision(&self, revision: Revision) -> Result<(), StoreError>;
+
+    /// Returns the sources of a revision.
+    async fn revision(&self, hash: &str) -> Result<Option<Revision>, StoreError>;
+
+    /// Returns a job.
+    async fn job(&self, id: JobId) -> Result<Option<Job>, StoreError>;
+
+    /// Returns the result of a job that has ended.
+    async fn finished(&self, id: JobId) -> Result<Option<Finished>, StoreError>;
+
+    /// Lists jobs, newest first.
+    async fn list(&self, filter: ListFilter) -> Result<Vec<Listed>, StoreError>;
+
+    /// Claims waiting jobs for `backend`, highest priority and then oldest first, one for each prompt id offered:
+    /// commits for each the intent to run it there. The first run of a job uses the job's own id as prompt id, a later
+    /// run the offered one.
+    async fn claim(&self, backend: &str, offered: Vec<PromptId>, now: Timestamp) -> Result<Vec<Claimed>, StoreError>;
+
+    /// Notes that a run began to execute. Returns false where that run is no longer the current one.
+    async fn started(&self, id: JobId, run: u32, at: Timestamp) -> Result<bool, StoreError>;
+
+    /// Puts a job back into the queue after run number `run` failed in a way that another may mend. `counts` says
+    /// whether the run counts as a try; one that never reached a backend does not. Returns false where that run is no
+    /// longer the current one.
+    async fn requeue(&self, id: JobId, run: u32, counts: bool) -> Result<bool, StoreError>;
+
+    /// Notes the caller's wish to cancel.
+    async fn wish_cancel(&self, id: JobId) -> Result<CancelWish, StoreError>;
+
+    /// Ends a job: final state, outputs, frozen body and, where the request has a webhook, its delivery. The first end
+    /// wins: returns false, and stores nothing, where the job has ended or `run` is no longer the current one.
+    async fn finish(&self, ending: Ending) -> Result<bool, StoreError>;
+
+    /// Returns waiting jobs whose queue limit has passed.
+    async fn overdue(&self, now: Timestamp, limit: u32) -> Result<Vec<Job>, StoreError>;
+
+    /// Returns the jobs that were on a backend when the store was last closed.
+    async fn on_backends(&self) -> Result<Vec<Claimed>, StoreError>;
+
+    /// Leases at most `limit` deliveries that are due, none twice before `lease` has passed.
+    async fn due_deliveries(&self, now: Timestamp, lease: Duration, limit: u32) -> Result<Vec<Delivery>, StoreError>;
+
+    /// Returns when the next delivery is due, leased ones by the end of their lease.
+    async fn next_due(&self) -> Result<Option<Timestamp>, StoreError>;
+
+    /// Logs an attempt and what it means for the delivery.
+    async fn record_attempt(&self, job: JobId, attempt: Attempt, verdict: Verdict) -> Result<(), StoreError>;
+
+    /// Ends a lease without an attempt, as when the gateway stops: the delivery is due again at once.
+    async fn release_delivery(&self, job: JobId) -> Result<(), StoreError>;
+
+    /// Returns the delivery of a job and the log of its attempts.
+    async fn delivery(&self, job: JobId) -> Result<Option<(Delivery, Vec<Attempt>)>, StoreError>;
+
+    /// Counts what is not done.
+    async fn backlog(&self) -> Result<Backlog, StoreError>;
+}
