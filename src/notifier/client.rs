@@ -45,12 +45,12 @@ pub(super) fn trouble(error: &reqwest::Error) -> Trouble {
     if error.is_timeout() {
         return Trouble::Timeout;
     }
-    let broken = find::<io::Error>(error);
     if error.is_connect() {
-        let is_handshake = broken.is_some_and(|error| error.kind() == io::ErrorKind::InvalidData);
-        return if is_handshake { Trouble::Tls } else { Trouble::Connect };
+        let is_handshake = |error: &io::Error| error.kind() == io::ErrorKind::InvalidData;
+        let is_tls = chain(error).filter_map(|cause| cause.downcast_ref()).any(is_handshake);
+        return if is_tls { Trouble::Tls } else { Trouble::Connect };
     }
-    let is_cut_off = broken.is_some() || causes(error).contains("connection closed");
+    let is_cut_off = find::<io::Error>(error).is_some() || causes(error).contains("connection closed");
     if is_cut_off { Trouble::ConnectionLost } else { Trouble::BadResponse }
 }
 
@@ -104,14 +104,16 @@ fn builder(settings: &WebhookSettings) -> reqwest::ClientBuilder {
 
 /// Finds a cause of this type.
 fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref::<E>() {
-            return Some(found);
-        }
-        next = error.source();
-    }
-    None
+    chain(error).find_map(|cause| cause.downcast_ref())
+}
+
+/// Lists an error and its causes. What an I/O error was made of is one too, though it does not call it so.
+fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error| {
+        let error: &'a (dyn Error + 'static) = *error;
+        let inside = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        inside.map(|inside| inside as &'a (dyn Error + 'static)).or_else(|| error.source())
+    })
 }
 
 #[cfg(test)]

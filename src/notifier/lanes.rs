@@ -27,8 +27,16 @@ pub(super) struct Lanes {
     turns: VecDeque<Arc<str>>,
     /// Everything that waits or is under way, and what must not be tried again by this process.
     held: HashSet<JobId>,
-    under_way: HashMap<JobId, Arc<str>>,
+    under_way: HashMap<JobId, UnderWay>,
+    /// What has ended, but was claimed once more before that was known: its leases have no owner.
+    stray: Vec<JobId>,
     waiting: usize,
+}
+
+#[derive(Debug)]
+struct UnderWay {
+    host: Arc<str>,
+    was_claimed_again: bool,
 }
 
 #[derive(Debug, Default)]
@@ -56,6 +64,7 @@ impl Lanes {
             turns: VecDeque::new(),
             held: HashSet::new(),
             under_way: HashMap::new(),
+            stray: Vec::new(),
             waiting: 0,
         }
     }
@@ -63,6 +72,9 @@ impl Lanes {
     /// Takes in a delivery that was claimed. One that is here already has only had its lease renewed.
     pub(super) fn admit(&mut self, delivery: Delivery, now: Timestamp) {
         if self.held.contains(&delivery.job) {
+            if let Some(under_way) = self.under_way.get_mut(&delivery.job) {
+                under_way.was_claimed_again = true;
+            }
             return;
         }
         let host: Arc<str> = lane_of(&delivery.url).into();
@@ -101,7 +113,7 @@ impl Lanes {
             if !lane.waiting.is_empty() {
                 self.turns.push_back(Arc::clone(&host));
             }
-            self.under_way.insert(delivery.job, host);
+            self.under_way.insert(delivery.job, UnderWay { host, was_claimed_again: false });
             return Some(delivery);
         }
         None
@@ -119,9 +131,12 @@ impl Lanes {
 
     /// Notes that a delivery is no longer under way. One that is to be `shunned` is not sent again by this process.
     pub(super) fn ended(&mut self, job: JobId, is_shunned: bool, now: Timestamp) {
-        let Some(host) = self.under_way.remove(&job) else { return };
+        let Some(UnderWay { host, was_claimed_again }) = self.under_way.remove(&job) else { return };
         if !is_shunned {
             self.held.remove(&job);
+            if was_claimed_again {
+                self.stray.push(job);
+            }
         }
         if let Some(lane) = self.by_host.get_mut(&host) {
             lane.under_way -= 1;
@@ -134,7 +149,7 @@ impl Lanes {
 
     /// Sends nothing to the host of a delivery under way before `until`.
     pub(super) fn pause(&mut self, job: JobId, until: Timestamp) {
-        let lane = self.under_way.get(&job).and_then(|host| self.by_host.get_mut(host));
+        let lane = self.under_way.get(&job).and_then(|under_way| self.by_host.get_mut(&under_way.host));
         if let Some(lane) = lane {
             lane.paused_until = lane.paused_until.max(Some(until));
         }
@@ -146,10 +161,10 @@ impl Lanes {
         waiting.filter_map(|lane| lane.paused_until).filter(|until| *until > now).min()
     }
 
-    /// Takes out what was set aside and would find room by now; its leases should be ended.
-    pub(super) fn take_aside(&mut self) -> Vec<JobId> {
+    /// Takes out what has a lease for nothing: it has ended, or was set aside and would find room by now.
+    pub(super) fn take_leased(&mut self) -> Vec<JobId> {
         let mut room = ROOM.saturating_sub(self.waiting);
-        let mut taken = Vec::new();
+        let mut taken = std::mem::take(&mut self.stray);
         for lane in self.by_host.values_mut().filter(|lane| lane.waiting.is_empty()) {
             let count = lane.aside.len().min(LANE_ROOM).min(room);
             room -= count;
@@ -162,7 +177,7 @@ impl Lanes {
     pub(super) fn take_waiting(&mut self) -> Vec<JobId> {
         self.turns.clear();
         self.waiting = 0;
-        let mut taken = Vec::new();
+        let mut taken = std::mem::take(&mut self.stray);
         for lane in self.by_host.values_mut() {
             taken.extend(lane.waiting.drain(..).map(|delivery| delivery.job));
             taken.extend(lane.aside.drain(..));
@@ -231,6 +246,18 @@ mod tests {
     }
 
     #[test]
+    fn a_delivery_claimed_again_before_its_end_was_known_does_not_keep_that_lease() {
+        let mut lanes = Lanes::new(4, 4);
+        lanes.admit(delivery(1, "http://a/"), NOW);
+        drain(&mut lanes);
+        lanes.admit(delivery(1, "http://a/"), NOW);
+        assert_eq!(lanes.take_leased(), []);
+        lanes.ended(job(1), false, NOW);
+        assert_eq!(lanes.take_leased(), [job(1)]);
+        assert_eq!(lanes.take_leased(), []);
+    }
+
+    #[test]
     fn a_dead_host_with_any_backlog_leaves_room_for_others() {
         let mut lanes = Lanes::new(8, 1);
         let backlog = u128::try_from(ROOM + LANE_ROOM).unwrap();
@@ -252,13 +279,13 @@ mod tests {
         for number in 0..count + 3 {
             lanes.admit(delivery(number, "http://a/"), NOW);
         }
-        assert_eq!(lanes.take_aside(), []);
+        assert_eq!(lanes.take_leased(), []);
         for number in 0..count {
             assert_eq!(drain(&mut lanes), [job(number)]);
             lanes.ended(job(number), false, NOW);
         }
-        assert_eq!(lanes.take_aside(), [job(count), job(count + 1), job(count + 2)]);
-        assert_eq!(lanes.take_aside(), []);
+        assert_eq!(lanes.take_leased(), [job(count), job(count + 1), job(count + 2)]);
+        assert_eq!(lanes.take_leased(), []);
     }
 
     #[test]

@@ -158,8 +158,8 @@ impl Station {
     async fn claim(&mut self) -> Result<Option<Timestamp>, StoreError> {
         loop {
             self.begin_waiting();
-            let aside = self.lanes.take_aside();
-            release(&self.store, aside).await;
+            let leased = self.lanes.take_leased();
+            release(&self.store, leased).await;
             if self.lanes.is_full() {
                 return Ok(None);
             }
@@ -201,15 +201,17 @@ impl Station {
     }
 
     async fn finish(mut self, ended: &mut mpsc::UnboundedReceiver<End>, grace: Duration) {
+        let mut grace_over = self.clock.sleep_until(self.clock.now() + grace);
         let waiting = self.lanes.take_waiting();
         release(&self.store, waiting).await;
-        let mut grace_over = self.clock.sleep_until(self.clock.now() + grace);
         while self.lanes.under_way() > 0 {
             tokio::select! {
                 Some(end) = ended.recv() => self.take_in(&end),
                 () = &mut grace_over, if !self.give_up.is_cancelled() => self.give_up.cancel(),
             }
         }
+        let leased = self.lanes.take_leased();
+        release(&self.store, leased).await;
     }
 }
 

@@ -1,0 +1,368 @@
+//! A notifier over a real store with a clock moved by hand, and receivers that are plain sockets.
+
+use bytes::Bytes;
+use comfygate::clock::{Clock, ManualClock, Timestamp};
+use comfygate::job::{FrozenBody, JobId, Limits, Outcome, Output, Params, Request, Segment, freeze};
+use comfygate::lifecycle::Lifecycle;
+use comfygate::media::{Blobs, body_stream};
+use comfygate::notifier::{self, BodyStream, Parts};
+use comfygate::settings::WebhookSettings;
+use comfygate::store::{Attempt, Delivery, Ending, NewJob, SqliteStore, Store};
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, mpsc};
+
+pub(crate) const START: Timestamp = Timestamp::from_millis(1_795_000_000_000);
+
+/// How long anything may take before it counts as hanging.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits for `what`, but not for ever.
+pub(crate) async fn soon<T>(name: &str, what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, what).await.unwrap_or_else(|_| panic!("{name}: did not happen in time"))
+}
+
+/// A notifier that can be stopped and started again over the same folder.
+pub(crate) struct Rig {
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) store: Arc<SqliteStore>,
+    pub(crate) blobs: Arc<Blobs>,
+    pub(crate) settings: WebhookSettings,
+    bell: Arc<Notify>,
+    lifecycle: Lifecycle,
+    folder: TempDir,
+}
+
+impl Rig {
+    /// Makes a rig whose notifier has not started.
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self {
+            clock: ManualClock::at(START),
+            store: SqliteStore::open(folder.path()).unwrap(),
+            blobs: Arc::new(Blobs::open(folder.path()).unwrap()),
+            settings: WebhookSettings::default(),
+            bell: Arc::default(),
+            lifecycle: Lifecycle::new(),
+            folder,
+        }
+    }
+
+    /// Makes a rig and starts its notifier.
+    pub(crate) fn started() -> Self {
+        let rig = Self::new();
+        rig.start();
+        rig
+    }
+
+    pub(crate) fn start(&self) {
+        let blobs = Arc::clone(&self.blobs);
+        self.start_with(move |body| Box::pin(body_stream(Arc::clone(&blobs), body.clone())));
+    }
+
+    pub(crate) fn start_with(&self, body: impl Fn(&FrozenBody) -> BodyStream + Send + Sync + 'static) {
+        let parts = Parts {
+            store: Arc::clone(&self.store) as Arc<dyn Store>,
+            clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
+            lifecycle: self.lifecycle.clone(),
+            bell: Arc::clone(&self.bell),
+            body: Arc::new(body),
+            settings: self.settings.clone(),
+            grace: Duration::from_secs(10),
+            random: Box::new(|| 0.5),
+        };
+        self.lifecycle.spawn_station("notifier", notifier::run(parts, self.lifecycle.stop()));
+    }
+
+    /// Tells the notifier to stop, and returns what ends when it has.
+    pub(crate) fn stopping(&self) -> impl Future<Output = ()> + use<> {
+        let lifecycle = self.lifecycle.clone();
+        lifecycle.stop().cancel();
+        async move { lifecycle.end().await }
+    }
+
+    /// Ends the process in effect: notifier and store are gone, the folder stays, and all is opened anew.
+    pub(crate) async fn restart(self) -> Self {
+        soon("the stop", self.stopping()).await;
+        self.store.close().await;
+        let Self { clock, settings, folder, .. } = self;
+        let rig = Self {
+            clock,
+            store: SqliteStore::open(folder.path()).unwrap(),
+            blobs: Arc::new(Blobs::open(folder.path()).unwrap()),
+            settings,
+            bell: Arc::default(),
+            lifecycle: Lifecycle::new(),
+            folder,
+        };
+        rig.start();
+        rig
+    }
+
+    pub(crate) fn panics(&self) -> u64 {
+        self.lifecycle.panics()
+    }
+
+    /// Stores a job that has ended with these images and whose end is to be told to `url`.
+    pub(crate) async fn ended_job(&self, number: u8, url: &str, images: &[&[u8]]) -> (JobId, Vec<u8>) {
+        let now = self.clock.now();
+        let id = JobId::new(now, [number; 10]);
+        let request = request(url);
+        self.store.accept(NewJob { id, request, created_at: now, idempotency: None }).await.unwrap();
+        let mut outputs = Vec::new();
+        for (index, image) in (0..).zip(images) {
+            let (sha256, bytes) = self.blobs.put(Bytes::copy_from_slice(image)).await.unwrap();
+            let content_type = "image/png".into();
+            outputs.push(Output { node_id: "9".into(), index, content_type, filename: None, bytes, sha256 });
+        }
+        let job = self.store.job(id).await.unwrap().unwrap();
+        let outcome = Outcome::Succeeded(outputs);
+        let body = freeze(&job, &outcome, now, "http://gateway");
+        let expected = self.bytes_of(&body).await;
+        let ending = Ending { job: id, run: None, outcome, body, ended_at: now };
+        assert!(self.store.finish(ending).await.unwrap());
+        self.bell.notify_one();
+        (id, expected)
+    }
+
+    /// Waits until the store says about a delivery what is asked for.
+    pub(crate) async fn until(
+        &self,
+        job: JobId,
+        is_so: impl Fn(&Delivery, &[Attempt]) -> bool,
+    ) -> (Delivery, Vec<Attempt>) {
+        let found = async {
+            loop {
+                let (delivery, attempts) = self.store.delivery(job).await.unwrap().unwrap();
+                if is_so(&delivery, &attempts) {
+                    return (delivery, attempts);
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        let in_time = tokio::time::timeout(PATIENCE, found).await;
+        let Ok(found) = in_time else { panic!("it never got there: {:?}", self.store.delivery(job).await) };
+        found
+    }
+
+    /// Waits until the next delivery is due as asked for.
+    pub(crate) async fn until_due(&self, name: &str, is_so: impl Fn(Timestamp) -> bool) {
+        let due = async {
+            while !self.store.next_due().await.unwrap().is_some_and(&is_so) {
+                tokio::task::yield_now().await;
+            }
+        };
+        soon(name, due).await;
+    }
+
+    /// Waits until this many attempts are recorded.
+    pub(crate) async fn after_attempts(&self, job: JobId, count: usize) -> (Delivery, Vec<Attempt>) {
+        self.until(job, |_, attempts| attempts.len() >= count).await
+    }
+
+    async fn bytes_of(&self, body: &FrozenBody) -> Vec<u8> {
+        use futures_util::TryStreamExt;
+        let pieces: Vec<Bytes> = body_stream(Arc::clone(&self.blobs), body.clone()).try_collect().await.unwrap();
+        pieces.concat()
+    }
+
+    /// Removes every image that the bodies need.
+    pub(crate) fn remove_blobs(&self, body: &FrozenBody) {
+        for segment in &body.segments {
+            if let Segment::Base64(blob, _) = segment {
+                std::fs::remove_file(self.blobs.path(blob)).unwrap();
+            }
+        }
+    }
+}
+
+/// What a receiver answers.
+#[derive(Clone)]
+pub(crate) enum Reply {
+    /// This status, these header lines, an empty body.
+    Status(u16, &'static str),
+    /// These bytes, and the end of the connection.
+    Raw(Vec<u8>),
+    /// Nothing, with the connection kept open.
+    Silence,
+    /// 200 and a body without end.
+    Endless,
+    /// 200, once allowed.
+    Held(Arc<Notify>),
+    /// 200 and a body that begins and never goes on.
+    Stalled,
+}
+
+/// One request as it came.
+pub(crate) struct Received {
+    head: String,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Received {
+    pub(crate) fn line(&self) -> &str {
+        self.head.lines().next().unwrap()
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().skip(1).find_map(|line| {
+            let (found, value) = line.split_once(':')?;
+            found.eq_ignore_ascii_case(name).then(|| value.trim())
+        })
+    }
+
+    pub(crate) fn header_names(&self) -> Vec<String> {
+        let mut names: Vec<_> =
+            self.head.lines().skip(1).filter_map(|line| Some(line.split_once(':')?.0.to_lowercase())).collect();
+        names.sort();
+        names
+    }
+}
+
+/// A webhook receiver.
+pub(crate) struct Receiver {
+    pub(crate) url: String,
+    received: mpsc::UnboundedReceiver<Received>,
+    pub(crate) connections: Arc<AtomicUsize>,
+    /// How many bytes an endless answer had when its connection was cut; 0 before.
+    pub(crate) cut_after: Arc<AtomicU64>,
+    /// Keeps its tasks.
+    _lifecycle: Lifecycle,
+}
+
+impl Receiver {
+    /// Listens on any free port; request number n (from 0) is answered with reply n, or the last one.
+    pub(crate) async fn start(replies: impl Into<Vec<Reply>>) -> Self {
+        Self::serve(TcpListener::bind("127.0.0.1:0").await.unwrap(), replies.into())
+    }
+
+    pub(crate) fn serve(listener: TcpListener, replies: Vec<Reply>) -> Self {
+        let (sender, received) = mpsc::unbounded_channel();
+        let lifecycle = Lifecycle::new();
+        let server = Server { replies: replies.into(), count: Arc::default(), sender, cut_after: Arc::default() };
+        let connections = Arc::new(AtomicUsize::new(0));
+        let url = url_of(listener.local_addr().unwrap());
+        let cut_after = Arc::clone(&server.cut_after);
+        let (spawner, counter) = (lifecycle.clone(), Arc::clone(&connections));
+        lifecycle.spawn("receiver", async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                counter.fetch_add(1, Ordering::SeqCst);
+                let server = server.clone();
+                spawner.spawn("connection", async move {
+                    // The caller may go away at any time.
+                    let _ = server.talk(stream).await;
+                });
+            }
+        });
+        Self { url, received, connections, cut_after, _lifecycle: lifecycle }
+    }
+
+    pub(crate) async fn next(&mut self) -> Received {
+        soon("a request", self.received.recv()).await.unwrap()
+    }
+
+    /// Says whether nothing more has come by now.
+    pub(crate) fn is_quiet(&mut self) -> bool {
+        self.received.try_recv().is_err()
+    }
+
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+}
+
+pub(crate) fn url_of(address: SocketAddr) -> String {
+    format!("http://{address}/hook")
+}
+
+#[derive(Clone)]
+struct Server {
+    replies: Arc<[Reply]>,
+    count: Arc<AtomicUsize>,
+    sender: mpsc::UnboundedSender<Received>,
+    cut_after: Arc<AtomicU64>,
+}
+
+impl Server {
+    async fn talk(self, mut stream: TcpStream) -> std::io::Result<()> {
+        while let Some(received) = read_request(&mut stream).await? {
+            let number = self.count.fetch_add(1, Ordering::SeqCst);
+            let reply = self.replies.get(number).or(self.replies.last()).unwrap().clone();
+            // An error means that the test is over.
+            let _ = self.sender.send(received);
+            match reply {
+                Reply::Status(status, headers) => {
+                    let head = format!("HTTP/1.1 {status} So\r\n{headers}content-length: 2\r\n\r\nok");
+                    stream.write_all(head.as_bytes()).await?;
+                }
+                Reply::Raw(bytes) => {
+                    stream.write_all(&bytes).await?;
+                    return stream.shutdown().await;
+                }
+                Reply::Silence => return std::future::pending().await,
+                Reply::Held(allowed) => {
+                    allowed.notified().await;
+                    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await?;
+                }
+                Reply::Stalled => {
+                    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf").await?;
+                    return std::future::pending().await;
+                }
+                Reply::Endless => {
+                    stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await?;
+                    let chunk = [b"1000\r\n".as_slice(), &[b'x'; 4096], b"\r\n"].concat();
+                    let mut written = 0;
+                    while stream.write_all(&chunk).await.is_ok() {
+                        written += 4096;
+                    }
+                    self.cut_after.store(written, Ordering::SeqCst);
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Returns none at the end of the connection.
+async fn read_request(stream: &mut TcpStream) -> std::io::Result<Option<Received>> {
+    let mut bytes = Vec::new();
+    let end = loop {
+        if let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
+            break end;
+        }
+        if stream.read_buf(&mut bytes).await? == 0 {
+            return Ok(None);
+        }
+    };
+    let body = bytes.split_off(end + 4);
+    let mut received = Received { head: String::from_utf8(bytes).unwrap(), body };
+    let length: usize = received.header("content-length").unwrap().parse().unwrap();
+    while received.body.len() < length {
+        if stream.read_buf(&mut received.body).await? == 0 {
+            return Ok(None);
+        }
+    }
+    Ok(Some(received))
+}
+
+fn request(url: &str) -> Request {
+    let limit = Duration::from_mins(1);
+    Request {
+        workflow: "canvas".into(),
+        revision: "r".into(),
+        params: Params::new(),
+        seed: Some(1),
+        expected_images: Some(1),
+        webhook_url: Some(url.into()),
+        metadata: None,
+        priority: 0,
+        limits: Limits { queue: limit, start: limit, silence: limit, run: limit },
+    }
+}
