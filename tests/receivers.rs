@@ -1,0 +1,438 @@
+//! The receivers in the documentation really run, take what the notifier really sends, and refuse what is wrong.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "this whole program is a test")]
+
+use bytes::Bytes;
+use comfygate::clock::{Clock, SystemClock};
+use comfygate::job::{
+    BlobId, FailedNode, Failure, FailureCode, Job, JobId, JobState, Limits, Outcome, Output, Params, Request, Segment,
+    freeze,
+};
+use comfygate::lifecycle::Lifecycle;
+use comfygate::media::{Blobs, body_stream};
+use comfygate::notifier::{self, Parts};
+use comfygate::settings::WebhookSettings;
+use comfygate::store::{Attempt, DeliveryState, Ending, NewJob, SqliteStore, Store};
+use futures_util::TryStreamExt;
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+
+/// How long anything may take before it counts as hanging.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What the receivers are told to take at most.
+const MAX_BYTES: usize = 100_000;
+
+#[tokio::test]
+async fn the_python_receiver_keeps_what_is_sent_once_and_refuses_what_is_wrong() {
+    hold_to_its_word("python3", "receiver.py").await;
+}
+
+#[tokio::test]
+async fn the_node_receiver_keeps_what_is_sent_once_and_refuses_what_is_wrong() {
+    hold_to_its_word("node", "receiver.mjs").await;
+}
+
+#[test]
+fn the_documented_bodies_have_the_fields_that_are_sent() {
+    let document = include_str!("../docs/WEBHOOKS.md");
+    let examples: Vec<Value> = document
+        .split("```json")
+        .skip(1)
+        .map(|rest| serde_json::from_str(rest.split("```").next().unwrap()).unwrap())
+        .collect();
+    let [success, failure] = examples.as_slice() else { panic!("there are {} examples", examples.len()) };
+    let output = |index| Output {
+        node_id: "9".into(),
+        index,
+        content_type: "image/png".into(),
+        filename: Some("ComfyUI_00001_.png".into()),
+        bytes: 20,
+        sha256: BlobId("ab".repeat(32)),
+    };
+    let mut failed = Failure::new(FailureCode::NodeError, "it failed");
+    failed.node = Some(FailedNode { id: "31".into(), class: "KSampler".into(), message: "it failed".into() });
+    for (example, outcome) in
+        [(success, Outcome::Succeeded(vec![output(0), output(1)])), (failure, Outcome::Failed(failed, vec![]))]
+    {
+        let now = SystemClock::start().now();
+        let sent = freeze(&job(), &outcome, now, "http://127.0.0.1:8083");
+        let text: String = sent
+            .segments
+            .iter()
+            .map(|segment| match segment {
+                Segment::Text(text) => text.as_str(),
+                Segment::Base64(..) => "iVBORw0KGgo=",
+            })
+            .collect();
+        assert_eq!(shape(&serde_json::from_str(&text).unwrap()), shape(example));
+    }
+    for code in FailureCode::ALL {
+        assert!(document.contains(&format!("\n| `{}` | ", code.as_str())), "{} is not documented", code.as_str());
+    }
+}
+
+async fn hold_to_its_word(interpreter: &str, script: &str) {
+    let receiver = Running::start(interpreter, script).await;
+    let sender = Sender::new();
+
+    let images = [png(2), png(3)];
+    let success = sender.deliver(&receiver.url, 1, &images).await;
+    assert_eq!(success.answer, (Some(200), DeliveryState::Delivered, r#"{"answer": "received"}"#.replace(' ', "")));
+    let kept = receiver.kept(&success.webhook_id);
+    assert_eq!(kept.names(), ["0.png", "1.png", "result.json"]);
+    assert_eq!([kept.bytes("0.png"), kept.bytes("1.png")], images);
+    let result: Value = serde_json::from_slice(&kept.bytes("result.json")).unwrap();
+    assert_eq!((&result["status"], &result["seed"], &result["images"]), (&json!("success"), &json!(1), &Value::Null));
+
+    let failure = sender.deliver(&receiver.url, 2, &[]).await;
+    assert_eq!((failure.answer.0, failure.answer.1), (Some(200), DeliveryState::Delivered));
+    assert_eq!(receiver.kept(&failure.webhook_id).names(), ["result.json"]);
+
+    // A repetition is answered as a success and changes nothing, nor does one that comes while the first is kept.
+    std::fs::write(kept.0.join("0.png"), b"marked").unwrap();
+    assert_eq!(receiver.post(&success.headers(), &success.body).await, 200);
+    assert_eq!(kept.bytes("0.png"), b"marked");
+    std::fs::remove_dir_all(&kept.0).unwrap();
+    let (headers, body) = (success.headers(), success.body.as_slice());
+    let at_once = futures_util::future::join_all((0..8).map(|_| receiver.post(&headers, body))).await;
+    assert_eq!(at_once, [200; 8]);
+    assert_eq!(kept.bytes("0.png"), images[0]);
+    assert_eq!(receiver.folders(), 2);
+
+    std::fs::remove_dir_all(&kept.0).unwrap();
+    for (name, status, headers, body) in broken(&success) {
+        assert_eq!(receiver.post(&headers, &body).await, status, "{interpreter}: {name}");
+    }
+    for (name, status, head) in [
+        ("another method", 405, "GET /webhook HTTP/1.1\r\nhost: x\r\n\r\n"),
+        ("another path", 404, "POST /other HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n"),
+        ("no length", 411, "POST /webhook HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"),
+    ] {
+        assert_eq!(receiver.send(head.as_bytes()).await, status, "{interpreter}: {name}");
+    }
+    assert_eq!(receiver.folders(), 1, "{interpreter}: something that was refused was kept");
+    assert_eq!(receiver.post(&success.headers(), &success.body).await, 200, "{interpreter}: it still serves");
+    assert_eq!(receiver.folders(), 2);
+}
+
+type Broken = (&'static str, u16, Vec<(String, String)>, Vec<u8>);
+
+fn broken(good: &Delivered) -> Vec<Broken> {
+    let with = |name: &str, value: &str| {
+        let mut headers = good.headers();
+        headers.retain(|(found, _)| found != name);
+        if !value.is_empty() {
+            headers.push((name.into(), value.into()));
+        }
+        headers
+    };
+    let now = SystemClock::start().now().millis() / 1000;
+    let mut cases = Vec::new();
+    for (name, status, headers) in [
+        ("no content type", 415, with("content-type", "")),
+        ("another content type", 415, with("content-type", "text/plain")),
+        ("no id", 400, with("webhook-id", "")),
+        ("an id that would be a path", 400, with("webhook-id", "msg_../../../../../../../../etc/x")),
+        ("the id of another job", 400, with("webhook-id", &format!("msg_{}", "0".repeat(32)))),
+        ("no timestamp", 400, with("webhook-timestamp", "")),
+        ("a timestamp that is no number", 400, with("webhook-timestamp", "1e9")),
+        ("an old timestamp", 400, with("webhook-timestamp", &(now - 400).to_string())),
+        ("a timestamp to come", 400, with("webhook-timestamp", &(now + 400).to_string())),
+    ] {
+        cases.push((name, status, headers, good.body.clone()));
+    }
+    let other_image = json!(base64(&png(9)));
+    let edits: [Edit<'_>; 10] = [
+        ("an unknown status", &|body| body["status"] = json!("maybe")),
+        ("no prompt id", &|body| body["prompt_id"] = json!(null)),
+        ("images that are no list", &|body| body["images"] = json!("x")),
+        ("an image that is no text", &|body| body["images"][0] = json!(7)),
+        ("an image that is not base64", &|body| body["images"][0] = json!("%%%%")),
+        ("an image that is none", &|body| body["images"][0] = json!(base64(b"plain text, no image"))),
+        ("an image that outputs do not know", &|body| body["images"][0] = other_image.clone()),
+        ("an image too many", &|body| body["images"].as_array_mut().unwrap().push(other_image.clone())),
+        ("outputs that are no list", &|body| body["outputs"] = json!({})),
+        ("a failure with images", &|body| body["status"] = json!("failure")),
+    ];
+    for (name, edit) in edits {
+        let mut body: Value = serde_json::from_slice(&good.body).unwrap();
+        edit(&mut body);
+        cases.push((name, 400, good.headers(), body.to_string().into_bytes()));
+    }
+    for (name, status, body) in [
+        ("nothing", 400, Vec::new()),
+        ("no object", 400, b"[]".to_vec()),
+        ("half a body", 400, good.body.iter().copied().take(good.body.len() / 2).collect()),
+        ("what is no UTF-8", 400, b"{\"status\":\"\xff\"}".to_vec()),
+        ("a constant that is not JSON", 400, b"{\"status\":NaN}".to_vec()),
+        ("a very deep body", 400, "[".repeat(90_000).into_bytes()),
+        ("too much", 413, vec![b' '; MAX_BYTES + 1]),
+    ] {
+        cases.push((name, status, good.headers(), body));
+    }
+    cases
+}
+
+/// Spoils a good body.
+type Edit<'a> = (&'static str, &'a dyn Fn(&mut Value));
+
+/// A receiver in a process of its own, which ends with this.
+struct Running {
+    child: Child,
+    url: String,
+    address: String,
+    folder: TempDir,
+}
+
+impl Running {
+    async fn start(interpreter: &str, script: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/receivers").join(script);
+        let started = Command::new(interpreter)
+            .arg(&script)
+            .args(["--port", "0", "--max-bytes", &MAX_BYTES.to_string(), "--folder"])
+            .arg(folder.path())
+            .stdout(Stdio::piped())
+            .spawn();
+        let mut child = match started {
+            Ok(child) => child,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                panic!("`{interpreter}` is not on PATH: install it, the receivers in docs/receivers are tested with it")
+            }
+            Err(error) => panic!("`{interpreter}` cannot be started: {error}"),
+        };
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        let mut running = Self { child, url: String::new(), address: String::new(), folder };
+        let first_line = tokio::task::spawn_blocking(move || {
+            let mut line = String::new();
+            output.read_line(&mut line).map(|_| line)
+        });
+        let line = tokio::time::timeout(PATIENCE, first_line).await.unwrap().unwrap().unwrap();
+        let url = line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("{interpreter} said `{line}`"));
+        running.address = url.strip_prefix("http://").unwrap().split('/').next().unwrap().to_owned();
+        url.clone_into(&mut running.url);
+        running
+    }
+
+    /// Posts a body and returns the status.
+    async fn post(&self, headers: &[(String, String)], body: &[u8]) -> u16 {
+        use std::fmt::Write;
+        let mut head =
+            format!("POST /webhook HTTP/1.1\r\nhost: {}\r\ncontent-length: {}\r\n", self.address, body.len());
+        for (name, value) in headers {
+            write!(head, "{name}: {value}\r\n").unwrap();
+        }
+        head.push_str("\r\n");
+        self.send(&[head.as_bytes(), body].concat()).await
+    }
+
+    /// Sends a request as it is and returns the status.
+    async fn send(&self, request: &[u8]) -> u16 {
+        let exchange = async {
+            let mut stream = TcpStream::connect(&self.address).await.unwrap();
+            stream.write_all(request).await.unwrap();
+            let mut answer = Vec::new();
+            while !answer.windows(4).any(|four| four == b"\r\n\r\n") {
+                assert!(stream.read_buf(&mut answer).await.unwrap() > 0, "the connection ended without an answer");
+            }
+            let line = String::from_utf8(answer).unwrap();
+            line.split(' ').nth(1).unwrap().parse().unwrap()
+        };
+        tokio::time::timeout(PATIENCE, exchange).await.unwrap()
+    }
+
+    fn kept(&self, webhook_id: &str) -> Kept {
+        Kept(self.folder.path().join(webhook_id))
+    }
+
+    /// Counts everything in the folder, what was begun and not ended included.
+    fn folders(&self) -> usize {
+        std::fs::read_dir(self.folder.path()).unwrap().count()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // An error means that it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The folder of one webhook.
+struct Kept(PathBuf);
+
+impl Kept {
+    fn names(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(&self.0).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    fn bytes(&self, name: &str) -> Vec<u8> {
+        std::fs::read(self.0.join(name)).unwrap()
+    }
+}
+
+/// A webhook that the notifier has delivered.
+struct Delivered {
+    webhook_id: String,
+    body: Vec<u8>,
+    answer: (Option<u16>, DeliveryState, String),
+}
+
+impl Delivered {
+    /// Returns the headers of another attempt now.
+    fn headers(&self) -> Vec<(String, String)> {
+        let now = SystemClock::start().now().millis() / 1000;
+        let headers = [
+            ("content-type", "application/json".to_owned()),
+            ("webhook-id", self.webhook_id.clone()),
+            ("webhook-timestamp", now.to_string()),
+        ];
+        headers.map(|(name, value)| (name.to_owned(), value)).into()
+    }
+}
+
+/// A store with a notifier.
+struct Sender {
+    store: Arc<SqliteStore>,
+    blobs: Arc<Blobs>,
+    clock: Arc<SystemClock>,
+    bell: Arc<Notify>,
+    _folder: TempDir,
+}
+
+impl Sender {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let sender = Self {
+            store: SqliteStore::open(folder.path()).unwrap(),
+            blobs: Arc::new(Blobs::open(folder.path()).unwrap()),
+            clock: SystemClock::start(),
+            bell: Arc::default(),
+            _folder: folder,
+        };
+        let lifecycle = Lifecycle::new();
+        let blobs = Arc::clone(&sender.blobs);
+        let parts = Parts {
+            store: Arc::clone(&sender.store) as Arc<dyn Store>,
+            clock: Arc::clone(&sender.clock) as Arc<dyn Clock>,
+            lifecycle: lifecycle.clone(),
+            bell: Arc::clone(&sender.bell),
+            body: Arc::new(move |body| Box::pin(body_stream(Arc::clone(&blobs), body.clone()))),
+            settings: WebhookSettings::default(),
+            grace: Duration::ZERO,
+            random: Box::new(|| 0.5),
+        };
+        lifecycle.spawn_station("notifier", notifier::run(parts, lifecycle.stop()));
+        sender
+    }
+
+    /// Ends a job with these images, or as failed where there are none, and waits for the first attempt.
+    async fn deliver(&self, url: &str, number: u8, images: &[Vec<u8>]) -> Delivered {
+        let now = self.clock.now();
+        let id = JobId::new(now, [number; 10]);
+        self.store.accept(NewJob { id, request: request(url), created_at: now, idempotency: None }).await.unwrap();
+        let job = self.store.job(id).await.unwrap().unwrap();
+        let outcome = self.outcome(images).await;
+        let body = freeze(&job, &outcome, now, "http://127.0.0.1:8083");
+        let pieces: Vec<Bytes> = body_stream(Arc::clone(&self.blobs), body.clone()).try_collect().await.unwrap();
+        assert!(self.store.finish(Ending { job: id, run: None, outcome, body, ended_at: now }).await.unwrap());
+        self.bell.notify_one();
+        let (state, attempt) = tokio::time::timeout(PATIENCE, self.first_attempt(&job)).await.unwrap();
+        let answer = (attempt.status, state, attempt.snippet.replace(' ', ""));
+        Delivered { webhook_id: id.webhook_id(), body: pieces.concat(), answer }
+    }
+
+    async fn outcome(&self, images: &[Vec<u8>]) -> Outcome {
+        if images.is_empty() {
+            return Outcome::Failed(Failure::new(FailureCode::TimeoutRun, "it ran for too long"), vec![]);
+        }
+        let mut outputs = Vec::new();
+        for (index, image) in (0..).zip(images) {
+            let (sha256, bytes) = self.blobs.put(image.clone().into()).await.unwrap();
+            let content_type = "image/png".into();
+            outputs.push(Output { node_id: "9".into(), index, content_type, filename: None, bytes, sha256 });
+        }
+        Outcome::Succeeded(outputs)
+    }
+
+    async fn first_attempt(&self, job: &Job) -> (DeliveryState, Attempt) {
+        loop {
+            let (delivery, mut attempts) = self.store.delivery(job.id).await.unwrap().unwrap();
+            if let Some(first) = attempts.pop() {
+                return (delivery.state, first);
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// Replaces every value by its kind.
+fn shape(value: &Value) -> Value {
+    match value {
+        Value::Null => json!("null"),
+        Value::Bool(_) => json!("boolean"),
+        Value::Number(_) => json!("number"),
+        Value::String(_) => json!("text"),
+        Value::Array(items) => items.iter().map(shape).collect(),
+        Value::Object(members) => members.iter().map(|(name, value)| (name.clone(), shape(value))).collect(),
+    }
+}
+
+fn job() -> Job {
+    let now = SystemClock::start().now();
+    Job {
+        id: JobId::new(now, [1; 10]),
+        request: request("http://127.0.0.1:8090/webhook"),
+        state: JobState::Running,
+        run: None,
+        cancel_requested: false,
+        created_at: now,
+        submitted_at: None,
+        started_at: None,
+        ended_at: None,
+    }
+}
+
+fn request(url: &str) -> Request {
+    let limit = Duration::from_mins(1);
+    Request {
+        workflow: "canvas".into(),
+        revision: "r".into(),
+        params: Params::new(),
+        seed: Some(1),
+        expected_images: Some(2),
+        webhook_url: Some(url.into()),
+        metadata: Some(json!({"order": 7})),
+        priority: 0,
+        limits: Limits { queue: limit, start: limit, silence: limit, run: limit },
+    }
+}
+
+/// Draws a grey square.
+fn png(side: u32) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, side, side);
+    encoder.set_color(png::ColorType::Grayscale);
+    let mut writer = encoder.write_header().unwrap();
+    writer.write_image_data(&vec![128; (side * side) as usize]).unwrap();
+    writer.finish().unwrap();
+    bytes
+}
+
+fn base64(bytes: &[u8]) -> String {
+    use base64::Engine;
+    base64::engine::general_purpose::STANDARD.encode(bytes)
+}
