@@ -4,3 +4,5 @@ pub mod clock;
 pub mod comfy;
 pub mod job;
 pub mod lifecycle;
+pub mod media;
+pub mod store;

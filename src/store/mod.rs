@@ -5,7 +5,7 @@
 
 mod sqlite;
 
-pub use sqlite::SqliteStore;
+pub use sqlite::{OpenError, SqliteStore};
 
 use crate::clock::Timestamp;
 use crate::job::{FrozenBody, Job, JobId, JobState, Outcome, Output, PromptId, Request, RunRef};
@@ -77,6 +77,8 @@ pub struct Claimed {
     pub job: Job,
     /// The run: number, backend, prompt id.
     pub run: RunRef,
+    /// How many runs before this one counted as tries.
+    pub tries: u32,
 }
 
 /// What became of the wish to cancel a job.
@@ -263,9 +265,9 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn started(&self, id: JobId, run: u32, at: Timestamp) -> Result<bool, StoreError>;
 
     /// Puts a job back into the queue after run number `run` failed in a way that another may mend. `counts` says
-    /// whether the run counts as a try; one that never reached a backend does not. Returns false where that run is no
-    /// longer the current one.
-    async fn requeue(&self, id: JobId, run: u32, counts: bool) -> Result<bool, StoreError>;
+    /// whether the run counts as a try; one that never reached a backend does not. After one that counts, the job's queue
+    /// limit begins anew at `at`. Returns false where that run is no longer the current one.
+    async fn requeue(&self, id: JobId, run: u32, counts: bool, at: Timestamp) -> Result<bool, StoreError>;
 
     /// Notes the caller's wish to cancel.
     async fn wish_cancel(&self, id: JobId) -> Result<CancelWish, StoreError>;
@@ -274,7 +276,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// wins: returns false, and stores nothing, where the job has ended or `run` is no longer the current one.
     async fn finish(&self, ending: Ending) -> Result<bool, StoreError>;
 
-    /// Returns waiting jobs whose queue limit has passed.
+    /// Returns waiting jobs that must be ended: those whose queue limit has passed, and those whose caller wished them
+    /// cancelled before a crash.
     async fn overdue(&self, now: Timestamp, limit: u32) -> Result<Vec<Job>, StoreError>;
 
     /// Returns the jobs that were on a backend when the store was last closed.

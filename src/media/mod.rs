@@ -1,0 +1,7 @@
+//! The bytes of outputs: kept in a folder by their content, and streamed into the bodies that need them.
+
+mod blobs;
+mod body;
+
+pub use blobs::{BlobError, Blobs, PutError};
+pub use body::body_stream;

@@ -1,0 +1,224 @@
+//! What happens to a job's rows from its end to the arrival of its webhook.
+
+use super::rows;
+use crate::clock::Timestamp;
+use crate::job::{BlobId, FrozenBody, JobId, Outcome, Output};
+use crate::store::{Attempt, Delivery, DeliveryState, Ending, Finished, StoreError, Verdict};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use std::time::Duration;
+
+/// The columns that [`delivery_of`] reads, from `delivery JOIN job .. JOIN result ..`.
+const DELIVERY: &str = "job.id, delivery.url, result.body, delivery.attempts, delivery.created_at, delivery.due_at, \
+     delivery.state, delivery.job";
+
+/// Ends a job; `body` is the frozen body as JSON. Returns false where the job or the run has ended already.
+pub(super) fn finish(connection: &Connection, ending: &Ending, body: &str) -> Result<bool, StoreError> {
+    let (code, error) = match &ending.outcome {
+        Outcome::Succeeded(_) | Outcome::Cancelled => (None, None),
+        Outcome::Failed(failure, _) => (Some(failure.code.as_str()), Some(failure.message.as_str())),
+    };
+    let ended: Option<rows::RowNumber> = connection
+        .prepare_cached(
+            "UPDATE job SET state = ?3, code = ?4, error = ?5, ended_at = ?6
+             WHERE id = ?1 AND ended_at IS NULL
+               AND (?2 IS NULL OR (run_number = ?2 AND state IN ('submitted', 'running')))
+             RETURNING row",
+        )?
+        .query_row(
+            params![
+                ending.job.as_bytes(),
+                ending.run,
+                ending.outcome.state().as_str(),
+                code,
+                error,
+                ending.ended_at.millis(),
+            ],
+            |row| row.get(0),
+        )
+        .optional()?;
+    let Some(row) = ended else { return Ok(false) };
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO output (job, place, node_id, node_index, content_type, filename, bytes, sha256)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    )?;
+    for (place, output) in (0_i64..).zip(ending.outcome.outputs()) {
+        insert.execute(params![
+            row,
+            place,
+            output.node_id,
+            output.index,
+            output.content_type,
+            output.filename,
+            rows::whole(output.bytes),
+            output.sha256.as_str(),
+        ])?;
+    }
+    connection.prepare_cached("INSERT INTO result (job, body) VALUES (?1, ?2)")?.execute(params![row, body])?;
+    connection
+        .prepare_cached(
+            "INSERT INTO delivery (job, url, created_at, due_at)
+             SELECT job, request ->> '$.webhook_url', ?2, ?2 FROM job_request
+             WHERE job = ?1 AND request ->> '$.webhook_url' IS NOT NULL",
+        )?
+        .execute(params![row, ending.ended_at.millis()])?;
+    Ok(true)
+}
+
+/// Returns the result of a job that has ended.
+pub(super) fn finished(connection: &Connection, id: JobId) -> Result<Option<Finished>, StoreError> {
+    let Some(row) = rows::row_of(connection, id)? else { return Ok(None) };
+    let Some(body) = body(connection, id, row)? else { return Ok(None) };
+    let mut statement = connection.prepare_cached(
+        "SELECT node_id, node_index, content_type, filename, bytes, sha256 FROM output WHERE job = ?1 ORDER BY place",
+    )?;
+    let outputs = rows::all(statement.query([row])?, |row| {
+        Ok(Output {
+            node_id: row.get(0)?,
+            index: row.get(1)?,
+            content_type: row.get(2)?,
+            filename: row.get(3)?,
+            bytes: rows::count(row, 4)?,
+            sha256: BlobId(row.get(5)?),
+        })
+    })?;
+    Ok(Some(Finished { body, outputs }))
+}
+
+/// Leases deliveries that are due, the longest due first.
+pub(super) fn due(
+    connection: &Connection,
+    now: Timestamp,
+    lease: Duration,
+    limit: u32,
+) -> Result<Vec<Delivery>, StoreError> {
+    let sql = format!(
+        "SELECT {DELIVERY} FROM delivery INDEXED BY delivery_due
+         JOIN job ON job.row = delivery.job JOIN result ON result.job = delivery.job
+         WHERE delivery.state = 'pending' AND delivery.next_at <= ?1 ORDER BY delivery.next_at LIMIT ?2"
+    );
+    let due = rows::all(connection.prepare_cached(&sql)?.query(params![now.millis(), limit])?, delivery_of)?;
+    let mut take = connection.prepare_cached("UPDATE delivery SET lease_until = ?2 WHERE job = ?1")?;
+    for (row, _) in &due {
+        take.execute(params![row, (now + lease).millis()])?;
+    }
+    Ok(due.into_iter().map(|(_, delivery)| delivery).collect())
+}
+
+/// Returns when the next delivery may be handed out.
+pub(super) fn next_due(connection: &Connection) -> Result<Option<Timestamp>, StoreError> {
+    let next: Option<i64> = connection
+        .prepare_cached("SELECT next_at FROM delivery WHERE state = 'pending' ORDER BY next_at LIMIT 1")?
+        .query_row((), |row| row.get(0))
+        .optional()?;
+    Ok(next.map(Timestamp::from_millis))
+}
+
+/// Logs an attempt and does what it means; a delivery that is no longer pending stays as it is.
+pub(super) fn record(
+    connection: &Connection,
+    id: JobId,
+    attempt: &Attempt,
+    verdict: Verdict,
+) -> Result<(), StoreError> {
+    let row = match rows::row_of(connection, id)? {
+        Some(row) if state(connection, row)?.is_some() => row,
+        Some(_) | None => return Err(rows::damaged(id, "an attempt was made, but it has no delivery")),
+    };
+    let took = rows::whole(attempt.took.as_micros());
+    connection
+        .prepare_cached(
+            "INSERT OR REPLACE INTO attempt (job, number, started_at, took_us, status, code, snippet)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        )?
+        .execute(params![
+            row,
+            attempt.number,
+            attempt.started_at.millis(),
+            took,
+            attempt.status,
+            attempt.code,
+            attempt.snippet,
+        ])?;
+    let (state, due_at) = match verdict {
+        Verdict::Delivered => (DeliveryState::Delivered, None),
+        Verdict::Gone => (DeliveryState::Gone, None),
+        Verdict::RetryAt(at) => (DeliveryState::Pending, Some(at.millis())),
+        Verdict::GiveUp => (DeliveryState::Undeliverable, None),
+    };
+    connection
+        .prepare_cached(
+            "UPDATE delivery SET state = ?2, due_at = coalesce(?3, due_at), lease_until = 0, attempts = max(attempts, ?4)
+             WHERE job = ?1 AND state = 'pending'",
+        )?
+        .execute(params![row, state.as_str(), due_at, attempt.number])?;
+    Ok(())
+}
+
+/// Ends the lease of a delivery.
+pub(super) fn release(connection: &Connection, id: JobId) -> Result<(), StoreError> {
+    connection
+        .prepare_cached(
+            "UPDATE delivery SET lease_until = 0
+             WHERE job = (SELECT row FROM job WHERE id = ?1) AND state = 'pending'",
+        )?
+        .execute([id.as_bytes()])?;
+    Ok(())
+}
+
+/// Ends every lease: whoever held one is gone.
+pub(super) fn release_all(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute("UPDATE delivery SET lease_until = 0 WHERE state = 'pending' AND lease_until > 0", ())?;
+    Ok(())
+}
+
+/// Returns a job's delivery and its attempts.
+pub(super) fn delivery(connection: &Connection, id: JobId) -> Result<Option<(Delivery, Vec<Attempt>)>, StoreError> {
+    let sql = format!(
+        "SELECT {DELIVERY} FROM job JOIN delivery ON delivery.job = job.row JOIN result ON result.job = job.row
+         WHERE job.id = ?1"
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut found = statement.query([id.as_bytes()])?;
+    let Some((row, delivery)) = found.next()?.map(delivery_of).transpose()? else { return Ok(None) };
+    let mut statement = connection.prepare_cached(
+        "SELECT number, started_at, took_us, status, code, snippet FROM attempt WHERE job = ?1 ORDER BY number",
+    )?;
+    let attempts = rows::all(statement.query([row])?, |row| {
+        Ok(Attempt {
+            number: row.get(0)?,
+            started_at: rows::time(row, 1)?,
+            took: Duration::from_micros(rows::count(row, 2)?),
+            status: row.get(3)?,
+            code: row.get(4)?,
+            snippet: row.get(5)?,
+        })
+    })?;
+    Ok(Some((delivery, attempts)))
+}
+
+fn delivery_of(row: &Row<'_>) -> Result<(rows::RowNumber, Delivery), StoreError> {
+    let job = rows::job_id(row, 0)?;
+    let word: String = row.get(6)?;
+    let state = DeliveryState::parse(&word).ok_or_else(|| rows::damaged(job, &format!("its delivery is `{word}`")))?;
+    let delivery = Delivery {
+        job,
+        url: row.get(1)?,
+        body: rows::body(job, row, 2)?,
+        attempts: row.get(3)?,
+        created_at: rows::time(row, 4)?,
+        due_at: rows::time(row, 5)?,
+        state,
+    };
+    Ok((row.get(7)?, delivery))
+}
+
+fn body(connection: &Connection, id: JobId, job: rows::RowNumber) -> Result<Option<FrozenBody>, StoreError> {
+    let mut statement = connection.prepare_cached("SELECT body FROM result WHERE job = ?1")?;
+    let mut found = statement.query([job])?;
+    found.next()?.map(|row| rows::body(id, row, 0)).transpose()
+}
+
+fn state(connection: &Connection, job: rows::RowNumber) -> Result<Option<String>, StoreError> {
+    let mut statement = connection.prepare_cached("SELECT state FROM delivery WHERE job = ?1")?;
+    Ok(statement.query_row([job], |row| row.get(0)).optional()?)
+}

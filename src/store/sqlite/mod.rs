@@ -1,0 +1,167 @@
+//! The embedded engine: SQLite in a folder that one process owns, one thread that writes, a few connections that read.
+//!
+//! What each verb does to the rows is in `jobs` and `deliveries`; here they are sent to the writer or a reader.
+
+mod deliveries;
+mod jobs;
+mod readers;
+mod rows;
+mod schema;
+mod writer;
+
+pub use schema::OpenError;
+
+use crate::clock::Timestamp;
+use crate::job::{Job, JobId, PromptId};
+use crate::store::{
+    Attempt, Backlog, CancelWish, Claimed, Delivery, Ending, Finished, ListFilter, Listed, NewJob, Revision, Store,
+    StoreError, Verdict,
+};
+use async_trait::async_trait;
+use readers::Readers;
+use std::fs::{File, TryLockError};
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use writer::Writer;
+
+/// How many connections read at the same time.
+const READERS: u32 = 3;
+
+/// The store in a folder of its own.
+#[derive(Debug)]
+pub struct SqliteStore {
+    // In the order in which they are dropped: the lock outlives the connections.
+    readers: Readers,
+    writer: Arc<Writer>,
+    lock: Mutex<Option<File>>,
+}
+
+impl SqliteStore {
+    /// Opens the store in `folder`, which is made where it is missing. Refuses a folder that another process uses, a
+    /// database of a newer comfygate, and a damaged one. Blocks for as long as SQLite reads its log.
+    pub fn open(folder: &Path) -> Result<Arc<Self>, OpenError> {
+        let unusable = |source| OpenError::Folder { folder: folder.to_owned(), source };
+        make_folder(folder).map_err(unusable)?;
+        let lock =
+            File::options().create(true).truncate(false).write(true).open(folder.join("lock")).map_err(unusable)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(OpenError::Locked { folder: folder.to_owned() }),
+            Err(TryLockError::Error(source)) => return Err(unusable(source)),
+        }
+        let path = folder.join("comfygate.db");
+        let connection = schema::open(&path)?;
+        // The lock says that nobody else is left who could hold a lease.
+        deliveries::release_all(&connection).map_err(|source| OpenError::Sqlite { path: path.clone(), source })?;
+        let readers = (0..READERS).map(|_| schema::open_reader(&path)).collect::<Result<Vec<_>, _>>()?;
+        let writer = Writer::start(connection).map_err(unusable)?;
+        Ok(Arc::new(Self { readers: Readers::new(readers), writer: Arc::new(writer), lock: Mutex::new(Some(lock)) }))
+    }
+
+    /// Finishes the writes that wait, closes the database and gives the folder free. Later calls are refused.
+    pub async fn close(&self) {
+        self.readers.close(READERS).await;
+        let writer = Arc::clone(&self.writer);
+        // An error means that the runtime ends: then dropping the writer does the same.
+        let _ = tokio::task::spawn_blocking(move || writer.close()).await;
+        self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn accept(&self, new: NewJob) -> Result<JobId, StoreError> {
+        let request = json(&new.request)?;
+        self.writer.write(move |connection| jobs::accept(connection, &new, &request)).await
+    }
+
+    async fn keep_revision(&self, revision: Revision) -> Result<(), StoreError> {
+        self.writer.write(move |connection| jobs::keep_revision(connection, &revision)).await
+    }
+
+    async fn revision(&self, hash: &str) -> Result<Option<Revision>, StoreError> {
+        let hash = hash.to_owned();
+        self.readers.read(move |connection| jobs::revision(connection, &hash)).await
+    }
+
+    async fn job(&self, id: JobId) -> Result<Option<Job>, StoreError> {
+        self.readers.read(move |connection| Ok(rows::find(connection, id)?.map(|stored| stored.job))).await
+    }
+
+    async fn finished(&self, id: JobId) -> Result<Option<Finished>, StoreError> {
+        self.readers.read(move |connection| deliveries::finished(connection, id)).await
+    }
+
+    async fn list(&self, filter: ListFilter) -> Result<Vec<Listed>, StoreError> {
+        self.readers.read(move |connection| jobs::list(connection, &filter)).await
+    }
+
+    async fn claim(&self, backend: &str, offered: Vec<PromptId>, now: Timestamp) -> Result<Vec<Claimed>, StoreError> {
+        let backend = backend.to_owned();
+        self.writer.write(move |connection| jobs::claim(connection, &backend, offered, now)).await
+    }
+
+    async fn started(&self, id: JobId, run: u32, at: Timestamp) -> Result<bool, StoreError> {
+        self.writer.write(move |connection| jobs::started(connection, id, run, at)).await
+    }
+
+    async fn requeue(&self, id: JobId, run: u32, counts: bool, at: Timestamp) -> Result<bool, StoreError> {
+        self.writer.write(move |connection| jobs::requeue(connection, id, run, counts, at)).await
+    }
+
+    async fn wish_cancel(&self, id: JobId) -> Result<CancelWish, StoreError> {
+        self.writer.write(move |connection| jobs::wish_cancel(connection, id)).await
+    }
+
+    async fn finish(&self, ending: Ending) -> Result<bool, StoreError> {
+        let body = json(&ending.body)?;
+        self.writer.write(move |connection| deliveries::finish(connection, &ending, &body)).await
+    }
+
+    async fn overdue(&self, now: Timestamp, limit: u32) -> Result<Vec<Job>, StoreError> {
+        self.readers.read(move |connection| jobs::overdue(connection, now, limit)).await
+    }
+
+    async fn on_backends(&self) -> Result<Vec<Claimed>, StoreError> {
+        self.readers.read(jobs::on_backends).await
+    }
+
+    async fn due_deliveries(&self, now: Timestamp, lease: Duration, limit: u32) -> Result<Vec<Delivery>, StoreError> {
+        self.writer.write(move |connection| deliveries::due(connection, now, lease, limit)).await
+    }
+
+    async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.readers.read(deliveries::next_due).await
+    }
+
+    async fn record_attempt(&self, job: JobId, attempt: Attempt, verdict: Verdict) -> Result<(), StoreError> {
+        self.writer.write(move |connection| deliveries::record(connection, job, &attempt, verdict)).await
+    }
+
+    async fn release_delivery(&self, job: JobId) -> Result<(), StoreError> {
+        self.writer.write(move |connection| deliveries::release(connection, job)).await
+    }
+
+    async fn delivery(&self, job: JobId) -> Result<Option<(Delivery, Vec<Attempt>)>, StoreError> {
+        self.readers.read(move |connection| deliveries::delivery(connection, job)).await
+    }
+
+    async fn backlog(&self) -> Result<Backlog, StoreError> {
+        self.readers.read(jobs::backlog).await
+    }
+}
+
+/// Written by the caller's thread, so that the writer has less to do.
+fn json<T: serde::Serialize>(value: &T) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(|error| StoreError::Damaged(format!("it cannot be written as JSON: {error}")))
+}
+
+fn make_folder(folder: &Path) -> io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
+}
