@@ -147,7 +147,7 @@ fn problem_without_list(error: &Value, refusal: &Refusal) -> Option<NodeProblem>
 }
 
 fn with_detail(message: &str, details: &str) -> String {
-    if details.is_empty() { message.to_owned() } else { format!("{message}: {details}") }
+    if details.is_empty() || details == message { message.to_owned() } else { format!("{message}: {details}") }
 }
 
 fn scalar(value: &Value) -> Option<String> {
