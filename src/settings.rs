@@ -1,0 +1,241 @@
+//! What the gateway can be told, and by whom: command line, environment, `.env`, `comfygate.yaml`, default, in this
+//! order. Every problem of every source is found at once; what the settings mean is left to the stations.
+
+mod docs;
+mod dotenv;
+mod error;
+mod file;
+mod load;
+mod parse;
+mod table;
+
+pub use docs::{env_example, reference};
+pub use error::{Place, Problem, SettingsError};
+pub use load::{FileChoice, Sources, process_environment};
+pub use table::{SETTINGS, Setting};
+
+use crate::job::Limits;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+use url::Url;
+
+/// Everything that the gateway can be told.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Settings {
+    /// The HTTP server.
+    pub server: ServerSettings,
+    /// The ComfyUI servers.
+    pub backends: BackendSettings,
+    /// Where jobs and outputs are kept.
+    pub storage: StorageSettings,
+    /// Where workflows are found.
+    pub workflows: WorkflowSettings,
+    /// How long and how large a job may be.
+    pub limits: LimitSettings,
+    /// How webhooks are delivered.
+    pub webhooks: WebhookSettings,
+    /// What is logged, and how.
+    pub logging: LogSettings,
+    /// How the gateway ends.
+    pub shutdown: ShutdownSettings,
+}
+
+/// The HTTP server.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ServerSettings {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Other machines may reach it although no key protects it.
+    pub allow_open: bool,
+    /// What callers write before `/jobs/..`, without a slash at the end; none means `http://` and the address.
+    pub public_url: Option<String>,
+    /// The largest request body in bytes.
+    pub max_body: u64,
+}
+
+impl ServerSettings {
+    /// Returns the start of every link that the gateway hands out, given where the server really listens.
+    pub fn link_base(&self, bound: SocketAddr) -> String {
+        self.public_url.clone().unwrap_or_else(|| format!("http://{bound}"))
+    }
+}
+
+impl Default for ServerSettings {
+    fn default() -> Self {
+        Self {
+            address: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8083),
+            allow_open: false,
+            public_url: None,
+            max_body: 1 << 20,
+        }
+    }
+}
+
+/// The ComfyUI servers.
+#[derive(Clone, PartialEq, Debug)]
+pub struct BackendSettings {
+    /// Their base URLs, each only once.
+    pub addresses: Vec<Url>,
+    /// How many prompts are kept on each of them at once, the running one included.
+    pub queue: usize,
+}
+
+impl Default for BackendSettings {
+    fn default() -> Self {
+        Self { addresses: vec![parse::backend("http://127.0.0.1:8188").expect("a URL by its text")], queue: 2 }
+    }
+}
+
+/// Where jobs and outputs are kept.
+#[derive(Clone, PartialEq, Debug)]
+pub struct StorageSettings {
+    /// The folder of the database and the outputs; made where it is missing.
+    pub folder: PathBuf,
+}
+
+impl Default for StorageSettings {
+    fn default() -> Self {
+        Self { folder: PathBuf::from("./data") }
+    }
+}
+
+/// Where workflows are found.
+#[derive(Clone, PartialEq, Debug)]
+pub struct WorkflowSettings {
+    /// The workflow of a request that names none.
+    pub default: String,
+    /// The folder of the mappings, `<name>.yaml`.
+    pub configs: PathBuf,
+    /// The folder of the graphs, `<name>.json`.
+    pub templates: PathBuf,
+}
+
+impl Default for WorkflowSettings {
+    fn default() -> Self {
+        Self { default: "starter".into(), configs: PathBuf::from("./configs"), templates: PathBuf::from("./templates") }
+    }
+}
+
+/// How long and how large a job may be.
+#[derive(Clone, PartialEq, Debug)]
+pub struct LimitSettings {
+    /// The limits of a job whose workflow and request say nothing.
+    pub usual: Limits,
+    /// The longest limits that a workflow or a request may ask for.
+    pub most: Limits,
+    /// How often a job may be tried before it fails.
+    pub max_runs: u32,
+    /// The largest single output in bytes.
+    pub max_output: u64,
+}
+
+impl Default for LimitSettings {
+    fn default() -> Self {
+        Self {
+            usual: Limits {
+                queue: Duration::from_hours(1),
+                start: Duration::from_mins(5),
+                silence: Duration::from_mins(2),
+                run: Duration::from_mins(30),
+            },
+            most: Limits {
+                queue: Duration::from_hours(24),
+                start: Duration::from_hours(1),
+                silence: Duration::from_hours(1),
+                run: Duration::from_hours(24),
+            },
+            max_runs: 3,
+            max_output: 256 << 20,
+        }
+    }
+}
+
+/// How webhooks are delivered.
+#[derive(Clone, PartialEq, Debug)]
+pub struct WebhookSettings {
+    /// The waits between the attempts; one attempt more than there are waits.
+    pub schedule: Vec<Duration>,
+    /// The limit for reaching a receiver.
+    pub connect_timeout: Duration,
+    /// The limit for a whole attempt; every MiB of body adds a second.
+    pub attempt_timeout: Duration,
+    /// How many attempts may be under way.
+    pub concurrency: usize,
+    /// How many attempts may be under way to one host.
+    pub per_host: usize,
+    /// Refuse `webhook_url`s that are not `https`.
+    pub https_only: bool,
+}
+
+impl Default for WebhookSettings {
+    fn default() -> Self {
+        let mut schedule = vec![Duration::from_secs(5), Duration::from_mins(5), Duration::from_mins(30)];
+        schedule.extend([2, 5, 10, 14, 20, 24].map(Duration::from_hours));
+        Self {
+            schedule,
+            connect_timeout: Duration::from_secs(5),
+            attempt_timeout: Duration::from_secs(30),
+            concurrency: 32,
+            per_host: 4,
+            https_only: false,
+        }
+    }
+}
+
+/// What is logged, and how.
+#[derive(Clone, PartialEq, Debug)]
+pub struct LogSettings {
+    /// The filter, such as `info` or `info,comfygate::notifier=debug`.
+    pub filter: String,
+    /// How a line looks.
+    pub format: LogFormat,
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self { filter: "info".into(), format: LogFormat::Human }
+    }
+}
+
+/// How a line of the log looks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LogFormat {
+    /// For eyes.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+/// How the gateway ends.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ShutdownSettings {
+    /// How long what is under way may go on after the signal to stop.
+    pub grace: Duration,
+}
+
+impl Default for ShutdownSettings {
+    fn default() -> Self {
+        Self { grace: Duration::from_secs(30) }
+    }
+}
+
+impl Settings {
+    /// Reads every source; where they disagree, the command line goes before the environment, before `.env`, before
+    /// `comfygate.yaml`, before the defaults. Lists every problem of every source where there is one.
+    pub fn load<E: IntoIterator<Item = (String, String)>>(sources: Sources<E>) -> Result<Self, SettingsError> {
+        load::load(sources)
+    }
+
+    /// Returns settings for a gateway inside a test: any free port, its data below `folder`.
+    pub fn for_tests(folder: impl Into<PathBuf>) -> Self {
+        let mut settings = Self::default();
+        settings.server.address.set_port(0);
+        settings.storage.folder = folder.into();
+        settings.shutdown.grace = Duration::from_secs(1);
+        settings
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,312 @@
+//! The one table of all settings: environment, command line, `comfygate.yaml`, `.env.example` and the documentation
+//! are read from it. How a value is read is left to `parse`.
+
+use super::{Settings, parse};
+
+/// One thing that the gateway can be told.
+#[derive(Debug)]
+pub struct Setting {
+    /// The environment variable.
+    pub name: &'static str,
+    /// An older name of the variable that still works.
+    pub alias: Option<&'static str>,
+    /// The section and the key of `comfygate.yaml`, with a dot between.
+    pub path: &'static str,
+    /// The default as one would write it; empty where there is none.
+    pub default: &'static str,
+    /// One sentence.
+    pub about: &'static str,
+    /// What may be written.
+    pub allowed: &'static str,
+    /// Whether `comfygate.yaml` may give a list instead of commas.
+    pub list: bool,
+    pub(super) set: fn(&mut Settings, &str) -> Result<(), String>,
+}
+
+impl Setting {
+    /// Returns the key that stands for this setting outside of any section, and on the command line.
+    pub fn flat_key(&self) -> String {
+        self.name.strip_prefix("COMFYGATE_").unwrap_or(self.name).to_lowercase()
+    }
+
+    /// Finds a setting by its variable, alias, `section.key` or flat key.
+    pub fn find(name: &str) -> Option<&'static Self> {
+        SETTINGS.iter().find(|setting| {
+            setting.name == name || setting.alias == Some(name) || setting.flat_key() == name || setting.path == name
+        })
+    }
+
+    /// Returns the section of `comfygate.yaml` and the key in it.
+    pub fn section_and_key(&self) -> (&'static str, &'static str) {
+        self.path.split_once('.').unwrap_or(("", self.path))
+    }
+
+    const fn also(mut self, alias: &'static str) -> Self {
+        self.alias = Some(alias);
+        self
+    }
+
+    const fn list(mut self) -> Self {
+        self.list = true;
+        self
+    }
+}
+
+const DURATION: &str = "a duration such as 500ms, 30s, 5m or 1h30m";
+const SIZE: &str = "a size such as 512KiB, 64MiB or 1GiB";
+const SWITCH: &str = "true or false";
+
+/// Every setting, in the order in which they are documented.
+pub const SETTINGS: &[Setting] = &[
+    setting(
+        "COMFYGATE_ADDRESS",
+        "server.address",
+        "127.0.0.1:8083",
+        "Where the gateway listens; without a host it is 127.0.0.1, since no key protects it.",
+        "an address with a port, such as 127.0.0.1:8083, [::1]:8083 or :8083",
+        |settings, text| put(&mut settings.server.address, parse::address(text)),
+    )
+    .also("COMFYLITE_ADDRESS"),
+    setting(
+        "COMFYGATE_ALLOW_OPEN",
+        "server.allow_open",
+        "false",
+        "Allows an address that other machines can reach, although no key protects the gateway.",
+        SWITCH,
+        |settings, text| put(&mut settings.server.allow_open, parse::switch(text)),
+    ),
+    setting(
+        "COMFYGATE_PUBLIC_URL",
+        "server.public_url",
+        "",
+        "What links in answers and webhooks begin with; without it, http:// and the address.",
+        "an http or https URL",
+        |settings, text| put(&mut settings.server.public_url, parse::public_url(text).map(Some)),
+    ),
+    setting(
+        "COMFYGATE_MAX_BODY",
+        "server.max_body",
+        "1MiB",
+        "The largest request body; a larger one is answered with 413.",
+        SIZE,
+        |settings, text| put(&mut settings.server.max_body, parse::size(text)),
+    ),
+    setting(
+        "COMFYUI_ADDRESS",
+        "backends.address",
+        "http://127.0.0.1:8188",
+        "The ComfyUI servers, separated by commas.",
+        "http or https URLs, each only once",
+        |settings, text| put(&mut settings.backends.addresses, parse::backends(text)),
+    )
+    .list(),
+    setting(
+        "COMFYGATE_BACKEND_QUEUE",
+        "backends.queue",
+        "2",
+        "How many prompts are kept on each ComfyUI at once, so that it never waits for the next one.",
+        "a whole number from 1 to 1000",
+        |settings, text| put(&mut settings.backends.queue, parse::whole(text, 1, 1000)),
+    ),
+    setting(
+        "COMFYGATE_DATA",
+        "storage.folder",
+        "./data",
+        "The folder in which jobs and outputs are kept; one gateway at a time.",
+        "a folder",
+        |settings, text| put(&mut settings.storage.folder, parse::folder(text)),
+    ),
+    setting(
+        "COMFYGATE_WORKFLOW",
+        "workflows.default",
+        "starter",
+        "The workflow of a request that names none.",
+        "the name of a pair in the two folders below, without its ending",
+        |settings, text| put(&mut settings.workflows.default, parse::workflow(text)),
+    ),
+    setting(
+        "COMFYGATE_CONFIGS",
+        "workflows.configs",
+        "./configs",
+        "The folder of the mappings, one <name>.yaml for each workflow.",
+        "a folder",
+        |settings, text| put(&mut settings.workflows.configs, parse::folder(text)),
+    ),
+    setting(
+        "COMFYGATE_TEMPLATES",
+        "workflows.templates",
+        "./templates",
+        "The folder of the graphs, one <name>.json for each workflow.",
+        "a folder",
+        |settings, text| put(&mut settings.workflows.templates, parse::folder(text)),
+    ),
+    setting(
+        "COMFYGATE_QUEUE_TIMEOUT",
+        "limits.queue_timeout",
+        "1h",
+        "How long a job may wait before it runs.",
+        DURATION,
+        |settings, text| put(&mut settings.limits.usual.queue, parse::duration(text)),
+    ),
+    setting(
+        "COMFYGATE_START_TIMEOUT",
+        "limits.start_timeout",
+        "5m",
+        "How long a free ComfyUI that has accepted a job may take to begin; large models load slowly.",
+        DURATION,
+        |settings, text| put(&mut settings.limits.usual.start, parse::duration(text)),
+    ),
+    setting(
+        "COMFYGATE_SILENCE_TIMEOUT",
+        "limits.silence_timeout",
+        "2m",
+        "How long a running job may give no sign of life.",
+        DURATION,
+        |settings, text| put(&mut settings.limits.usual.silence, parse::duration(text)),
+    ),
+    setting(
+        "COMFYGATE_RUN_TIMEOUT",
+        "limits.run_timeout",
+        "30m",
+        "How long a job may run.",
+        DURATION,
+        |settings, text| put(&mut settings.limits.usual.run, parse::duration(text)),
+    ),
+    setting(
+        "COMFYGATE_MAX_QUEUE_TIMEOUT",
+        "limits.max_queue_timeout",
+        "1day",
+        "The longest queue timeout that a workflow or a request may ask for.",
+        DURATION,
+        |settings, text| put(&mut settings.limits.most.queue, parse::duration(text)),
+    ),
+    setting(
+        "COMFYGATE_MAX_START_TIMEOUT",
+        "limits.max_start_timeout",
+        "1h",
+        "The longest start timeout that a workflow or a request may ask for.",
+        DURATION,
+        |settings, text| put(&mut settings.limits.most.start, parse::duration(text)),
+    ),
+    setting(
+        "COMFYGATE_MAX_SILENCE_TIMEOUT",
+        "limits.max_silence_timeout",
+        "1h",
+        "The longest silence timeout that a workflow or a request may ask for.",
+        DURATION,
+        |settings, text| put(&mut settings.limits.most.silence, parse::duration(text)),
+    ),
+    setting(
+        "COMFYGATE_MAX_RUN_TIMEOUT",
+        "limits.max_run_timeout",
+        "1day",
+        "The longest run timeout that a workflow or a request may ask for.",
+        DURATION,
+        |settings, text| put(&mut settings.limits.most.run, parse::duration(text)),
+    ),
+    setting(
+        "COMFYGATE_MAX_RUNS",
+        "limits.max_runs",
+        "3",
+        "How often a job is tried before it fails, where another try may help.",
+        "a whole number from 1 to 100",
+        |settings, text| put(&mut settings.limits.max_runs, parse::whole(text, 1, 100)),
+    ),
+    setting(
+        "COMFYGATE_MAX_OUTPUT",
+        "limits.max_output",
+        "256MiB",
+        "The largest single output; a job with a larger one fails.",
+        SIZE,
+        |settings, text| put(&mut settings.limits.max_output, parse::size(text)),
+    ),
+    setting(
+        "COMFYGATE_WEBHOOK_SCHEDULE",
+        "webhooks.schedule",
+        "5s,5m,30m,2h,5h,10h,14h,20h,24h",
+        "The waits between the attempts to deliver a webhook, separated by commas; each varies by 20 percent.",
+        "1 to 100 durations such as 5s,5m,1h",
+        |settings, text| put(&mut settings.webhooks.schedule, parse::schedule(text)),
+    )
+    .list(),
+    setting(
+        "COMFYGATE_WEBHOOK_CONNECT_TIMEOUT",
+        "webhooks.connect_timeout",
+        "5s",
+        "How long it may take to reach a webhook's receiver.",
+        DURATION,
+        |settings, text| put(&mut settings.webhooks.connect_timeout, parse::duration(text)),
+    ),
+    setting(
+        "COMFYGATE_WEBHOOK_TIMEOUT",
+        "webhooks.attempt_timeout",
+        "30s",
+        "How long a whole attempt may take; every MiB of the body adds a second.",
+        DURATION,
+        |settings, text| put(&mut settings.webhooks.attempt_timeout, parse::duration(text)),
+    ),
+    setting(
+        "COMFYGATE_WEBHOOK_CONCURRENCY",
+        "webhooks.concurrency",
+        "32",
+        "How many webhooks are sent at once.",
+        "a whole number from 1 to 10000",
+        |settings, text| put(&mut settings.webhooks.concurrency, parse::whole(text, 1, 10_000)),
+    ),
+    setting(
+        "COMFYGATE_WEBHOOK_PER_HOST",
+        "webhooks.per_host",
+        "4",
+        "How many webhooks are sent to one host at once, so that one slow receiver cannot take every place.",
+        "a whole number from 1 to 10000",
+        |settings, text| put(&mut settings.webhooks.per_host, parse::whole(text, 1, 10_000)),
+    ),
+    setting(
+        "COMFYGATE_WEBHOOK_HTTPS_ONLY",
+        "webhooks.https_only",
+        "false",
+        "Refuses webhook URLs that are not https.",
+        SWITCH,
+        |settings, text| put(&mut settings.webhooks.https_only, parse::switch(text)),
+    ),
+    setting(
+        "COMFYGATE_LOG",
+        "logging.filter",
+        "info",
+        "What is logged: error, warn, info, debug or trace, for all or for single modules.",
+        "a filter such as info or info,comfygate::notifier=debug",
+        |settings, text| put(&mut settings.logging.filter, parse::filter(text)),
+    ),
+    setting(
+        "COMFYGATE_LOG_FORMAT",
+        "logging.format",
+        "human",
+        "How a line of the log looks.",
+        "human or json",
+        |settings, text| put(&mut settings.logging.format, parse::log_format(text)),
+    ),
+    setting(
+        "COMFYGATE_SHUTDOWN_GRACE",
+        "shutdown.grace",
+        "30s",
+        "How long what is under way may go on after the signal to stop.",
+        DURATION,
+        |settings, text| put(&mut settings.shutdown.grace, parse::duration(text)),
+    ),
+];
+
+const fn setting(
+    name: &'static str,
+    path: &'static str,
+    default: &'static str,
+    about: &'static str,
+    allowed: &'static str,
+    set: fn(&mut Settings, &str) -> Result<(), String>,
+) -> Setting {
+    Setting { name, alias: None, path, default, about, allowed, list: false, set }
+}
+
+fn put<T>(place: &mut T, value: Result<T, String>) -> Result<(), String> {
+    *place = value?;
+    Ok(())
+}
