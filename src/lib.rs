@@ -5,7 +5,7 @@ pub mod comfy;
 pub mod job;
 pub mod lifecycle;
 pub mod media;
-pub mod notifier;
 pub mod settings;
 pub mod store;
 pub mod telemetry;
+pub mod tracker;
