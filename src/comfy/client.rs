@@ -23,10 +23,14 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 const CALL_LIMIT: Duration = Duration::from_secs(15);
 /// A graph may be large, and reading it is one of the stalls.
 const SUBMIT_LIMIT: Duration = Duration::from_mins(1);
+/// The longest transfer of a file, which may be a long video.
+const VIEW_LIMIT: Duration = Duration::from_mins(15);
 /// The longest silence within an answer.
 const SILENCE_LIMIT: Duration = Duration::from_mins(1);
 /// Kept connections end before a proxy between us and the server would end them.
 const IDLE_LIMIT: Duration = Duration::from_secs(30);
+/// How much is read of an answer that is an error.
+const ERROR_LIMIT: usize = 4 << 10;
 /// The largest JSON answer that is read: a queue or a history holds whole graphs, of up to 100 MiB each.
 const ANSWER_LIMIT: u64 = 256 << 20;
 
@@ -186,7 +190,7 @@ impl Client {
 
     /// Fetches a file; the names in `file` are the backend's and only ever part of the query.
     pub async fn view(&self, file: &FileRef) -> Result<View, ClientError> {
-        let sent = self.http.get(view_url(&self.url, file)).send().await;
+        let sent = self.http.get(view_url(&self.url, file)).timeout(VIEW_LIMIT).send().await;
         let response = checked("GET /view", sent.map_err(|error| failed(&error))?).await?;
         let content_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let essence = content_type.and_then(|value| value.split(';').next()).map(str::trim).unwrap_or_default();
@@ -274,7 +278,7 @@ async fn checked(call: &str, response: Response) -> Result<Response, ClientError
         200..=299 => Ok(response),
         404 => Err(ClientError::NotFound),
         _ => {
-            let body = redact(&whole(response).await.unwrap_or_default());
+            let body = redact(&beginning(response).await);
             Err(ClientError::Status { call: call.to_owned(), status, body })
         }
     }
@@ -293,6 +297,18 @@ async fn whole(mut response: Response) -> Result<String, ClientError> {
         }
     }
     Ok(String::from_utf8(body).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+}
+
+/// Reads what an error begins with, and what of it comes before the connection breaks.
+async fn beginning(mut response: Response) -> String {
+    let mut body = Vec::new();
+    while let Ok(Some(chunk)) = response.chunk().await {
+        body.extend_from_slice(&chunk);
+        if body.len() >= ERROR_LIMIT {
+            break;
+        }
+    }
+    String::from_utf8_lossy(&body).into_owned()
 }
 
 fn failed(error: &reqwest::Error) -> ClientError {

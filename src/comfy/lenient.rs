@@ -3,12 +3,13 @@
 //! Anybody can put such things into a graph or a node's output, and they come back in answers and events (T12). What
 //! JSON cannot say becomes `null` or U+FFFD; everything else stays as it was.
 
+use super::pruned::Pruned;
 use serde::de::DeserializeOwned;
 use serde_json::{Error, Value};
 
-/// Reads any JSON value.
+/// Reads any JSON value; what lies deeper than a hundred levels is `null`.
 pub fn parse(text: &str) -> Result<Value, Error> {
-    from_str(text)
+    from_str(text).map(|Pruned(value)| value)
 }
 
 /// Reads a `T`: strictly at first, then with everything mended that JSON does not allow and Python writes.

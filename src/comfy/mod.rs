@@ -5,7 +5,10 @@ mod client;
 mod decode;
 pub mod event;
 mod heard;
+#[cfg(test)]
+mod hostile;
 pub mod lenient;
+mod pruned;
 mod redact;
 mod refusal;
 pub mod socket;

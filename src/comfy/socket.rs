@@ -57,7 +57,8 @@ pub struct SocketOptions {
     pub handshake_limit: Duration,
     /// Between our pings.
     pub ping_every: Duration,
-    /// From a ping until anything comes; a server that encodes large images is mute for seconds (T26).
+    /// From a ping until anything comes; a server that encodes images or loads models is mute for a while (T26), and
+    /// giving up a connection that lives loses what it would have said.
     pub pong_limit: Duration,
     /// Until a connection that we close is closed.
     pub close_limit: Duration,
@@ -75,7 +76,7 @@ impl Default for SocketOptions {
             connect_limit: Duration::from_secs(10),
             handshake_limit: Duration::from_secs(5),
             ping_every: Duration::from_secs(20),
-            pong_limit: Duration::from_secs(20),
+            pong_limit: Duration::from_secs(45),
             close_limit: Duration::from_secs(2),
             first_pause: Duration::from_millis(250),
             longest_pause: Duration::from_secs(15),

@@ -5,6 +5,7 @@
 use super::decode::{id, node_error, node_output};
 use super::event::{NodeError, NodeOutput};
 use super::lenient;
+use super::pruned::Pruned;
 use super::refusal::{NodeProblem, failure, problems};
 use crate::job::Failure;
 use serde::de::{IgnoredAny, SeqAccess, Visitor};
@@ -146,9 +147,9 @@ struct Item {
 #[derive(Deserialize)]
 struct EntryBody {
     #[serde(default)]
-    outputs: Value,
+    outputs: Pruned,
     #[serde(default)]
-    status: Value,
+    status: Pruned,
 }
 
 #[derive(Deserialize)]
@@ -186,8 +187,8 @@ impl<'de> Deserialize<'de> for Item {
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Item, A::Error> {
-                let number: Value = items.next_element()?.unwrap_or_default();
-                let prompt_id: Value = items.next_element()?.unwrap_or_default();
+                let Pruned(number) = items.next_element()?.unwrap_or_default();
+                let Pruned(prompt_id) = items.next_element()?.unwrap_or_default();
                 while items.next_element::<IgnoredAny>()?.is_some() {}
                 Ok(Item { number: number.as_f64(), prompt_id: id(&prompt_id) })
             }
@@ -198,10 +199,11 @@ impl<'de> Deserialize<'de> for Item {
 
 impl From<EntryBody> for HistoryEntry {
     fn from(body: EntryBody) -> Self {
-        let messages = body.status.get("messages").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        let outputs = body.outputs.as_object().into_iter().flatten();
+        let (Pruned(status), Pruned(outputs)) = (body.status, body.outputs);
+        let messages = status.get("messages").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let outputs = outputs.as_object().into_iter().flatten();
         Self {
-            end: end(messages),
+            end: end(messages).unwrap_or_else(|| end_without_message(&status)),
             outputs: outputs.map(|(node, output)| (node.clone(), node_output(output))).collect(),
             execution_start_ms: messages.iter().find_map(started_at),
         }
@@ -210,7 +212,7 @@ impl From<EntryBody> for HistoryEntry {
 
 /// Judges by the last message that tells of an end: `status_str` and `completed` call an interrupted prompt an error,
 /// and some failed ones a success (T10).
-fn end(messages: &[Value]) -> HistoryEnd {
+fn end(messages: &[Value]) -> Option<HistoryEnd> {
     let end_of = |message: &Value| match message.get(0).and_then(Value::as_str)? {
         "execution_success" => Some(HistoryEnd::Succeeded),
         "execution_interrupted" => Some(HistoryEnd::Interrupted),
@@ -219,7 +221,15 @@ fn end(messages: &[Value]) -> HistoryEnd {
         }
         _ => None,
     };
-    messages.iter().rev().find_map(end_of).unwrap_or(HistoryEnd::Unknown)
+    messages.iter().rev().find_map(end_of)
+}
+
+/// Without a message, an error still is no success.
+fn end_without_message(status: &Value) -> HistoryEnd {
+    if status.get("status_str").and_then(Value::as_str) != Some("error") {
+        return HistoryEnd::Unknown;
+    }
+    HistoryEnd::Failed(NodeError { message: "ComfyUI did not say why it failed".to_owned(), ..NodeError::default() })
 }
 
 fn started_at(message: &Value) -> Option<i64> {
@@ -274,7 +284,15 @@ mod tests {
             (json!([start, error]), "success", failed),
             (json!([start]), "success", HistoryEnd::Unknown),
             (json!(null), "success", HistoryEnd::Unknown),
-            (json!([null, 3, []]), "error", HistoryEnd::Unknown),
+            (json!([null, 3, []]), "", HistoryEnd::Unknown),
+            (
+                json!([start]),
+                "error",
+                HistoryEnd::Failed(NodeError {
+                    message: "ComfyUI did not say why it failed".into(),
+                    ..NodeError::default()
+                }),
+            ),
         ];
         for (messages, status, expected) in cases {
             let body =

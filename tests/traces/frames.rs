@@ -131,6 +131,29 @@ fn images_are_what_their_content_type_says() {
 }
 
 #[test]
+fn only_what_is_replayed_to_a_late_socket_names_no_prompt() {
+    let nameless = |event: &Event| match event {
+        Event::Executing { prompt, .. } | Event::Idle { prompt } | Event::Progress { prompt, .. } => prompt.is_none(),
+        Event::Image(_)
+        | Event::Status { .. }
+        | Event::FeatureFlags { .. }
+        | Event::Started { .. }
+        | Event::Cached { .. }
+        | Event::ProgressState { .. }
+        | Event::Executed { .. }
+        | Event::Succeeded { .. }
+        | Event::Failed { .. }
+        | Event::Interrupted { .. }
+        | Event::Text { .. }
+        | Event::Noise { .. } => false,
+    };
+    let replayed: Vec<(&str, &Event)> = all_events().filter(|(_, event)| nameless(event)).collect();
+    let traces: Vec<&str> = replayed.iter().map(|(trace, _)| *trace).collect();
+    assert_eq!(traces, ["43-reconnect-during-execution", "45-late-socket"]);
+    assert!(replayed.iter().all(|(_, event)| matches!(event, Event::Executing { .. })));
+}
+
+#[test]
 fn a_progress_text_names_its_node() {
     let is_text = |event: &&Event| matches!(event, Event::Text { .. });
     let texts: Vec<&Event> = trace("10-text-output-and-type3-frame").events().filter(is_text).collect();

@@ -165,6 +165,15 @@ async fn an_answer_beyond_the_limit_is_not_read() {
     assert_eq!(server.client().queue().await, Err(ClientError::TooLarge { limit: ANSWER_LIMIT }));
 }
 
+#[tokio::test]
+async fn of_an_error_that_never_ends_only_the_beginning_is_read() {
+    let endless = format!("HTTP/1.1 500 X\r\ntransfer-encoding: chunked\r\n\r\n2000\r\n{}\r\n", "x".repeat(0x2000));
+    let server = Server::start(vec![Reply::Open(endless)]).await;
+    let answer = tokio::time::timeout(Duration::from_secs(10), server.client().queue()).await.unwrap();
+    let Err(ClientError::Status { status: 500, body, .. }) = answer else { panic!("{answer:?}") };
+    assert!(body.starts_with("xxx") && body.chars().count() <= 500, "{body}");
+}
+
 fn word(error: &SubmitError) -> String {
     match error {
         SubmitError::Refused(refusal) => format!("refused {}", refusal.kind),
@@ -185,6 +194,8 @@ fn client_for(listener: &TcpListener) -> Client {
 /// What a connection gets after its request was read.
 enum Reply {
     Bytes(String),
+    /// The same, but the connection stays open and silent.
+    Open(String),
     /// The connection ends without an answer.
     Cut,
     /// No answer ever comes.
@@ -212,6 +223,10 @@ impl Server {
                     seen.send(read_request(&mut connection).await).unwrap();
                     match reply {
                         Reply::Bytes(answer) => connection.write_all(answer.as_bytes()).await.unwrap(),
+                        Reply::Open(answer) => {
+                            connection.write_all(answer.as_bytes()).await.unwrap();
+                            hanging.push(connection);
+                        }
                         Reply::Cut => {}
                         Reply::Hang => hanging.push(connection),
                     }

@@ -79,7 +79,8 @@ async fn a_listener_that_is_too_slow_costs_the_connection_and_not_the_server() {
 
 #[tokio::test]
 async fn a_silent_connection_is_pinged_and_given_up_without_an_answer() {
-    let mut bench = Bench::new(16).await;
+    let options = SocketOptions { pong_limit: Duration::from_secs(20), ..SocketOptions::default() };
+    let mut bench = Bench::with(16, options, "http").await;
     let (mut peer, client_id) = bench.shake_hands().await;
     bench.clock.advance(Duration::from_secs(20));
     assert!(within(peer.next()).await.unwrap().unwrap().is_ping());
