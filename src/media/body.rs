@@ -111,7 +111,7 @@ mod tests {
         let mut segments = vec![Segment::Text(r#"{"images":["#.into())];
         let mut expected = String::from(r#"{"images":["#);
         for size in [0, 1, 2, 3, 4, READ - 1, READ, READ + 1, 3 * READ, 1_000_003] {
-            let bytes: Vec<u8> = (0..size).map(|place| (place % 253) as u8).collect();
+            let bytes: Vec<u8> = (0..=252).cycle().take(size).collect();
             write!(expected, "{}|", STANDARD.encode(&bytes)).unwrap();
             let (id, size) = blobs.put(bytes.into()).await.unwrap();
             segments.push(Segment::Base64(id, size));

@@ -99,7 +99,8 @@ pub enum CancelWish {
 pub struct Ending {
     /// The job that ends.
     pub job: JobId,
-    /// The run that ended it, where one did; an ending by a run that is no longer the current one is dropped.
+    /// The run that ended it, or none where it ended while it waited. What is no longer so is dropped: an ending by a run
+    /// that is not the current one, and an ending as waiting of a job that is on a backend by now.
     pub run: Option<u32>,
     /// How it ended.
     pub outcome: Outcome,
@@ -273,7 +274,7 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn wish_cancel(&self, id: JobId) -> Result<CancelWish, StoreError>;
 
     /// Ends a job: final state, outputs, frozen body and, where the request has a webhook, its delivery. The first end
-    /// wins: returns false, and stores nothing, where the job has ended or `run` is no longer the current one.
+    /// wins: returns false, and stores nothing, where the job has ended or `run` no longer says where it is.
     async fn finish(&self, ending: Ending) -> Result<bool, StoreError>;
 
     /// Returns waiting jobs that must be ended: those whose queue limit has passed, and those whose caller wished them
@@ -289,7 +290,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Returns when the next delivery is due, leased ones by the end of their lease.
     async fn next_due(&self) -> Result<Option<Timestamp>, StoreError>;
 
-    /// Logs an attempt and what it means for the delivery.
+    /// Logs an attempt and what it means for the delivery. A late one, whose delivery has ended or whose number another
+    /// attempt had meanwhile, changes nothing but the log; only a final answer of the receiver is heard whenever it comes.
     async fn record_attempt(&self, job: JobId, attempt: Attempt, verdict: Verdict) -> Result<(), StoreError>;
 
     /// Ends a lease without an attempt, as when the gateway stops: the delivery is due again at once.

@@ -21,7 +21,7 @@ pub(super) fn finish(connection: &Connection, ending: &Ending, body: &str) -> Re
         .prepare_cached(
             "UPDATE job SET state = ?3, code = ?4, error = ?5, ended_at = ?6
              WHERE id = ?1 AND ended_at IS NULL
-               AND (?2 IS NULL OR (run_number = ?2 AND state IN ('submitted', 'running')))
+               AND iif(?2 IS NULL, state = 'queued', run_number = ?2 AND state IN ('submitted', 'running'))
              RETURNING row",
         )?
         .query_row(
@@ -113,7 +113,8 @@ pub(super) fn next_due(connection: &Connection) -> Result<Option<Timestamp>, Sto
     Ok(next.map(Timestamp::from_millis))
 }
 
-/// Logs an attempt and does what it means; a delivery that is no longer pending stays as it is.
+/// Logs an attempt and does what it means. What comes late changes nothing: a delivery that is no longer pending stays as
+/// it is, and an attempt that was logged already is only heard when the receiver has said yes or no for good.
 pub(super) fn record(
     connection: &Connection,
     id: JobId,
@@ -124,33 +125,34 @@ pub(super) fn record(
         Some(row) if state(connection, row)?.is_some() => row,
         Some(_) | None => return Err(rows::damaged(id, "an attempt was made, but it has no delivery")),
     };
-    let took = rows::whole(attempt.took.as_micros());
-    connection
-        .prepare_cached(
-            "INSERT OR REPLACE INTO attempt (job, number, started_at, took_us, status, code, snippet)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-        )?
-        .execute(params![
-            row,
-            attempt.number,
-            attempt.started_at.millis(),
-            took,
-            attempt.status,
-            attempt.code,
-            attempt.snippet,
-        ])?;
-    let (state, due_at) = match verdict {
-        Verdict::Delivered => (DeliveryState::Delivered, None),
-        Verdict::Gone => (DeliveryState::Gone, None),
-        Verdict::RetryAt(at) => (DeliveryState::Pending, Some(at.millis())),
-        Verdict::GiveUp => (DeliveryState::Undeliverable, None),
+    let (state, due_at, for_good) = match verdict {
+        Verdict::Delivered => (DeliveryState::Delivered, None, true),
+        Verdict::Gone => (DeliveryState::Gone, None, true),
+        Verdict::RetryAt(at) => (DeliveryState::Pending, Some(at.millis()), false),
+        Verdict::GiveUp => (DeliveryState::Undeliverable, None, false),
     };
-    connection
+    let changed = connection
         .prepare_cached(
             "UPDATE delivery SET state = ?2, due_at = coalesce(?3, due_at), lease_until = 0, attempts = max(attempts, ?4)
-             WHERE job = ?1 AND state = 'pending'",
+             WHERE job = ?1 AND state = 'pending' AND (?5 OR attempts < ?4)",
         )?
-        .execute(params![row, state.as_str(), due_at, attempt.number])?;
+        .execute(params![row, state.as_str(), due_at, attempt.number, for_good])?;
+    let log = if changed > 0 {
+        "INSERT OR REPLACE INTO attempt (job, number, started_at, took_us, status, code, snippet)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"
+    } else {
+        "INSERT OR IGNORE INTO attempt (job, number, started_at, took_us, status, code, snippet)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"
+    };
+    connection.prepare_cached(log)?.execute(params![
+        row,
+        attempt.number,
+        attempt.started_at.millis(),
+        rows::whole(attempt.took.as_micros()),
+        attempt.status,
+        attempt.code,
+        attempt.snippet,
+    ])?;
     Ok(())
 }
 

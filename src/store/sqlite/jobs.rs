@@ -185,7 +185,7 @@ pub(super) fn list(connection: &Connection, filter: &ListFilter) -> Result<Vec<L
     let mut values = Vec::new();
     if let Some(state) = filter.state {
         // As text, not as a parameter: only so does SQLite see that an index over some states will do.
-        sql += &format!(" AND state = '{}'", state.as_str());
+        sql.extend([" AND state = '", state.as_str(), "'"]);
         sql += if state.is_final() { " AND ended_at IS NOT NULL" } else { "" };
     }
     if let Some(workflow) = &filter.workflow {

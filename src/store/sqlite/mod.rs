@@ -44,13 +44,7 @@ impl SqliteStore {
     pub fn open(folder: &Path) -> Result<Arc<Self>, OpenError> {
         let unusable = |source| OpenError::Folder { folder: folder.to_owned(), source };
         make_folder(folder).map_err(unusable)?;
-        let lock =
-            File::options().create(true).truncate(false).write(true).open(folder.join("lock")).map_err(unusable)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(OpenError::Locked { folder: folder.to_owned() }),
-            Err(TryLockError::Error(source)) => return Err(unusable(source)),
-        }
+        let lock = lock(folder)?;
         let path = folder.join("comfygate.db");
         let connection = schema::open(&path)?;
         // The lock says that nobody else is left who could hold a lease.
@@ -156,6 +150,18 @@ impl Store for SqliteStore {
 /// Written by the caller's thread, so that the writer has less to do.
 fn json<T: serde::Serialize>(value: &T) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(|error| StoreError::Damaged(format!("it cannot be written as JSON: {error}")))
+}
+
+/// Takes the folder for this process; the system gives it free when the process ends, however that happens.
+fn lock(folder: &Path) -> Result<File, OpenError> {
+    let unusable = |source| OpenError::Folder { folder: folder.to_owned(), source };
+    let path = folder.join("lock");
+    let lock = File::options().create(true).truncate(false).write(true).open(&path).map_err(unusable)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(OpenError::Locked { folder: folder.to_owned(), lock: path }),
+        Err(TryLockError::Error(source)) => Err(unusable(source)),
+    }
 }
 
 fn make_folder(folder: &Path) -> io::Result<()> {

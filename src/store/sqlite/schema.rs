@@ -30,10 +30,15 @@ pub enum OpenError {
         source: std::io::Error,
     },
     /// Another process has it open.
-    #[error("the data folder `{}` is in use by another process; stop that one or choose another folder", folder.display())]
+    #[error(
+        "the data folder `{}` is in use: another comfygate holds `{}`; stop that one or choose another folder",
+        folder.display(), lock.display()
+    )]
     Locked {
         /// The folder.
         folder: PathBuf,
+        /// The file whose lock it holds.
+        lock: PathBuf,
     },
     /// A newer comfygate wrote it.
     #[error("`{}` has schema version {found}, this comfygate knows versions up to {known}; use the newer comfygate", path.display())]

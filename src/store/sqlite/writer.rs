@@ -228,15 +228,15 @@ mod tests {
     async fn a_failing_write_does_not_spoil_its_neighbours() {
         let writer = writer();
         let (gate, held) = hold(&writer).await;
-        let mut writes = Vec::new();
+        let mut batch = Vec::new();
         for number in 0..100 {
             let mut write = Box::pin(writer.write(move |connection| insert(connection, number)));
             assert!(futures_util::poll!(&mut write).is_pending());
-            writes.push((number, write));
+            batch.push((number, write));
         }
         drop(gate);
         held.join_all().await;
-        for (number, write) in writes {
+        for (number, write) in batch {
             let answer = write.await;
             match number % 10 {
                 3 => assert!(matches!(answer, Err(StoreError::KeyReused(_)))),

@@ -1,0 +1,11 @@
+//! What the store promises, held against real files in folders of their own.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "this whole program is a test")]
+
+mod crash;
+mod deliveries;
+mod jobs;
+mod lists;
+mod model;
+mod opening;
+mod support;
