@@ -1,0 +1,146 @@
+//! One HTTP call of a delivery: what is sent, how long it may take, and how much of the answer is read. What the answer
+//! means is left to `schedule.rs`.
+
+use super::client::{Unreadable, trouble};
+use super::run::BodyOf;
+use super::schedule::{Answer, Trouble, retry_after};
+use super::snippet::{KEPT, causes, snippet};
+use super::target::{TargetError, TargetRules};
+use crate::clock::{Clock, Timestamp};
+use crate::store::Delivery;
+use futures_util::StreamExt;
+use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use reqwest::{Body, Client, Response};
+use std::sync::Arc;
+use std::time::Duration;
+use url::Url;
+
+/// The most that is read of an answer in bytes; the connection is then given up.
+const MOST_READ: usize = 16 * 1024;
+
+/// How long the rest of an answer may take once its status is known: it only serves the log.
+const REST_LIMIT: Duration = Duration::from_secs(5);
+
+/// A connection that fails within this time is tried once more at once.
+const AT_ONCE: Duration = Duration::from_secs(1);
+
+/// What every attempt needs.
+pub(super) struct Caller {
+    pub(super) client: Client,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) body: BodyOf,
+    pub(super) rules: TargetRules,
+    /// The limit for an attempt without a body to speak of.
+    pub(super) limit: Duration,
+}
+
+/// How an attempt ended.
+pub(super) struct Made {
+    /// For the verdict.
+    pub(super) answer: Answer,
+    /// The beginning of the answer, or the error's text.
+    pub(super) snippet: String,
+}
+
+impl Made {
+    fn failed(trouble: Trouble, text: &str) -> Self {
+        Self { answer: Answer::Failed(trouble), snippet: snippet(text.as_bytes()) }
+    }
+}
+
+impl Caller {
+    /// Makes the next attempt of a delivery.
+    pub(super) async fn call(&self, delivery: &Delivery) -> Made {
+        let url = match self.rules.check(&delivery.url) {
+            Ok(url) => url,
+            Err(error) => return Made::failed(refusal(&error), &error.to_string()),
+        };
+        let started = self.clock.now();
+        let deadline = started + limit(self.limit, delivery.body.content_length());
+        let made = self.call_once(&url, delivery, deadline).await;
+        let is_unreached = made.answer == Answer::Failed(Trouble::Connect);
+        if is_unreached && self.clock.now().since(started) < AT_ONCE {
+            return self.call_once(&url, delivery, deadline).await;
+        }
+        made
+    }
+
+    async fn call_once(&self, url: &Url, delivery: &Delivery, deadline: Timestamp) -> Made {
+        let timestamp = self.clock.now().millis().div_euclid(1000);
+        let body = (self.body)(&delivery.body).map(|piece| piece.map_err(Unreadable));
+        let sent = self
+            .client
+            .post(url.clone())
+            .header(CONTENT_TYPE, "application/json")
+            .header(CONTENT_LENGTH, delivery.body.content_length())
+            .header("webhook-id", delivery.job.webhook_id())
+            .header("webhook-timestamp", timestamp)
+            .header("x-gateway-attempt", delivery.attempts.saturating_add(1))
+            .header("x-gateway-prompt-id", delivery.job.to_string())
+            .body(Body::wrap_stream(body))
+            .send();
+        let answered = tokio::select! {
+            answered = sent => answered,
+            () = self.clock.sleep_until(deadline) => return Made::failed(Trouble::Timeout, "no answer in time"),
+        };
+        match answered {
+            Ok(response) => self.read(response, deadline).await,
+            Err(error) => {
+                let error = error.without_url();
+                Made { answer: Answer::Failed(trouble(&error)), snippet: causes(&error) }
+            }
+        }
+    }
+
+    /// The status counts, whatever becomes of the rest.
+    async fn read(&self, mut response: Response, deadline: Timestamp) -> Made {
+        let now = self.clock.now();
+        let status = response.status().as_u16();
+        let asked = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+        let answer = Answer::Status { status, retry_after: asked.and_then(|value| retry_after(value, now)) };
+        let mut kept = Vec::new();
+        let rest = async {
+            let mut read = 0;
+            while let Ok(Some(chunk)) = response.chunk().await {
+                read += chunk.len();
+                let wanted = (KEPT + 1).saturating_sub(kept.len()).min(chunk.len());
+                kept.extend_from_slice(&chunk[..wanted]);
+                if read >= MOST_READ {
+                    break;
+                }
+            }
+        };
+        tokio::select! {
+            () = rest => {}
+            () = self.clock.sleep_until(deadline.min(now + REST_LIMIT)) => {}
+        }
+        Made { answer, snippet: snippet(&kept) }
+    }
+}
+
+/// Returns how long an attempt may take: every MiB of the body that was begun adds a second.
+fn limit(base: Duration, body_bytes: u64) -> Duration {
+    base.saturating_add(Duration::from_secs(body_bytes.div_ceil(1 << 20)))
+}
+
+fn refusal(error: &TargetError) -> Trouble {
+    match error {
+        TargetError::Invalid(_) | TargetError::Scheme(_) | TargetError::Userinfo => Trouble::InvalidUrl,
+        TargetError::Blocked(_) => Trouble::BlockedAddress,
+        TargetError::HttpsRequired => Trouble::HttpsRequired,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_mebibyte_of_the_body_adds_a_second() {
+        let base = Duration::from_secs(30);
+        for (bytes, seconds) in [(0, 30), (1, 31), (1 << 20, 31), ((1 << 20) + 1, 32), (100 << 20, 130)] {
+            assert_eq!(limit(base, bytes), Duration::from_secs(seconds), "{bytes}");
+        }
+        assert_eq!(limit(Duration::MAX, u64::MAX), Duration::MAX);
+    }
+}

@@ -1,0 +1,326 @@
+//! The task: takes due deliveries from the store, sends each in a task of its own, and records what came of it. Which
+//! goes next is decided by `lanes.rs`, what an answer means by `schedule.rs`.
+
+use super::attempt::Caller;
+use super::client;
+use super::lanes::Lanes;
+use super::schedule::{Answer, after};
+use super::target::{TargetRules, lane_of};
+use crate::clock::{Clock, Timestamp};
+use crate::job::{FrozenBody, JobId};
+use crate::lifecycle::Lifecycle;
+use crate::settings::WebhookSettings;
+use crate::store::{Attempt, Delivery, Store, StoreError, Verdict};
+use crate::telemetry::job_span;
+use bytes::Bytes;
+use futures_util::future::join_all;
+use futures_util::stream::BoxStream;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, error, info, warn};
+
+/// How many deliveries are claimed at once.
+const BATCH: u32 = 256;
+
+/// How long to wait at most before the store is asked again, should a bell be lost.
+const POLL: Duration = Duration::from_secs(5);
+
+/// How long to wait after the store has failed, and how often an attempt is offered to it.
+const STORE_PAUSE: Duration = Duration::from_secs(1);
+const STORE_TRIES: u32 = 10;
+
+/// How long a lease goes beyond the limit of an attempt. One that runs out in this process is only renewed.
+const LEASE_MARGIN: Duration = Duration::from_mins(1);
+
+/// The longest time for which a 429 holds up what else goes to its host.
+const LONGEST_PAUSE: Duration = Duration::from_mins(10);
+
+/// The bytes of a body, in pieces.
+pub type BodyStream = BoxStream<'static, io::Result<Bytes>>;
+
+/// Opens the bytes of a body; each time it gives the same.
+pub(super) type BodyOf = Arc<dyn Fn(&FrozenBody) -> BodyStream + Send + Sync>;
+
+/// What the notifier works with.
+pub struct Parts {
+    /// Where deliveries are.
+    pub store: Arc<dyn Store>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Where attempts are spawned.
+    pub lifecycle: Lifecycle,
+    /// Rings when a job has ended.
+    pub bell: Arc<Notify>,
+    /// Opens the bytes of a body.
+    pub body: Arc<dyn Fn(&FrozenBody) -> BodyStream + Send + Sync>,
+    /// Schedule and limits.
+    pub settings: WebhookSettings,
+    /// How long attempts under way may go on after the signal to stop.
+    pub grace: Duration,
+    /// Chance from 0 to 1, for the waits.
+    pub random: Box<dyn FnMut() -> f64 + Send>,
+}
+
+/// Delivers until `stop`; then begins nothing, gives the attempts under way their grace, and puts the rest back for the
+/// next start.
+pub async fn run(parts: Parts, stop: CancellationToken) {
+    let bell = Arc::clone(&parts.bell);
+    let clock = Arc::clone(&parts.clock);
+    let grace = parts.grace;
+    let (mut station, mut ended) = Station::new(parts);
+    while !stop.is_cancelled() {
+        let wake_at = station.fill().await;
+        tokio::select! {
+            () = stop.cancelled() => break,
+            () = bell.notified() => {}
+            Some(end) = ended.recv() => station.take_in(&end),
+            () = clock.sleep_until(wake_at) => {}
+        }
+        while let Ok(end) = ended.try_recv() {
+            station.take_in(&end);
+        }
+    }
+    station.finish(&mut ended, grace).await;
+}
+
+struct Station {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    lifecycle: Lifecycle,
+    random: Box<dyn FnMut() -> f64 + Send>,
+    caller: Arc<Caller>,
+    schedule: Arc<[Duration]>,
+    lease: Duration,
+    lanes: Lanes,
+    give_up: CancellationToken,
+    ended: mpsc::UnboundedSender<End>,
+    store_failed: bool,
+}
+
+/// Tells that a delivery is no longer under way.
+struct End {
+    job: JobId,
+    /// What became of it is not in the store, and will not be: sending it again would have no end.
+    is_shunned: bool,
+    pause_until: Option<Timestamp>,
+}
+
+impl Station {
+    fn new(parts: Parts) -> (Self, mpsc::UnboundedReceiver<End>) {
+        let settings = parts.settings;
+        // Bounded by the number of attempts under way.
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let caller = Caller {
+            client: client::build(&settings),
+            clock: Arc::clone(&parts.clock),
+            body: parts.body,
+            rules: TargetRules { https_only: settings.https_only },
+            limit: settings.attempt_timeout,
+        };
+        let station = Self {
+            store: parts.store,
+            clock: parts.clock,
+            lifecycle: parts.lifecycle,
+            random: parts.random,
+            caller: Arc::new(caller),
+            lease: settings.attempt_timeout.saturating_add(LEASE_MARGIN),
+            schedule: settings.schedule.into(),
+            lanes: Lanes::new(settings.concurrency, settings.per_host),
+            give_up: CancellationToken::new(),
+            ended: sender,
+            store_failed: false,
+        };
+        (station, receiver)
+    }
+
+    /// Claims what is due and begins what may begin. Returns when to look again.
+    async fn fill(&mut self) -> Timestamp {
+        let wake_at = self.claim().await;
+        let now = self.clock.now();
+        let store_failed = wake_at.is_err();
+        let wake_at = match wake_at {
+            Ok(due) => due.unwrap_or(now + POLL).min(now + POLL),
+            Err(error) => {
+                if !self.store_failed {
+                    warn!(%error, "the store cannot tell which webhooks are due");
+                }
+                now + STORE_PAUSE
+            }
+        };
+        self.store_failed = store_failed;
+        self.lanes.resumes_at(now).map_or(wake_at, |resumes_at| resumes_at.min(wake_at))
+    }
+
+    /// Returns when the next delivery is due, or none where all places are taken and an end will wake us.
+    async fn claim(&mut self) -> Result<Option<Timestamp>, StoreError> {
+        loop {
+            self.begin_waiting();
+            let aside = self.lanes.take_aside();
+            release(&self.store, aside).await;
+            if self.lanes.is_full() {
+                return Ok(None);
+            }
+            let claimed = self.store.due_deliveries(self.clock.now(), self.lease, BATCH).await?;
+            let were_all = claimed.len() < usize::try_from(BATCH).unwrap_or(usize::MAX);
+            let now = self.clock.now();
+            for delivery in claimed {
+                self.lanes.admit(delivery, now);
+            }
+            if were_all {
+                self.begin_waiting();
+                return self.store.next_due().await;
+            }
+        }
+    }
+
+    fn begin_waiting(&mut self) {
+        while let Some(delivery) = self.lanes.next(self.clock.now()) {
+            let sending = Sending {
+                end: Some(End { job: delivery.job, is_shunned: true, pause_until: None }),
+                ended: self.ended.clone(),
+                caller: Arc::clone(&self.caller),
+                store: Arc::clone(&self.store),
+                clock: Arc::clone(&self.clock),
+                schedule: Arc::clone(&self.schedule),
+                chance: (self.random)(),
+                give_up: self.give_up.clone(),
+            };
+            let span = job_span(delivery.job);
+            self.lifecycle.spawn("delivery", sending.run(delivery).instrument(span));
+        }
+    }
+
+    fn take_in(&mut self, end: &End) {
+        if let Some(until) = end.pause_until {
+            self.lanes.pause(end.job, until);
+        }
+        self.lanes.ended(end.job, end.is_shunned, self.clock.now());
+    }
+
+    async fn finish(mut self, ended: &mut mpsc::UnboundedReceiver<End>, grace: Duration) {
+        let waiting = self.lanes.take_waiting();
+        release(&self.store, waiting).await;
+        let mut grace_over = self.clock.sleep_until(self.clock.now() + grace);
+        while self.lanes.under_way() > 0 {
+            tokio::select! {
+                Some(end) = ended.recv() => self.take_in(&end),
+                () = &mut grace_over, if !self.give_up.is_cancelled() => self.give_up.cancel(),
+            }
+        }
+    }
+}
+
+/// One delivery under way. However it ends, a panic included, the station is told.
+struct Sending {
+    end: Option<End>,
+    ended: mpsc::UnboundedSender<End>,
+    caller: Arc<Caller>,
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    schedule: Arc<[Duration]>,
+    chance: f64,
+    give_up: CancellationToken,
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        if let Some(end) = self.end.take() {
+            // An error means that the station is gone, and with it who wants to know.
+            let _ = self.ended.send(end);
+        }
+    }
+}
+
+impl Sending {
+    async fn run(mut self, delivery: Delivery) {
+        let number = delivery.attempts.saturating_add(1);
+        let started_at = self.clock.now();
+        let made = tokio::select! {
+            made = self.caller.call(&delivery) => made,
+            () = self.give_up.cancelled() => {
+                info!(attempt = number, "the attempt was broken off by the stop and will be made at the next start");
+                release(&self.store, vec![delivery.job]).await;
+                self.settle(None);
+                return;
+            }
+        };
+        let now = self.clock.now();
+        let verdict = after(number, &made.answer, now, &self.schedule, self.chance);
+        let attempt = Attempt {
+            number,
+            started_at,
+            took: now.since(started_at),
+            status: made.answer.status(),
+            code: made.answer.code().map(str::to_owned),
+            snippet: made.snippet,
+        };
+        tell(&delivery, &attempt, verdict);
+        if self.record(delivery.job, attempt, verdict).await {
+            self.settle(pause_until(&made.answer, verdict, now));
+        }
+    }
+
+    /// Records an attempt. Returns false where that is impossible.
+    async fn record(&self, job: JobId, attempt: Attempt, verdict: Verdict) -> bool {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let Err(error) = self.store.record_attempt(job, attempt.clone(), verdict).await else { return true };
+            let may_pass = match error {
+                StoreError::Busy { .. } | StoreError::Unavailable(_) => true,
+                StoreError::Damaged(_) | StoreError::KeyReused(_) => false,
+            };
+            if !may_pass || tries == STORE_TRIES || self.give_up.is_cancelled() {
+                error!(%error, attempt = attempt.number, "an attempt was made and could not be recorded");
+                return false;
+            }
+            tokio::select! {
+                () = self.clock.sleep_until(self.clock.now() + STORE_PAUSE) => {}
+                () = self.give_up.cancelled() => {}
+            }
+        }
+    }
+
+    fn settle(&mut self, pause_until: Option<Timestamp>) {
+        if let Some(end) = &mut self.end {
+            end.is_shunned = false;
+            end.pause_until = pause_until;
+        }
+    }
+}
+
+/// A 429 that asks for a wait asks it of all that goes to that host.
+fn pause_until(answer: &Answer, verdict: Verdict, now: Timestamp) -> Option<Timestamp> {
+    match (answer, verdict) {
+        (Answer::Status { status: 429, retry_after: Some(asked) }, Verdict::RetryAt(_) | Verdict::GiveUp) => {
+            Some(now + (*asked).min(LONGEST_PAUSE))
+        }
+        (Answer::Status { .. } | Answer::Failed(_), _) => None,
+    }
+}
+
+/// Logs an attempt, without anything of its URL but the host.
+fn tell(delivery: &Delivery, attempt: &Attempt, verdict: Verdict) {
+    let host = lane_of(&delivery.url);
+    let took_ms = u64::try_from(attempt.took.as_millis()).unwrap_or(u64::MAX);
+    let (number, status, code) = (attempt.number, attempt.status, attempt.code.as_deref());
+    match verdict {
+        Verdict::Delivered => info!(host, attempt = number, status, took_ms, "webhook delivered"),
+        Verdict::RetryAt(at) => {
+            info!(host, attempt = number, status, code, took_ms, next = at.rfc3339(), "webhook not delivered yet");
+        }
+        Verdict::Gone => warn!(host, attempt = number, status, "the receiver wants no webhooks any more"),
+        Verdict::GiveUp => warn!(host, attempt = number, status, code, took_ms, "webhook undeliverable"),
+    }
+}
+
+/// Ends leases. One that cannot be ended runs out by itself.
+async fn release(store: &Arc<dyn Store>, jobs: Vec<JobId>) {
+    let released = join_all(jobs.into_iter().map(|job| store.release_delivery(job))).await;
+    if let Some(error) = released.into_iter().find_map(Result::err) {
+        warn!(%error, "a delivery could not be put back; it comes back when its lease ends");
+    }
+}
