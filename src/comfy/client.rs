@@ -167,12 +167,11 @@ impl Client {
     }
 
     /// Interrupts a prompt if it runs at this moment. Success says nothing: look how it ends (T29).
-    ///
-    /// Servers from before targeted interrupts ignore the id and stop whatever runs: ask only while the queue says that
-    /// this prompt is the running one.
     pub async fn interrupt(&self, prompt_id: &str) -> Result<(), ClientError> {
-        // ComfyUI takes an empty id for none, and an interrupt without id hits whoever is running (T30).
-        if prompt_id.is_empty() {
+        // Servers from before targeted interrupts ignore the id, and all take an empty one for none: then an interrupt
+        // hits whoever is running (T30).
+        let runs_now = self.queue().await?.running.iter().any(|running| running == prompt_id);
+        if prompt_id.is_empty() || !runs_now {
             return Ok(());
         }
         self.tell("interrupt", &json!({ "prompt_id": prompt_id })).await

@@ -8,3 +8,4 @@ mod damage;
 mod frames;
 mod recording;
 mod refusals;
+mod replay;

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::LazyLock;
+use tokio_tungstenite::tungstenite::Message;
 
 /// One recorded session.
 pub(crate) struct Trace {
@@ -83,6 +84,15 @@ impl Trace {
     /// Returns what was heard, frame by frame.
     pub(crate) fn events(&self) -> impl Iterator<Item = &Event> {
         self.events.iter().map(|(_, event)| event)
+    }
+
+    /// Returns all frames as they came, text and binary.
+    pub(crate) fn frames(&self) -> impl Iterator<Item = Message> {
+        self.lines.iter().filter_map(|line| match line.dir.as_str() {
+            "ws-text" => Some(Message::text(&line.text)),
+            "ws-binary" => Some(Message::binary(STANDARD.decode(&line.b64).unwrap())),
+            _ => None,
+        })
     }
 
     /// Returns the text frames as they came.

@@ -110,17 +110,34 @@ async fn queue_history_and_probe_are_read() {
 
 #[tokio::test]
 async fn stopping_a_prompt_always_names_it() {
-    let mut server = Server::start(vec![json(200, ""), json(200, ""), json(200, "")]).await;
+    let running = || json(200, r#"{"queue_running": [[1, "p"]], "queue_pending": []}"#);
+    let mut server = Server::start(vec![json(200, ""), running(), json(200, ""), json(200, "")]).await;
     let client = server.client();
     client.delete_pending("p").await.unwrap();
-    client.interrupt("").await.unwrap();
     client.interrupt("p").await.unwrap();
     client.forget("p").await.unwrap();
-    for (path, body) in
-        [("queue", r#"{"delete":["p"]}"#), ("interrupt", r#"{"prompt_id":"p"}"#), ("history", r#"{"delete":["p"]}"#)]
-    {
+    for (call, body) in [
+        ("POST /prefix/queue ", r#"{"delete":["p"]}"#),
+        ("GET /prefix/queue ", ""),
+        ("POST /prefix/interrupt ", r#"{"prompt_id":"p"}"#),
+        ("POST /prefix/history ", r#"{"delete":["p"]}"#),
+    ] {
         let request = server.request().await;
-        assert!(request.starts_with(&format!("POST /prefix/{path} ")) && request.ends_with(body), "{request}");
+        assert!(request.starts_with(call) && request.ends_with(body), "{request}");
+    }
+}
+
+#[tokio::test]
+async fn no_interrupt_is_sent_while_somebody_else_runs() {
+    let others = || json(200, r#"{"queue_running": [[1, ""], [2, "other"]], "queue_pending": [[3, "p"]]}"#);
+    let mut server = Server::start(vec![others(), others(), json(200, "")]).await;
+    let client = server.client();
+    client.interrupt("p").await.unwrap();
+    client.interrupt("").await.unwrap();
+    client.forget("p").await.unwrap();
+    for call in ["GET /prefix/queue ", "GET /prefix/queue ", "POST /prefix/history "] {
+        let request = server.request().await;
+        assert!(request.starts_with(call), "{request}");
     }
 }
 
