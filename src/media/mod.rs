@@ -2,6 +2,7 @@
 
 mod blobs;
 mod body;
+mod folder;
 
 pub use blobs::{BlobError, Blobs, PutError};
 pub use body::body_stream;
