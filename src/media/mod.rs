@@ -3,6 +3,7 @@
 
 mod blobs;
 mod body;
+mod folder;
 mod outputs;
 
 pub use blobs::{BlobError, Blobs, PutError};
