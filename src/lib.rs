@@ -4,3 +4,4 @@ pub mod clock;
 pub mod comfy;
 pub mod job;
 pub mod lifecycle;
+pub mod workflow;
