@@ -11,3 +11,4 @@ pub mod sim;
 pub mod store;
 pub mod telemetry;
 pub mod tracker;
+pub mod workflow;
