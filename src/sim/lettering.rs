@@ -6,6 +6,8 @@ use font8x8::UnicodeFonts;
 const LETTER: usize = 8;
 const LINE: usize = 11;
 const MOST_LINES: usize = 3;
+const MOST_SCALE: usize = 6;
+const INK: [u8; 3] = [248, 246, 240];
 
 /// A caption that has been set.
 #[derive(Debug)]
@@ -21,7 +23,7 @@ pub(super) struct Caption {
 impl Caption {
     /// Sets a text for a picture of this size; a picture that is too small gets none.
     pub(super) fn set(text: &str, width: usize, height: usize) -> Option<Self> {
-        let scale = (width / 384).clamp(1, 6);
+        let scale = (width / 384).clamp(1, MOST_SCALE);
         let margin = LETTER * scale * 3 / 2;
         let columns = width.saturating_sub(2 * margin) / (LETTER * scale);
         let lines = wrapped(text, columns);
@@ -34,23 +36,35 @@ impl Caption {
         Some(Self { lines: glyphs, scale, left: margin, top, strip: top.saturating_sub(margin * 3) })
     }
 
-    /// Returns whether a letter covers the pixel.
-    pub(super) fn covers(&self, x: usize, y: usize) -> bool {
-        let Some((x, y)) = x.checked_sub(self.left).zip(y.checked_sub(self.top)) else { return false };
-        let (column, line) = (x / (LETTER * self.scale), y / (LINE * self.scale));
-        let (dot, row) = (x / self.scale % LETTER, y / self.scale % LINE);
-        let letter = self.lines.get(line).and_then(|line| line.get(column));
-        letter.and_then(|letter| letter.get(row)).is_some_and(|bits| bits >> dot & 1 == 1)
+    /// Sets the letters' share of one row of pixels, shadows first.
+    pub(super) fn set_row(&self, y: usize, row: &mut [u8]) {
+        let shadow = self.scale;
+        if let Some(above) = y.checked_sub(shadow) {
+            self.spans(above, |x| darken(row, (x + shadow) * 3, self.scale * 3));
+        }
+        self.spans(y, |x| {
+            if let Some(span) = row.get_mut(x * 3..(x + self.scale) * 3) {
+                span.chunks_exact_mut(3).for_each(|pixel| pixel.copy_from_slice(&INK));
+            }
+        });
     }
 
-    /// Returns how far a letter's shadow lies from it.
-    pub(super) fn shadow(&self) -> usize {
-        self.scale
+    /// Calls with the first column of each dot that a letter has in a row.
+    fn spans(&self, y: usize, mut found: impl FnMut(usize)) {
+        let Some(y) = y.checked_sub(self.top) else { return };
+        let (line, row) = (y / (LINE * self.scale), y / self.scale % LINE);
+        for (column, letter) in self.lines.get(line).into_iter().flatten().enumerate() {
+            let bits = letter.get(row).copied().unwrap_or(0);
+            for dot in (0..LETTER).filter(|dot| bits >> dot & 1 == 1) {
+                found(self.left + (column * LETTER + dot) * self.scale);
+            }
+        }
     }
+}
 
-    /// Returns the rows that hold letters or their shadow.
-    pub(super) fn has_row(&self, y: usize) -> bool {
-        y >= self.top
+fn darken(row: &mut [u8], from: usize, count: usize) {
+    if let Some(span) = row.get_mut(from..from + count) {
+        span.iter_mut().for_each(|value| *value /= 4);
     }
 }
 
@@ -111,7 +125,14 @@ mod tests {
     #[test]
     fn letters_lie_inside_the_picture_and_only_at_its_foot() {
         let caption = Caption::set("Hello", 256, 256).unwrap();
-        let covered = |rows: std::ops::Range<usize>| rows.flat_map(|y| (0..256).map(move |x| (x, y))).filter(|(x, y)| caption.covers(*x, *y)).count();
+        let covered = |rows: std::ops::Range<usize>| {
+            let count = |y| {
+                let mut row = vec![0; 256 * 3];
+                caption.set_row(y, &mut row);
+                row.chunks(3).filter(|pixel| **pixel == INK).count()
+            };
+            rows.map(count).sum::<usize>()
+        };
         assert_eq!(covered(0..128), 0);
         assert!(covered(128..256) > 50);
         assert!(Caption::set("Hello", 16, 16).is_none());

@@ -5,6 +5,7 @@
 
 mod classes;
 mod coerce;
+mod dice;
 mod engine;
 mod files;
 mod frames;
@@ -14,6 +15,7 @@ mod hub;
 mod json;
 mod json_reader;
 mod labour;
+mod landscape;
 mod lettering;
 mod mosaic;
 mod nodes;

@@ -113,6 +113,21 @@ pub(super) fn mix(from: Rgb, to: Rgb, share: f32) -> Rgb {
     std::array::from_fn(|at| from[at] + (to[at] - from[at]) * share)
 }
 
+/// Mixes two colours; a share of 256 gives the second.
+pub(super) fn blend(from: [u8; 3], to: [u8; 3], share: u16) -> [u8; 3] {
+    let share = u32::from(share.min(256));
+    std::array::from_fn(|at| {
+        let sum = u32::from(from[at]) * (256 - share) + u32::from(to[at]) * share;
+        u8::try_from(sum >> 8).unwrap_or(u8::MAX)
+    })
+}
+
+/// Rounds a colour to whole numbers.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to a byte")]
+pub(super) fn bytes(color: Rgb) -> [u8; 3] {
+    color.map(|value| value.clamp(0.0, 255.0) as u8)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
