@@ -26,7 +26,11 @@ fn one_of(input: &Input<'_>, choices: &[Json], value: &Json) -> Result<Json, Jso
         return Ok(value.clone());
     }
     let is_long = choices.len() > LONGEST_LIST;
-    let list = if is_long { format!("(list of length {})", choices.len()) } else { Json::List(choices.to_vec()).python_repr() };
+    let list = if is_long {
+        format!("(list of length {})", choices.len())
+    } else {
+        Json::List(choices.to_vec()).python_repr()
+    };
     let mut extra = extra_info(input, "received_value", value);
     if is_long {
         extra.set("input_config", Json::Null);
@@ -50,9 +54,8 @@ fn in_range(input: &Input<'_>, value: &Json, converted: Result<Json, String>) ->
     })?;
     let limit = |key: &str| input.declared.items().get(1).and_then(|settings| settings.get(key)).cloned();
     let number = converted.number().unwrap_or(f64::NAN);
-    let beyond = |kind: &str, message: String| {
-        Err(error(kind, &message, name, extra_info(input, "received_value", &converted)))
-    };
+    let beyond =
+        |kind: &str, message: String| Err(error(kind, &message, name, extra_info(input, "received_value", &converted)));
     if let Some(min) = limit("min").filter(|min| min.number().is_some_and(|min| number < min)) {
         return beyond("value_smaller_than_min", format!("Value {converted} smaller than min of {min}"));
     }
@@ -104,7 +107,11 @@ fn not_convertible(function: &str, value: &Json) -> String {
         Json::Number(_) => "float",
         Json::Text(_) => "str",
     };
-    let wanted = if function == "int()" { "a string, a bytes-like object or a real number" } else { "a string or a real number" };
+    let wanted = if function == "int()" {
+        "a string, a bytes-like object or a real number"
+    } else {
+        "a string or a real number"
+    };
     format!("{function} argument must be {wanted}, not '{kind}'")
 }
 

@@ -99,7 +99,10 @@ impl Engine {
     /// Queues a prompt.
     pub(super) fn push(&mut self, item: Item) -> Result<(), Incomparable> {
         let at = self.pending.partition_point(|other| other.order(&item) != Ordering::Greater);
-        let is_tie = at.checked_sub(1).and_then(|before| self.pending.get(before)).is_some_and(|before| before.order(&item).is_eq());
+        let is_tie = at
+            .checked_sub(1)
+            .and_then(|before| self.pending.get(before))
+            .is_some_and(|before| before.order(&item).is_eq());
         self.pending.insert(at, Arc::new(item));
         if is_tie { Err(Incomparable) } else { Ok(()) }
     }
@@ -160,12 +163,8 @@ impl Engine {
         let mut extra_data = item.extra_data.clone();
         extra_data.remove("api_key_comfy_org");
         extra_data.remove("auth_token_comfy_org");
-        let entry = Json::object([
-            ("prompt", item.json(extra_data)),
-            ("outputs", outputs),
-            ("status", status),
-            ("meta", meta),
-        ]);
+        let entry =
+            Json::object([("prompt", item.json(extra_data)), ("outputs", outputs), ("status", status), ("meta", meta)]);
         let key = *self.history_keys.entry(item.prompt.clone()).or_insert_with(|| {
             self.history_next += 1;
             self.history_next

@@ -66,7 +66,12 @@ impl Files {
     }
 
     /// Finds what `/view` asks for.
-    pub(super) fn view(&self, filename: Option<&str>, folder: Option<&str>, subfolder: &str) -> Result<(Place, &File), Refusal> {
+    pub(super) fn view(
+        &self,
+        filename: Option<&str>,
+        folder: Option<&str>,
+        subfolder: &str,
+    ) -> Result<(Place, &File), Refusal> {
         let (written, annotation) = annotated(filename.ok_or(Refusal(404))?);
         if written.is_empty() || written.starts_with('/') || written.contains("..") {
             return Err(Refusal(400));
@@ -85,16 +90,23 @@ impl Files {
     }
 
     /// Keeps an uploaded file under a name that no other bytes have, or under its own if it may overwrite.
-    pub(super) fn upload(&mut self, place: Place, overwrite: bool, bytes: &Bytes, now: Timestamp) -> Result<Place, Refusal> {
+    pub(super) fn upload(
+        &mut self,
+        place: Place,
+        overwrite: bool,
+        bytes: &Bytes,
+        now: Timestamp,
+    ) -> Result<Place, Refusal> {
         if escapes(&place.subfolder) || escapes(&place.name) {
             return Err(Refusal(400));
         }
         if place.name.is_empty() || place.name.contains('/') || !is_folder(&place.folder) {
             return Err(Refusal(500));
         }
-        let (stem, ending) = place.name.rsplit_once('.').map_or((place.name.clone(), String::new()), |(stem, ending)| {
-            (stem.to_owned(), format!(".{ending}"))
-        });
+        let (stem, ending) = place
+            .name
+            .rsplit_once('.')
+            .map_or((place.name.clone(), String::new()), |(stem, ending)| (stem.to_owned(), format!(".{ending}")));
         let mut chosen = place;
         let mut number = 0_u32;
         while !overwrite && self.files.get(&chosen).is_some_and(|file| file.bytes != *bytes) {

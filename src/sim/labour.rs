@@ -53,13 +53,15 @@ pub(super) async fn work(run: &mut Run, work: &Work<'_>) -> Result<Option<Json>,
 /// Returns what `execution_error` says about an exception besides the node.
 pub(super) fn exception(node: &Node, executed: &[String], message: &str, kind: &str) -> Vec<(&'static str, Json)> {
     let inputs = node.inputs.iter().map(|(name, value)| {
-        let shown = if value.items().is_empty() { value.clone() } else { "tensor([[[[0.3922, 0.8706, 0.1176]]]])".into() };
+        let shown =
+            if value.items().is_empty() { value.clone() } else { "tensor([[[[0.3922, 0.8706, 0.1176]]]])".into() };
         (name.clone(), Json::List(vec![shown]))
     });
     let line = |(number, function)| {
         Json::from(format!("  File \"ComfyUI/execution.py\", line {number}, in {function}\n    (simulated)\n"))
     };
-    let traceback = [(496, "execute"), (315, "get_output_data"), (289, "_async_map_node_over_list"), (277, "process_inputs")];
+    let traceback =
+        [(496, "execute"), (315, "get_output_data"), (289, "_async_map_node_over_list"), (277, "process_inputs")];
     let outputs = executed.iter().chain(std::iter::once(&node.id));
     vec![
         ("exception_message", message.into()),

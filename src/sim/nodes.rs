@@ -86,7 +86,8 @@ pub(super) fn effort(node: &Node, essence: &Essence, previews: bool) -> Effort {
         let milliseconds = std::time::Duration::try_from_secs_f64(seconds).unwrap_or_default().as_millis();
         return Effort { ticks, milliseconds: u64::try_from(milliseconds).ok(), previews: shows };
     }
-    let samples = node.class != "KSamplerSelect" && (node.class.starts_with("KSampler") || node.class.starts_with("SamplerCustom"));
+    let samples = node.class != "KSamplerSelect"
+        && (node.class.starts_with("KSampler") || node.class.starts_with("SamplerCustom"));
     Effort { ticks: if samples { essence.steps.unwrap_or(1) } else { 0 }, milliseconds: None, previews }
 }
 
@@ -104,7 +105,8 @@ pub(super) fn product(class: &str) -> Product {
 /// Returns the text that a graph is about, for images that no text is linked to.
 pub(super) fn loose_caption(graph: &Graph) -> Option<String> {
     let texts = graph.nodes().iter().filter_map(|node| {
-        let names = if node.class.starts_with("CLIPTextEncode") { &["text", "clip_l"][..] } else { &["value", "string_a"] };
+        let names =
+            if node.class.starts_with("CLIPTextEncode") { &["text", "clip_l"][..] } else { &["value", "string_a"] };
         let has_text = node.class.starts_with("CLIPTextEncode") || node.class.contains("String");
         names.iter().filter(|_| has_text).find_map(|name| node.input(name)?.text().map(str::to_owned))
     });
@@ -194,7 +196,10 @@ mod tests {
         );
         let saved = known.get("6").unwrap();
         assert_eq!(saved.caption.as_deref(), Some("a lake"));
-        assert_eq!((saved.seed, saved.width, saved.height, saved.batch, saved.steps), (Some(7), Some(64), Some(48), Some(2), Some(5)));
+        assert_eq!(
+            (saved.seed, saved.width, saved.height, saved.batch, saved.steps),
+            (Some(7), Some(64), Some(48), Some(2), Some(5))
+        );
     }
 
     #[test]

@@ -78,7 +78,8 @@ const MOODS: &[Mood] = &[
     },
 ];
 
-const WATER: &[&str] = &["sea", "ocean", "water", "lake", "river", "rain", "ship", "island", "lighthouse", "beach", "fish"];
+const WATER: &[&str] =
+    &["sea", "ocean", "water", "lake", "river", "rain", "ship", "island", "lighthouse", "beach", "fish"];
 
 impl Palette {
     /// Chooses by the words that a prompt holds; where none is known, by `chance`.
