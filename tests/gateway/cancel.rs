@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 #[actix_web::test]
 async fn a_running_job_is_stopped_on_the_backend_and_told_as_cancelled() {
     let gateway = TestGateway::start().await;
-    let mut inbox = Inbox::open();
+    let inbox = Inbox::open();
     gateway.sim.inject(Fault::Slow(std::time::Duration::from_millis(200)));
     let id = gateway.generate(&canvas(&inbox.url())).await;
     gateway.until(&id, "running").await;
@@ -26,7 +26,7 @@ async fn a_running_job_is_stopped_on_the_backend_and_told_as_cancelled() {
 #[actix_web::test]
 async fn jobs_that_wait_are_cancelled_at_once_and_never_run() {
     let gateway = TestGateway::start().await;
-    let mut inbox = Inbox::open();
+    let inbox = Inbox::open();
     gateway.sim.inject(Fault::Hang { at: "executing".into() });
     let mut ids = Vec::new();
     for _ in 0..4 {
@@ -53,7 +53,7 @@ async fn jobs_that_wait_are_cancelled_at_once_and_never_run() {
 #[actix_web::test]
 async fn cancelling_one_job_leaves_other_peoples_prompts_alone() {
     let gateway = TestGateway::start().await;
-    let mut inbox = Inbox::open();
+    let inbox = Inbox::open();
     gateway.sim.inject_when(Fault::Slow(std::time::Duration::from_millis(100)), When::Every);
     let first = gateway.generate(&canvas_files(&inbox.url())).await;
     let second = gateway.generate(&canvas_files(&inbox.url())).await;

@@ -46,7 +46,7 @@ async fn with_comfylites_files() -> TestGateway {
 #[actix_web::test]
 async fn a_request_payload_and_answer_of_comfylite_work_unchanged() {
     let gateway = with_comfylites_files().await;
-    let mut inbox = Inbox::open();
+    let inbox = Inbox::open();
     let body = json!({ "prompt": "a castle in the clouds", "image_count": 2, "width": 640, "height": 448, "webhook_url": inbox.url() });
     let answer = gateway.post("/generate", &body).await;
     assert!((200..300).contains(&answer.status));
@@ -61,11 +61,11 @@ async fn a_request_payload_and_answer_of_comfylite_work_unchanged() {
 #[actix_web::test]
 async fn defaults_are_one_image_of_450_by_450_with_a_random_seed() {
     let gateway = with_comfylites_files().await;
-    let mut inbox = Inbox::open();
+    let inbox = Inbox::open();
     for extra in [json!({}), json!({ "image_count": 0, "width": 0, "height": 0 })] {
         let mut body = json!({ "prompt": "a castle", "webhook_url": inbox.url() });
         body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
-        let webhook = gateway.run_one(&mut inbox, &body).await;
+        let webhook = gateway.run_one(&inbox, &body).await;
         assert_eq!(webhook.images().len(), 1);
         // Latent images come in steps of eight pixels.
         assert_eq!(size(&webhook.images()[0]), (448, 448));
@@ -81,9 +81,9 @@ async fn defaults_are_one_image_of_450_by_450_with_a_random_seed() {
 #[actix_web::test]
 async fn width_and_height_are_two_values() {
     let gateway = with_comfylites_files().await;
-    let mut inbox = Inbox::open();
+    let inbox = Inbox::open();
     let body = json!({ "prompt": "a castle", "width": 256, "height": 512, "webhook_url": inbox.url() });
-    let webhook = gateway.run_one(&mut inbox, &body).await;
+    let webhook = gateway.run_one(&inbox, &body).await;
     assert_eq!(size(&webhook.images()[0]), (256, 512));
     gateway.close().await;
 }
@@ -99,10 +99,10 @@ async fn malformed_json_is_400_and_not_an_empty_200() {
 #[actix_web::test]
 async fn fast_and_cached_prompts_are_not_missed() {
     let gateway = with_comfylites_files().await;
-    let mut inbox = Inbox::open();
+    let inbox = Inbox::open();
     let body = json!({ "prompt": "the same", "seed": 7, "width": 64, "height": 64, "webhook_url": inbox.url() });
     for _ in 0..5 {
-        let webhook = gateway.run_one(&mut inbox, &body).await;
+        let webhook = gateway.run_one(&inbox, &body).await;
         assert_eq!(webhook.body["status"], "success");
     }
     gateway.close().await;
@@ -111,7 +111,7 @@ async fn fast_and_cached_prompts_are_not_missed() {
 #[actix_web::test]
 async fn images_go_to_the_prompt_that_made_them() {
     let gateway = with_comfylites_files().await;
-    let mut inbox = Inbox::open();
+    let inbox = Inbox::open();
     let mut ids = Vec::new();
     for number in 0..6 {
         let body = json!({ "prompt": format!("picture {number}"), "seed": number, "width": 64, "height": 64, "webhook_url": inbox.url() });
@@ -131,10 +131,10 @@ async fn previews_are_not_images() {
     let mut setup = Setup::new();
     setup.sim.previews = true;
     let gateway = setup.start().await;
-    let mut inbox = Inbox::open();
+    let inbox = Inbox::open();
     let mut body = starter(&inbox.url());
     body["steps"] = json!(8);
-    let webhook = gateway.run_one(&mut inbox, &body).await;
+    let webhook = gateway.run_one(&inbox, &body).await;
     assert_eq!(webhook.images().len(), 1);
     assert_eq!(webhook.body["outputs"].as_array().unwrap().len(), 1);
     gateway.close().await;
@@ -156,23 +156,23 @@ async fn a_dead_socket_is_replaced_and_not_read_for_ever() {
         gateway.sim.wait_for(|sim| sim.connections() == 1).await.unwrap();
     }
     gateway.until_ready().await;
-    let mut inbox = Inbox::open();
+    let inbox = Inbox::open();
     let body = json!({ "prompt": "after", "width": 64, "height": 64, "webhook_url": inbox.url() });
-    assert_eq!(gateway.run_one(&mut inbox, &body).await.body["status"], "success");
+    assert_eq!(gateway.run_one(&inbox, &body).await.body["status"], "success");
     gateway.close().await;
 }
 
 #[actix_web::test]
 async fn errors_and_interruptions_are_told_at_once() {
     let gateway = with_comfylites_files().await;
-    let mut inbox = Inbox::open();
+    let inbox = Inbox::open();
     let body = json!({ "prompt": "x", "width": 64, "height": 64, "webhook_url": inbox.url() });
     gateway.sim.inject(Fault::FailNode {
         node: "KSampler".into(),
         message: "no".into(),
         exception_type: "ValueError".into(),
     });
-    let webhook = gateway.run_one(&mut inbox, &body).await;
+    let webhook = gateway.run_one(&inbox, &body).await;
     assert_eq!(
         (&webhook.body["status"], &webhook.body["images"], &webhook.body["code"]),
         (&json!("failure"), &Value::Null, &json!("node_error"))
@@ -180,7 +180,7 @@ async fn errors_and_interruptions_are_told_at_once() {
     gateway.sim.inject(Fault::Interrupt { node: "KSampler".into() });
     let mut body = body;
     body["prompt"] = json!("y");
-    let webhook = gateway.run_one(&mut inbox, &body).await;
+    let webhook = gateway.run_one(&inbox, &body).await;
     assert_eq!(webhook.body["code"], "interrupted");
     gateway.close().await;
 }
@@ -188,10 +188,10 @@ async fn errors_and_interruptions_are_told_at_once() {
 #[actix_web::test]
 async fn unknown_events_and_short_frames_are_passed_over() {
     let gateway = with_comfylites_files().await;
-    let mut inbox = Inbox::open();
+    let inbox = Inbox::open();
     gateway.sim.inject_when(Fault::ForeignEvents, When::Every);
     let body = json!({ "prompt": "x", "width": 64, "height": 64, "webhook_url": inbox.url() });
-    assert_eq!(gateway.run_one(&mut inbox, &body).await.body["status"], "success");
+    assert_eq!(gateway.run_one(&inbox, &body).await.body["status"], "success");
     gateway.sim.clear_faults();
     gateway.close().await;
 }
@@ -199,7 +199,7 @@ async fn unknown_events_and_short_frames_are_passed_over() {
 #[actix_web::test]
 async fn a_webhook_has_more_than_one_attempt() {
     let gateway = with_comfylites_files().await;
-    let mut inbox = Inbox::open();
+    let inbox = Inbox::open();
     inbox.answer_with(&[500, 500]);
     gateway.generate(&canvas(&inbox.url())).await;
     for _ in 0..3 {
@@ -224,10 +224,10 @@ async fn too_few_images_are_told_in_comfylites_words() {
     let config =
         MAPPING.replace("property: batch_size", "property: batch_size\n    max: 8") + "\noutputs: [\"save\"]\n";
     let gateway = Setup::new().with_workflow("previews", &config, &template).start().await;
-    let mut inbox = Inbox::open();
+    let inbox = Inbox::open();
     gateway.sim.inject(Fault::NullOutputs);
     let body = json!({ "workflow": "previews", "prompt": "x", "image_count": 2, "width": 64, "height": 64, "webhook_url": inbox.url() });
-    let webhook = gateway.run_one(&mut inbox, &body).await;
+    let webhook = gateway.run_one(&inbox, &body).await;
     assert_eq!(webhook.body["error"], "prompt failed validation: expected 2 images, got 0. finish_signal: true");
     gateway.close().await;
 }

@@ -8,9 +8,9 @@ use std::time::Duration;
 /// Runs one job under a fault; it must succeed with the bytes that ComfyUI made, and be told once.
 async fn still_succeeds(fault: Fault, request: fn(&str) -> Value) {
     let gateway = TestGateway::start().await;
-    let mut inbox = Inbox::open();
+    let inbox = Inbox::open();
     gateway.sim.inject(fault.clone());
-    let webhook = gateway.run_one(&mut inbox, &request(&inbox.url())).await;
+    let webhook = gateway.run_one(&inbox, &request(&inbox.url())).await;
     assert_eq!(webhook.body["status"], "success", "{fault:?}: {}", webhook.body);
     let made: Vec<Vec<u8>> = gateway.sim.images().iter().map(|image| image.bytes.to_vec()).collect();
     assert!(!webhook.images().is_empty() && webhook.images().iter().all(|image| made.contains(image)), "{fault:?}");
@@ -21,9 +21,9 @@ async fn still_succeeds(fault: Fault, request: fn(&str) -> Value) {
 /// Runs one job under a fault; it must fail with this code, and be told once.
 async fn fails(fault: Fault, request: fn(&str) -> Value, code: &str) -> Value {
     let gateway = TestGateway::start().await;
-    let mut inbox = Inbox::open();
+    let inbox = Inbox::open();
     gateway.sim.inject_when(fault.clone(), When::Every);
-    let webhook = gateway.run_one(&mut inbox, &request(&inbox.url())).await;
+    let webhook = gateway.run_one(&inbox, &request(&inbox.url())).await;
     assert_eq!(
         (&webhook.body["status"], &webhook.body["code"]),
         (&json!("failure"), &json!(code)),
@@ -94,9 +94,9 @@ async fn a_lost_answer_to_the_submission_does_not_run_the_job_twice() {
         [Fault::DropAfterAccept, Fault::Refuse(Refusal::CrashButQueued), Fault::SlowAnswer(Duration::from_millis(300))]
     {
         let gateway = TestGateway::start().await;
-        let mut inbox = Inbox::open();
+        let inbox = Inbox::open();
         gateway.sim.inject(fault.clone());
-        let webhook = gateway.run_one(&mut inbox, &canvas(&inbox.url())).await;
+        let webhook = gateway.run_one(&inbox, &canvas(&inbox.url())).await;
         assert_eq!(webhook.body["status"], "success", "{fault:?}");
         let runs: usize = gateway.sim.executions().values().sum();
         assert_eq!(runs, 1, "{fault:?}");

@@ -135,10 +135,10 @@ async fn texts_that_are_too_long_or_no_texts_are_refused() {
 #[actix_web::test]
 async fn control_and_bidi_characters_are_text() {
     let gateway = TestGateway::start().await;
-    let mut inbox = Inbox::open();
+    let inbox = Inbox::open();
     let prompt = "red \u{1b}[31m\r\nline two \u{202e}olleh";
     let body = json!({ "prompt": prompt, "width": 64, "height": 64, "webhook_url": inbox.url() });
-    let webhook = gateway.run_one(&mut inbox, &body).await;
+    let webhook = gateway.run_one(&inbox, &body).await;
     assert_eq!(webhook.body["status"], "success");
     gateway.close().await;
 }
@@ -186,7 +186,7 @@ async fn a_job_without_a_webhook_is_taken_in() {
 #[actix_web::test]
 async fn an_idempotency_key_makes_one_job_and_one_only() {
     let gateway = TestGateway::start().await;
-    let mut inbox = Inbox::open();
+    let inbox = Inbox::open();
     let body = canvas(&inbox.url()).to_string();
     let post = async |key: &str, body: String| gateway.post_raw(&[JSON, ("idempotency-key", key)], body).await;
     let answers = futures_util::future::join_all((0..20).map(|_| post("order-1", body.clone()))).await;

@@ -19,14 +19,14 @@ async fn a_socket_lost_at_any_event_costs_no_image_in_a_file() {
 
 async fn lose_at_every_event(request: fn(&str) -> Value) {
     let gateway = TestGateway::start().await;
-    let mut inbox = Inbox::open();
+    let inbox = Inbox::open();
     let mut lost = 0;
     for event_index in 0..FRAMES {
         gateway.sim.inject(Fault::CloseSocketAt { event_index });
         let mut body = request(&inbox.url());
         // Another colour each time, so that nothing is cached and each run has all its events.
         body["color"] = event_index.into();
-        let webhook = gateway.run_one(&mut inbox, &body).await;
+        let webhook = gateway.run_one(&inbox, &body).await;
         assert_eq!(webhook.body["status"], "success", "event {event_index}: {}", webhook.body);
         let made = gateway.sim.images();
         let images = webhook.images();

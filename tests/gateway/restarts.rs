@@ -9,10 +9,10 @@ use std::time::Duration;
 async fn a_backend_that_restarts_and_forgets_gets_the_job_again() {
     for at in ["execution_start", "executing", "executed", "execution_success"] {
         let gateway = TestGateway::start().await;
-        let mut inbox = Inbox::open();
+        let inbox = Inbox::open();
         let restart = Fault::Restart { at: Some(at.into()), forget: true, down_for: Duration::from_millis(200) };
         gateway.sim.inject(restart);
-        let webhook = gateway.run_one(&mut inbox, &canvas_files(&inbox.url())).await;
+        let webhook = gateway.run_one(&inbox, &canvas_files(&inbox.url())).await;
         assert_eq!(webhook.body["status"], "success", "{at}: {}", webhook.body);
         gateway.close().await;
         assert!(inbox.rest().is_empty(), "{at}");
@@ -22,10 +22,10 @@ async fn a_backend_that_restarts_and_forgets_gets_the_job_again() {
 #[actix_web::test]
 async fn a_backend_that_forgets_again_and_again_is_given_up() {
     let gateway = TestGateway::start().await;
-    let mut inbox = Inbox::open();
+    let inbox = Inbox::open();
     let restart = Fault::Restart { at: Some("executing".into()), forget: true, down_for: Duration::from_millis(50) };
     gateway.sim.inject_when(restart, When::Every);
-    let webhook = gateway.run_one(&mut inbox, &canvas(&inbox.url())).await;
+    let webhook = gateway.run_one(&inbox, &canvas(&inbox.url())).await;
     assert_eq!(webhook.body["code"], "backend_lost", "{}", webhook.body);
     let runs: usize = gateway.sim.executions().values().sum();
     assert_eq!(runs, 3);
@@ -36,7 +36,7 @@ async fn a_backend_that_forgets_again_and_again_is_given_up() {
 #[actix_web::test]
 async fn a_backend_that_is_down_keeps_nobody_from_being_taken_in() {
     let gateway = TestGateway::start().await;
-    let mut inbox = Inbox::open();
+    let inbox = Inbox::open();
     gateway.sim.inject(Fault::Restart { at: None, forget: true, down_for: Duration::from_millis(700) });
     let id = gateway.generate(&canvas(&inbox.url())).await;
     let webhook = inbox.next().await;
@@ -47,7 +47,7 @@ async fn a_backend_that_is_down_keeps_nobody_from_being_taken_in() {
 #[actix_web::test]
 async fn a_gateway_that_restarts_in_mid_run_takes_its_runs_up_again() {
     let gateway = TestGateway::start().await;
-    let mut inbox = Inbox::open();
+    let inbox = Inbox::open();
     gateway.sim.inject(Fault::Hang { at: "executing".into() });
     let mut ids = Vec::new();
     for _ in 0..4 {
@@ -72,7 +72,7 @@ async fn a_gateway_that_restarts_in_mid_run_takes_its_runs_up_again() {
 #[actix_web::test]
 async fn images_that_were_sent_while_the_gateway_was_down_are_made_again() {
     let gateway = TestGateway::start().await;
-    let mut inbox = Inbox::open();
+    let inbox = Inbox::open();
     gateway.sim.inject(Fault::Hang { at: "executing".into() });
     let id = gateway.generate(&canvas(&inbox.url())).await;
     gateway.until(&id, "running").await;
@@ -99,9 +99,9 @@ async fn a_webhook_survives_a_restart_between_acceptance_and_delivery() {
     let before = gateway.until(&id, "success").await;
     let gateway = gateway.restart().await;
     assert_eq!(gateway.job(&id).await, before);
-    let mut inbox = Inbox::open_at(address);
+    let inbox = Inbox::open_at(address);
     let webhook = inbox.next().await;
-    assert_eq!((webhook.prompt_id(), webhook.body), (id.as_str(), before));
+    assert_eq!((webhook.prompt_id(), &webhook.body), (id.as_str(), &before));
     gateway.close().await;
     assert!(inbox.rest().is_empty());
 }

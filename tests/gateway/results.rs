@@ -7,18 +7,20 @@ use serde_json::{Value, json};
 #[actix_web::test]
 async fn images_are_the_very_bytes_that_comfyui_made_through_both_save_nodes() {
     let gateway = TestGateway::start().await;
-    let mut inbox = Inbox::open();
+    let inbox = Inbox::open();
     let mut body = canvas(&inbox.url());
     body["image_count"] = json!(3);
     for (workflow, nodes) in [("canvas", vec!["3"]), ("canvas-files", vec!["4"]), ("canvas-both", vec!["3", "4"])] {
         body["workflow"] = json!(workflow);
-        let webhook = gateway.run_one(&mut inbox, &body).await;
+        // Another colour each time, so that each run makes its own images.
+        body["color"] = json!(nodes.len() * 1000 + workflow.len());
+        let webhook = gateway.run_one(&inbox, &body).await;
         let made = gateway.sim.images();
-        let made_by = |node: &&str| {
-            let of_node = made.iter().filter(move |image| image.prompt == webhook.prompt_id() && image.node == **node);
-            of_node.map(|image| image.bytes.to_vec()).collect::<Vec<_>>()
-        };
-        let expected: Vec<Vec<u8>> = nodes.iter().flat_map(made_by).collect();
+        let mut expected = Vec::new();
+        for node in &nodes {
+            let of_node = made.iter().filter(|image| image.prompt == webhook.prompt_id() && image.node == *node);
+            expected.extend(of_node.map(|image| image.bytes.to_vec()));
+        }
         assert_eq!(expected.len(), 3 * nodes.len());
         assert_eq!(webhook.images(), expected, "{workflow}");
     }
@@ -29,10 +31,10 @@ async fn images_are_the_very_bytes_that_comfyui_made_through_both_save_nodes() {
 #[actix_web::test]
 async fn a_webhook_has_comfylites_fields_and_the_additions() {
     let gateway = TestGateway::start().await;
-    let mut inbox = Inbox::open();
+    let inbox = Inbox::open();
     let mut body = canvas(&inbox.url());
     body["metadata"] = json!({ "order": [1, "ä"] });
-    let webhook = gateway.run_one(&mut inbox, &body).await;
+    let webhook = gateway.run_one(&inbox, &body).await;
     let id = webhook.prompt_id().to_owned();
     assert!(webhook.raw.starts_with(format!(r#"{{"status":"success","prompt_id":"{id}","images":["#).as_bytes()));
     assert_eq!(webhook.id, format!("msg_{}", id.replace('-', "")));
@@ -55,9 +57,9 @@ async fn a_webhook_has_comfylites_fields_and_the_additions() {
 #[actix_web::test]
 async fn the_job_is_the_same_object_as_its_webhook_and_is_there_when_the_webhook_comes() {
     let gateway = TestGateway::start().await;
-    let mut inbox = Inbox::open();
+    let inbox = Inbox::open();
     for body in [canvas(&inbox.url()), canvas_files(&inbox.url())] {
-        let webhook = gateway.run_one(&mut inbox, &body).await;
+        let webhook = gateway.run_one(&inbox, &body).await;
         let answer = gateway.get(&format!("/jobs/{}", webhook.prompt_id())).await;
         assert_eq!(answer.status, 200);
         assert_eq!(answer.bytes, webhook.raw);
@@ -68,8 +70,8 @@ async fn the_job_is_the_same_object_as_its_webhook_and_is_there_when_the_webhook
 #[actix_web::test]
 async fn an_output_is_served_whole_or_in_parts() {
     let gateway = TestGateway::start().await;
-    let mut inbox = Inbox::open();
-    let webhook = gateway.run_one(&mut inbox, &canvas(&inbox.url())).await;
+    let inbox = Inbox::open();
+    let webhook = gateway.run_one(&inbox, &canvas(&inbox.url())).await;
     let url = webhook.body["outputs"][0]["url"].as_str().unwrap();
     let path = url.strip_prefix(&gateway.url("")).unwrap();
     let image = &webhook.images()[0];
@@ -92,10 +94,10 @@ async fn an_output_is_served_whole_or_in_parts() {
 #[actix_web::test]
 async fn a_seed_is_reported_with_all_its_bits_and_drawn_where_none_is_given() {
     let gateway = TestGateway::start().await;
-    let mut inbox = Inbox::open();
+    let inbox = Inbox::open();
     let mut body = starter(&inbox.url());
     body["seed"] = json!(u64::MAX);
-    let webhook = gateway.run_one(&mut inbox, &body).await;
+    let webhook = gateway.run_one(&inbox, &body).await;
     assert_eq!(webhook.body["seed"], json!(u64::MAX));
     let sent = gateway.sim.requests().into_iter().find(|request| request.path == "/prompt" && request.method == "POST");
     let sent: Value = serde_json::from_slice(&sent.unwrap().body).unwrap();
@@ -108,7 +110,7 @@ async fn a_seed_is_reported_with_all_its_bits_and_drawn_where_none_is_given() {
         if body["seed"].is_null() {
             body.as_object_mut().unwrap().remove("seed");
         }
-        let webhook = gateway.run_one(&mut inbox, &body).await;
+        let webhook = gateway.run_one(&inbox, &body).await;
         assert!(webhook.body["seed"].as_u64().is_some_and(|seed| seed != u64::MAX), "{}", webhook.body["seed"]);
     }
     gateway.close().await;
@@ -118,8 +120,8 @@ async fn a_seed_is_reported_with_all_its_bits_and_drawn_where_none_is_given() {
 async fn a_missing_model_is_a_failure_that_names_it() {
     let sim = SimOptions { models: Some(vec!["other.safetensors".into()]), ..SimOptions::default() };
     let gateway = Setup { sim, ..Setup::new() }.start().await;
-    let mut inbox = Inbox::open();
-    let webhook = gateway.run_one(&mut inbox, &starter(&inbox.url())).await;
+    let inbox = Inbox::open();
+    let webhook = gateway.run_one(&inbox, &starter(&inbox.url())).await;
     assert_eq!((&webhook.body["status"], &webhook.body["images"]), (&json!("failure"), &Value::Null));
     assert_eq!(webhook.body["code"], "validation");
     let error = webhook.body["error"].as_str().unwrap();
@@ -163,7 +165,7 @@ async fn jobs_are_listed_newest_first_and_page_by_page() {
 #[actix_web::test]
 async fn two_hundred_jobs_at_once_each_have_one_webhook() {
     let gateway = TestGateway::start().await;
-    let mut inbox = Inbox::open();
+    let inbox = Inbox::open();
     let body = canvas(&inbox.url());
     let posts = (0..200).map(|_| gateway.generate(&body));
     let mut ids = futures_util::future::join_all(posts).await;

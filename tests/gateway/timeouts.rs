@@ -10,11 +10,11 @@ use std::time::Duration;
 #[actix_web::test]
 async fn a_job_that_runs_too_long_is_a_run_timeout_and_is_stopped_on_the_backend() {
     let (gateway, clock) = start().await;
-    let mut inbox = Inbox::open();
+    let inbox = Inbox::open();
     gateway.sim.inject(Fault::Hang { at: "executing".into() });
     let id = gateway.generate(&with_timeout(&inbox, "run", "10m")).await;
     gateway.until(&id, "running").await;
-    let webhook = told_in_time(&clock, &mut inbox, 600).await;
+    let webhook = told_in_time(&clock, &inbox, 600).await;
     assert_eq!(webhook["code"], "timeout_run");
     let stopped = |sim: &comfygate::sim::Sim| sim.requests().iter().any(|request| request.path == "/interrupt");
     gateway.sim.wait_for(stopped).await.unwrap();
@@ -25,12 +25,12 @@ async fn a_job_that_runs_too_long_is_a_run_timeout_and_is_stopped_on_the_backend
 #[actix_web::test]
 async fn a_backend_without_any_sign_of_life_is_a_silence_timeout() {
     let (gateway, clock) = start().await;
-    let mut inbox = Inbox::open();
+    let inbox = Inbox::open();
     gateway.sim.inject(Fault::Hang { at: "executing".into() });
     let id = gateway.generate(&with_timeout(&inbox, "silence", "90s")).await;
     gateway.until(&id, "running").await;
     gateway.sim.inject_when(Fault::HungHttp, When::Every);
-    let webhook = told_in_time(&clock, &mut inbox, 90).await;
+    let webhook = told_in_time(&clock, &inbox, 90).await;
     assert_eq!(webhook["code"], "timeout_silence");
     gateway.sim.clear_faults();
     gateway.sim.release();
@@ -40,12 +40,12 @@ async fn a_backend_without_any_sign_of_life_is_a_silence_timeout() {
 #[actix_web::test]
 async fn a_free_backend_that_does_not_begin_is_a_start_timeout() {
     let (gateway, clock) = start().await;
-    let mut inbox = Inbox::open();
-    gateway.sim.inject_when(Fault::DeadWorker, When::Next);
+    let inbox = Inbox::open();
+    gateway.sim.inject_when(Fault::Hang { at: "dead".into() }, When::Next);
     let id = gateway.generate(&with_timeout(&inbox, "start", "4m")).await;
     gateway.until(&id, "submitted").await;
     gateway.sim.wait_for(|sim| sim.queued() == 1).await.unwrap();
-    let webhook = told_in_time(&clock, &mut inbox, 240).await;
+    let webhook = told_in_time(&clock, &inbox, 240).await;
     assert_eq!(webhook["code"], "timeout_start");
     gateway.sim.release();
     gateway.close().await;
@@ -54,7 +54,7 @@ async fn a_free_backend_that_does_not_begin_is_a_start_timeout() {
 #[actix_web::test]
 async fn a_job_that_waits_too_long_is_a_queue_timeout_and_never_runs() {
     let (gateway, clock) = start().await;
-    let mut inbox = Inbox::open();
+    let inbox = Inbox::open();
     gateway.sim.inject(Fault::Hang { at: "executing".into() });
     let first = gateway.generate(&canvas("")).await;
     gateway.until(&first, "running").await;
@@ -64,12 +64,13 @@ async fn a_job_that_waits_too_long_is_a_queue_timeout_and_never_runs() {
         gateway.generate(&with_timeout(&inbox, "queue", "5m")).await,
     ];
     gateway.until(&waiting[0], "submitted").await;
-    let one = told_in_time(&clock, &mut inbox, 300).await;
+    let one = told_in_time(&clock, &inbox, 300).await;
     let other = inbox.next().await.body;
     for webhook in [&one, &other] {
         assert_eq!(webhook["code"], "timeout_queue", "{webhook}");
         assert!(waiting.iter().any(|id| webhook["prompt_id"] == json!(id)));
     }
+    gateway.sim.wait_for(|sim| sim.queued() == 1).await.unwrap();
     gateway.sim.release();
     gateway.until(&first, "success").await;
     assert_eq!(gateway.sim.executions().len(), 1);
@@ -79,14 +80,17 @@ async fn a_job_that_waits_too_long_is_a_queue_timeout_and_never_runs() {
 #[actix_web::test]
 async fn a_long_silence_is_no_timeout_while_the_backend_says_that_it_runs() {
     let (gateway, clock) = start().await;
-    let mut inbox = Inbox::open();
+    let inbox = Inbox::open();
     gateway.sim.inject(Fault::Hang { at: "executing".into() });
     let id = gateway.generate(&with_timeout(&inbox, "silence", "30s")).await;
     gateway.until(&id, "running").await;
     for _ in 0..30 {
-        let asked = queue_looks(&gateway);
-        clock.advance(Duration::from_secs(20));
-        gateway.sim.wait_for(|sim| looks(sim) > asked).await.unwrap();
+        let asked = looks(&gateway.sim);
+        eventually("the gateway asks the backend", async || {
+            clock.advance(Duration::from_secs(10));
+            (looks(&gateway.sim) > asked).then_some(())
+        })
+        .await;
     }
     assert_eq!(gateway.job(&id).await["status"], "running");
     gateway.sim.release();
@@ -107,25 +111,17 @@ fn with_timeout(inbox: &Inbox, name: &str, limit: &str) -> Value {
 }
 
 /// Moves the clock until a webhook comes; not before the limit, and not long after it.
-async fn told_in_time(clock: &ManualClock, inbox: &mut Inbox, limit: u64) -> Value {
+async fn told_in_time(clock: &ManualClock, inbox: &Inbox, limit: u64) -> Value {
     clock.advance(Duration::from_secs(limit - 1));
     for _ in 0..20 {
         tokio::task::yield_now().await;
     }
     assert!(inbox.rest().is_empty(), "told before its time");
-    let told = std::cell::RefCell::new(Vec::new());
-    let inbox = std::cell::RefCell::new(inbox);
     eventually("the timeout is told", async || {
         clock.advance(Duration::from_secs(2));
-        told.borrow_mut().extend(inbox.borrow_mut().rest());
-        (!told.borrow().is_empty()).then_some(())
+        inbox.try_next().map(|webhook| webhook.body)
     })
-    .await;
-    told.into_inner().remove(0).body
-}
-
-fn queue_looks(gateway: &TestGateway) -> usize {
-    looks(&gateway.sim)
+    .await
 }
 
 fn looks(sim: &comfygate::sim::Sim) -> usize {

@@ -11,7 +11,7 @@ async fn a_receiver_that_was_down_is_told_when_it_is_up() {
     closed.close().await;
     let id = gateway.generate(&canvas(&url)).await;
     gateway.until(&id, "success").await;
-    let mut inbox = Inbox::open_at(address);
+    let inbox = Inbox::open_at(address);
     let webhook = inbox.next().await;
     assert_eq!(webhook.prompt_id(), id);
     gateway.close().await;
@@ -21,8 +21,8 @@ async fn a_receiver_that_was_down_is_told_when_it_is_up() {
 #[actix_web::test]
 async fn every_attempt_has_the_same_id_and_the_same_bytes() {
     let gateway = TestGateway::start().await;
-    let mut inbox = Inbox::open();
-    inbox.answer_with(&[500, 404, 302, 429, 503]);
+    let inbox = Inbox::open();
+    inbox.answer_with(&[500, 404, 302, 418, 501]);
     gateway.generate(&canvas(&inbox.url())).await;
     let first = inbox.next().await;
     for number in 2..=6 {
@@ -38,7 +38,7 @@ async fn every_attempt_has_the_same_id_and_the_same_bytes() {
 #[actix_web::test]
 async fn a_receiver_that_is_gone_is_not_asked_again() {
     let gateway = TestGateway::start().await;
-    let mut inbox = Inbox::open();
+    let inbox = Inbox::open();
     inbox.answer_with(&[410]);
     gateway.generate(&canvas(&inbox.url())).await;
     inbox.next().await;
@@ -49,7 +49,7 @@ async fn a_receiver_that_is_gone_is_not_asked_again() {
 #[actix_web::test]
 async fn a_job_that_failed_is_told_like_one_that_succeeded() {
     let gateway = TestGateway::start().await;
-    let mut inbox = Inbox::open();
+    let inbox = Inbox::open();
     inbox.answer_with(&[500]);
     let fault = comfygate::sim::Fault::FailNode {
         node: "3".into(),

@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 
 /// What a test changes before the gateway starts.
 pub(crate) struct Setup {
-    folder: Arc<TempDir>,
+    pub(crate) folder: Arc<TempDir>,
     pub(crate) settings: Settings,
     pub(crate) sim: SimOptions,
     pub(crate) clock: Arc<dyn Clock>,
@@ -205,7 +205,7 @@ impl TestGateway {
 
 impl TestGateway {
     /// Posts one request and returns its webhook.
-    pub(crate) async fn run_one(&self, inbox: &mut Inbox, body: &Value) -> super::Webhook {
+    pub(crate) async fn run_one(&self, inbox: &Inbox, body: &Value) -> super::Webhook {
         let id = self.generate(body).await;
         let webhook = inbox.next().await;
         assert_eq!(webhook.prompt_id(), id);

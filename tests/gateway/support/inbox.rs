@@ -1,5 +1,6 @@
 //! A webhook receiver that keeps what comes and answers as it is told.
 
+use super::eventually;
 use actix_web::dev::ServerHandle;
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use serde_json::Value;
@@ -36,7 +37,7 @@ impl Webhook {
 /// Receives webhooks on any free port of this machine.
 pub(crate) struct Inbox {
     address: SocketAddr,
-    webhooks: mpsc::UnboundedReceiver<Webhook>,
+    webhooks: Mutex<mpsc::UnboundedReceiver<Webhook>>,
     answers: Arc<Mutex<VecDeque<u16>>>,
     server: ServerHandle,
 }
@@ -72,7 +73,7 @@ impl Inbox {
         .run();
         let handle = server.handle();
         actix_web::rt::spawn(server);
-        Self { address, webhooks, answers, server: handle }
+        Self { address, webhooks: Mutex::new(webhooks), answers, server: handle }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -89,17 +90,18 @@ impl Inbox {
     }
 
     /// The next webhook, waited for.
-    pub(crate) async fn next(&mut self) -> Webhook {
-        match tokio::time::timeout(super::PATIENCE, self.webhooks.recv()).await {
-            Ok(Some(webhook)) => webhook,
-            Ok(None) => panic!("the receiver ended"),
-            Err(_) => panic!("no webhook came within {:?}", super::PATIENCE),
-        }
+    pub(crate) async fn next(&self) -> Webhook {
+        eventually("a webhook comes", async || self.try_next()).await
+    }
+
+    /// The next webhook, if it has come.
+    pub(crate) fn try_next(&self) -> Option<Webhook> {
+        self.webhooks.lock().unwrap().try_recv().ok()
     }
 
     /// What has come and was not asked for yet.
-    pub(crate) fn rest(&mut self) -> Vec<Webhook> {
-        std::iter::from_fn(|| self.webhooks.try_recv().ok()).collect()
+    pub(crate) fn rest(&self) -> Vec<Webhook> {
+        std::iter::from_fn(|| self.try_next()).collect()
     }
 
     pub(crate) async fn close(self) {
