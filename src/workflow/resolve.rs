@@ -106,7 +106,7 @@ fn one(
 
 fn absent(parameter: &Parameter, draw_seed: &mut impl FnMut() -> u64) -> Result<Option<ParamValue>, ParamError> {
     if parameter.required {
-        let message = format!("parameter `{}`: is required, {} is expected", parameter.name, parameter.kind.as_str());
+        let message = format!("parameter `{}`: is required, {} is expected", parameter.name, parameter.kind.noun());
         return Err(ParamError { code: "missing_param", parameter: parameter.name.clone(), message });
     }
     if let Some(default) = &parameter.default {
