@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a helper of a test fails the test")]
 
 mod faults;
+mod guide;
 mod hostile;
 mod reload;
 mod requests;
