@@ -125,8 +125,9 @@ impl Catalog {
             return Err(vec![Problem::of_file(misnamed.clone(), reason)]);
         }
         let mut problems = Vec::new();
-        let config = text(&pair.config, &files.config, ("mapping", "template", &files.template), &mut problems);
-        let template = text(&pair.template, &files.template, ("template", "mapping", &files.config), &mut problems);
+        let config = text(pair.config.as_ref(), &files.config, ("mapping", "template", &files.template), &mut problems);
+        let template =
+            text(pair.template.as_ref(), &files.template, ("template", "mapping", &files.config), &mut problems);
         let (Some(config), Some(template)) = (config, template) else { return Err(problems) };
         let is_same = |old: &&Arc<Workflow>| old.is_of(config, template);
         if let Some(old) = old.filter(is_same) {
@@ -138,7 +139,7 @@ impl Catalog {
 
 /// Returns what a file of a pair says, or notes why it says nothing.
 fn text<'a>(
-    text: &'a Option<Text>,
+    text: Option<&'a Text>,
     file: &str,
     (what, other, other_file): (&str, &str, &str),
     problems: &mut Vec<Problem>,

@@ -134,7 +134,7 @@ impl Graph {
     }
 
     /// Returns the nodes with their ids.
-    pub fn nodes(&self) -> impl Iterator<Item = (&str, &Node)> {
+    pub fn nodes(&self) -> impl Iterator<Item = (&str, &Node)> + Clone {
         self.nodes.iter().map(|(id, node)| (id.as_str(), node))
     }
 

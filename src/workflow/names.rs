@@ -37,7 +37,15 @@ pub(super) fn hint<'a>(name: &str, known: impl IntoIterator<Item = &'a str> + Cl
     if let Some(near) = nearest(name, known.clone()) {
         return format!("; did you mean `{near}`?");
     }
-    let all: Vec<&str> = known.into_iter().take(40).collect();
+    there_are(known)
+}
+
+/// Returns a list of what there is, cut where it grows long.
+pub(super) fn there_are<'a>(known: impl IntoIterator<Item = &'a str>) -> String {
+    const MOST: usize = 40;
+    let mut known = known.into_iter();
+    let mut all: Vec<String> = known.by_ref().take(MOST).map(shown).collect();
+    all.extend(known.next().map(|_| "...".to_owned()));
     if all.is_empty() { "; there are none".to_owned() } else { format!("; there are: {}", all.join(", ")) }
 }
 

@@ -94,6 +94,16 @@ impl Kind {
         }
     }
 
+    /// Returns the words for a value of it in a message.
+    pub(super) fn noun(self) -> &'static str {
+        match self {
+            Self::Text | Self::Filename | Self::Image => "a text",
+            Self::Integer | Self::Seed => "an integer",
+            Self::Number => "a number",
+            Self::Boolean => "true or false",
+        }
+    }
+
     /// Reads the word, or one that people use for the same.
     pub fn parse(word: &str) -> Option<Self> {
         match word.to_ascii_lowercase().as_str() {
@@ -130,29 +140,13 @@ impl Parameter {
 
     /// Gives a value the parameter's type. Nothing is guessed: a text stays a text, whatever it looks like.
     pub(super) fn typed(&self, value: &Value) -> Result<ParamValue, Refusal> {
-        let refused = |wanted: &str| Err(("invalid_type", format!("must be {wanted}, not {}", kind_of(value))));
-        match self.kind {
-            Kind::Text | Kind::Filename | Kind::Image => match value {
-                Value::String(text) => Ok(ParamValue::Text(text.clone())),
-                Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
-                    refused("a text")
-                }
-            },
-            Kind::Integer | Kind::Seed => match value.as_number().and_then(whole) {
-                Some(whole) => Ok(ParamValue::Integer(whole)),
-                None => refused("an integer"),
-            },
-            Kind::Number => match value.as_f64().filter(|number| number.is_finite()) {
-                Some(number) => Ok(ParamValue::Number(number)),
-                None => refused("a number"),
-            },
-            Kind::Boolean => match value {
-                Value::Bool(truth) => Ok(ParamValue::Boolean(*truth)),
-                Value::Null | Value::String(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
-                    refused("true or false")
-                }
-            },
-        }
+        let typed = match self.kind {
+            Kind::Text | Kind::Filename | Kind::Image => value.as_str().map(|text| ParamValue::Text(text.to_owned())),
+            Kind::Integer | Kind::Seed => value.as_number().and_then(whole).map(ParamValue::Integer),
+            Kind::Number => value.as_f64().filter(|number| number.is_finite()).map(ParamValue::Number),
+            Kind::Boolean => value.as_bool().map(ParamValue::Boolean),
+        };
+        typed.ok_or_else(|| ("invalid_type", format!("must be {}, not {}", self.kind.noun(), kind_of(value))))
     }
 
     fn in_bounds(&self, value: &ParamValue) -> Result<(), Refusal> {
@@ -163,7 +157,7 @@ impl Parameter {
                 let too_small = self.min.as_ref().is_some_and(|min| is_less(value, min));
                 let too_large = self.max.as_ref().is_some_and(|max| is_less(max, value));
                 if too_small || too_large {
-                    return Err(("out_of_range", format!("{value} is outside {}", self.range())));
+                    return Err(("out_of_range", self.outside(value)));
                 }
                 Ok(())
             }
@@ -200,9 +194,13 @@ impl Parameter {
         }
     }
 
-    fn range(&self) -> String {
-        let side = |bound: &Option<ParamValue>| bound.as_ref().map(ToString::to_string).unwrap_or_default();
-        format!("{}..={}", side(&self.min), side(&self.max))
+    fn outside(&self, value: &ParamValue) -> String {
+        match (&self.min, &self.max) {
+            (Some(min), Some(max)) => format!("{value} is outside {min}..={max}"),
+            (Some(min), None) => format!("{value} is less than {min}"),
+            (None, Some(max)) => format!("{value} is more than {max}"),
+            (None, None) => format!("{value} is not taken"),
+        }
     }
 }
 
@@ -245,7 +243,7 @@ fn whole(number: &Number) -> Option<i128> {
 
 /// Says whether a name stays below the folder that it is meant for, on every system.
 fn is_plain_path(text: &str) -> bool {
-    let is_plain = |part: &str| !part.trim().is_empty() && part.trim_matches(['.', ' ']) != "";
+    let is_plain = |part: &str| !part.trim_matches(['.', ' ']).is_empty();
     let has_odd_letters = text.chars().any(|letter| letter.is_control() || matches!(letter, '\\' | ':'));
     !has_odd_letters && text.split('/').all(is_plain)
 }

@@ -10,6 +10,9 @@ use std::collections::BTreeMap;
 /// The most faults that are told at once.
 const MAX_FAULTS: usize = 32;
 
+/// The longest part of an unknown name that is given back, in characters.
+const MAX_NAME: usize = 64;
+
 /// Seeds are drawn from the whole numbers that every reader of JSON can hold and give back.
 const DRAWN: i128 = (1 << 53) - 1;
 
@@ -81,7 +84,8 @@ fn unknown(workflow: &Workflow, name: &str) -> ParamError {
     let known = workflow.parameters().map(|parameter| parameter.name.as_str());
     let hint = hint(name, known);
     let message = format!("workflow `{}` has no parameter `{}`{hint}", workflow.name(), shown(name));
-    ParamError { code: "unknown_param", parameter: shown(name), message }
+    // Nobody needs the whole of a name that is too long to be one.
+    ParamError { code: "unknown_param", parameter: name.chars().take(MAX_NAME).collect(), message }
 }
 
 /// `null` is absent for every parameter, and 0 for those where `ComfyLite`'s callers leave it so.
@@ -106,7 +110,7 @@ fn one(
 
 fn absent(parameter: &Parameter, draw_seed: &mut impl FnMut() -> u64) -> Result<Option<ParamValue>, ParamError> {
     if parameter.required {
-        let message = format!("parameter `{}`: is required, {} is expected", parameter.name, parameter.kind.as_str());
+        let message = format!("parameter `{}`: is required, {} is expected", parameter.name, parameter.kind.noun());
         return Err(ParamError { code: "missing_param", parameter: parameter.name.clone(), message });
     }
     if let Some(default) = &parameter.default {

@@ -2,7 +2,7 @@
 
 use super::graph::{Graph, Node, is_link};
 use super::mapping::{Selector, Wanted, WantedInput};
-use super::names::{hint, shown};
+use super::names::{hint, shown, there_are};
 use super::parameter::Target;
 use super::places::Places;
 use super::problem::Problem;
@@ -70,12 +70,14 @@ impl Template<'_> {
     }
 
     fn no_node(&self, config: &str, wanted: &Wanted) -> Problem {
-        let all: Vec<&str> = match &wanted.by {
-            Selector::Id(_) => self.graph.nodes().map(|(id, _)| id).collect(),
-            Selector::Title(_) => self.graph.nodes().filter_map(|(_, node)| node.title.as_deref()).collect(),
-            Selector::Class(_) => self.graph.nodes().map(|(_, node)| node.class_type.as_str()).collect(),
+        let text = wanted.by.text();
+        let hint = match &wanted.by {
+            // Ids are numbers, and no number is a slip of the finger for another.
+            Selector::Id(_) => there_are(self.graph.nodes().map(|(id, _)| id)),
+            Selector::Title(_) => hint(text, self.graph.nodes().filter_map(|(_, node)| node.title.as_deref())),
+            Selector::Class(_) => hint(text, self.graph.nodes().map(|(_, node)| node.class_type.as_str())),
         };
-        let reason = format!("{} has no {}{}", self.file, wanted.by, hint(wanted.by.text(), all));
+        let reason = format!("{} has no {}{hint}", self.file, wanted.by);
         let node = if let Selector::Id(id) = &wanted.by { Some(id.clone()) } else { None };
         Problem { node, ..Problem::of_file(config, reason).at(wanted.line) }
     }

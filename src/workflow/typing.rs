@@ -204,7 +204,7 @@ fn default(reader: &mut Reader, parameter: &Parameter, item: &Item) -> Option<Pa
 /// Checks a written value as a caller's would be.
 fn checked(parameter: &Parameter, item: &Item) -> Result<ParamValue, String> {
     let Some(value) = json(&item.content) else {
-        return Err(format!("must be {}, but it is {}", parameter.kind.as_str(), item.content.kind()));
+        return Err(format!("must be {}, but it is {}", parameter.kind.noun(), item.content.kind()));
     };
     parameter.check(&value).map_err(|(_, reason)| {
         let is_text = matches!(parameter.kind, Kind::Text | Kind::Filename | Kind::Image);
@@ -219,8 +219,7 @@ fn known_by_name(parameter: &mut Parameter) {
         (Kind::Integer, "width" | "height") => (1, MAX_SIDE),
         (Kind::Integer, "image_count") => (1, MAX_IMAGES),
         (Kind::Seed, _) => (0, u64::MAX.into()),
-        (Kind::Integer, _) => (i64::MIN.into(), u64::MAX.into()),
-        (Kind::Text | Kind::Filename | Kind::Image | Kind::Number | Kind::Boolean, _) => return,
+        (Kind::Text | Kind::Filename | Kind::Image | Kind::Integer | Kind::Number | Kind::Boolean, _) => return,
     };
     let (least, most) = (ParamValue::Integer(least), ParamValue::Integer(most));
     if parameter.max.is_none() {

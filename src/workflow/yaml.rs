@@ -1,7 +1,8 @@
 //! The only place that knows the YAML library: one document into a tree with lines, within a small budget.
 
+use super::names::shown;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use serde_saphyr::{Spanned, options::DuplicateKeyPolicy};
+use serde_saphyr::{Error as SaphyrError, Spanned, options::DuplicateKeyPolicy};
 use std::fmt;
 
 /// The largest YAML text that is read.
@@ -70,7 +71,7 @@ pub(super) fn parse(text: &str) -> Result<Item, YamlError> {
     };
     serde_saphyr::from_str_with_options(text, options).map_err(|error| {
         let line = error.location().and_then(|location| line_number(location.line()));
-        YamlError { line, reason: one_line(&error.without_snippet().to_string()) }
+        YamlError { line, reason: reason(error.without_snippet()) }
     })
 }
 
@@ -167,8 +168,35 @@ fn line_number(line: u64) -> Option<usize> {
     usize::try_from(line).ok().filter(|line| *line > 0)
 }
 
-fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+/// Says what is wrong to somebody who writes such files, not to a programmer, in one line and without the place.
+fn reason(error: &SaphyrError) -> String {
+    if let SaphyrError::DuplicateMappingKey { key, .. } = error {
+        return format!("`{}` is written twice: keep one", shown(key.as_deref().unwrap_or_default()));
+    }
+    if matches!(error, SaphyrError::MultipleDocuments { .. }) {
+        return "a second document begins here: one file holds one workflow".to_owned();
+    }
+    if matches!(error, SaphyrError::RecursiveReferencesRequireWeakTypes { .. }) {
+        return "an anchor must not contain itself".to_owned();
+    }
+    let is_too_much = matches!(
+        error,
+        SaphyrError::Budget { .. }
+            | SaphyrError::AliasReplayCounterOverflow { .. }
+            | SaphyrError::AliasReplayLimitExceeded { .. }
+            | SaphyrError::AliasExpansionLimitExceeded { .. }
+            | SaphyrError::AliasReplayStackDepthExceeded { .. }
+    );
+    if is_too_much {
+        return format!(
+            "the file is too much: at most {MAX_NODES} values, {MAX_DEPTH} deep, are read, aliases counted out"
+        );
+    }
+    let message = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+    let (said, place) = message.rsplit_once(" at line ").unwrap_or((&message, ""));
+    let is_place = place.chars().all(|letter| letter.is_ascii_digit() || ", column".contains(letter));
+    let told = if is_place { said } else { &message };
+    told.chars().take(300).collect()
 }
 
 #[cfg(test)]

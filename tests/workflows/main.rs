@@ -1,7 +1,9 @@
 //! Workflows from the outside: the shipped ones, what is wrong with files, what requests may say, and reloading.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a helper of a test fails the test")]
+
 mod faults;
-mod files;
+mod guide;
 mod hostile;
 mod reload;
 mod requests;

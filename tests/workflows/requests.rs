@@ -85,7 +85,7 @@ fn every_bad_value_is_refused_with_its_code_and_reason() {
         ),
         (json!({"prompt": {"class_type": "X", "inputs": {}}}), "invalid_type", "must be a text, not an object"),
         (json!({"prompt": 1}), "invalid_type", "parameter `prompt`: must be a text, not an integer"),
-        (json!({"prompt": null}), "missing_param", "parameter `prompt`: is required, text is expected"),
+        (json!({"prompt": null}), "missing_param", "parameter `prompt`: is required, a text is expected"),
         (json!({"prompt": "a\u{0}b"}), "invalid_string", "parameter `prompt`: contains the character U+0000"),
         (json!({"prompt": "x".repeat(21)}), "too_long", "parameter `prompt`: has 21 characters, at most 20 are taken"),
         (json!({"negative_prompt": "x".repeat(100_001)}), "too_long", "at most 100000 are taken"),

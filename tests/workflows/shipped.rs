@@ -80,7 +80,9 @@ fn fits(wanted: &Value, value: &Value, graph: &comfygate::workflow::Graph, defin
         linked => {
             let source = value[0].as_str().and_then(|id| graph.node(id));
             let outputs = source.map(|node| &definitions[&node.class_type]["outputs"]);
-            is_link(value) && outputs.is_some_and(|outputs| outputs[value[1].as_u64().unwrap() as usize] == linked)
+            is_link(value)
+                && outputs
+                    .is_some_and(|outputs| outputs[usize::try_from(value[1].as_u64().unwrap()).unwrap()] == linked)
         }
     }
 }
