@@ -1,11 +1,26 @@
 //! comfygate: a webhook-delivery asynchronous generation gateway in front of ComfyUI.
+//!
+//! The rooms in the order in which a job passes them; `docs/ARCHITECTURE.md` has the picture.
+//! [`api`] and [`intake`] take it in, the [`store`] keeps it, [`dispatch`] gives it to a backend through [`comfy`], the
+//! [`tracker`] follows it, [`media`] keeps its outputs, the [`notifier`] tells its caller. [`app`] joins them, [`cli`]
+//! is the command line, [`sim`] a ComfyUI without models, [`demo`] all of it in one process. Beneath them lie the words
+//! of a [`job`], the [`workflow`] catalogue, [`settings`], [`telemetry`], [`clock`] and [`lifecycle`].
 
+pub mod api;
+pub mod app;
+pub mod cli;
 pub mod clock;
 pub mod comfy;
+pub mod demo;
+pub mod dispatch;
+pub mod intake;
 pub mod job;
 pub mod lifecycle;
 pub mod media;
 pub mod notifier;
 pub mod settings;
+pub mod sim;
 pub mod store;
 pub mod telemetry;
+pub mod tracker;
+pub mod workflow;

@@ -87,7 +87,7 @@ pub struct NodeOutput {
 }
 
 /// What ComfyUI says of a node that raised: no traceback, no tensors.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct NodeError {
     /// The node's id.
     pub node: String,

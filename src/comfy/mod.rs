@@ -1,3 +1,24 @@
 //! The wire to one ComfyUI: HTTP calls, the WebSocket, and what both say. Knows nothing of a job's fate.
 
+mod address;
+mod client;
+mod decode;
 pub mod event;
+mod heard;
+#[cfg(test)]
+mod hostile;
+pub mod lenient;
+mod pruned;
+mod redact;
+mod refusal;
+pub mod socket;
+pub mod wire;
+
+pub use address::{AddressError, ComfyUrl};
+pub use client::{Client, ClientError, SubmitError, View};
+pub use decode::{decode_binary, decode_text};
+pub use event::{Event, ImageFrame, ImageOrigin, NodeError, NodeOutput, NodeProgress};
+pub use redact::redact;
+pub use refusal::{NodeProblem, Refusal};
+pub use socket::{SocketEvent, SocketOptions};
+pub use wire::{Accepted, Device, HistoryEnd, HistoryEntry, Queue, SystemStats};

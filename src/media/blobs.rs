@@ -1,16 +1,15 @@
-//! Bytes in a folder, named by their SHA-256: written aside, synced, renamed, so that a name is either whole or absent.
-//!
-//! Which blobs are needed, and for how long, is the store's business.
+//! Blobs: bytes named by their SHA-256, on disk before their name is told. The files themselves are `folder`'s business;
+//! which blobs are needed, and for how long, is the store's.
 
+use super::folder::{Draft, Folder, name};
 use crate::job::BlobId;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use sha2::{Digest, Sha256};
-use std::fs::File;
-use std::io::{self, Write};
+use std::collections::HashSet;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A stream's bytes are gathered to about this many before a thread is asked to write them.
 const GATHERED: usize = 256 * 1024;
@@ -51,42 +50,28 @@ pub enum PutError<E: std::error::Error + 'static> {
     Blob(#[from] BlobError),
 }
 
-/// The folder of blobs.
+/// The blobs in their folder.
 #[derive(Debug)]
 pub struct Blobs {
-    inner: Arc<Inner>,
+    folder: Arc<Folder>,
 }
 
 impl Blobs {
     /// Opens `blobs` in the data folder `folder`, made where it is missing. What a crash left half written is removed,
     /// so only one process may have it open; the store's lock sees to that. Blocks.
     pub fn open(folder: &Path) -> Result<Self, BlobError> {
-        let root = folder.join("blobs");
-        let aside = root.join("tmp");
-        match std::fs::remove_dir_all(&aside) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                return Err(BlobError::Io { path: aside, source });
-            }
-            Ok(()) | Err(_) => {}
-        }
-        make_folder(&aside)?;
-        for first in 0..=u8::MAX {
-            make_folder(&root.join(format!("{first:02x}")))?;
-        }
-        sync_folder(&root)?;
-        sync_folder(folder)?;
-        Ok(Self { inner: Arc::new(Inner { root, aside, next: AtomicU64::new(0) }) })
+        Ok(Self { folder: Arc::new(Folder::open(folder, folder.join("blobs"))?) })
     }
 
     /// Keeps the bytes; returns their name and size once both would survive a loss of power.
     pub async fn put(&self, bytes: Bytes) -> Result<(BlobId, u64), BlobError> {
-        let inner = Arc::clone(&self.inner);
+        let folder = Arc::clone(&self.folder);
         blocking(move || {
             let id = name(&Sha256::digest(&bytes).into());
-            if inner.holds(&id, bytes.len() as u64)? {
+            if folder.holds(&id, bytes.len() as u64)? {
                 return Ok((id, bytes.len() as u64));
             }
-            let mut draft = Draft::new(inner)?;
+            let mut draft = Draft::new(folder)?;
             draft.write(&bytes)?;
             draft.keep()
         })
@@ -99,8 +84,8 @@ impl Blobs {
         S: Stream<Item = Result<Bytes, E>> + Unpin + Send,
         E: std::error::Error + Send + Sync + 'static,
     {
-        let inner = Arc::clone(&self.inner);
-        let mut draft = blocking(move || Draft::new(inner)).await?;
+        let folder = Arc::clone(&self.folder);
+        let mut draft = blocking(move || Draft::new(folder)).await?;
         let mut gathered = Vec::new();
         let mut gathered_bytes = 0;
         let mut arrived: u64 = 0;
@@ -123,26 +108,32 @@ impl Blobs {
 
     /// Opens a blob for reading.
     pub async fn open_blob(&self, id: &BlobId) -> Result<tokio::fs::File, BlobError> {
-        let path = self.inner.path(id)?;
+        let path = self.folder.path(id)?;
         tokio::fs::File::open(&path).await.map_err(|source| missing(id, &path, source))
     }
 
     /// Returns the size of a blob in bytes.
     pub async fn size(&self, id: &BlobId) -> Result<u64, BlobError> {
-        let path = self.inner.path(id)?;
+        let path = self.folder.path(id)?;
         let metadata = tokio::fs::metadata(&path).await.map_err(|source| missing(id, &path, source))?;
         Ok(metadata.len())
+    }
+
+    /// Removes every blob that is not among `needed`, as a crash between a blob and its job's end leaves them; returns how
+    /// many. Only at the start, before anything is put. Blocks.
+    pub fn sweep(&self, needed: &HashSet<BlobId>) -> Result<u64, BlobError> {
+        self.folder.sweep(needed)
     }
 
     /// Returns where a blob lies, or would lie. An id that is not 64 lower-case hex digits gets a place below the folder
     /// of blobs at which nothing is ever put.
     pub fn path(&self, id: &BlobId) -> PathBuf {
-        self.inner.path(id).unwrap_or_else(|_| self.inner.root.join("nowhere"))
+        self.folder.path(id).unwrap_or_else(|_| self.folder.nowhere())
     }
 
     /// Returns where a blob lies, or would lie.
     pub(super) fn checked_path(&self, id: &BlobId) -> Result<PathBuf, BlobError> {
-        self.inner.path(id)
+        self.folder.path(id)
     }
 }
 
@@ -163,113 +154,6 @@ pub(super) fn missing(id: &BlobId, path: &Path, source: io::Error) -> BlobError 
     } else {
         BlobError::Io { path: path.to_owned(), source }
     }
-}
-
-#[derive(Debug)]
-struct Inner {
-    root: PathBuf,
-    aside: PathBuf,
-    /// The name of the next draft.
-    next: AtomicU64,
-}
-
-impl Inner {
-    fn path(&self, id: &BlobId) -> Result<PathBuf, BlobError> {
-        let text = id.as_str();
-        let is_digest = text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        match text.split_at_checked(2) {
-            Some((fan_out, rest)) if is_digest => Ok(self.root.join(fan_out).join(rest)),
-            Some(_) | None => Err(BlobError::BadId(text.to_owned())),
-        }
-    }
-
-    /// Says whether the blob is there and whole; where it is, it has survived a loss of power from now on, even if the
-    /// one who put it has not got to that yet.
-    fn holds(&self, id: &BlobId, bytes: u64) -> Result<bool, BlobError> {
-        let path = self.path(id)?;
-        let is_whole = std::fs::metadata(&path).is_ok_and(|file| file.is_file() && file.len() == bytes);
-        if is_whole {
-            sync_parent(&path)?;
-        }
-        Ok(is_whole)
-    }
-}
-
-/// A blob being written; dropping it removes what was written so far.
-struct Draft {
-    inner: Arc<Inner>,
-    file: File,
-    path: PathBuf,
-    hash: Sha256,
-    bytes: u64,
-}
-
-impl Draft {
-    fn new(inner: Arc<Inner>) -> Result<Self, BlobError> {
-        let path = inner.aside.join(inner.next.fetch_add(1, Ordering::Relaxed).to_string());
-        let file = File::options().write(true).create_new(true).open(&path).map_err(at(&path))?;
-        Ok(Self { inner, file, path, hash: Sha256::new(), bytes: 0 })
-    }
-
-    fn write(&mut self, chunk: &[u8]) -> Result<(), BlobError> {
-        self.hash.update(chunk);
-        self.bytes += chunk.len() as u64;
-        self.file.write_all(chunk).map_err(at(&self.path))
-    }
-
-    fn write_all(mut self, chunks: &[Bytes]) -> Result<Self, BlobError> {
-        for chunk in chunks {
-            self.write(chunk)?;
-        }
-        Ok(self)
-    }
-
-    /// Syncs the bytes and puts them in their place. Two at once put the same bytes there, so neither need wait.
-    fn keep(mut self) -> Result<(BlobId, u64), BlobError> {
-        let id = name(&std::mem::take(&mut self.hash).finalize().into());
-        if self.inner.holds(&id, self.bytes)? {
-            return Ok((id, self.bytes));
-        }
-        let path = self.inner.path(&id)?;
-        self.file.sync_all().map_err(at(&self.path))?;
-        std::fs::rename(&self.path, &path).map_err(at(&path))?;
-        sync_parent(&path)?;
-        Ok((id, self.bytes))
-    }
-}
-
-impl Drop for Draft {
-    fn drop(&mut self) {
-        // An error means that it was put in its place.
-        let _ = std::fs::remove_file(&self.path);
-    }
-}
-
-fn name(digest: &[u8; 32]) -> BlobId {
-    use std::fmt::Write as _;
-    let mut hex = String::with_capacity(64);
-    for byte in digest {
-        // Writing to a String cannot fail.
-        let _ = write!(hex, "{byte:02x}");
-    }
-    BlobId(hex)
-}
-
-fn at(path: &Path) -> impl Fn(io::Error) -> BlobError {
-    move |source| BlobError::Io { path: path.to_owned(), source }
-}
-
-fn make_folder(folder: &Path) -> Result<(), BlobError> {
-    std::fs::create_dir_all(folder).map_err(at(folder))
-}
-
-fn sync_parent(path: &Path) -> Result<(), BlobError> {
-    path.parent().map_or(Ok(()), sync_folder)
-}
-
-/// Makes new names in the folder survive a loss of power.
-fn sync_folder(folder: &Path) -> Result<(), BlobError> {
-    if cfg!(unix) { File::open(folder).and_then(|folder| folder.sync_all()).map_err(at(folder)) } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -358,6 +242,19 @@ mod tests {
         assert_eq!(drafts(&folder), 0);
         assert_eq!(content(&again, &id).await, b"kept");
         again.put(Bytes::from_static(b"new")).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn sweeping_removes_what_nobody_needs_and_nothing_else() {
+        let (folder, blobs) = blobs();
+        let (kept, _) = blobs.put(Bytes::from_static(b"kept")).await.unwrap();
+        let (orphan, _) = blobs.put(Bytes::from_static(b"orphan")).await.unwrap();
+        std::fs::write(folder.path().join("blobs/00/notes.txt"), "not a blob").unwrap();
+        assert_eq!(blobs.sweep(&HashSet::from([kept.clone()])).unwrap(), 1);
+        assert_eq!(content(&blobs, &kept).await, b"kept");
+        assert!(matches!(blobs.size(&orphan).await, Err(BlobError::Missing(_))));
+        assert_eq!(files(&folder), 2);
+        assert_eq!(blobs.sweep(&HashSet::from([kept])).unwrap(), 0);
     }
 
     #[tokio::test]

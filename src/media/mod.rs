@@ -1,7 +1,11 @@
-//! The bytes of outputs: kept in a folder by their content, and streamed into the bodies that need them.
+//! The bytes of outputs: fetched from a backend, kept in a folder by their content, and streamed into the bodies that
+//! need them.
 
 mod blobs;
 mod body;
+mod folder;
+mod outputs;
 
 pub use blobs::{BlobError, Blobs, PutError};
 pub use body::body_stream;
+pub use outputs::{Fetched, fetch};

@@ -8,8 +8,9 @@ mod sqlite;
 pub use sqlite::{OpenError, SqliteStore};
 
 use crate::clock::Timestamp;
-use crate::job::{FrozenBody, Job, JobId, JobState, Outcome, Output, PromptId, Request, RunRef};
+use crate::job::{BlobId, FrozenBody, Job, JobId, JobState, Outcome, Output, PromptId, Request, RunRef};
 use async_trait::async_trait;
+use std::collections::HashSet;
 use std::fmt;
 use std::time::Duration;
 
@@ -299,6 +300,9 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Returns the delivery of a job and the log of its attempts.
     async fn delivery(&self, job: JobId) -> Result<Option<(Delivery, Vec<Attempt>)>, StoreError>;
+
+    /// Returns the blobs that jobs need; any other is left over from a run whose end was never stored.
+    async fn needed_blobs(&self) -> Result<HashSet<BlobId>, StoreError>;
 
     /// Counts what is not done.
     async fn backlog(&self) -> Result<Backlog, StoreError>;

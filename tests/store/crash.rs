@@ -1,10 +1,15 @@
 //! What is left after a crash, and how many commits it takes to make it so.
 
-use crate::support::{House, copy_files, new_job};
-use comfygate::job::JobId;
+use crate::support::{House, after, copy_files, new_job, succeeded};
+use bytes::Bytes;
+use comfygate::job::{JobId, Outcome, Segment};
+use comfygate::media::{Blobs, body_stream};
 use comfygate::store::{SqliteStore, Store};
+use futures_util::TryStreamExt;
 use futures_util::future::join_all;
+use std::collections::HashSet;
 use std::path::Path;
+use std::sync::Arc;
 
 const LOG_HEADER: usize = 32;
 const FRAME_HEADER: usize = 24;
@@ -13,16 +18,16 @@ const PAGE: usize = 4096;
 #[tokio::test]
 async fn many_accepts_at_once_are_all_durable_and_share_commits() {
     let house = House::new();
-    let answers = join_all((0..400).map(|number| house.store.accept(new_job(number)))).await;
+    let answers = join_all((0..80).map(|number| house.store.accept(new_job(number)))).await;
     let accepted: Vec<JobId> = answers.into_iter().map(Result::unwrap).collect();
     let log = std::fs::read(log_of(house.folder.path())).unwrap();
     let commits = commits(&log).len();
-    assert!((1..=200).contains(&commits), "{commits} commits for 400 accepts");
+    assert!((1..=40).contains(&commits), "{commits} commits for 80 accepts");
     let killed = house.as_if_killed_now();
     for id in accepted {
         assert!(killed.store.job(id).await.unwrap().is_some());
     }
-    assert_eq!(killed.store.backlog().await.unwrap().queued, 400);
+    assert_eq!(killed.store.backlog().await.unwrap().queued, 80);
 }
 
 #[tokio::test]
@@ -57,6 +62,33 @@ async fn a_log_cut_anywhere_opens_to_the_commits_before_the_cut() {
         let whole = commits.iter().filter(|end| **end <= place).count();
         assert_eq!(jobs_after(folder.path(), &flipped).await, whole, "flipped at {place}");
     }
+}
+
+#[tokio::test]
+async fn a_blob_whose_end_was_never_stored_is_swept_at_the_next_start() {
+    let house = House::new();
+    let blobs = Blobs::open(house.folder.path()).unwrap();
+    let (orphan, _) = blobs.put(Bytes::from_static(b"the crash came next")).await.unwrap();
+    let id = house.accept(1).await;
+    let mut ending = succeeded(id, None, after(5));
+    let (in_output, bytes) = blobs.put(Bytes::from_static(b"an output")).await.unwrap();
+    let (in_body, more_bytes) = blobs.put(Bytes::from_static(b"only in the body")).await.unwrap();
+    if let Outcome::Succeeded(outputs) = &mut ending.outcome {
+        outputs[0].sha256 = in_output.clone();
+    }
+    let segments = [(&in_output, bytes), (&in_body, more_bytes)];
+    ending.body.segments = segments.map(|(blob, bytes)| Segment::Base64(blob.clone(), bytes)).into();
+    assert!(house.store.finish(ending).await.unwrap());
+
+    let house = house.reopened().await;
+    let blobs = Blobs::open(house.folder.path()).unwrap();
+    let needed = house.store.needed_blobs().await.unwrap();
+    assert_eq!(needed, HashSet::from([in_output.clone(), in_body.clone()]));
+    assert_eq!(blobs.sweep(&needed).unwrap(), 1);
+    assert!(!blobs.path(&orphan).exists());
+    let body = house.store.finished(id).await.unwrap().unwrap().body;
+    let sent: Vec<Bytes> = body_stream(Arc::new(blobs), body.clone()).try_collect().await.unwrap();
+    assert_eq!(sent.concat().len() as u64, body.content_length());
 }
 
 /// Accepts so many jobs one after the other; returns the database as it was before, and the log of all of them.

@@ -5,6 +5,7 @@ use crate::clock::Timestamp;
 use crate::job::{BlobId, FrozenBody, JobId, Outcome, Output};
 use crate::store::{Attempt, Delivery, DeliveryState, Ending, Finished, StoreError, Verdict};
 use rusqlite::{Connection, OptionalExtension, Row, params};
+use std::collections::HashSet;
 use std::time::Duration;
 
 /// The columns that [`delivery_of`] reads, from `delivery JOIN job .. JOIN result ..`.
@@ -82,6 +83,24 @@ pub(super) fn finished(connection: &Connection, id: JobId) -> Result<Option<Fini
         })
     })?;
     Ok(Some(Finished { body, outputs }))
+}
+
+/// Returns the blobs of every output and every frozen body.
+pub(super) fn needed_blobs(connection: &Connection) -> Result<HashSet<BlobId>, StoreError> {
+    let mut needed = HashSet::new();
+    let mut statement = connection.prepare("SELECT sha256 FROM output")?;
+    let mut found = statement.query(())?;
+    while let Some(row) = found.next()? {
+        needed.insert(BlobId(row.get(0)?));
+    }
+    // A body's blobs are its outputs; asking the bodies too costs little and does not rest on that.
+    let mut statement =
+        connection.prepare("SELECT job.id, result.body FROM result JOIN job ON job.row = result.job")?;
+    let mut found = statement.query(())?;
+    while let Some(row) = found.next()? {
+        needed.extend(rows::body(rows::job_id(row, 0)?, row, 1)?.blobs().cloned());
+    }
+    Ok(needed)
 }
 
 /// Leases deliveries that are due, the longest due first.

@@ -180,14 +180,26 @@ pub(super) fn on_backends(connection: &Connection) -> Result<Vec<Claimed>, Store
 
 /// Lists jobs, newest first.
 pub(super) fn list(connection: &Connection, filter: &ListFilter) -> Result<Vec<Listed>, StoreError> {
-    let mut sql =
-        format!("SELECT {JOB}, job.code, job.error FROM job JOIN job_request ON job_request.job = job.row WHERE 1");
+    // As text, not as parameters: only so does SQLite see that an index over some states will do. Live jobs are few
+    // beside those that have ended, so their index is worth the sorting.
+    let (index, condition) = match filter.state {
+        None => ("", "1"),
+        Some(JobState::Queued) => ("INDEXED BY job_queued", "state = 'queued'"),
+        Some(JobState::Submitted) => {
+            ("INDEXED BY job_on_backend", "state IN ('submitted', 'running') AND state = 'submitted'")
+        }
+        Some(JobState::Running) => {
+            ("INDEXED BY job_on_backend", "state IN ('submitted', 'running') AND state = 'running'")
+        }
+        Some(JobState::Succeeded) => ("INDEXED BY job_ended", "ended_at IS NOT NULL AND state = 'succeeded'"),
+        Some(JobState::Failed) => ("INDEXED BY job_ended", "ended_at IS NOT NULL AND state = 'failed'"),
+        Some(JobState::Cancelled) => ("INDEXED BY job_ended", "ended_at IS NOT NULL AND state = 'cancelled'"),
+    };
+    let mut sql = format!(
+        "SELECT {JOB}, job.code, job.error FROM job {index} JOIN job_request ON job_request.job = job.row
+         WHERE {condition}"
+    );
     let mut values = Vec::new();
-    if let Some(state) = filter.state {
-        // As text, not as a parameter: only so does SQLite see that an index over some states will do.
-        sql.extend([" AND state = '", state.as_str(), "'"]);
-        sql += if state.is_final() { " AND ended_at IS NOT NULL" } else { "" };
-    }
     if let Some(workflow) = &filter.workflow {
         sql += " AND workflow = ?";
         values.push(Value::Text(workflow.clone()));

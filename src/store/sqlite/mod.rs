@@ -12,13 +12,14 @@ mod writer;
 pub use schema::OpenError;
 
 use crate::clock::Timestamp;
-use crate::job::{Job, JobId, PromptId};
+use crate::job::{BlobId, Job, JobId, PromptId};
 use crate::store::{
     Attempt, Backlog, CancelWish, Claimed, Delivery, Ending, Finished, ListFilter, Listed, NewJob, Revision, Store,
     StoreError, Verdict,
 };
 use async_trait::async_trait;
 use readers::Readers;
+use std::collections::HashSet;
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::Path;
@@ -140,6 +141,10 @@ impl Store for SqliteStore {
 
     async fn delivery(&self, job: JobId) -> Result<Option<(Delivery, Vec<Attempt>)>, StoreError> {
         self.readers.read(move |connection| deliveries::delivery(connection, job)).await
+    }
+
+    async fn needed_blobs(&self) -> Result<HashSet<BlobId>, StoreError> {
+        self.readers.read(deliveries::needed_blobs).await
     }
 
     async fn backlog(&self) -> Result<Backlog, StoreError> {

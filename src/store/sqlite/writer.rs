@@ -276,6 +276,37 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_full_disk_stores_nothing_says_so_and_is_over_when_there_is_room() {
+        let writer = writer();
+        let pages: i64 = writer
+            .write(|connection| Ok(connection.query_row("PRAGMA max_page_count = 2", (), |row| row.get(0))?))
+            .await
+            .unwrap();
+        let fill = |writer: Arc<Writer>| async move {
+            let work = |connection: &Connection| {
+                connection.execute("INSERT INTO number VALUES (1)", ())?;
+                connection.execute("CREATE TABLE page AS SELECT zeroblob(100000) AS bytes", ())?;
+                Ok(())
+            };
+            writer.write(work).await
+        };
+        let (gate, held) = hold(&writer).await;
+        let together = async { tokio::join!(fill(Arc::clone(&writer)), fill(Arc::clone(&writer))) };
+        let (answers, ()) = tokio::join!(together, async move { drop(gate) });
+        held.join_all().await;
+        for answer in [answers.0, answers.1, fill(Arc::clone(&writer)).await] {
+            assert!(matches!(answer, Err(StoreError::Unavailable(_))), "{answer:?} with {pages} pages");
+        }
+        assert_eq!(writer.write(|connection| Ok(count(connection))).await.unwrap(), 0);
+        writer
+            .write(|connection| Ok(connection.query_row("PRAGMA max_page_count = 1000000", (), |_| Ok(()))?))
+            .await
+            .unwrap();
+        fill(Arc::clone(&writer)).await.unwrap();
+        assert_eq!(writer.write(|connection| Ok(count(connection))).await.unwrap(), 1);
+    }
+
+    #[tokio::test]
     async fn a_full_queue_says_that_it_is_busy() {
         let writer = writer();
         let (gate, held) = hold(&writer).await;

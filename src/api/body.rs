@@ -1,0 +1,71 @@
+//! Reads a JSON request body: its type, encoding, size and time are checked before it is parsed.
+
+use super::{Api, ApiError};
+use actix_web::HttpRequest;
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use actix_web::web::Payload;
+use bytes::BytesMut;
+use futures_util::StreamExt;
+use serde_json::{Map, Value};
+
+/// Reads the body as bytes, at most `api.max_body` of them and within `api.body_limit`.
+pub(super) async fn read(api: &Api, request: &HttpRequest, payload: Payload) -> Result<BytesMut, ApiError> {
+    check_headers(api, request)?;
+    match tokio::time::timeout(api.body_limit, collect(payload, api.max_body)).await {
+        Ok(body) => body,
+        Err(_) => Err(ApiError::body_timeout()),
+    }
+}
+
+/// Parses a body that must be one JSON object.
+pub(super) fn parse_object(body: &[u8]) -> Result<Map<String, Value>, ApiError> {
+    let invalid = |reason: String| ApiError::bad_request("invalid_json", reason);
+    match serde_json::from_slice(body) {
+        Ok(Value::Object(object)) => Ok(object),
+        Ok(other) => Err(invalid(format!("the body must be a JSON object, not {}", kind(&other)))),
+        Err(error) => Err(invalid(format!("the body is not valid JSON: {error}"))),
+    }
+}
+
+/// Names a JSON value's kind as a sentence needs it.
+pub(super) fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}
+
+fn check_headers(api: &Api, request: &HttpRequest) -> Result<(), ApiError> {
+    let text = |name| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let encoding = text(CONTENT_ENCODING);
+    if !encoding.is_empty() && !encoding.eq_ignore_ascii_case("identity") {
+        let message = format!("content-encoding `{encoding}` is not supported: send the body as it is");
+        return Err(ApiError::unsupported("unsupported_encoding", message));
+    }
+    let media_type = text(CONTENT_TYPE).split(';').next().unwrap_or("").trim();
+    if !media_type.eq_ignore_ascii_case("application/json") {
+        let message = format!("content-type `{media_type}` is not supported: send application/json");
+        return Err(ApiError::unsupported("unsupported_media_type", message));
+    }
+    let announced = text(CONTENT_LENGTH).parse::<u64>().unwrap_or(0);
+    if announced > api.max_body as u64 {
+        return Err(ApiError::too_large(api.max_body));
+    }
+    Ok(())
+}
+
+async fn collect(mut payload: Payload, limit: usize) -> Result<BytesMut, ApiError> {
+    let mut body = BytesMut::new();
+    while let Some(chunk) = payload.next().await {
+        let chunk = chunk.map_err(|error| ApiError::bad_request("invalid_body", error.to_string()))?;
+        if body.len() + chunk.len() > limit {
+            return Err(ApiError::too_large(limit));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}

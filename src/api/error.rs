@@ -1,0 +1,146 @@
+//! The one error that handlers answer with: status, stable code, and a sentence that names the thing and the value.
+
+use crate::intake::IntakeError;
+use crate::store::StoreError;
+use crate::workflow::ParamError;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{ALLOW, CONNECTION, HeaderName, HeaderValue, RETRY_AFTER};
+use actix_web::{HttpResponse, ResponseError};
+use serde_json::{Value, json};
+use std::fmt;
+use tracing::error;
+
+/// An answer that is not what the caller hoped for.
+#[derive(Debug)]
+pub struct ApiError {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+    details: Option<Value>,
+    header: Option<(HeaderName, &'static str)>,
+}
+
+impl ApiError {
+    /// A fault of the request: 400 with `code`.
+    pub fn bad_request(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code, message)
+    }
+
+    /// 404.
+    pub fn not_found(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", message)
+    }
+
+    /// 405 with `allow`.
+    pub fn method_not_allowed(allowed: &'static str) -> Self {
+        let message = format!("this method is not allowed here; allowed: {allowed}");
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message).with_header(ALLOW, allowed)
+    }
+
+    /// 409.
+    pub fn conflict(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, code, message)
+    }
+
+    /// 403.
+    pub fn forbidden(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, code, message)
+    }
+
+    /// 413.
+    pub fn too_large(limit: usize) -> Self {
+        let message = format!("the request body is larger than {limit} bytes");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message).with_header(CONNECTION, "close")
+    }
+
+    /// 415.
+    pub fn unsupported(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, code, message)
+    }
+
+    /// 408; the connection is closed, since the rest of the body may still come.
+    pub fn body_timeout() -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", "the request body did not arrive in time")
+            .with_header(CONNECTION, "close")
+    }
+
+    /// 503 with `retry-after`.
+    pub fn unavailable(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message).with_header(RETRY_AFTER, "5")
+    }
+
+    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into(), details: None, header: None }
+    }
+
+    fn with_header(mut self, name: HeaderName, value: &'static str) -> Self {
+        self.header = Some((name, value));
+        self
+    }
+
+    fn params(errors: &[ParamError]) -> Self {
+        let code = errors.first().map_or("invalid_type", |error| error.code);
+        let message = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        let details = errors
+            .iter()
+            .map(|error| json!({"parameter": error.parameter, "code": error.code, "message": error.message}))
+            .collect();
+        let mut answer = Self::bad_request(code, message);
+        answer.details = Some(json!({ "parameters": Value::Array(details) }));
+        answer
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        self.status
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut body = json!({ "error": self.message, "code": self.code });
+        if let Some(details) = &self.details {
+            body["details"] = details.clone();
+        }
+        let mut answer = HttpResponse::build(self.status);
+        if let Some((name, value)) = &self.header {
+            answer.insert_header((name.clone(), HeaderValue::from_static(value)));
+        }
+        answer.json(body)
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Busy { .. } => Self::unavailable("storage_busy", error.to_string()),
+            StoreError::Unavailable(_) => {
+                error!(%error, "the store is not available");
+                Self::unavailable("storage_unavailable", "the gateway cannot store jobs at the moment")
+            }
+            StoreError::KeyReused(_) => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused", error.to_string())
+            }
+            StoreError::Damaged(_) => {
+                error!(%error, "the store is damaged");
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the gateway's store is damaged")
+            }
+        }
+    }
+}
+
+impl From<IntakeError> for ApiError {
+    fn from(error: IntakeError) -> Self {
+        match error {
+            IntakeError::UnknownWorkflow { .. } => Self::bad_request("unknown_workflow", error.to_string()),
+            IntakeError::Params(errors) => Self::params(&errors),
+            IntakeError::Build(_) => Self::bad_request("validation", error.to_string()),
+            IntakeError::Store(error) => error.into(),
+        }
+    }
+}

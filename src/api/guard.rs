@@ -1,0 +1,100 @@
+//! Who may speak to the gateway at all: the `host` that a request names, and the web page that it comes from.
+//!
+//! A page on another site can make a browser send requests to a loopback address, and a name it controls can be made
+//! to point there. Both are refused by their headers before any handler runs.
+
+use super::{Api, ApiError};
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::Method;
+use actix_web::http::header::{HOST, HeaderMap, ORIGIN};
+use actix_web::middleware::Next;
+use actix_web::{Error, web};
+
+/// Refuses requests by their `host` and `origin`.
+pub(crate) async fn guard(
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let loopback_only = request.app_data::<web::Data<Api>>().is_some_and(|api| api.loopback_only);
+    check(request.headers(), request.method(), loopback_only)?;
+    next.call(request).await
+}
+
+fn check(headers: &HeaderMap, method: &Method, loopback_only: bool) -> Result<(), ApiError> {
+    let mut hosts = headers.get_all(HOST);
+    let (Some(host), None) = (hosts.next(), hosts.next()) else {
+        return Err(ApiError::bad_request("invalid_host", "a request must have exactly one host header"));
+    };
+    let host = host.to_str().unwrap_or("");
+    if loopback_only && !is_loopback(host) {
+        let message = format!("host `{}` is not this machine; the gateway serves loopback only", host.escape_debug());
+        return Err(ApiError::forbidden("host_not_allowed", message));
+    }
+    let Some(origin) = headers.get(ORIGIN) else { return Ok(()) };
+    let origin = origin.to_str().unwrap_or("");
+    let is_same = origin.split_once("://").is_some_and(|(_, site)| site.eq_ignore_ascii_case(host));
+    let only_reads = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
+    if only_reads || is_same {
+        return Ok(());
+    }
+    let message = format!("origin `{}` may not send requests to this gateway", origin.escape_debug());
+    Err(ApiError::forbidden("origin_not_allowed", message))
+}
+
+fn is_loopback(host: &str) -> bool {
+    match url::Url::parse(&format!("http://{host}/")).ok().as_ref().and_then(url::Url::host) {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::http::header::HeaderValue;
+
+    #[test]
+    fn a_loopback_gateway_answers_to_loopback_names_only() {
+        for host in ["localhost", "localhost:8083", "127.0.0.1:8083", "[::1]:8083"] {
+            assert!(asked(Method::POST, host, None, true), "{host}");
+        }
+        for host in ["evil.example", "localhost.evil.example", "10.0.0.1:8083", "", "127.0.0.1@evil.example"] {
+            assert!(!asked(Method::POST, host, None, true), "{host}");
+        }
+        assert!(asked(Method::POST, "gateway.example", None, false));
+    }
+
+    #[test]
+    fn a_page_of_another_site_cannot_post() {
+        let host = "127.0.0.1:8083";
+        assert!(asked(Method::POST, host, Some("http://127.0.0.1:8083"), true));
+        for origin in ["https://evil.example", "null", "", "http://127.0.0.1:9999", "http://127.0.0.1:8083.evil"] {
+            assert!(!asked(Method::POST, host, Some(origin), true), "{origin}");
+            assert!(asked(Method::GET, host, Some(origin), true), "{origin}");
+        }
+    }
+
+    #[test]
+    fn a_request_has_exactly_one_host() {
+        assert!(check(&HeaderMap::new(), &Method::GET, false).is_err());
+        let mut two = headers("localhost", None);
+        two.append(HOST, HeaderValue::from_static("localhost"));
+        assert!(check(&two, &Method::GET, false).is_err());
+    }
+
+    fn asked(method: Method, host: &str, origin: Option<&str>, loopback_only: bool) -> bool {
+        check(&headers(host, origin), &method, loopback_only).is_ok()
+    }
+
+    fn headers(host: &str, origin: Option<&str>) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(HOST, HeaderValue::from_str(host).unwrap());
+        if let Some(origin) = origin {
+            headers.insert(ORIGIN, HeaderValue::from_str(origin).unwrap());
+        }
+        headers
+    }
+}

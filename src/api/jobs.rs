@@ -1,0 +1,164 @@
+//! Jobs as callers see them: one, many, its outputs, and the wish to cancel.
+
+use super::{Api, ApiError};
+use crate::intake::Cancelled;
+use crate::job::{Job, JobId, JobState, Output, OutputKind, live_view};
+use crate::media::body_stream;
+use crate::store::{ListFilter, Listed};
+use actix_files::NamedFile;
+use actix_web::body::SizedStream;
+use actix_web::http::header::{
+    CONTENT_TYPE, ContentDisposition, DispositionParam, DispositionType, ETAG, HeaderValue, X_CONTENT_TYPE_OPTIONS,
+};
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde_json::{Map, Value, json};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+const PAGE: u32 = 50;
+const LARGEST_PAGE: u32 = 200;
+
+/// Answers with the job: while it lives how far it is, then the very object that the webhook carries.
+pub(super) async fn get(api: web::Data<Api>, id: web::Path<String>) -> Result<HttpResponse, ApiError> {
+    let job = find(&api, &id).await?;
+    if !job.state.is_final() {
+        return Ok(HttpResponse::Ok().json(living(&api, &job)));
+    }
+    let Some(finished) = api.store.finished(job.id).await? else {
+        return Err(ApiError::not_found(format!("the result of job {} is not kept any more", job.id)));
+    };
+    let length = finished.body.content_length();
+    let stream = body_stream(Arc::clone(&api.blobs), finished.body);
+    Ok(HttpResponse::Ok().insert_header((CONTENT_TYPE, "application/json")).body(SizedStream::new(length, stream)))
+}
+
+/// Lists jobs, newest first; `?status=&workflow=&limit=&cursor=`.
+pub(super) async fn list(
+    api: web::Data<Api>,
+    query: web::Query<HashMap<String, String>>,
+) -> Result<HttpResponse, ApiError> {
+    let filter = filter(&query)?;
+    let limit = filter.limit as usize;
+    let listed = api.store.list(filter).await?;
+    let next = listed.last().filter(|_| listed.len() == limit).map(|last| last.job.id.to_string());
+    let jobs: Vec<Value> = listed.iter().map(|entry| Value::Object(summary(&api, entry))).collect();
+    Ok(HttpResponse::Ok().json(json!({ "jobs": jobs, "next_cursor": next })))
+}
+
+/// Takes the wish to cancel: 202 where the job can still be stopped, 409 where it has ended.
+pub(super) async fn cancel(api: web::Data<Api>, id: web::Path<String>) -> Result<HttpResponse, ApiError> {
+    let id = parse(&id)?;
+    let status = match api.intake.cancel(id).await? {
+        Cancelled::Unknown => return Err(no_job(&id.to_string())),
+        Cancelled::AlreadyFinal(state) => {
+            let message = format!("job {id} has ended already: it {}", state.as_str());
+            return Err(ApiError::conflict("already_final", message));
+        }
+        Cancelled::Now => "cancelled",
+        Cancelled::Asked => "cancelling",
+    };
+    Ok(HttpResponse::Accepted().json(json!({ "prompt_id": id.to_string(), "status": status })))
+}
+
+/// Answers with the bytes of one output, in parts where asked with `Range`.
+pub(super) async fn output(
+    api: web::Data<Api>,
+    request: HttpRequest,
+    path: web::Path<(String, String)>,
+) -> Result<HttpResponse, ApiError> {
+    let (id, place) = path.into_inner();
+    let job = find(&api, &id).await?;
+    let finished = api.store.finished(job.id).await?;
+    let output = place.parse::<usize>().ok().and_then(|place| finished.as_ref()?.outputs.get(place));
+    let Some(output) = output else {
+        return Err(ApiError::not_found(format!("job {} has no output `{place}`", job.id)));
+    };
+    let gone = |_| ApiError::not_found(format!("output {place} of job {} is not kept any more", job.id));
+    let file = NamedFile::open_async(api.blobs.path(&output.sha256)).await.map_err(gone)?;
+    let mut answer = file
+        .set_content_type(output.content_type.parse().unwrap_or(mime::APPLICATION_OCTET_STREAM))
+        .set_content_disposition(disposition(output, &place))
+        .use_etag(false)
+        .into_response(&request);
+    let headers = answer.headers_mut();
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if let Ok(tag) = HeaderValue::from_str(&format!("\"{}\"", output.sha256)) {
+        headers.insert(ETAG, tag);
+    }
+    Ok(answer)
+}
+
+async fn find(api: &Api, id: &str) -> Result<Job, ApiError> {
+    api.store.job(parse(id)?).await?.ok_or_else(|| no_job(id))
+}
+
+fn parse(id: &str) -> Result<JobId, ApiError> {
+    id.parse().map_err(|_| no_job(id))
+}
+
+fn no_job(id: &str) -> ApiError {
+    ApiError::not_found(format!("there is no job `{}`", id.escape_debug()))
+}
+
+fn living(api: &Api, job: &Job) -> Map<String, Value> {
+    let mut view = live_view(job, api.clock.now());
+    let progress = api.desks.iter().find_map(|(_, desk)| desk.progress_of(job.id));
+    if let Some(progress) = progress {
+        view.insert("progress".into(), json!({ "fraction": progress.fraction }));
+    }
+    view
+}
+
+fn summary(api: &Api, entry: &Listed) -> Map<String, Value> {
+    let mut view = living(api, &entry.job);
+    if let Some(ended) = entry.job.ended_at {
+        view.insert("ended_at".into(), json!(ended.rfc3339()));
+    }
+    if let Some(code) = &entry.code {
+        view.insert("code".into(), json!(code));
+        view.insert("error".into(), json!(entry.error));
+    }
+    view.insert("status_url".into(), json!(format!("/jobs/{}", entry.job.id)));
+    view
+}
+
+fn filter(query: &HashMap<String, String>) -> Result<ListFilter, ApiError> {
+    let mut filter = ListFilter { limit: PAGE, ..ListFilter::default() };
+    for (name, value) in query {
+        match name.as_str() {
+            "status" => filter.state = Some(state(value)?),
+            "workflow" => filter.workflow = Some(value.clone()),
+            "cursor" => {
+                let wrong = |_| ApiError::bad_request("invalid_cursor", format!("cursor `{value}` is not a job id"));
+                filter.before = Some(value.parse().map_err(wrong)?);
+            }
+            "limit" => {
+                let limit = value.parse().ok().filter(|limit| (1..=LARGEST_PAGE).contains(limit));
+                filter.limit = limit.ok_or_else(|| {
+                    ApiError::bad_request("out_of_range", format!("limit: `{value}` is outside 1..={LARGEST_PAGE}"))
+                })?;
+            }
+            _ => {
+                let message = format!("there is no filter `{name}`; there are status, workflow, limit, cursor");
+                return Err(ApiError::bad_request("unknown_field", message));
+            }
+        }
+    }
+    Ok(filter)
+}
+
+fn state(word: &str) -> Result<JobState, ApiError> {
+    JobState::parse(word).ok_or_else(|| {
+        let words: Vec<&str> = JobState::ALL.into_iter().map(JobState::as_str).collect();
+        ApiError::bad_request("not_allowed", format!("status `{word}` is none of {}", words.join(", ")))
+    })
+}
+
+/// Images, videos and sounds may be shown by a browser; anything else is only ever saved, since it may be a page.
+fn disposition(output: &Output, place: &str) -> ContentDisposition {
+    let is_shown = matches!(output.kind(), OutputKind::Image | OutputKind::Video | OutputKind::Audio)
+        && !output.content_type.starts_with("image/svg");
+    let disposition = if is_shown { DispositionType::Inline } else { DispositionType::Attachment };
+    let name = output.filename.clone().unwrap_or_else(|| format!("output-{place}"));
+    ContentDisposition { disposition, parameters: vec![DispositionParam::Filename(name)] }
+}

@@ -1,0 +1,220 @@
+//! `POST /generate`: takes the request apart, makes one call, answers 202.
+
+use super::body::{kind, parse_object, read};
+use super::{Api, ApiError};
+use crate::intake::{IntakeError, Submission};
+use crate::job::Timeouts;
+use crate::store::IdempotencyKey;
+use actix_web::http::header::LOCATION;
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// The largest `metadata`, as JSON text, and how deep it may nest.
+const METADATA_BYTES: usize = 4096;
+const METADATA_DEPTH: usize = 16;
+
+/// How long an idempotency key is remembered.
+const KEY_LIFE: Duration = Duration::from_secs(24 * 3600);
+
+pub(super) async fn generate(
+    api: web::Data<Api>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, ApiError> {
+    if api.is_draining() {
+        return Err(ApiError::unavailable("shutting_down", "the gateway is stopping: send the request again soon"));
+    }
+    let body = read(&api, &request, payload).await?;
+    let key = idempotency_key(&api, &request, &body)?;
+    let mut fields = parse_object(&body)?;
+    let top_level: BTreeSet<String> = fields.keys().cloned().collect();
+    let submission = submission(&api, &mut fields, key)?;
+    let accepted = api.intake.accept(submission).await;
+    let id = accepted.map_err(|error| name_fields(error, &top_level))?;
+    let status_url = format!("/jobs/{id}");
+    Ok(HttpResponse::Accepted()
+        .insert_header((LOCATION, status_url.as_str()))
+        .json(json!({ "prompt_id": id.to_string(), "status_url": status_url })))
+}
+
+fn submission(
+    api: &Api,
+    fields: &mut Map<String, Value>,
+    idempotency: Option<IdempotencyKey>,
+) -> Result<Submission, ApiError> {
+    if fields.iter().any(|(name, value)| name.contains('\0') || has_nul(value)) {
+        return Err(ApiError::bad_request(
+            "invalid_string",
+            "the body contains the character U+0000, which is not text",
+        ));
+    }
+    let workflow = optional_text(fields, "workflow")?;
+    let webhook_url = optional_text(fields, "webhook_url")?.filter(|url| !url.is_empty());
+    if let Some(url) = &webhook_url {
+        api.targets.check(url).map_err(|error| ApiError::bad_request(error.code(), error.to_string()))?;
+    }
+    let metadata = fields.remove("metadata").filter(|value| !value.is_null());
+    if let Some(metadata) = &metadata {
+        check_metadata(metadata)?;
+    }
+    let priority = priority(fields.remove("priority"))?;
+    let timeouts = timeouts(api, fields.remove("timeouts"))?;
+    let params = params(fields)?;
+    require_prompt(api, workflow.as_deref(), &params)?;
+    Ok(Submission { workflow, params, webhook_url, metadata, priority, timeouts, idempotency })
+}
+
+/// Puts what stands under `params` beside what stands at top level; a name in both is refused.
+fn params(fields: &mut Map<String, Value>) -> Result<Map<String, Value>, ApiError> {
+    let under = match fields.remove("params") {
+        None | Some(Value::Null) => Map::new(),
+        Some(Value::Object(under)) => under,
+        Some(other) => return Err(invalid_type("params", "an object", &other)),
+    };
+    let mut params = std::mem::take(fields);
+    for (name, value) in under {
+        if params.insert(name.clone(), value).is_some() {
+            let message = format!("parameter `{name}` stands at top level and under `params`: give it once");
+            return Err(ApiError::bad_request("duplicate_param", message));
+        }
+    }
+    Ok(params)
+}
+
+/// Refuses an empty prompt in `ComfyLite`'s words, wherever the workflow takes a prompt.
+fn require_prompt(api: &Api, workflow: Option<&str>, params: &Map<String, Value>) -> Result<(), ApiError> {
+    let name = workflow.unwrap_or(&api.intake.default_workflow);
+    let takes_prompt = api.catalog.workflow(name).is_some_and(|workflow| workflow.parameter("prompt").is_some());
+    let empty = || Err(ApiError::bad_request("empty_prompt", "prompt cannot be empty"));
+    match params.get("prompt") {
+        None if takes_prompt => empty(),
+        Some(Value::String(text)) if text.trim().is_empty() => empty(),
+        Some(Value::String(_)) | None => Ok(()),
+        Some(other) => Err(invalid_type("prompt", "a string", other)),
+    }
+}
+
+fn idempotency_key(api: &Api, request: &HttpRequest, body: &[u8]) -> Result<Option<IdempotencyKey>, ApiError> {
+    let Some(value) = request.headers().get("idempotency-key") else { return Ok(None) };
+    let key = value.to_str().ok().filter(|key| (1..=255).contains(&key.len()));
+    let Some(key) = key else {
+        let message = "the idempotency-key header must be 1 to 255 visible ASCII characters";
+        return Err(ApiError::bad_request("invalid_idempotency_key", message));
+    };
+    Ok(Some(IdempotencyKey {
+        key: key.to_owned(),
+        body_sha256: Sha256::digest(body).into(),
+        expires_at: api.clock.now() + KEY_LIFE,
+    }))
+}
+
+fn optional_text(fields: &mut Map<String, Value>, name: &'static str) -> Result<Option<String>, ApiError> {
+    match fields.remove(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(other) => Err(invalid_type(name, "a string", &other)),
+    }
+}
+
+fn check_metadata(metadata: &Value) -> Result<(), ApiError> {
+    let bytes = metadata.to_string().len();
+    if bytes > METADATA_BYTES {
+        let message = format!("metadata has {bytes} bytes as JSON; at most {METADATA_BYTES} are kept");
+        return Err(ApiError::bad_request("too_long", message));
+    }
+    let depth = depth(metadata);
+    if depth > METADATA_DEPTH {
+        let message = format!("metadata is nested {depth} deep; at most {METADATA_DEPTH} is allowed");
+        return Err(ApiError::bad_request("too_long", message));
+    }
+    Ok(())
+}
+
+fn priority(value: Option<Value>) -> Result<i32, ApiError> {
+    let Some(value) = value.filter(|value| !value.is_null()) else { return Ok(0) };
+    let Some(priority) = value.as_i64() else { return Err(invalid_type("priority", "a whole number", &value)) };
+    match i32::try_from(priority) {
+        Ok(priority @ -100..=100) => Ok(priority),
+        Ok(_) | Err(_) => {
+            let message = format!("priority: {priority} is outside -100..=100");
+            Err(ApiError::bad_request("out_of_range", message))
+        }
+    }
+}
+
+fn timeouts(api: &Api, value: Option<Value>) -> Result<Timeouts, ApiError> {
+    let mut timeouts = Timeouts::default();
+    let wishes = match value {
+        None | Some(Value::Null) => return Ok(timeouts),
+        Some(Value::Object(wishes)) => wishes,
+        Some(other) => return Err(invalid_type("timeouts", "an object", &other)),
+    };
+    let most = &api.intake.most;
+    for (name, wish) in wishes {
+        let (place, most) = match name.as_str() {
+            "queue" => (&mut timeouts.queue_ms, most.queue),
+            "start" => (&mut timeouts.start_ms, most.start),
+            "silence" => (&mut timeouts.silence_ms, most.silence),
+            "run" => (&mut timeouts.run_ms, most.run),
+            _ => {
+                let message = format!("timeouts: there is no `{name}`; there are queue, start, silence, run");
+                return Err(ApiError::bad_request("unknown_field", message));
+            }
+        };
+        *place = Some(timeout(&name, &wish, most)?);
+    }
+    Ok(timeouts)
+}
+
+fn timeout(name: &str, wish: &Value, most: Duration) -> Result<u64, ApiError> {
+    let Some(text) = wish.as_str() else {
+        return Err(invalid_type(&format!("timeouts.{name}"), "a text such as \"10m\"", wish));
+    };
+    let duration = humantime::parse_duration(text).map_err(|error| {
+        ApiError::bad_request(
+            "invalid_type",
+            format!("timeouts.{name}: `{text}` is not a duration such as 30s or 10m: {error}"),
+        )
+    })?;
+    if duration < Duration::from_millis(1) || duration > most {
+        let most = humantime::format_duration(most);
+        return Err(ApiError::bad_request("out_of_range", format!("timeouts.{name}: {text} is outside 1ms..={most}")));
+    }
+    Ok(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// A name that no parameter has is a field where it stood at top level.
+fn name_fields(mut error: IntakeError, top_level: &BTreeSet<String>) -> ApiError {
+    if let IntakeError::Params(errors) = &mut error {
+        for error in errors {
+            if error.code == "unknown_param" && top_level.contains(&error.parameter) {
+                error.code = "unknown_field";
+            }
+        }
+    }
+    error.into()
+}
+
+fn invalid_type(name: &str, wanted: &str, value: &Value) -> ApiError {
+    ApiError::bad_request("invalid_type", format!("{name} must be {wanted}, not {}", kind(value)))
+}
+
+fn has_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(items) => items.iter().any(has_nul),
+        Value::Object(members) => members.iter().any(|(name, value)| name.contains('\0') || has_nul(value)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+fn depth(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+        Value::Object(members) => 1 + members.values().map(depth).max().unwrap_or(0),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 0,
+    }
+}

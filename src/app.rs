@@ -1,0 +1,282 @@
+//! Builds every part from the settings and joins them; the only file that knows all parts.
+//!
+//! From top to bottom it is the journey of a job: store and workflows, backends with their sockets and trackers,
+//! dispatch, notifier, and the HTTP server in front.
+
+use crate::api::{self, Api};
+use crate::clock::Clock;
+use crate::comfy::{self, Client, ComfyUrl, SocketOptions};
+use crate::dispatch::{self, Backend};
+use crate::intake::Intake;
+use crate::lifecycle::Lifecycle;
+use crate::media::{Blobs, body_stream};
+use crate::notifier;
+use crate::settings::Settings;
+use crate::store::{SqliteStore, Store};
+use crate::tracker::{self, Desk, Tracker};
+use crate::workflow::Catalog;
+use actix_web::dev::ServerHandle;
+use actix_web::{App as ActixApp, HttpServer, web};
+use anyhow::Context;
+use std::collections::HashSet;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::{Notify, mpsc};
+use tracing::{error, info, warn};
+
+/// How many events of a socket may wait for its tracker.
+const EVENT_QUEUE: usize = 8192;
+
+/// How often the workflow folders are looked at.
+const RELOAD_POLL: Duration = Duration::from_secs(2);
+
+/// How long the head of a request may take to arrive, and its body.
+const HEAD_LIMIT: Duration = Duration::from_secs(5);
+const BODY_LIMIT: Duration = Duration::from_secs(10);
+
+/// The gateway, built and serving.
+pub struct App {
+    address: SocketAddr,
+    api: web::Data<Api>,
+    server: ServerHandle,
+    lifecycle: Lifecycle,
+    grace: Duration,
+}
+
+/// The wake-ups between the stations. Losing one costs a poll, nothing else.
+#[derive(Clone, Default)]
+struct Bells {
+    queue: Arc<Notify>,
+    delivery: Arc<Notify>,
+}
+
+impl App {
+    /// Opens the store, joins all parts and begins to serve.
+    pub async fn build(settings: &Settings, clock: Arc<dyn Clock>, lifecycle: Lifecycle) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(settings.server.address)
+            .with_context(|| format!("cannot listen on {}", settings.server.address))?;
+        let address = listener.local_addr()?;
+        let base_url = settings.server.link_base(address);
+
+        let store: Arc<dyn Store> = SqliteStore::open(&settings.storage.folder)?;
+        let blobs = Arc::new(Blobs::open(&settings.storage.folder)?);
+        sweep(&store, &blobs).await;
+        let catalog = Arc::new(Catalog::load(&settings.workflows.configs, &settings.workflows.templates));
+        report(&catalog, settings);
+
+        let bells = Bells::default();
+        let mut backends = Vec::new();
+        for address in &settings.backends.addresses {
+            let parts = (Arc::clone(&store), Arc::clone(&blobs), Arc::clone(&clock));
+            backends.push(open_backend(address, settings, parts, &bells, &base_url, &lifecycle)?);
+        }
+        let trackers = backends.iter().map(|backend| (backend.name.clone(), backend.tracker.clone())).collect();
+        let desks = backends.iter().map(|backend| (backend.name.clone(), Arc::clone(&backend.desk))).collect();
+
+        lifecycle
+            .spawn_station("workflows", watch_folders(Arc::clone(&catalog), Arc::clone(&clock), lifecycle.clone()));
+        lifecycle.spawn_station(
+            "dispatch",
+            dispatch::run(
+                dispatch::Parts {
+                    store: Arc::clone(&store),
+                    catalog: Arc::clone(&catalog),
+                    backends,
+                    clock: Arc::clone(&clock),
+                    lifecycle: lifecycle.clone(),
+                    queue_bell: Arc::clone(&bells.queue),
+                    delivery_bell: Arc::clone(&bells.delivery),
+                    random: rand::random,
+                    max_runs: settings.limits.max_runs,
+                    base_url: base_url.clone(),
+                },
+                lifecycle.stop(),
+            ),
+        );
+        let bodies = Arc::clone(&blobs);
+        lifecycle.spawn_station(
+            "notifier",
+            notifier::run(
+                notifier::Parts {
+                    store: Arc::clone(&store),
+                    clock: Arc::clone(&clock),
+                    lifecycle: lifecycle.clone(),
+                    bell: Arc::clone(&bells.delivery),
+                    body: Arc::new(move |body| Box::pin(body_stream(Arc::clone(&bodies), body.clone()))),
+                    settings: settings.webhooks.clone(),
+                    grace: settings.shutdown.grace,
+                    random: Box::new(rand::random),
+                },
+                lifecycle.stop(),
+            ),
+        );
+
+        let intake = Arc::new(Intake {
+            store: Arc::clone(&store),
+            catalog: Arc::clone(&catalog),
+            clock: Arc::clone(&clock),
+            queue_bell: bells.queue,
+            delivery_bell: bells.delivery,
+            trackers,
+            default_workflow: settings.workflows.default.clone(),
+            limits: settings.limits.usual,
+            most: settings.limits.most,
+            base_url,
+            kept_revisions: Mutex::new(HashSet::new()),
+            random: |bytes| rand::fill(bytes),
+        });
+        let api = web::Data::new(Api {
+            intake,
+            store,
+            catalog,
+            blobs,
+            desks,
+            targets: notifier::TargetRules { https_only: settings.webhooks.https_only },
+            clock,
+            max_body: usize::try_from(settings.server.max_body).unwrap_or(usize::MAX),
+            body_limit: BODY_LIMIT,
+            loopback_only: address.ip().is_loopback(),
+            draining: AtomicBool::new(false),
+        });
+        let server = serve(listener, &api, &lifecycle)?;
+        info!(%address, "listening");
+        Ok(Self { address, api, server, lifecycle, grace: settings.shutdown.grace })
+    }
+
+    /// Returns where the gateway listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `stop` ends or a station has failed, then stops: nothing new is taken in, what is under way gets
+    /// its grace. What is on backends goes on there and is taken up at the next start. Returns false where a station
+    /// has failed.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> bool {
+        let failing = self.lifecycle.stop();
+        let is_asked = tokio::select! {
+            () = stop => true,
+            () = failing.cancelled() => false,
+        };
+        info!("stopping");
+        self.api.drain();
+        let ended = async {
+            self.server.stop(true).await;
+            self.lifecycle.end().await;
+        };
+        // The notifier takes the grace for its own attempts; a little more lets it put the rest back.
+        if tokio::time::timeout(self.grace + Duration::from_secs(5), ended).await.is_err() {
+            warn!("not everything ended in time; what is left is taken up at the next start");
+        }
+        info!("stopped");
+        is_asked && self.lifecycle.panics() == 0
+    }
+}
+
+type Stores = (Arc<dyn Store>, Arc<Blobs>, Arc<dyn Clock>);
+
+fn open_backend(
+    address: &url::Url,
+    settings: &Settings,
+    (store, blobs, clock): Stores,
+    bells: &Bells,
+    base_url: &str,
+    lifecycle: &Lifecycle,
+) -> anyhow::Result<Backend> {
+    let url: ComfyUrl = address.as_str().parse()?;
+    let client = Client::new(url.clone())?;
+    let name = url.to_string();
+    let desk = Arc::new(Desk::default());
+    let reconnect = Arc::new(Notify::new());
+    let (tracker, commands) = Tracker::channel();
+    let (events, socket) = mpsc::channel(EVENT_QUEUE);
+    let parts = tracker::Parts {
+        backend: name.clone(),
+        client: client.clone(),
+        store,
+        blobs,
+        clock: Arc::clone(&clock),
+        lifecycle: lifecycle.clone(),
+        desk: Arc::clone(&desk),
+        reconnect: Arc::clone(&reconnect),
+        delivery_bell: Arc::clone(&bells.delivery),
+        queue_bell: Arc::clone(&bells.queue),
+        max_output: settings.limits.max_output,
+        base_url: base_url.to_owned(),
+    };
+    lifecycle.spawn_station("tracker", tracker::run(parts, tracker.clone(), commands, socket, lifecycle.stop()));
+    lifecycle.spawn_station(
+        "socket",
+        comfy::socket::run(url, SocketOptions::default(), events, reconnect, clock, lifecycle.stop()),
+    );
+    Ok(Backend { name, client, tracker, desk, depth: settings.backends.queue })
+}
+
+fn serve(listener: TcpListener, api: &web::Data<Api>, lifecycle: &Lifecycle) -> anyhow::Result<ServerHandle> {
+    let data = api.clone();
+    let workers = std::thread::available_parallelism().map_or(2, usize::from);
+    let server = HttpServer::new(move || {
+        ActixApp::new()
+            .app_data(data.clone())
+            .wrap(actix_web::middleware::from_fn(api::guard))
+            .wrap(actix_web::middleware::DefaultHeaders::new().add(("x-content-type-options", "nosniff")))
+            .configure(api::routes)
+    })
+    .workers(workers)
+    .disable_signals()
+    .client_request_timeout(HEAD_LIMIT)
+    .shutdown_timeout(10)
+    .listen(listener)?
+    .run();
+    let handle = server.handle();
+    lifecycle.spawn_station("http", async move {
+        if let Err(error) = server.await {
+            error!(%error, "the HTTP server ended");
+        }
+    });
+    Ok(handle)
+}
+
+fn report(catalog: &Catalog, settings: &Settings) {
+    info!(workflows = catalog.names().join(", "), "workflows loaded");
+    for problem in catalog.problems().values().flatten() {
+        warn!(%problem, "a workflow was not loaded");
+    }
+    if catalog.workflow(&settings.workflows.default).is_none() {
+        warn!(workflow = settings.workflows.default, "the default workflow is not there");
+    }
+}
+
+/// Removes the outputs that a crash has left without a job. Nothing is removed where it is not certain what is needed.
+async fn sweep(store: &Arc<dyn Store>, blobs: &Arc<Blobs>) {
+    let needed = match store.needed_blobs().await {
+        Ok(needed) => needed,
+        Err(error) => return warn!(%error, "left-over outputs stay: it is not certain which are needed"),
+    };
+    let blobs = Arc::clone(blobs);
+    match tokio::task::spawn_blocking(move || blobs.sweep(&needed)).await {
+        Ok(Ok(0)) | Err(_) => {}
+        Ok(Ok(removed)) => info!(removed, "removed outputs that no job needs"),
+        Ok(Err(error)) => warn!(%error, "left-over outputs stay"),
+    }
+}
+
+/// Looks at the workflow folders now and then, and takes in what has changed.
+async fn watch_folders(catalog: Arc<Catalog>, clock: Arc<dyn Clock>, lifecycle: Lifecycle) {
+    let stop = lifecycle.stop();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = clock.sleep_until(clock.now() + RELOAD_POLL) => {}
+        }
+        let looked_at = Arc::clone(&catalog);
+        let changed = tokio::task::spawn_blocking(move || looked_at.reload_if_changed()).await;
+        if changed.unwrap_or(false) {
+            info!(workflows = catalog.names().join(", "), "workflows reloaded");
+            for problem in catalog.problems().values().flatten() {
+                warn!(%problem, "a workflow was not loaded; its last good version stays");
+            }
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! The commands; each is a few calls into the library.
+
+use crate::app::App;
+use crate::clock::SystemClock;
+use crate::demo;
+use crate::lifecycle::Lifecycle;
+use crate::settings::{FileChoice, LogSettings, Settings, Sources, process_environment, reference};
+use crate::sim::{Sim, SimOptions};
+use crate::telemetry;
+use crate::workflow::Catalog;
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// A webhook-delivery asynchronous generation gateway in front of ComfyUI.
+#[derive(Parser, Debug)]
+#[command(name = "comfygate", version, about)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Serve the gateway.
+    Serve(SettingArgs),
+    /// Check the settings and the workflows, and say what is wrong with them.
+    Check(SettingArgs),
+    /// List every setting with its default and what may be written.
+    Settings,
+    /// Serve a simulated ComfyUI that draws real pictures without a model.
+    Sim(SimArgs),
+    /// Show the whole journey in one process: simulator, gateway, webhook receiver, three requests.
+    Demo(DemoArgs),
+}
+
+#[derive(Args, Debug)]
+struct SettingArgs {
+    /// Where the gateway listens.
+    #[arg(long, value_name = "HOST:PORT")]
+    address: Option<String>,
+    /// The ComfyUI servers, separated by commas.
+    #[arg(long, value_name = "URL")]
+    comfyui: Option<String>,
+    /// The data folder.
+    #[arg(long, value_name = "DIR")]
+    data: Option<String>,
+    /// The workflow of requests that name none.
+    #[arg(long, value_name = "NAME")]
+    workflow: Option<String>,
+    /// Any other setting, by its name.
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = assignment)]
+    assignments: Vec<(String, String)>,
+    /// A settings file instead of ./comfygate.yaml.
+    #[arg(long, value_name = "FILE")]
+    settings: Option<PathBuf>,
+    /// An environment file instead of ./.env.
+    #[arg(long, value_name = "FILE")]
+    env_file: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+struct SimArgs {
+    /// Where it listens.
+    #[arg(long, default_value = "127.0.0.1:8188", value_name = "HOST:PORT")]
+    address: SocketAddr,
+    /// How long each step of a node takes.
+    #[arg(long, default_value = "50ms", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    step: Duration,
+}
+
+#[derive(Args, Debug)]
+struct DemoArgs {
+    /// The folder for the pictures and the data.
+    #[arg(long, default_value = "comfygate-demo", value_name = "DIR")]
+    out: PathBuf,
+    /// Go on serving afterwards, until Ctrl-C, so that you can send requests of your own.
+    #[arg(long)]
+    stay: bool,
+}
+
+impl Cli {
+    /// Runs the command and returns the process's exit code.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        match self.command {
+            Command::Serve(args) => serve(args),
+            Command::Check(args) => check(args),
+            Command::Settings => {
+                std::io::stdout().write_all(reference().as_bytes())?;
+                Ok(ExitCode::SUCCESS)
+            }
+            Command::Sim(args) => sim(&args),
+            Command::Demo(args) => {
+                telemetry::init(&LogSettings { filter: "error".into(), ..LogSettings::default() });
+                runtime()?.block_on(demo::run(&args.out, args.stay))
+            }
+        }
+    }
+}
+
+impl SettingArgs {
+    fn load(self) -> anyhow::Result<Settings> {
+        let mut cli: BTreeMap<String, String> = self.assignments.into_iter().collect();
+        let flags = [
+            ("COMFYGATE_ADDRESS", self.address),
+            ("COMFYUI_ADDRESS", self.comfyui),
+            ("COMFYGATE_DATA", self.data),
+            ("COMFYGATE_WORKFLOW", self.workflow),
+        ];
+        for (name, value) in flags {
+            if let Some(value) = value {
+                cli.insert(name.to_owned(), value);
+            }
+        }
+        let choice = |given: Option<PathBuf>, usual: &str| match given {
+            Some(path) => FileChoice::Required(path),
+            None => FileChoice::Optional(usual.into()),
+        };
+        let sources = Sources {
+            cli,
+            env: process_environment(),
+            dotenv: choice(self.env_file, ".env"),
+            file: choice(self.settings, "comfygate.yaml"),
+        };
+        Ok(Settings::load(sources)?)
+    }
+}
+
+fn serve(args: SettingArgs) -> anyhow::Result<ExitCode> {
+    let settings = args.load()?;
+    telemetry::init(&settings.logging);
+    runtime()?.block_on(async {
+        let app = App::build(&settings, SystemClock::start(), Lifecycle::new()).await?;
+        let is_well = app.run(asked_to_stop()).await;
+        Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    })
+}
+
+fn check(args: SettingArgs) -> anyhow::Result<ExitCode> {
+    let settings = args.load()?;
+    let catalog = Catalog::load(&settings.workflows.configs, &settings.workflows.templates);
+    let mut out = std::io::stdout();
+    let problems = catalog.problems();
+    for name in catalog.names() {
+        writeln!(out, "{name}: good")?;
+    }
+    for problem in problems.values().flatten() {
+        writeln!(out, "{problem}")?;
+    }
+    let has_default = catalog.workflow(&settings.workflows.default).is_some();
+    if !has_default {
+        writeln!(out, "the default workflow `{}` is not there", settings.workflows.default)?;
+    }
+    Ok(if problems.is_empty() && has_default { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn sim(args: &SimArgs) -> anyhow::Result<ExitCode> {
+    telemetry::init(&LogSettings::default());
+    let options = SimOptions { addr: args.address, step: args.step, ..SimOptions::default() };
+    runtime()?.block_on(async {
+        let sim = Sim::start(options).await.with_context(|| format!("cannot listen on {}", args.address))?;
+        tracing::info!(address = %sim.addr(), "a simulated ComfyUI is listening");
+        asked_to_stop().await;
+        sim.stop().await;
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")
+}
+
+/// Ends at Ctrl-C or SIGTERM.
+pub(crate) async fn asked_to_stop() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+            return;
+        }
+    }
+    // Without a way to hear signals the process can only be killed, so there is nothing to wait for but that.
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+fn assignment(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or_else(|| format!("`{text}` is not NAME=VALUE"))?;
+    Ok((name.trim().to_owned(), value.trim().to_owned()))
+}

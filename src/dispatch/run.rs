@@ -1,0 +1,237 @@
+//! The task of dispatch: waits for work and room, claims jobs, lets the tracker watch, submits.
+
+use super::backend::Backend;
+use crate::clock::Clock;
+use crate::job::{Failure, FailureCode, Job, Outcome, PromptId, RunRef, freeze};
+use crate::lifecycle::Lifecycle;
+use crate::store::{Claimed, Ending, Revision, Store, StoreError};
+use crate::telemetry::job_span;
+use crate::tracker::{Plan, Run, SubmitResult, submit_result};
+use crate::workflow::{Built, Catalog, Source, Workflow, build};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, error, info, warn};
+
+/// How often the queue is looked at when nobody rings: a lost wake-up costs no more.
+const POLL: Duration = Duration::from_secs(1);
+
+/// How many revisions that are not in the catalogue any more are kept parsed.
+const OLD_REVISIONS: usize = 64;
+
+/// What dispatch works with.
+pub struct Parts {
+    /// Where jobs wait.
+    pub store: Arc<dyn Store>,
+    /// The workflows.
+    pub catalog: Arc<Catalog>,
+    /// The backends.
+    pub backends: Vec<Backend>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Spawns the submissions.
+    pub lifecycle: Lifecycle,
+    /// Rung when a job was accepted or put back, or a backend has room.
+    pub queue_bell: Arc<Notify>,
+    /// Rung when a job ended and its delivery was created.
+    pub delivery_bell: Arc<Notify>,
+    /// Where prompt ids of later runs come from.
+    pub random: fn() -> [u8; 16],
+    /// How many runs a job may have.
+    pub max_runs: u32,
+    /// What links to outputs begin with.
+    pub base_url: String,
+}
+
+/// Runs dispatch until told to stop.
+pub async fn run(mut parts: Parts, stop: CancellationToken) {
+    let mut revisions = HashMap::new();
+    recover(&parts, &mut revisions).await;
+    let mut next_sweep = parts.clock.now();
+    loop {
+        let claimed_any = tokio::select! {
+            () = stop.cancelled() => return,
+            any = claim_round(&mut parts, &mut revisions) => any,
+        };
+        let now = parts.clock.now();
+        if now >= next_sweep {
+            end_overdue(&parts).await;
+            next_sweep = now + POLL;
+        }
+        if claimed_any {
+            continue;
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = parts.queue_bell.notified() => {}
+            () = parts.clock.sleep_until(now + POLL) => {}
+        }
+    }
+}
+
+/// Has every run of an earlier life watched again; where its backend is not known any more, its job is queued again.
+async fn recover(parts: &Parts, revisions: &mut HashMap<String, Arc<Workflow>>) {
+    let claimed = match parts.store.on_backends().await {
+        Ok(claimed) => claimed,
+        Err(error) => return error!(%error, "the runs of the last start could not be read"),
+    };
+    for Claimed { job, run, tries } in claimed {
+        let Some(backend) = parts.backends.iter().find(|backend| backend.name == run.backend) else {
+            warn!(job.id = %job.id, backend = run.backend, "the run's backend is not configured any more");
+            log_error(parts.store.requeue(job.id, run.number, true, parts.clock.now()).await.map(|_| ()));
+            continue;
+        };
+        match rebuild(parts, &job, revisions).await {
+            Ok(built) => {
+                info!(job.id = %job.id, backend = run.backend, "taking up the run again");
+                let plan = plan(parts, &job, &run, tries, &built);
+                let watched = Run::recovered(plan, job.started_at, parts.clock.now());
+                backend.tracker.watch(watched, job).await;
+            }
+            Err(failure) => end(parts, &job, Some(run.number), failure).await,
+        }
+    }
+}
+
+/// Fills every backend that has room. Returns whether any job was claimed.
+async fn claim_round(parts: &mut Parts, revisions: &mut HashMap<String, Arc<Workflow>>) -> bool {
+    let mut backends = parts.backends.clone();
+    backends.sort_by_key(|backend| std::cmp::Reverse(backend.room()));
+    let mut claimed_any = false;
+    for backend in backends {
+        let offered: Vec<PromptId> = (0..backend.room()).map(|_| PromptId::fresh((parts.random)())).collect();
+        if offered.is_empty() {
+            continue;
+        }
+        match parts.store.claim(&backend.name, offered, parts.clock.now()).await {
+            Ok(claimed) => {
+                for claimed in claimed {
+                    claimed_any = true;
+                    let span = job_span(claimed.job.id);
+                    launch(parts, &backend, claimed, revisions).instrument(span).await;
+                }
+            }
+            Err(error) => warn!(%error, "no job could be claimed"),
+        }
+    }
+    claimed_any
+}
+
+async fn launch(
+    parts: &Parts,
+    backend: &Backend,
+    Claimed { job, run, tries }: Claimed,
+    revisions: &mut HashMap<String, Arc<Workflow>>,
+) {
+    let built = match rebuild(parts, &job, revisions).await {
+        Ok(built) => built,
+        Err(failure) => return end(parts, &job, Some(run.number), failure).await,
+    };
+    let plan = plan(parts, &job, &run, tries, &built);
+    let watched = Run::about_to_submit(plan, parts.clock.now());
+    let client_id = backend.tracker.watch(watched, job).await;
+    let (tracker, client) = (backend.tracker.clone(), backend.client.clone());
+    let Some(client_id) = client_id else {
+        let result = SubmitResult::Unreachable("the socket to it was lost".into());
+        return tracker.submitted(run.prompt, result).await;
+    };
+    info!(backend = backend.name, prompt = %run.prompt, run = run.number, "submitting");
+    let submission = async move {
+        let answer = client.submit(&built.graph, &client_id, run.prompt.as_str()).await;
+        tracker.submitted(run.prompt, submit_result(answer)).await;
+    };
+    parts.lifecycle.spawn("submit", submission.in_current_span());
+}
+
+fn plan(parts: &Parts, job: &Job, run: &RunRef, tries: u32, built: &Built) -> Plan {
+    Plan {
+        job: job.id,
+        number: run.number,
+        prompt: run.prompt.clone(),
+        nodes: built.graph.nodes().map(|(id, _)| id.to_owned()).collect(),
+        websocket_nodes: built.websocket_nodes.clone(),
+        declared: built.outputs.clone(),
+        expected_images: job.request.expected_images,
+        limits: job.request.limits,
+        queued_since: if tries == 0 { job.created_at } else { parts.clock.now() },
+        may_retry: tries + 1 < parts.max_runs,
+    }
+}
+
+/// Builds a job's graph from the revision that it was checked against.
+async fn rebuild(parts: &Parts, job: &Job, revisions: &mut HashMap<String, Arc<Workflow>>) -> Result<Built, Failure> {
+    let internal = |message: String| Failure::new(FailureCode::Internal, message);
+    let workflow = match revision(parts, job, revisions).await {
+        Ok(Some(workflow)) => workflow,
+        Ok(None) => {
+            return Err(internal(format!("the revision of workflow `{}` is not stored", job.request.workflow)));
+        }
+        Err(error) => return Err(internal(format!("workflow `{}`: {error}", job.request.workflow))),
+    };
+    build(&workflow, &job.request.params).map_err(|error| internal(error.to_string()))
+}
+
+async fn revision(
+    parts: &Parts,
+    job: &Job,
+    revisions: &mut HashMap<String, Arc<Workflow>>,
+) -> Result<Option<Arc<Workflow>>, StoreError> {
+    let current = parts.catalog.workflow(&job.request.workflow);
+    if let Some(workflow) = current.filter(|workflow| workflow.revision() == job.request.revision) {
+        return Ok(Some(workflow));
+    }
+    if let Some(workflow) = revisions.get(&job.request.revision) {
+        return Ok(Some(Arc::clone(workflow)));
+    }
+    let Some(Revision { hash, name, config, template }) = parts.store.revision(&job.request.revision).await? else {
+        return Ok(None);
+    };
+    let workflow = Workflow::from_source(&Source { hash: hash.clone(), name, config, template })
+        .map_err(|problems| StoreError::Damaged(format!("revision {hash}: {} problems", problems.len())))?;
+    if revisions.len() >= OLD_REVISIONS {
+        revisions.clear();
+    }
+    let workflow = Arc::new(workflow);
+    revisions.insert(hash, Arc::clone(&workflow));
+    Ok(Some(workflow))
+}
+
+/// Ends the jobs whose time in the queue is over, and those whose cancelling was cut short.
+async fn end_overdue(parts: &Parts) {
+    let now = parts.clock.now();
+    let overdue = match parts.store.overdue(now, 100).await {
+        Ok(overdue) => overdue,
+        Err(error) => return warn!(%error, "overdue jobs could not be read"),
+    };
+    for job in overdue {
+        if job.cancel_requested {
+            finish(parts, &job, None, Outcome::Cancelled).await;
+            continue;
+        }
+        let limit = humantime::format_duration(job.request.limits.queue);
+        let failure =
+            Failure::new(FailureCode::TimeoutQueue, format!("the job waited in the queue for longer than {limit}"));
+        end(parts, &job, None, failure).await;
+    }
+}
+
+async fn end(parts: &Parts, job: &Job, run: Option<u32>, failure: Failure) {
+    warn!(job.id = %job.id, code = failure.code.as_str(), reason = failure.message, "job failed before it ran");
+    finish(parts, job, run, Outcome::Failed(failure, Vec::new())).await;
+}
+
+async fn finish(parts: &Parts, job: &Job, run: Option<u32>, outcome: Outcome) {
+    let now = parts.clock.now();
+    let body = freeze(job, &outcome, now, &parts.base_url);
+    let ending = Ending { job: job.id, run, outcome, body, ended_at: now };
+    log_error(parts.store.finish(ending).await.map(|_| ()));
+    parts.delivery_bell.notify_one();
+}
+
+fn log_error(result: Result<(), StoreError>) {
+    if let Err(error) = result {
+        error!(%error, "a job's state could not be stored; it is taken up again later");
+    }
+}

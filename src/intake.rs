@@ -1,0 +1,182 @@
+//! Takes jobs in: checks a submission against its workflow, stores the job, wakes dispatch. Also takes wishes to cancel.
+//!
+//! It knows nothing of HTTP: the API and the command line both come here.
+
+use crate::clock::Clock;
+use crate::job::{Job, JobId, JobState, Limits, Outcome, Request, Timeouts, freeze};
+use crate::store::{CancelWish, Ending, IdempotencyKey, NewJob, Revision, Store, StoreError};
+use crate::tracker::Tracker;
+use crate::workflow::{BuildError, Catalog, ParamError, Resolved, Workflow, build, resolve};
+use serde_json::{Map, Value};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::Notify;
+
+/// What a caller wants, its form already checked.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Submission {
+    /// The workflow's name; none: the default one.
+    pub workflow: Option<String>,
+    /// The parameters as given, by any of their spellings.
+    pub params: Map<String, Value>,
+    /// Where to report the end; checked by the caller of `accept`.
+    pub webhook_url: Option<String>,
+    /// Echoed in the webhook.
+    pub metadata: Option<Value>,
+    /// Higher runs first.
+    pub priority: i32,
+    /// The caller's own limits.
+    pub timeouts: Timeouts,
+    /// The caller's idempotency key.
+    pub idempotency: Option<IdempotencyKey>,
+}
+
+/// Why a submission was not taken in.
+#[derive(Debug, thiserror::Error)]
+pub enum IntakeError {
+    /// There is no such workflow.
+    #[error("there is no workflow `{name}`; there are: {}", .known.join(", "))]
+    UnknownWorkflow {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: Vec<String>,
+    },
+    /// Parameters are missing, unknown or out of bounds; at least one.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Params(Vec<ParamError>),
+    /// The workflow cannot be built although its parameters are right.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// The store did not take it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What became of a wish to cancel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Cancelled {
+    /// There is no such job.
+    Unknown,
+    /// The job had ended already.
+    AlreadyFinal(JobState),
+    /// It was waiting and is cancelled now.
+    Now,
+    /// It is on a backend, which has been asked to stop it.
+    Asked,
+}
+
+/// Takes jobs in.
+pub struct Intake {
+    /// Where jobs are kept.
+    pub store: Arc<dyn Store>,
+    /// The workflows.
+    pub catalog: Arc<Catalog>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Rung when a job was accepted.
+    pub queue_bell: Arc<Notify>,
+    /// Rung when a job ended here, and its delivery was created.
+    pub delivery_bell: Arc<Notify>,
+    /// Who follows the runs, by the backend's name.
+    pub trackers: HashMap<String, Tracker>,
+    /// The workflow of requests that name none.
+    pub default_workflow: String,
+    /// The limits of requests and workflows that set none.
+    pub limits: Limits,
+    /// The longest limits that a request may set.
+    pub most: Limits,
+    /// What links to outputs begin with.
+    pub base_url: String,
+    /// The revisions that are known to be stored.
+    pub kept_revisions: Mutex<HashSet<String>>,
+    /// Where ids and seeds come from.
+    pub random: fn(&mut [u8]),
+}
+
+impl Intake {
+    /// Checks a submission, stores it as a job, and wakes dispatch. The job is on disk when this answers.
+    pub async fn accept(&self, submission: Submission) -> Result<JobId, IntakeError> {
+        let name = submission.workflow.as_deref().unwrap_or(&self.default_workflow);
+        let Some(workflow) = self.catalog.workflow(name) else {
+            return Err(IntakeError::UnknownWorkflow { name: name.to_owned(), known: self.catalog.names() });
+        };
+        let resolved = resolve(&workflow, &submission.params, || self.draw_seed()).map_err(IntakeError::Params)?;
+        build(&workflow, &resolved.params)?;
+        self.keep_revision(&workflow).await?;
+
+        let now = self.clock.now();
+        let mut random = [0; 10];
+        (self.random)(&mut random);
+        let idempotency = submission.idempotency.clone();
+        let request = self.request(&workflow, submission, resolved);
+        let new = NewJob { id: JobId::new(now, random), request, created_at: now, idempotency };
+        let id = self.store.accept(new).await?;
+        self.queue_bell.notify_one();
+        Ok(id)
+    }
+
+    /// Cancels a job: at once where it waits, by asking its backend where it runs.
+    pub async fn cancel(&self, id: JobId) -> Result<Cancelled, StoreError> {
+        match self.store.wish_cancel(id).await? {
+            CancelWish::Unknown => Ok(Cancelled::Unknown),
+            CancelWish::AlreadyFinal(state) => Ok(Cancelled::AlreadyFinal(state)),
+            CancelWish::Waiting(job) => self.end_waiting(&job).await,
+            CancelWish::Running(job) => {
+                let tracker = job.run.as_ref().and_then(|run| self.trackers.get(&run.backend));
+                if let Some(tracker) = tracker {
+                    tracker.cancel(id).await;
+                }
+                Ok(Cancelled::Asked)
+            }
+        }
+    }
+
+    async fn end_waiting(&self, job: &Job) -> Result<Cancelled, StoreError> {
+        let now = self.clock.now();
+        let outcome = Outcome::Cancelled;
+        let body = freeze(job, &outcome, now, &self.base_url);
+        self.store.finish(Ending { job: job.id, run: None, outcome, body, ended_at: now }).await?;
+        self.delivery_bell.notify_one();
+        Ok(Cancelled::Now)
+    }
+
+    fn request(&self, workflow: &Workflow, submission: Submission, resolved: Resolved) -> Request {
+        let limits = self.limits.with(workflow.timeouts()).with(&submission.timeouts).at_most(&self.most);
+        Request {
+            workflow: workflow.name().to_owned(),
+            revision: workflow.revision().to_owned(),
+            params: resolved.params,
+            seed: resolved.seed,
+            expected_images: resolved.expected_images,
+            webhook_url: submission.webhook_url,
+            metadata: submission.metadata,
+            priority: submission.priority,
+            limits,
+        }
+    }
+
+    async fn keep_revision(&self, workflow: &Workflow) -> Result<(), StoreError> {
+        let is_kept = |kept: &HashSet<String>| kept.contains(workflow.revision());
+        if is_kept(&self.kept_revisions.lock().unwrap_or_else(PoisonError::into_inner)) {
+            return Ok(());
+        }
+        let source = workflow.source();
+        let revision = Revision {
+            hash: source.hash.clone(),
+            name: source.name.clone(),
+            config: source.config.clone(),
+            template: source.template.clone(),
+        };
+        self.store.keep_revision(revision).await?;
+        let mut kept = self.kept_revisions.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.insert(workflow.revision().to_owned());
+        Ok(())
+    }
+
+    fn draw_seed(&self) -> u64 {
+        let mut bytes = [0; 8];
+        (self.random)(&mut bytes);
+        u64::from_le_bytes(bytes)
+    }
+}

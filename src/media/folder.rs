@@ -1,0 +1,172 @@
+//! The files of the blob folder: where each lies, how one is written so that its name is either whole or absent, and what
+//! is cleared away. Everything here blocks.
+
+use super::blobs::BlobError;
+use crate::job::BlobId;
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Where the blobs lie: 256 folders by the first byte of the name, and one for drafts.
+#[derive(Debug)]
+pub(super) struct Folder {
+    root: PathBuf,
+    aside: PathBuf,
+    /// The name of the next draft.
+    next: AtomicU64,
+}
+
+impl Folder {
+    /// Makes what is missing of the folder at `root`, and removes the drafts that a crash left. `root` lies in `data`.
+    pub(super) fn open(data: &Path, root: PathBuf) -> Result<Self, BlobError> {
+        let aside = root.join("tmp");
+        match std::fs::remove_dir_all(&aside) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                return Err(BlobError::Io { path: aside, source });
+            }
+            Ok(()) | Err(_) => {}
+        }
+        let folder = Self { root, aside, next: AtomicU64::new(0) };
+        make_folder(&folder.aside)?;
+        for fan_out in folder.fan_outs() {
+            make_folder(&fan_out)?;
+        }
+        sync_folder(&folder.root)?;
+        sync_folder(data)?;
+        Ok(folder)
+    }
+
+    /// Returns where a blob lies, or would lie.
+    pub(super) fn path(&self, id: &BlobId) -> Result<PathBuf, BlobError> {
+        let text = id.as_str();
+        let is_digest = text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        match text.split_at_checked(2) {
+            Some((fan_out, rest)) if is_digest => Ok(self.root.join(fan_out).join(rest)),
+            Some(_) | None => Err(BlobError::BadId(text.to_owned())),
+        }
+    }
+
+    /// Returns a path below the folder at which nothing is ever put.
+    pub(super) fn nowhere(&self) -> PathBuf {
+        self.root.join("nowhere")
+    }
+
+    /// Removes every blob that is not among `needed`, and returns how many.
+    pub(super) fn sweep(&self, needed: &HashSet<BlobId>) -> Result<u64, BlobError> {
+        let mut removed = 0;
+        for fan_out in self.fan_outs() {
+            for entry in std::fs::read_dir(&fan_out).map_err(at(&fan_out))? {
+                let path = entry.map_err(at(&fan_out))?.path();
+                let names = (fan_out.file_name().and_then(OsStr::to_str), path.file_name().and_then(OsStr::to_str));
+                let (Some(first), Some(rest)) = names else { continue };
+                let id = BlobId(format!("{first}{rest}"));
+                // Only what has the name of a blob is ours to remove.
+                if self.path(&id).is_ok() && !needed.contains(&id) {
+                    std::fs::remove_file(&path).map_err(at(&path))?;
+                    removed += 1;
+                }
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Says whether the blob is there and whole; where it is, it has survived a loss of power from now on, even if the
+    /// one who put it has not got to that yet.
+    pub(super) fn holds(&self, id: &BlobId, bytes: u64) -> Result<bool, BlobError> {
+        let path = self.path(id)?;
+        let is_whole = std::fs::metadata(&path).is_ok_and(|file| file.is_file() && file.len() == bytes);
+        if is_whole {
+            sync_parent(&path)?;
+        }
+        Ok(is_whole)
+    }
+
+    fn fan_outs(&self) -> impl Iterator<Item = PathBuf> {
+        (0..=u8::MAX).map(|first| self.root.join(format!("{first:02x}")))
+    }
+}
+
+/// A blob being written; dropping it removes what was written so far.
+pub(super) struct Draft {
+    folder: Arc<Folder>,
+    file: File,
+    path: PathBuf,
+    hash: Sha256,
+    bytes: u64,
+}
+
+impl Draft {
+    /// Begins a blob.
+    pub(super) fn new(folder: Arc<Folder>) -> Result<Self, BlobError> {
+        let path = folder.aside.join(folder.next.fetch_add(1, Ordering::Relaxed).to_string());
+        let file = File::options().write(true).create_new(true).open(&path).map_err(at(&path))?;
+        Ok(Self { folder, file, path, hash: Sha256::new(), bytes: 0 })
+    }
+
+    pub(super) fn write(&mut self, chunk: &[u8]) -> Result<(), BlobError> {
+        self.hash.update(chunk);
+        self.bytes += chunk.len() as u64;
+        self.file.write_all(chunk).map_err(at(&self.path))
+    }
+
+    pub(super) fn write_all(mut self, chunks: &[Bytes]) -> Result<Self, BlobError> {
+        for chunk in chunks {
+            self.write(chunk)?;
+        }
+        Ok(self)
+    }
+
+    /// Syncs the bytes and puts them in their place. Two at once put the same bytes there, so neither need wait.
+    pub(super) fn keep(mut self) -> Result<(BlobId, u64), BlobError> {
+        let id = name(&std::mem::take(&mut self.hash).finalize().into());
+        if self.folder.holds(&id, self.bytes)? {
+            return Ok((id, self.bytes));
+        }
+        let path = self.folder.path(&id)?;
+        self.file.sync_all().map_err(at(&self.path))?;
+        std::fs::rename(&self.path, &path).map_err(at(&path))?;
+        sync_parent(&path)?;
+        Ok((id, self.bytes))
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        // An error means that it was put in its place.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// Returns the name of the bytes with this digest.
+pub(super) fn name(digest: &[u8; 32]) -> BlobId {
+    use std::fmt::Write as _;
+    let mut hex = String::with_capacity(64);
+    for byte in digest {
+        // Writing to a String cannot fail.
+        let _ = write!(hex, "{byte:02x}");
+    }
+    BlobId(hex)
+}
+
+fn at(path: &Path) -> impl Fn(io::Error) -> BlobError {
+    move |source| BlobError::Io { path: path.to_owned(), source }
+}
+
+fn make_folder(folder: &Path) -> Result<(), BlobError> {
+    std::fs::create_dir_all(folder).map_err(at(folder))
+}
+
+fn sync_parent(path: &Path) -> Result<(), BlobError> {
+    path.parent().map_or(Ok(()), sync_folder)
+}
+
+/// Makes new names in the folder survive a loss of power.
+fn sync_folder(folder: &Path) -> Result<(), BlobError> {
+    if cfg!(unix) { File::open(folder).and_then(|folder| folder.sync_all()).map_err(at(folder)) } else { Ok(()) }
+}

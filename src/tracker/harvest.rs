@@ -1,0 +1,324 @@
+//! The outputs of one run: what it has produced, what of it is stored, and whether that is what was expected. Pure.
+
+use super::machine::Plan;
+use crate::comfy::event::{ImageFrame, NodeOutput, NodeProgress};
+use crate::job::{Failure, FailureCode, FileRef, Output, OutputKind};
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Where an output stands among those of its run.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct SlotId(pub usize);
+
+/// Where the bytes of an output come from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Source {
+    /// They came over the socket.
+    Frame {
+        /// `image/png` or `image/jpeg`.
+        content_type: String,
+        /// The file.
+        bytes: Bytes,
+    },
+    /// They must be fetched from the backend.
+    File(FileRef),
+    /// A text that the node said.
+    Text(String),
+}
+
+/// What became of storing an output.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum SlotResult {
+    /// It is on disk: content type, size and hash.
+    Stored {
+        /// The media type.
+        content_type: String,
+        /// The size in bytes.
+        bytes: u64,
+        /// The name of the blob.
+        sha256: crate::job::BlobId,
+    },
+    /// It is larger than allowed.
+    TooLarge {
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// The backend has no such file.
+    NotFound,
+    /// It could not be fetched or stored.
+    Unavailable(String),
+}
+
+/// Whether a run that ended well has what was expected of it.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) enum Verdict {
+    /// Something is still being stored.
+    Wait,
+    /// These are the outputs, in order.
+    Complete(Vec<Output>),
+    /// They are not what was expected, and another run would give the same.
+    Fail(Failure),
+    /// They are not what was expected, and another run may do better.
+    Retry(Failure),
+}
+
+#[derive(Clone, PartialEq, Debug)]
+struct Slot {
+    node: String,
+    index: u32,
+    file: Option<FileRef>,
+    result: Option<SlotResult>,
+}
+
+impl Slot {
+    fn is_temporary(&self) -> bool {
+        self.file.as_ref().is_some_and(|file| file.folder == "temp")
+    }
+
+    fn output(&self) -> Option<Output> {
+        match &self.result {
+            Some(SlotResult::Stored { content_type, bytes, sha256 }) => Some(Output {
+                node_id: self.node.clone(),
+                index: self.index,
+                content_type: content_type.clone(),
+                filename: self.file.as_ref().map(|file| file.filename.clone()),
+                bytes: *bytes,
+                sha256: sha256.clone(),
+            }),
+            Some(SlotResult::TooLarge { .. } | SlotResult::NotFound | SlotResult::Unavailable(_)) | None => None,
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+struct Bar {
+    value: f64,
+    max: f64,
+    finished: bool,
+}
+
+/// The outputs of one run.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) struct Harvest {
+    nodes: BTreeSet<String>,
+    websocket_nodes: BTreeSet<String>,
+    slots: Vec<Slot>,
+    bars: BTreeMap<String, Bar>,
+    executing: BTreeSet<String>,
+    cached: usize,
+    texts_of: BTreeSet<String>,
+}
+
+impl Harvest {
+    pub(super) fn new(plan: &Plan) -> Self {
+        Self {
+            nodes: plan.nodes.clone(),
+            websocket_nodes: plan.websocket_nodes.clone(),
+            slots: Vec::new(),
+            bars: BTreeMap::new(),
+            executing: BTreeSet::new(),
+            cached: 0,
+            texts_of: BTreeSet::new(),
+        }
+    }
+
+    pub(super) fn cached(&mut self, nodes: &[String]) {
+        self.cached = nodes.len();
+    }
+
+    pub(super) fn executing(&mut self, node: &str) {
+        self.executing.insert(node.to_owned());
+    }
+
+    pub(super) fn progress_state(&mut self, nodes: &[NodeProgress]) {
+        for node in nodes {
+            let bar = Bar { value: node.value, max: node.max, finished: node.finished };
+            self.bars.insert(node.node.clone(), bar);
+        }
+    }
+
+    pub(super) fn bar_moved(&mut self, node: &str, value: f64, max: f64) {
+        let finished = self.bars.get(node).is_some_and(|bar| bar.finished);
+        self.bars.insert(node.to_owned(), Bar { value, max, finished });
+    }
+
+    /// Returns how far the graph is, from 0 to 1: each node counts the same.
+    pub(super) fn progress(&self, nodes: usize) -> f64 {
+        let part = |bar: &Bar| match bar {
+            Bar { finished: true, .. } => 1.0,
+            Bar { value, max, .. } if *max > 0.0 => (value / max).clamp(0.0, 1.0),
+            Bar { .. } => 0.0,
+        };
+        let done: f64 = self.bars.values().map(part).sum();
+        #[expect(clippy::cast_precision_loss, reason = "a graph has far fewer nodes than an f64 has digits")]
+        let (cached, nodes) = (self.cached as f64, nodes.max(1) as f64);
+        ((done + cached) / nodes).clamp(0.0, 1.0)
+    }
+
+    /// Takes an image frame: a result if a `SaveImageWebsocket` node of this graph made it, else a preview.
+    pub(super) fn frame(&mut self, frame: ImageFrame) -> Option<(SlotId, Source)> {
+        let origin = frame.origin?;
+        let made_by = |node: &String| self.websocket_nodes.contains(node);
+        let node = [origin.node, origin.display_node].into_iter().find(made_by)?;
+        // Its progress bar counts the images, from 0: a frame that comes twice finds its place taken.
+        let index = match self.bars.get(&node) {
+            Some(bar) => index_of(bar.value),
+            None => self.frames_of(&node),
+        };
+        if self.slots.iter().any(|slot| slot.node == node && slot.index == index && slot.file.is_none()) {
+            return None;
+        }
+        let source = Source::Frame { content_type: frame.content_type, bytes: frame.bytes };
+        Some(self.add(node, index, None, source))
+    }
+
+    /// Takes a node's output, from an event or from the history; what is known already is passed over.
+    pub(super) fn executed(&mut self, node: &str, output: NodeOutput) -> Vec<(SlotId, Source)> {
+        let node = self.node_of_graph(node);
+        let mut new = Vec::new();
+        for file in output.files {
+            let known = self.slots.iter().any(|slot| slot.node == node && slot.file.as_ref() == Some(&file));
+            if !known && file.folder != "input" {
+                let index = self.frames_of(&node);
+                new.push(self.add(node.clone(), index, Some(file.clone()), Source::File(file)));
+            }
+        }
+        if !output.texts.is_empty() && self.texts_of.insert(node.clone()) {
+            for text in output.texts {
+                let index = self.frames_of(&node);
+                new.push(self.add(node.clone(), index, None, Source::Text(text)));
+            }
+        }
+        new
+    }
+
+    pub(super) fn stored(&mut self, id: SlotId, result: SlotResult) {
+        if let Some(slot) = self.slots.get_mut(id.0) {
+            slot.result.get_or_insert(result);
+        }
+    }
+
+    /// Returns what is stored so far, in the order of the final object.
+    pub(super) fn stored_outputs(&self, plan: &Plan) -> Vec<Output> {
+        self.wanted(plan).into_iter().filter_map(Slot::output).collect()
+    }
+
+    /// Judges a run that ended well. `heard`: every frame reached us; `warning`: why outputs may be missing.
+    pub(super) fn verdict(&self, plan: &Plan, heard: bool, warning: Option<&Failure>) -> Verdict {
+        let wanted = self.wanted(plan);
+        for slot in &wanted {
+            match &slot.result {
+                Some(SlotResult::TooLarge { limit }) => return Verdict::Fail(too_large(slot, *limit)),
+                Some(SlotResult::NotFound) => return Verdict::Fail(gone(slot)),
+                Some(SlotResult::Unavailable(reason)) => return Verdict::Retry(unavailable(slot, reason)),
+                Some(SlotResult::Stored { .. }) | None => {}
+            }
+        }
+        if let Some(node) = self.lost_frames(plan, heard) {
+            return Verdict::Retry(Failure::new(
+                FailureCode::OutputMissing,
+                format!("images of node `{node}` were sent while nobody could receive them"),
+            ));
+        }
+        if wanted.iter().any(|slot| slot.result.is_none()) {
+            return Verdict::Wait;
+        }
+        let outputs: Vec<Output> = wanted.into_iter().filter_map(Slot::output).collect();
+        match missing(plan, &outputs) {
+            None => Verdict::Complete(outputs),
+            Some(failure) => Verdict::Fail(match warning {
+                Some(reason) => {
+                    Failure { message: format!("{}; {}", failure.message, reason.message), ..reason.clone() }
+                }
+                None => failure,
+            }),
+        }
+    }
+
+    /// Finds a node that sent images which did not reach us. A node that never ran has sent none.
+    fn lost_frames(&self, plan: &Plan, heard: bool) -> Option<&str> {
+        let is_wanted = |node: &&String| plan.declared.as_ref().is_none_or(|declared| declared.contains(node));
+        self.websocket_nodes.iter().filter(is_wanted).map(String::as_str).find(|node| {
+            let ran = self.executing.contains(*node) || self.bars.contains_key(*node);
+            let sent = self.bars.get(*node).map_or(1, |bar| index_of(bar.max).max(1));
+            (ran || !heard) && self.frames_of(node) < sent
+        })
+    }
+
+    /// Returns the slots that belong into the result, in its order: the declared nodes as declared, else all nodes by
+    /// id. Temporary files are previews: they count only where the workflow declares them, or has nothing else.
+    fn wanted<'a>(&'a self, plan: &Plan) -> Vec<&'a Slot> {
+        if let Some(declared) = &plan.declared {
+            let mut wanted = Vec::new();
+            for node in declared {
+                wanted.extend(self.slots_of(node));
+            }
+            return wanted;
+        }
+        let all_temporary = self.slots.iter().all(Slot::is_temporary);
+        let mut wanted: Vec<&Slot> = self.slots.iter().filter(|slot| all_temporary || !slot.is_temporary()).collect();
+        wanted.sort_by_key(|slot| (slot.node.parse::<u64>().unwrap_or(u64::MAX), &slot.node, slot.index));
+        wanted
+    }
+
+    fn slots_of(&self, node: &str) -> Vec<&Slot> {
+        let mut slots: Vec<&Slot> = self.slots.iter().filter(|slot| slot.node == node).collect();
+        slots.sort_by_key(|slot| slot.index);
+        slots
+    }
+
+    fn frames_of(&self, node: &str) -> u32 {
+        u32::try_from(self.slots.iter().filter(|slot| slot.node == node).count()).unwrap_or(u32::MAX)
+    }
+
+    /// Inner nodes of an expanded subgraph have ids such as `5.0.0.2`; their outputs belong to node `5`.
+    fn node_of_graph(&self, node: &str) -> String {
+        if self.nodes.contains(node) {
+            return node.to_owned();
+        }
+        let outer = node.split('.').next().unwrap_or(node);
+        if self.nodes.contains(outer) { outer.to_owned() } else { node.to_owned() }
+    }
+
+    fn add(&mut self, node: String, index: u32, file: Option<FileRef>, source: Source) -> (SlotId, Source) {
+        self.slots.push(Slot { node, index, file, result: None });
+        (SlotId(self.slots.len() - 1), source)
+    }
+}
+
+fn missing(plan: &Plan, outputs: &[Output]) -> Option<Failure> {
+    let images = outputs.iter().filter(|output| output.kind() == OutputKind::Image).count();
+    let expected = plan.expected_images.unwrap_or(0) as usize;
+    let empty_node = plan.declared.iter().flatten().find(|node| outputs.iter().all(|output| output.node_id != **node));
+    let message = if images < expected {
+        format!("prompt failed validation: expected {expected} images, got {images}. finish_signal: true")
+    } else if let Some(node) = empty_node {
+        format!("the run succeeded, but node `{node}` gave no output")
+    } else if outputs.is_empty() {
+        "the run succeeded, but gave no output".to_owned()
+    } else {
+        return None;
+    };
+    Some(Failure::new(FailureCode::OutputMissing, message))
+}
+
+fn too_large(slot: &Slot, limit: u64) -> Failure {
+    let message = format!("output {} of node `{}` is larger than {limit} bytes", slot.index, slot.node);
+    Failure::new(FailureCode::OutputTooLarge, message)
+}
+
+fn gone(slot: &Slot) -> Failure {
+    let name = slot.file.as_ref().map_or("", |file| file.filename.as_str());
+    let message = format!("file `{name}` of node `{}` is gone from the backend", slot.node);
+    Failure::new(FailureCode::OutputMissing, message)
+}
+
+fn unavailable(slot: &Slot, reason: &str) -> Failure {
+    let message = format!("output {} of node `{}` could not be fetched: {reason}", slot.index, slot.node);
+    Failure::new(FailureCode::BackendLost, message)
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast saturates, NaN becomes 0")]
+fn index_of(value: f64) -> u32 {
+    value as u32
+}

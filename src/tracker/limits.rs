@@ -1,0 +1,48 @@
+//! The waits of the tracker that no caller sets, and the names of all its deadlines.
+
+use std::time::Duration;
+
+/// Why a tick is due.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Deadline {
+    /// `POST /prompt` should have been answered.
+    Submit,
+    /// The job has waited in queues for as long as it may.
+    Queue,
+    /// A free backend should have begun.
+    Start,
+    /// The run should have given a sign of life.
+    Silence,
+    /// The run should have ended.
+    Run,
+    /// The outputs should have been stored.
+    Collect,
+    /// The wish to cancel should have been confirmed.
+    Cancel,
+    /// It is time to look into queue and history, or the last look should have been answered.
+    Look,
+}
+
+/// `POST /prompt` is taken for lost after this; a stalled server needs seconds for a big body.
+pub(super) const SUBMIT_LIMIT: Duration = Duration::from_mins(1);
+
+/// A look into queue and history is taken for lost after this; longer than the client's own timeouts together.
+pub(super) const LOOKUP_LIMIT: Duration = Duration::from_mins(1);
+
+/// How often queue and history are asked while the socket hears the run: a prompt that somebody deletes says nothing.
+pub(super) const POLL_HEARD: Duration = Duration::from_secs(15);
+
+/// How often they are asked when the socket does not hear the run.
+pub(super) const POLL_UNHEARD: Duration = Duration::from_secs(1);
+
+/// A socket that was silent for this long although the run has ended is deaf.
+pub(super) const DEAF_AFTER: Duration = Duration::from_secs(5);
+
+/// How long a history entry may be late after `execution_success`.
+pub(super) const HISTORY_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long the outputs of a run that ended may take to arrive.
+pub(super) const COLLECT_LIMIT: Duration = Duration::from_mins(10);
+
+/// How long ComfyUI may take to confirm that a prompt is gone.
+pub(super) const CANCEL_LIMIT: Duration = Duration::from_mins(1);

@@ -1,0 +1,240 @@
+//! A run as the tracker sees it: its phases, what can happen to it, what can be done for it, when it must be looked at.
+//!
+//! [`step`] takes in what happens. A run ends exactly once, with [`Effect::Finish`] or [`Effect::Requeue`], at the
+//! latest when its last deadline has passed.
+
+mod ends;
+#[cfg(test)]
+mod laws;
+mod step;
+#[cfg(test)]
+mod tests;
+
+pub use step::step;
+
+use super::evidence::Evidence;
+use super::harvest::{Harvest, SlotId, SlotResult, Source};
+use super::limits::{CANCEL_LIMIT, COLLECT_LIMIT, Deadline, LOOKUP_LIMIT, POLL_HEARD, SUBMIT_LIMIT};
+use crate::clock::Timestamp;
+use crate::comfy::event::Event;
+use crate::job::{Failure, JobId, Limits, Outcome, PromptId};
+use std::collections::BTreeSet;
+
+/// What must be known of a run before it is submitted.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Plan {
+    /// The job.
+    pub job: JobId,
+    /// Which run of the job this is.
+    pub number: u32,
+    /// ComfyUI's name for it.
+    pub prompt: PromptId,
+    /// The ids of the submitted graph's nodes.
+    pub nodes: BTreeSet<String>,
+    /// Those of them that send their images over the socket only.
+    pub websocket_nodes: BTreeSet<String>,
+    /// The nodes whose outputs the workflow declares; none: every output node's.
+    pub declared: Option<Vec<String>>,
+    /// How many images the caller expects.
+    pub expected_images: Option<u32>,
+    /// The limits in force.
+    pub limits: Limits,
+    /// Since when the job waits in queues: since it was accepted, or was put back after a run that counts.
+    pub queued_since: Timestamp,
+    /// Whether the job may be tried once more after this run.
+    pub may_retry: bool,
+}
+
+/// One thing that happened to a run.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Input {
+    /// The socket said something.
+    Event(Event),
+    /// `POST /prompt` ended.
+    Submitted(SubmitResult),
+    /// Somebody asked `/queue`, then `/history`.
+    Evidence(Evidence),
+    /// An output was stored, or could not be.
+    Stored(SlotId, SlotResult),
+    /// The socket that this run's events go to is gone; from now on they are not heard.
+    SocketLost,
+    /// A socket is there again, under another client id.
+    SocketUp,
+    /// The caller wants it cancelled.
+    Cancel,
+    /// A deadline has passed, perhaps.
+    Tick,
+}
+
+/// How `POST /prompt` ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum SubmitResult {
+    /// ComfyUI took it; some outputs may have been refused for this reason.
+    Accepted(Option<Failure>),
+    /// ComfyUI refused the whole graph.
+    Refused(Failure),
+    /// It surely did not reach ComfyUI.
+    Unreachable(String),
+    /// It may or may not have been queued.
+    Ambiguous(String),
+}
+
+/// Something to be done for a run.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Effect {
+    /// Note that execution has begun.
+    Started,
+    /// Ask `/queue`, then `/history/{id}`, and answer with [`Input::Evidence`].
+    LookUp,
+    /// The socket says nothing though it should: replace it.
+    Reconnect,
+    /// Delete the prompt from ComfyUI's queue and interrupt it, by its id only.
+    StopUpstream,
+    /// Store an output and answer with [`Input::Stored`].
+    Collect(SlotId, Source),
+    /// The job has ended.
+    Finish(Outcome),
+    /// Another run may do better; `counts` says whether this one was a try.
+    Requeue {
+        /// Why.
+        failure: Failure,
+        /// Whether the run reached a backend.
+        counts: bool,
+    },
+}
+
+#[derive(Clone, PartialEq, Debug)]
+enum Phase {
+    /// `POST /prompt` is under way, or its answer was lost.
+    Submitting { since: Timestamp, ambiguous: bool },
+    /// ComfyUI has it in its queue; `free_since`: nothing else was in its way from then on.
+    Waiting { free_since: Timestamp },
+    /// ComfyUI executes it.
+    Running { since: Timestamp },
+    /// It ended well, and its outputs are on their way, or the history that names them.
+    Collecting { since: Timestamp, needs_history: bool },
+    /// The end was told.
+    Done,
+}
+
+/// One try of a job on one backend, as the tracker sees it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Run {
+    plan: Plan,
+    phase: Phase,
+    harvest: Harvest,
+    /// Everything that the backend said of this run reached us.
+    heard: bool,
+    socket_up: bool,
+    /// When the socket or the backend last showed that the run is alive.
+    last_sign: Timestamp,
+    /// When the socket last said something of it.
+    last_event: Timestamp,
+    /// A look into queue and history is under way since.
+    looking: Option<Timestamp>,
+    next_look: Timestamp,
+    /// No deadline asks for another look before this: one has just been answered.
+    rested: Timestamp,
+    cancel_since: Option<Timestamp>,
+    /// Why some outputs will be missing: partly refused at submission, or blocked on purpose.
+    warning: Option<Failure>,
+    /// How the last look failed, if it did.
+    backend_hangs: bool,
+}
+
+impl Run {
+    /// Begins to watch a run that is about to be submitted.
+    pub fn about_to_submit(plan: Plan, now: Timestamp) -> Self {
+        Self::new(plan, Phase::Submitting { since: now, ambiguous: false }, true, now + POLL_HEARD, now)
+    }
+
+    /// Takes up a run of an earlier life of the gateway, of which only the intent is known.
+    pub fn recovered(plan: Plan, started_at: Option<Timestamp>, now: Timestamp) -> Self {
+        let phase = match started_at {
+            Some(since) => Phase::Running { since },
+            None => Phase::Submitting { since: now, ambiguous: true },
+        };
+        Self::new(plan, phase, false, now, now)
+    }
+
+    /// Returns what was known of the run when it began.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Says whether the run takes up a place on its backend.
+    pub fn occupies_backend(&self) -> bool {
+        match self.phase {
+            Phase::Submitting { .. } | Phase::Waiting { .. } | Phase::Running { .. } => true,
+            Phase::Collecting { .. } | Phase::Done => false,
+        }
+    }
+
+    /// Says whether the end was told.
+    pub fn is_done(&self) -> bool {
+        self.phase == Phase::Done
+    }
+
+    /// Returns how far the whole graph is, from 0 to 1, while it runs.
+    pub fn progress(&self) -> Option<f64> {
+        match self.phase {
+            Phase::Running { .. } => Some(self.harvest.progress(self.plan.nodes.len())),
+            Phase::Submitting { .. } | Phase::Waiting { .. } | Phase::Collecting { .. } | Phase::Done => None,
+        }
+    }
+
+    /// Returns when to send [`Input::Tick`], and why. A tick too early changes nothing.
+    pub fn next_deadline(&self) -> Option<(Timestamp, Deadline)> {
+        let limits = &self.plan.limits;
+        let mut due = Vec::with_capacity(5);
+        match self.phase {
+            Phase::Done => return None,
+            Phase::Submitting { since, ambiguous } => {
+                due.push((self.plan.queued_since + limits.queue, Deadline::Queue));
+                if !ambiguous {
+                    due.push((since + SUBMIT_LIMIT, Deadline::Submit));
+                }
+            }
+            Phase::Waiting { free_since } => {
+                due.push((self.plan.queued_since + limits.queue, Deadline::Queue));
+                if self.looking.is_none() {
+                    due.push(((free_since + limits.start).max(self.rested), Deadline::Start));
+                }
+            }
+            Phase::Running { since } => {
+                due.push((since + limits.run, Deadline::Run));
+                if self.looking.is_none() {
+                    due.push(((self.last_sign + limits.silence).max(self.rested), Deadline::Silence));
+                }
+            }
+            Phase::Collecting { since, .. } => due.push((since + COLLECT_LIMIT, Deadline::Collect)),
+        }
+        if let Some(since) = self.cancel_since {
+            due.push((since + CANCEL_LIMIT, Deadline::Cancel));
+        }
+        match self.looking {
+            Some(since) => due.push((since + LOOKUP_LIMIT, Deadline::Look)),
+            None => due.push((self.next_look, Deadline::Look)),
+        }
+        due.into_iter().min_by_key(|(at, _)| *at)
+    }
+
+    fn new(plan: Plan, phase: Phase, heard: bool, next_look: Timestamp, now: Timestamp) -> Self {
+        let harvest = Harvest::new(&plan);
+        Self {
+            plan,
+            phase,
+            harvest,
+            heard,
+            socket_up: heard,
+            last_sign: now,
+            last_event: now,
+            looking: None,
+            next_look,
+            rested: now,
+            cancel_since: None,
+            warning: None,
+            backend_hangs: false,
+        }
+    }
+}

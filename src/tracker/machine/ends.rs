@@ -1,0 +1,69 @@
+//! How a run ends: what its harvest says, what may be tried once more, and in which words the caller hears of it.
+
+use super::{Effect, Phase, Run};
+use crate::comfy::event::NodeError;
+use crate::job::{FailedNode, Failure, FailureCode, Outcome};
+use crate::tracker::harvest::Verdict;
+use std::time::Duration;
+
+pub(super) fn conclude_if_complete(run: &mut Run, effects: &mut Vec<Effect>) {
+    let Phase::Collecting { needs_history: false, .. } = run.phase else { return };
+    match run.harvest.verdict(&run.plan, run.heard, run.warning.as_ref()) {
+        Verdict::Wait => {}
+        Verdict::Complete(outputs) => finish(run, Outcome::Succeeded(outputs), effects),
+        Verdict::Fail(failure) => fail(run, failure, effects),
+        Verdict::Retry(failure) => retry(run, failure, true, effects),
+    }
+}
+
+pub(super) fn interrupted(run: &mut Run, effects: &mut Vec<Effect>) {
+    if run.cancel_since.is_some() {
+        return finish(run, Outcome::Cancelled, effects);
+    }
+    let failure = Failure::new(FailureCode::Interrupted, "somebody interrupted the prompt on the backend");
+    fail(run, failure, effects);
+}
+
+/// Neither the socket nor the backend has said anything for as long as is allowed.
+pub(super) fn silent(run: &mut Run, effects: &mut Vec<Effect>) {
+    let limit = run.plan.limits.silence;
+    if run.backend_hangs && matches!(run.phase, Phase::Running { .. }) {
+        effects.push(Effect::StopUpstream);
+        return fail(run, timeout(FailureCode::TimeoutSilence, "the backend gave no sign of life", limit), effects);
+    }
+    let failure = timeout(FailureCode::BackendLost, "the backend could not be reached", limit);
+    retry(run, failure, true, effects);
+}
+
+pub(super) fn retry(run: &mut Run, failure: Failure, counts: bool, effects: &mut Vec<Effect>) {
+    if run.cancel_since.is_some() {
+        return finish(run, Outcome::Cancelled, effects);
+    }
+    if counts && !run.plan.may_retry {
+        return fail(run, failure, effects);
+    }
+    run.phase = Phase::Done;
+    effects.push(Effect::Requeue { failure, counts });
+}
+
+pub(super) fn fail(run: &mut Run, failure: Failure, effects: &mut Vec<Effect>) {
+    let outputs = run.harvest.stored_outputs(&run.plan);
+    finish(run, Outcome::Failed(failure, outputs), effects);
+}
+
+pub(super) fn finish(run: &mut Run, outcome: Outcome, effects: &mut Vec<Effect>) {
+    run.phase = Phase::Done;
+    effects.push(Effect::Finish(outcome));
+}
+
+pub(super) fn timeout(code: FailureCode, what: &str, limit: Duration) -> Failure {
+    Failure::new(code, format!("{what} for longer than {}", humantime::format_duration(limit)))
+}
+
+pub(super) fn node_failure(error: &NodeError) -> Failure {
+    Failure {
+        code: FailureCode::NodeError,
+        message: format!("node `{}` ({}) failed: {}: {}", error.node, error.class, error.exception, error.message),
+        node: Some(FailedNode { id: error.node.clone(), class: error.class.clone(), message: error.message.clone() }),
+    }
+}

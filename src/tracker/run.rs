@@ -1,0 +1,457 @@
+//! The task of one backend: feeds the machines of its runs, performs their effects, wakes at their deadlines.
+//!
+//! Whatever takes time (asking the backend, fetching files, writing the store) happens in units of its own that report
+//! back, so the events of the socket are taken in as fast as they come.
+
+use super::desk::{Desk, Progress};
+use super::evidence::{self, Evidence};
+use super::harvest::{SlotId, SlotResult, Source};
+use super::machine::{Effect, Input, Run, SubmitResult, step};
+use crate::clock::{Clock, Timestamp};
+use crate::comfy::event::{Event, ImageOrigin};
+use crate::comfy::{Accepted, Client, ClientError, SocketEvent, SubmitError};
+use crate::job::{Job, JobId, Outcome, PromptId, freeze};
+use crate::lifecycle::Lifecycle;
+use crate::media::{Blobs, Fetched, fetch};
+use crate::store::{Ending, Store, StoreError};
+use crate::telemetry::job_span;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, debug, info, warn};
+
+/// What the tracker of a backend works with.
+#[derive(Clone)]
+pub struct Parts {
+    /// The backend's name in logs and in the store.
+    pub backend: String,
+    /// Its HTTP side.
+    pub client: Client,
+    /// Where ends are stored.
+    pub store: Arc<dyn Store>,
+    /// Where outputs are stored.
+    pub blobs: Arc<Blobs>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Spawns the units.
+    pub lifecycle: Lifecycle,
+    /// What the rest of the gateway may know of this backend.
+    pub desk: Arc<Desk>,
+    /// Rung when the socket should be replaced.
+    pub reconnect: Arc<Notify>,
+    /// Rung when a delivery was created.
+    pub delivery_bell: Arc<Notify>,
+    /// Rung when a job went back into the queue, or a place on the backend became free.
+    pub queue_bell: Arc<Notify>,
+    /// The largest output that is taken, in bytes.
+    pub max_output: u64,
+    /// What links to outputs begin with.
+    pub base_url: String,
+}
+
+/// What others ask of a backend's tracker.
+#[derive(Debug)]
+pub enum Command {
+    /// Watch a run that is about to be submitted, or was submitted in an earlier life of the gateway.
+    Watch {
+        /// The run.
+        run: Box<Run>,
+        /// Its job.
+        job: Box<Job>,
+        /// Answered with the client id to submit under; none while there is no socket.
+        watching: oneshot::Sender<Option<String>>,
+    },
+    /// Something happened to a run; what the units report comes this way too.
+    Happened {
+        /// The run's prompt id.
+        prompt: PromptId,
+        /// What happened.
+        input: Box<Input>,
+    },
+    /// The caller wants a job cancelled.
+    Cancel(JobId),
+}
+
+/// Speaks to the tracker of one backend.
+#[derive(Clone, Debug)]
+pub struct Tracker {
+    commands: mpsc::Sender<Command>,
+}
+
+impl Tracker {
+    /// Makes the handle and the end that [`run`] reads.
+    pub fn channel() -> (Self, mpsc::Receiver<Command>) {
+        let (commands, inbox) = mpsc::channel(1024);
+        (Self { commands }, inbox)
+    }
+
+    /// Has a run watched. Returns the client id to submit under; none where there is no socket or the tracker ended.
+    pub async fn watch(&self, run: Run, job: Job) -> Option<String> {
+        let (watching, answer) = oneshot::channel();
+        let command = Command::Watch { run: Box::new(run), job: Box::new(job), watching };
+        self.commands.send(command).await.ok()?;
+        answer.await.ok()?
+    }
+
+    /// Tells how `POST /prompt` ended.
+    pub async fn submitted(&self, prompt: PromptId, result: SubmitResult) {
+        self.happened(prompt, Input::Submitted(result)).await;
+    }
+
+    /// Tells that the caller wants a job cancelled.
+    pub async fn cancel(&self, job: JobId) {
+        // A tracker that has ended needs no telling: the wish is in the store and is read at the next start.
+        let _ = self.commands.send(Command::Cancel(job)).await;
+    }
+
+    async fn happened(&self, prompt: PromptId, input: Input) {
+        let _ = self.commands.send(Command::Happened { prompt, input: Box::new(input) }).await;
+    }
+}
+
+struct Watched {
+    run: Run,
+    job: Job,
+}
+
+struct Room {
+    parts: Parts,
+    tracker: Tracker,
+    watched: HashMap<PromptId, Watched>,
+    client_id: Option<String>,
+    /// Wishes that came before their run was watched.
+    early_cancels: HashSet<JobId>,
+    /// The node of the last `progress`: a frame without metadata belongs to it.
+    last_progress: Option<ImageOrigin>,
+}
+
+/// Runs the tracker of one backend until told to stop.
+pub async fn run(
+    parts: Parts,
+    tracker: Tracker,
+    mut commands: mpsc::Receiver<Command>,
+    mut socket: mpsc::Receiver<SocketEvent>,
+    stop: CancellationToken,
+) {
+    let clock = Arc::clone(&parts.clock);
+    let mut room = Room {
+        parts,
+        tracker,
+        watched: HashMap::new(),
+        client_id: None,
+        early_cancels: HashSet::new(),
+        last_progress: None,
+    };
+    loop {
+        let deadline = room.next_deadline();
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            Some(event) = socket.recv() => room.take_socket(event),
+            Some(command) = commands.recv() => room.take_command(command),
+            () = sleep_until(clock.as_ref(), deadline) => room.tick(),
+        }
+    }
+}
+
+async fn sleep_until(clock: &dyn Clock, deadline: Option<Timestamp>) {
+    match deadline {
+        Some(at) => clock.sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Room {
+    fn next_deadline(&self) -> Option<Timestamp> {
+        self.watched.values().filter_map(|watched| watched.run.next_deadline()).map(|(at, _)| at).min()
+    }
+
+    fn take_socket(&mut self, event: SocketEvent) {
+        match event {
+            SocketEvent::Connected { client_id } => {
+                info!(backend = %self.parts.backend, "connected to ComfyUI");
+                self.last_progress = None;
+                self.client_id = Some(client_id);
+                self.for_each_run(&Input::SocketUp);
+                self.parts.desk.connected();
+                self.parts.queue_bell.notify_one();
+            }
+            SocketEvent::Lost { reason, .. } => {
+                if self.client_id.take().is_some() {
+                    warn!(backend = %self.parts.backend, reason, "lost the connection to ComfyUI");
+                }
+                self.parts.desk.disconnected(&reason);
+                self.for_each_run(&Input::SocketLost);
+            }
+            SocketEvent::Event(event) => {
+                let event = self.attribute(event);
+                let Some(prompt) = event.prompt().map(|id| PromptId(id.to_owned())) else { return };
+                self.feed(&prompt, Input::Event(event));
+            }
+        }
+    }
+
+    /// Gives a frame without metadata the origin that the progress bar before it names.
+    fn attribute(&mut self, event: Event) -> Event {
+        match event {
+            Event::Progress { prompt: Some(ref prompt), node: Some(ref node), .. } => {
+                let origin = ImageOrigin { prompt: prompt.clone(), node: node.clone(), display_node: node.clone() };
+                self.last_progress = Some(origin);
+                event
+            }
+            Event::Image(mut frame) => {
+                frame.origin = frame.origin.or_else(|| self.last_progress.clone());
+                Event::Image(frame)
+            }
+            Event::Status { .. }
+            | Event::FeatureFlags { .. }
+            | Event::Started { .. }
+            | Event::Cached { .. }
+            | Event::ProgressState { .. }
+            | Event::Executing { .. }
+            | Event::Idle { .. }
+            | Event::Progress { .. }
+            | Event::Executed { .. }
+            | Event::Succeeded { .. }
+            | Event::Failed { .. }
+            | Event::Interrupted { .. }
+            | Event::Text { .. }
+            | Event::Noise { .. } => event,
+        }
+    }
+
+    fn take_command(&mut self, command: Command) {
+        match command {
+            Command::Watch { run, job, watching } => {
+                let prompt = run.plan().prompt.clone();
+                let wants_cancel = self.early_cancels.remove(&job.id) || job.cancel_requested;
+                self.watched.insert(prompt.clone(), Watched { run: *run, job: *job });
+                if self.client_id.is_some() {
+                    self.feed(&prompt, Input::SocketUp);
+                } else {
+                    self.feed(&prompt, Input::SocketLost);
+                }
+                if wants_cancel {
+                    self.feed(&prompt, Input::Cancel);
+                }
+                self.publish_load();
+                // A dispatcher that stopped waiting has ended, and with it the whole gateway.
+                let _ = watching.send(self.client_id.clone());
+            }
+            Command::Happened { prompt, input } => self.feed(&prompt, *input),
+            Command::Cancel(job) => {
+                let found = self.watched.iter().find(|(_, watched)| watched.job.id == job);
+                match found.map(|(prompt, _)| prompt.clone()) {
+                    Some(prompt) => self.feed(&prompt, Input::Cancel),
+                    None => {
+                        self.early_cancels.insert(job);
+                    }
+                }
+            }
+        }
+    }
+
+    fn tick(&mut self) {
+        self.for_each_run(&Input::Tick);
+    }
+
+    fn for_each_run(&mut self, input: &Input) {
+        let prompts: Vec<PromptId> = self.watched.keys().cloned().collect();
+        for prompt in prompts {
+            self.feed(&prompt, input.clone());
+        }
+    }
+
+    fn feed(&mut self, prompt: &PromptId, input: Input) {
+        let Some(watched) = self.watched.get_mut(prompt) else { return };
+        let now = self.parts.clock.now();
+        let effects = step(&mut watched.run, input, now);
+        if let Some(fraction) = watched.run.progress() {
+            self.parts.desk.progress(watched.job.id, Progress { fraction });
+        }
+        for effect in effects {
+            self.perform(prompt, effect, now);
+        }
+        if self.watched.get(prompt).is_some_and(|watched| watched.run.is_done())
+            && let Some(done) = self.watched.remove(prompt)
+        {
+            self.parts.desk.forget(done.job.id);
+        }
+        self.publish_load();
+    }
+
+    fn publish_load(&self) {
+        let occupied = self.watched.values().filter(|watched| watched.run.occupies_backend()).count();
+        if self.parts.desk.occupied(occupied) {
+            self.parts.queue_bell.notify_one();
+        }
+    }
+
+    fn perform(&mut self, prompt: &PromptId, effect: Effect, now: Timestamp) {
+        let Some(watched) = self.watched.get_mut(prompt) else { return };
+        let (id, number) = (watched.job.id, watched.run.plan().number);
+        let span = job_span(id);
+        match effect {
+            Effect::Started => {
+                watched.job.started_at = Some(now);
+                let store = Arc::clone(&self.parts.store);
+                self.parts.lifecycle.spawn("note start", async move {
+                    if let Err(error) = store.started(id, number, now).await {
+                        debug!(job.id = %id, %error, "the start was not noted");
+                    }
+                });
+            }
+            Effect::LookUp => {
+                let (client, tracker, prompt) = (self.parts.client.clone(), self.tracker.clone(), prompt.clone());
+                self.parts.lifecycle.spawn("look up", async move {
+                    let evidence = look_up(&client, &prompt).await;
+                    tracker.happened(prompt, Input::Evidence(evidence)).await;
+                });
+            }
+            Effect::Reconnect => {
+                warn!(backend = %self.parts.backend, "the socket is deaf, replacing it");
+                self.parts.reconnect.notify_one();
+            }
+            Effect::StopUpstream => {
+                let (client, prompt) = (self.parts.client.clone(), prompt.clone());
+                self.parts
+                    .lifecycle
+                    .spawn("stop upstream", async move { stop_upstream(&client, &prompt).await }.instrument(span));
+            }
+            Effect::Collect(slot, source) => self.collect(prompt.clone(), slot, source),
+            Effect::Finish(outcome) => {
+                info!(parent: &span, backend = %self.parts.backend, state = outcome.state().as_str(), "run ended");
+                let ending = Ending {
+                    job: id,
+                    run: Some(number),
+                    body: freeze(&watched.job, &outcome, now, &self.parts.base_url),
+                    outcome,
+                    ended_at: now,
+                };
+                let parts = self.parts.clone();
+                let prompt = prompt.clone();
+                self.parts
+                    .lifecycle
+                    .spawn("finish", async move { finish(&parts, ending, &prompt).await }.instrument(span));
+            }
+            Effect::Requeue { failure, counts } => {
+                warn!(parent: &span, backend = %self.parts.backend, reason = failure.message, counts, "run goes back into the queue");
+                let parts = self.parts.clone();
+                self.parts
+                    .lifecycle
+                    .spawn("requeue", async move { requeue(&parts, id, number, counts).await }.instrument(span));
+            }
+        }
+    }
+
+    fn collect(&self, prompt: PromptId, slot: SlotId, source: Source) {
+        let (parts, tracker) = (self.parts.clone(), self.tracker.clone());
+        self.parts.lifecycle.spawn("collect", async move {
+            let result = store_output(&parts, source).await;
+            tracker.happened(prompt, Input::Stored(slot, result)).await;
+        });
+    }
+}
+
+async fn store_output(parts: &Parts, source: Source) -> SlotResult {
+    match source {
+        Source::Frame { bytes, .. } if bytes.len() as u64 > parts.max_output => {
+            SlotResult::TooLarge { limit: parts.max_output }
+        }
+        Source::Frame { content_type, bytes } => keep(parts, content_type, bytes).await,
+        Source::Text(text) => keep(parts, "text/plain; charset=utf-8".into(), text.into_bytes().into()).await,
+        Source::File(file) => match fetch(&parts.blobs, &parts.client, &file, parts.max_output).await {
+            Fetched::Stored { content_type, bytes, sha256 } => SlotResult::Stored { content_type, bytes, sha256 },
+            Fetched::TooLarge => SlotResult::TooLarge { limit: parts.max_output },
+            Fetched::NotFound => SlotResult::NotFound,
+            Fetched::Unavailable(reason) => SlotResult::Unavailable(reason),
+        },
+    }
+}
+
+async fn keep(parts: &Parts, content_type: String, content: bytes::Bytes) -> SlotResult {
+    match parts.blobs.put(content).await {
+        Ok((sha256, bytes)) => SlotResult::Stored { content_type, bytes, sha256 },
+        Err(error) => SlotResult::Unavailable(error.to_string()),
+    }
+}
+
+async fn look_up(client: &Client, prompt: &PromptId) -> Evidence {
+    let queue = match client.queue().await {
+        Ok(queue) => queue,
+        Err(error) => return no_answer(&error),
+    };
+    if let Some(evidence) = evidence::from_queue(&queue, prompt) {
+        return evidence;
+    }
+    match client.history(prompt.as_str()).await {
+        Ok(Some(entry)) => Evidence::Ended(entry),
+        Ok(None) => Evidence::Absent,
+        Err(error) => no_answer(&error),
+    }
+}
+
+fn no_answer(error: &ClientError) -> Evidence {
+    if matches!(error, ClientError::Unreachable(_)) { Evidence::Unreachable } else { Evidence::Hung }
+}
+
+/// Deletes the prompt where it waits and interrupts it where it runs: by its own id, so nobody else's run is hit.
+async fn stop_upstream(client: &Client, prompt: &PromptId) {
+    if let Err(error) = client.delete_pending(prompt.as_str()).await {
+        debug!(%error, "the prompt could not be deleted from the backend's queue");
+    }
+    if let Err(error) = client.interrupt(prompt.as_str()).await {
+        debug!(%error, "the prompt could not be interrupted on the backend");
+    }
+}
+
+/// Stores the end; a store that cannot write is asked again, since the run will not end a second time.
+async fn finish(parts: &Parts, ending: Ending, prompt: &PromptId) {
+    let succeeded = matches!(ending.outcome, Outcome::Succeeded(_));
+    let stored = persist(parts, "the end", || parts.store.finish(ending.clone())).await;
+    if stored == Some(true) {
+        parts.delivery_bell.notify_one();
+        // ComfyUI keeps whole graphs in its history; ours are not needed there any more.
+        if succeeded && let Err(error) = parts.client.forget(prompt.as_str()).await {
+            debug!(%error, "the prompt stays in the backend's history");
+        }
+    }
+}
+
+async fn requeue(parts: &Parts, id: JobId, number: u32, counts: bool) {
+    let now = parts.clock.now();
+    persist(parts, "the requeue", || parts.store.requeue(id, number, counts, now)).await;
+    parts.queue_bell.notify_one();
+}
+
+/// Asks the store again every second until it answers or the gateway stops; what is then not stored is found again
+/// at the next start, from the run's intent.
+async fn persist<T, F>(parts: &Parts, what: &str, mut write: impl FnMut() -> F) -> Option<T>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    let stop = parts.lifecycle.stop();
+    loop {
+        match write().await {
+            Ok(value) => return Some(value),
+            Err(error) => warn!(%error, what, "not stored, trying again"),
+        }
+        let again_at = parts.clock.now() + Duration::from_secs(1);
+        tokio::select! {
+            () = stop.cancelled() => return None,
+            () = parts.clock.sleep_until(again_at) => {}
+        }
+    }
+}
+
+/// Turns ComfyUI's answer to `POST /prompt` into what the machine takes in.
+pub fn submit_result(answer: Result<Accepted, SubmitError>) -> SubmitResult {
+    match answer {
+        Ok(accepted) => SubmitResult::Accepted(accepted.to_warning()),
+        Err(SubmitError::Refused(refusal)) => SubmitResult::Refused(refusal.to_failure()),
+        Err(SubmitError::Unreachable(reason)) => SubmitResult::Unreachable(reason),
+        Err(SubmitError::Ambiguous(reason)) => SubmitResult::Ambiguous(reason),
+    }
+}

@@ -1,0 +1,341 @@
+//! A graph in ComfyUI's API format: nodes by id, their inputs, their links. Says precisely what is wrong with a text that
+//! is not one; leaves to others what the nodes mean.
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// A graph in API format. Its nodes stay in the order in which they are written, which is the order in which ComfyUI
+/// runs those that do not depend on each other.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Graph {
+    nodes: Vec<(String, Node)>,
+    places: BTreeMap<String, usize>,
+}
+
+/// One node of a graph.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Node {
+    /// What kind of node it is.
+    pub class_type: String,
+    /// The title that its author gave it.
+    pub title: Option<String>,
+    /// Its inputs: plain values, and links to outputs of other nodes.
+    pub inputs: Map<String, Value>,
+    /// Everything else that was written, such as `_meta`; kept so that what is sent is what was written.
+    rest: Map<String, Value>,
+}
+
+/// Why a text is not a graph in API format.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum GraphError {
+    /// The text is not JSON.
+    #[error("not valid JSON: {reason} (line {line}, column {column}); is the file complete?")]
+    NotJson {
+        /// Where reading stopped, from 1.
+        line: usize,
+        /// Where reading stopped, from 1.
+        column: usize,
+        /// What was wrong there.
+        reason: String,
+    },
+    /// The JSON is a list or a scalar.
+    #[error("a graph is an object of nodes by id, but this is {found}")]
+    NotAnObject {
+        /// What was found instead.
+        found: &'static str,
+    },
+    /// The text is what ComfyUI saves, not what it executes.
+    #[error(
+        "this is a workflow as ComfyUI saves it (UI format), not as it executes it: open it in ComfyUI and use \
+         Workflow > Export (API)"
+    )]
+    UiFormat,
+    /// There is no node.
+    #[error("the graph has no nodes")]
+    Empty,
+    /// A node is a list or a scalar.
+    #[error("node `{node}` must be an object with `class_type` and `inputs`, but it is {found}")]
+    NodeNotAnObject {
+        /// The node's id.
+        node: String,
+        /// What was found instead.
+        found: &'static str,
+    },
+    /// A node does not say what kind it is.
+    #[error("node `{node}` has no `class_type`; every node of the API format names its class in a text")]
+    NoClassType {
+        /// The node's id.
+        node: String,
+    },
+    /// A node's inputs are not an object.
+    #[error("`inputs` of node `{node}` must be an object, but it is {found}")]
+    InputsNotAnObject {
+        /// The node's id.
+        node: String,
+        /// What was found instead.
+        found: &'static str,
+    },
+    /// There is no such node.
+    #[error("the graph has no node `{node}`")]
+    NoSuchNode {
+        /// The id that was asked for.
+        node: String,
+    },
+}
+
+impl GraphError {
+    /// Returns the line of the text on which the fault lies, where it is known.
+    pub fn line(&self) -> Option<usize> {
+        if let Self::NotJson { line, .. } = self { Some(*line) } else { None }
+    }
+
+    /// Returns the node at fault.
+    pub fn node(&self) -> Option<&str> {
+        match self {
+            Self::NodeNotAnObject { node, .. }
+            | Self::NoClassType { node }
+            | Self::InputsNotAnObject { node, .. }
+            | Self::NoSuchNode { node } => Some(node),
+            Self::NotJson { .. } | Self::NotAnObject { .. } | Self::UiFormat | Self::Empty => None,
+        }
+    }
+}
+
+impl Graph {
+    /// Reads a graph from JSON text.
+    pub fn parse(text: &str) -> Result<Self, GraphError> {
+        // Exports of some editors begin with a byte order mark, which is not JSON but does no harm.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let not_json = |error: serde_json::Error| GraphError::NotJson {
+            line: error.line(),
+            column: error.column(),
+            reason: without_place(&error),
+        };
+        let value: Value = serde_json::from_str(text).map_err(not_json)?;
+        let graph = Self::from_value(value)?;
+        let Order(order) = serde_json::from_str(text).map_err(not_json)?;
+        Ok(graph.in_order(&order))
+    }
+
+    /// Reads a graph from JSON.
+    pub fn from_value(value: Value) -> Result<Self, GraphError> {
+        let found = kind_of(&value);
+        let Value::Object(object) = value else { return Err(GraphError::NotAnObject { found }) };
+        if object.get("nodes").is_some_and(Value::is_array) {
+            return Err(GraphError::UiFormat);
+        }
+        if object.is_empty() {
+            return Err(GraphError::Empty);
+        }
+        let nodes = object.into_iter().map(|(id, node)| Node::from_value(&id, node).map(|node| (id, node)));
+        Ok(Self::of(nodes.collect::<Result<_, _>>()?))
+    }
+
+    /// Returns the nodes with their ids.
+    pub fn nodes(&self) -> impl Iterator<Item = (&str, &Node)> + Clone {
+        self.nodes.iter().map(|(id, node)| (id.as_str(), node))
+    }
+
+    /// Returns the node with this id.
+    pub fn node(&self, id: &str) -> Option<&Node> {
+        self.places.get(id).and_then(|place| self.nodes.get(*place)).map(|(_, node)| node)
+    }
+
+    /// Sets an input of a node.
+    pub fn set(&mut self, node: &str, input: &str, value: Value) -> Result<(), GraphError> {
+        let Some((_, found)) = self.places.get(node).and_then(|place| self.nodes.get_mut(*place)) else {
+            return Err(GraphError::NoSuchNode { node: node.to_owned() });
+        };
+        found.inputs.insert(input.to_owned(), value);
+        Ok(())
+    }
+
+    /// Returns the graph as it goes into the body of `POST /prompt`.
+    pub fn to_value(&self) -> Value {
+        Value::Object(self.nodes.iter().map(|(id, node)| (id.clone(), node.to_value())).collect())
+    }
+
+    fn of(nodes: Vec<(String, Node)>) -> Self {
+        let places = nodes.iter().enumerate().map(|(place, (id, _))| (id.clone(), place)).collect();
+        Self { nodes, places }
+    }
+
+    fn in_order(self, order: &[String]) -> Self {
+        let places: BTreeMap<&String, usize> = order.iter().enumerate().map(|(place, id)| (id, place)).collect();
+        let mut nodes = self.nodes;
+        nodes.sort_by_key(|(id, _)| places.get(id).copied());
+        Self::of(nodes)
+    }
+}
+
+/// The keys of an object in the order in which they are written.
+struct Order(Vec<String>);
+
+impl<'de> Deserialize<'de> for Order {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(OrderVisitor)
+    }
+}
+
+struct OrderVisitor;
+
+impl<'de> Visitor<'de> for OrderVisitor {
+    type Value = Order;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Order, A::Error> {
+        let mut order = Vec::new();
+        while let Some((id, _)) = access.next_entry::<String, serde::de::IgnoredAny>()? {
+            order.push(id);
+        }
+        Ok(Order(order))
+    }
+}
+
+impl serde::Serialize for Graph {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.nodes.iter().map(|(id, node)| (id, node.to_value())))
+    }
+}
+
+impl Node {
+    fn from_value(id: &str, value: Value) -> Result<Self, GraphError> {
+        let found = kind_of(&value);
+        let Value::Object(mut rest) = value else {
+            return Err(GraphError::NodeNotAnObject { node: id.to_owned(), found });
+        };
+        let class_type = match rest.remove("class_type") {
+            Some(Value::String(class)) if !class.is_empty() => class,
+            Some(_) | None => return Err(GraphError::NoClassType { node: id.to_owned() }),
+        };
+        let inputs = match rest.remove("inputs") {
+            None => Map::new(),
+            Some(Value::Object(inputs)) => inputs,
+            Some(other) => {
+                return Err(GraphError::InputsNotAnObject { node: id.to_owned(), found: kind_of(&other) });
+            }
+        };
+        let title = rest.get("_meta").and_then(|meta| meta.get("title")).and_then(Value::as_str).map(str::to_owned);
+        Ok(Self { class_type, title, inputs, rest })
+    }
+
+    fn to_value(&self) -> Value {
+        let mut node = self.rest.clone();
+        node.insert("class_type".to_owned(), Value::String(self.class_type.clone()));
+        node.insert("inputs".to_owned(), Value::Object(self.inputs.clone()));
+        Value::Object(node)
+    }
+}
+
+/// Says whether ComfyUI takes this input for a link: a list of a node's id and the number of one of its outputs.
+pub fn is_link(value: &Value) -> bool {
+    value.as_array().is_some_and(|list| {
+        let [node, output] = list.as_slice() else { return false };
+        node.is_string() && output.is_number()
+    })
+}
+
+/// Names the kind of a JSON value for messages.
+pub(super) fn kind_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(number) if number.is_f64() => "a number with a fraction",
+        Value::Number(_) => "an integer",
+        Value::String(_) => "a text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}
+
+fn without_place(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    text.rsplit_once(" at line ").map_or(text.as_str(), |(reason, _)| reason).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_graph_goes_out_as_it_came_in() {
+        let text = r#"{"3":{"_meta":{"title":"Sampler","x":1},"class_type":"KSampler","inputs":{"cfg":8.0,"model":["4",0],"seed":18446744073709551615},"is_changed":[0.25]}}"#;
+        let graph = Graph::parse(text).unwrap();
+        assert_eq!(serde_json::to_string(&graph).unwrap(), text);
+        assert_eq!(graph.to_value().to_string(), text);
+        let node = graph.node("3").unwrap();
+        assert_eq!((node.class_type.as_str(), node.title.as_deref()), ("KSampler", Some("Sampler")));
+    }
+
+    #[test]
+    fn nodes_stay_in_the_order_in_which_they_are_written() {
+        let text = r#"{"9":{"class_type":"A","inputs":{}},"10":{"class_type":"B","inputs":{}},"3":{"class_type":"C","inputs":{}}}"#;
+        let graph = Graph::parse(text).unwrap();
+        assert_eq!(graph.nodes().map(|(id, _)| id).collect::<Vec<_>>(), ["9", "10", "3"]);
+        assert_eq!(serde_json::to_string(&graph).unwrap(), text);
+    }
+
+    #[test]
+    fn every_wrong_shape_is_named() {
+        let cases = [
+            (json!([1]), "a graph is an object of nodes by id, but this is a list"),
+            (json!("x"), "a graph is an object of nodes by id, but this is a text"),
+            (json!({}), "the graph has no nodes"),
+            (json!({"1": 5}), "node `1` must be an object with `class_type` and `inputs`, but it is an integer"),
+            (
+                json!({"1": {"inputs": {}}}),
+                "node `1` has no `class_type`; every node of the API format names its class in a text",
+            ),
+            (
+                json!({"1": {"class_type": 7}}),
+                "node `1` has no `class_type`; every node of the API format names its class in a text",
+            ),
+            (
+                json!({"1": {"class_type": "A", "inputs": []}}),
+                "`inputs` of node `1` must be an object, but it is a list",
+            ),
+            (
+                json!({"last_node_id": 9, "nodes": [{"id": 1}], "links": [], "version": 0.4}),
+                "this is a workflow as ComfyUI saves it (UI format), not as it executes it: open it in ComfyUI and use \
+                 Workflow > Export (API)",
+            ),
+        ];
+        for (value, message) in cases {
+            assert_eq!(Graph::from_value(value).unwrap_err().to_string(), message);
+        }
+    }
+
+    #[test]
+    fn a_half_written_file_is_told_with_its_line() {
+        let error = Graph::parse("{\n \"1\": {\"class_type\":").unwrap_err();
+        assert_eq!(error.line(), Some(2));
+        assert_eq!(
+            error.to_string(),
+            "not valid JSON: EOF while parsing a value (line 2, column 20); is the file complete?"
+        );
+    }
+
+    #[test]
+    fn only_a_node_id_with_an_output_number_is_a_link() {
+        assert!(is_link(&json!(["4", 0])));
+        assert!(is_link(&json!(["4", 0.0])));
+        for other in [json!("4"), json!(["4"]), json!([4, 0]), json!(["4", "0"]), json!(["4", 0, 1]), json!({"0": "4"})]
+        {
+            assert!(!is_link(&other), "{other}");
+        }
+    }
+
+    #[test]
+    fn an_input_of_a_missing_node_cannot_be_set() {
+        let mut graph = Graph::from_value(json!({"1": {"class_type": "A"}})).unwrap();
+        assert_eq!(graph.set("2", "x", json!(1)), Err(GraphError::NoSuchNode { node: "2".into() }));
+        graph.set("1", "x", json!(1)).unwrap();
+        assert_eq!(graph.to_value(), json!({"1": {"class_type": "A", "inputs": {"x": 1}}}));
+    }
+}

@@ -1,0 +1,29 @@
+//! From the name of a workflow and a caller's parameters to a graph that ComfyUI executes.
+//!
+//! This room reads the pairs `configs/<name>.yaml` and `templates/<name>.json`, says precisely what is wrong with them,
+//! checks what callers give, and puts it into the graph. It sends nothing and knows no backend.
+
+mod build;
+mod catalog;
+mod folder;
+mod graph;
+mod mapping;
+mod names;
+mod pair;
+mod parameter;
+mod places;
+mod problem;
+mod reader;
+mod resolve;
+pub mod shipped;
+mod target;
+mod typing;
+mod yaml;
+
+pub use build::{BuildError, Built, build};
+pub use catalog::Catalog;
+pub use graph::{Graph, GraphError, Node, is_link};
+pub use pair::{Files, Source, Workflow};
+pub use parameter::{Kind, ParamError, Parameter, Target};
+pub use problem::Problem;
+pub use resolve::{Resolved, resolve};

@@ -1,0 +1,221 @@
+//! The gateway under test: the real application on a free port, with its own data folder.
+
+use super::{Inbox, PATIENCE, eventually};
+use comfygate::app::App;
+use comfygate::clock::{Clock, SystemClock};
+use comfygate::lifecycle::Lifecycle;
+use comfygate::settings::Settings;
+use comfygate::sim::{Sim, SimOptions};
+use comfygate::workflow::shipped;
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+
+/// What a test changes before the gateway starts.
+pub(crate) struct Setup {
+    pub(crate) folder: Arc<TempDir>,
+    pub(crate) settings: Settings,
+    pub(crate) sim: SimOptions,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// A gateway with a simulated ComfyUI.
+pub(crate) struct TestGateway {
+    pub(crate) sim: Sim,
+    pub(crate) settings: Settings,
+    pub(crate) lifecycle: Lifecycle,
+    folder: Arc<TempDir>,
+    clock: Arc<dyn Clock>,
+    address: SocketAddr,
+    client: reqwest::Client,
+    stop: Option<oneshot::Sender<()>>,
+    ended: oneshot::Receiver<bool>,
+}
+
+/// An HTTP answer, whole.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: reqwest::header::HeaderMap,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.bytes).unwrap_or(Value::Null)
+    }
+
+    pub(crate) fn code(&self) -> String {
+        self.json()["code"].as_str().unwrap_or("").to_owned()
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("")
+    }
+}
+
+impl Setup {
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut settings = Settings::for_tests(folder.path().join("data"));
+        settings.workflows.configs = folder.path().join("configs");
+        settings.workflows.templates = folder.path().join("templates");
+        settings.webhooks.schedule = vec![Duration::from_millis(50); 20];
+        for pair in shipped::PAIRS {
+            write_pair(folder.path(), pair.name, pair.config, pair.template);
+        }
+        let canvas = shipped::PAIRS.iter().find(|pair| pair.name == "canvas").unwrap();
+        for (name, outputs) in [("canvas-files", r#"outputs: ["4"]"#), ("canvas-both", r#"outputs: ["3", "4"]"#)] {
+            let config = canvas.config.replace(r#"outputs: ["3"]"#, outputs);
+            assert_ne!(config, canvas.config, "the shipped workflow declares other outputs now");
+            write_pair(folder.path(), name, &config, canvas.template);
+        }
+        let sim = SimOptions { step: Duration::ZERO, ..SimOptions::default() };
+        Self { folder: Arc::new(folder), settings, sim, clock: SystemClock::start() }
+    }
+
+    /// Adds a workflow, or replaces one.
+    pub(crate) fn with_workflow(self, name: &str, config: &str, template: &str) -> Self {
+        write_pair(self.folder.path(), name, config, template);
+        self
+    }
+
+    pub(crate) async fn start(self) -> TestGateway {
+        let sim = Sim::start(self.sim).await.unwrap();
+        let mut settings = self.settings;
+        settings.backends.addresses = vec![sim.url().parse().unwrap()];
+        let gateway = TestGateway::launch(sim, settings, self.folder, self.clock).await;
+        gateway.until_ready().await;
+        gateway
+    }
+}
+
+impl TestGateway {
+    /// A gateway as it is out of the box.
+    pub(crate) async fn start() -> Self {
+        Setup::new().start().await
+    }
+
+    async fn launch(sim: Sim, settings: Settings, folder: Arc<TempDir>, clock: Arc<dyn Clock>) -> Self {
+        let lifecycle = Lifecycle::new();
+        let app = App::build(&settings, Arc::clone(&clock), lifecycle.clone()).await.unwrap();
+        let address = app.address();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let (end, ended) = oneshot::channel();
+        actix_web::rt::spawn(async move {
+            let is_well = app.run(async { stopped.await.unwrap_or(()) }).await;
+            end.send(is_well).ok();
+        });
+        let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
+        Self { sim, settings, lifecycle, folder, clock, address, client, stop: Some(stop), ended }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) async fn until_ready(&self) {
+        eventually("the gateway is ready", async || (self.get("/ready").await.status == 200).then_some(())).await;
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.get_with(path, &[]).await
+    }
+
+    pub(crate) async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        let request = self.client.get(self.url(path));
+        self.send(headers.iter().fold(request, |request, (name, value)| request.header(*name, *value))).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
+        let request = self.client.post(self.url(path)).header("content-type", "application/json");
+        self.send(request.body(body.to_string())).await
+    }
+
+    /// Posts what may not be JSON at all.
+    pub(crate) async fn post_raw(&self, headers: &[(&str, &str)], body: impl Into<reqwest::Body>) -> Answer {
+        let request = self.client.post(self.url("/generate")).body(body);
+        self.send(headers.iter().fold(request, |request, (name, value)| request.header(*name, *value))).await
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// Posts a request that must be taken in; returns its id.
+    pub(crate) async fn generate(&self, body: &Value) -> String {
+        let answer = self.post("/generate", body).await;
+        assert_eq!(answer.status, 202, "{}", String::from_utf8_lossy(&answer.bytes));
+        answer.json()["prompt_id"].as_str().unwrap().to_owned()
+    }
+
+    pub(crate) async fn job(&self, id: &str) -> Value {
+        self.get(&format!("/jobs/{id}")).await.json()
+    }
+
+    /// Waits until a job has a status.
+    pub(crate) async fn until(&self, id: &str, status: &str) -> Value {
+        let look = async || Some(self.job(id).await).filter(|job| job["status"] == status);
+        eventually(&format!("job {id} is {status}"), look).await
+    }
+
+    /// Stops the gateway as SIGTERM would, and starts another one on the same folder.
+    pub(crate) async fn restart(self) -> Self {
+        self.restart_after(async |_| {}).await
+    }
+
+    /// Restarts the gateway; while it is down, something happens on the backend.
+    pub(crate) async fn restart_after(self, meanwhile: impl AsyncFnOnce(&Sim)) -> Self {
+        let (sim, settings, folder, clock) = self.shut_down().await;
+        meanwhile(&sim).await;
+        let gateway = Self::launch(sim, settings, folder, clock).await;
+        gateway.until_ready().await;
+        gateway
+    }
+
+    /// Ends everything, and fails the test where a part of the gateway has panicked or nobody was told of a job's end.
+    pub(crate) async fn close(self) {
+        let told = async || {
+            let ready = self.get("/ready").await.json();
+            (ready["backlog"]["deliveries"] == json!(0)).then_some(())
+        };
+        eventually("every end was told", told).await;
+        let (sim, ..) = self.shut_down().await;
+        sim.stop().await;
+    }
+
+    async fn shut_down(mut self) -> (Sim, Settings, Arc<TempDir>, Arc<dyn Clock>) {
+        drop(self.stop.take());
+        let is_well = tokio::time::timeout(PATIENCE, &mut self.ended).await.expect("the gateway stops").unwrap();
+        assert!(is_well, "a station failed");
+        assert_eq!(self.lifecycle.panics(), 0, "a task panicked");
+        (self.sim, self.settings, self.folder, self.clock)
+    }
+
+    async fn send(&self, request: reqwest::RequestBuilder) -> Answer {
+        let answer = request.send().await.unwrap();
+        let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+        Answer { status, headers, bytes: answer.bytes().await.unwrap().to_vec() }
+    }
+}
+
+impl TestGateway {
+    /// Posts one request and returns its webhook.
+    pub(crate) async fn run_one(&self, inbox: &Inbox, body: &Value) -> super::Webhook {
+        let id = self.generate(body).await;
+        let webhook = inbox.next().await;
+        assert_eq!(webhook.prompt_id(), id);
+        webhook
+    }
+}
+
+fn write_pair(folder: &Path, name: &str, config: &str, template: &str) {
+    for (kind, ending, text) in [("configs", "yaml", config), ("templates", "json", template)] {
+        std::fs::create_dir_all(folder.join(kind)).unwrap();
+        std::fs::write(folder.join(kind).join(format!("{name}.{ending}")), text).unwrap();
+    }
+}

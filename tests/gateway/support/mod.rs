@@ -1,0 +1,48 @@
+//! A whole gateway with real sockets around it: simulator, webhook receiver, HTTP client.
+
+mod gateway;
+mod inbox;
+
+pub(crate) use gateway::{Answer, Setup, TestGateway};
+pub(crate) use inbox::{Inbox, Webhook};
+
+use serde_json::{Value, json};
+use std::future::Future;
+use std::time::Duration;
+
+/// How long anything in a test may take before something must be wrong.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits until `look` finds something, looking again and again for at most [`PATIENCE`].
+pub(crate) async fn eventually<T, F>(what: &str, mut look: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Option<T>>,
+{
+    let found = async {
+        loop {
+            if let Some(found) = look().await {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    match tokio::time::timeout(PATIENCE, found).await {
+        Ok(found) => found,
+        Err(_) => panic!("did not happen within {PATIENCE:?}: {what}"),
+    }
+}
+
+/// A small request for the workflow without models; its images come over the socket.
+pub(crate) fn canvas(webhook_url: &str) -> Value {
+    json!({ "workflow": "canvas", "prompt": "x", "width": 64, "height": 64, "webhook_url": webhook_url })
+}
+
+/// The same with images that are fetched as files.
+pub(crate) fn canvas_files(webhook_url: &str) -> Value {
+    json!({ "workflow": "canvas-files", "prompt": "x", "width": 64, "height": 64, "webhook_url": webhook_url })
+}
+
+/// A small request for Stable Diffusion, with a sampler that tells of its progress.
+pub(crate) fn starter(webhook_url: &str) -> Value {
+    json!({ "workflow": "starter", "prompt": "a hill", "width": 64, "height": 64, "webhook_url": webhook_url })
+}
