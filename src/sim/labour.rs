@@ -29,7 +29,8 @@ pub(super) struct Work<'a> {
 pub(super) async fn work(run: &mut Run, work: &Work<'_>) -> Result<Option<Json>, Stop> {
     strike(run, work.node)?;
     take_time(run, work).await?;
-    let output = match nodes::product(&work.node.class) {
+    let is_output = run.world.classes.is_output(&work.node.class);
+    let output = match nodes::product(&work.node.class, is_output) {
         Product::Nothing => None,
         Product::SavedImages => Some(save(run, work, "output").await?),
         Product::TemporaryImages => Some(save(run, work, "temp").await?),
@@ -38,7 +39,7 @@ pub(super) async fn work(run: &mut Run, work: &Work<'_>) -> Result<Option<Json>,
             None
         }
         Product::Text => {
-            let text = work.essence.value.clone().unwrap_or_default().python_str();
+            let text = work.essence.value.as_ref().map_or_else(|| "done".to_owned(), Json::python_str);
             Some(Json::object([("text", Json::List(vec![text.into()]))]))
         }
     };
@@ -51,7 +52,17 @@ pub(super) async fn work(run: &mut Run, work: &Work<'_>) -> Result<Option<Json>,
 }
 
 /// Returns what `execution_error` says about an exception besides the node.
-pub(super) fn exception(node: &Node, executed: &[String], message: &str, kind: &str) -> Vec<(&'static str, Json)> {
+pub(super) fn exception(run: &Run, node: &Node, executed: &[String], stop: (&str, &str)) -> Vec<(&'static str, Json)> {
+    let (message, kind) = stop;
+    let definition = run.world.classes.definition(&node.class);
+    let hidden = definition.and_then(|definition| definition.get("input")?.get("hidden")).map_or(&[][..], Json::fields);
+    let hidden = hidden.iter().map(|(name, _)| {
+        let value = match name.as_str() {
+            "prompt" => run.item.graph.python_str().into(),
+            name => run.item.extra_data.get(name).cloned().unwrap_or_default(),
+        };
+        (name.clone(), Json::List(vec![value]))
+    });
     let inputs = node.inputs.iter().map(|(name, value)| {
         let shown = if value.items().is_empty() { value.clone() } else { "tensor([[[[0.3922, 0.8706, 0.1176]]]])".into() };
         (name.clone(), Json::List(vec![shown]))
@@ -65,7 +76,7 @@ pub(super) fn exception(node: &Node, executed: &[String], message: &str, kind: &
         ("exception_message", message.into()),
         ("exception_type", kind.into()),
         ("traceback", Json::List(traceback.into_iter().map(line).collect())),
-        ("current_inputs", Json::Object(inputs.collect())),
+        ("current_inputs", Json::Object(inputs.chain(hidden).collect())),
         ("current_outputs", Json::texts(outputs)),
     ]
 }

@@ -91,12 +91,13 @@ pub(super) fn effort(node: &Node, essence: &Essence, previews: bool) -> Effort {
 }
 
 /// Returns what a node of this class produces besides its outputs.
-pub(super) fn product(class: &str) -> Product {
+pub(super) fn product(class: &str, is_output: bool) -> Product {
     match class {
         "SaveImage" => Product::SavedImages,
         "PreviewImage" => Product::TemporaryImages,
         "SaveImageWebsocket" => Product::SocketImages,
-        "PreviewAny" => Product::Text,
+        // An output node that is not known says something too.
+        _ if is_output => Product::Text,
         _ => Product::Nothing,
     }
 }
