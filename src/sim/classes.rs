@@ -144,13 +144,16 @@ mod tests {
         let listed = Classes::load(None, Some(&models)).unwrap();
         for class in ["CheckpointLoaderSimple", "UpscaleModelLoader", "VAELoader"] {
             let inputs = listed.inputs(class);
-            assert!(matches!(inputs.first().unwrap().kind, Kind::Choice([Json::Text(name)]) if name == "sd15.safetensors"));
+            assert!(
+                matches!(inputs.first().unwrap().kind, Kind::Choice([Json::Text(name)]) if name == "sd15.safetensors")
+            );
         }
     }
 
     #[test]
     fn extra_classes_are_added_to_the_stock_ones() {
-        let extra = r#"{"Probe": {"input": {"required": {"image": ["IMAGE"]}}, "output": ["IMAGE"], "output_node": false}}"#;
+        let extra =
+            r#"{"Probe": {"input": {"required": {"image": ["IMAGE"]}}, "output": ["IMAGE"], "output_node": false}}"#;
         let classes = Classes::load(Some(extra), None).unwrap();
         assert_eq!(classes.output("Probe", 0), Some("IMAGE"));
         assert!(classes.is_output("SaveImage") && !classes.is_output("Probe"));

@@ -9,13 +9,12 @@ const LONGEST_LIST: usize = 20;
 /// Converts a value to the input's declared type, or says what is wrong with it.
 pub(super) fn scalar(input: &Input<'_>, value: &Json) -> Result<Json, Json> {
     match input.kind {
-        Kind::AnyModel => Ok(value.clone()),
         Kind::Choice(choices) => one_of(input, choices, value),
         Kind::Type("INT") => in_range(input, value, integer(value)),
         Kind::Type("FLOAT") => in_range(input, value, decimal(value)),
         Kind::Type("STRING") => Ok(value.python_str().into()),
         Kind::Type("BOOLEAN") => Ok(value.truthy().into()),
-        Kind::Type(_) => Ok(value.clone()),
+        Kind::AnyModel | Kind::Type(_) => Ok(value.clone()),
     }
 }
 
@@ -26,7 +25,11 @@ fn one_of(input: &Input<'_>, choices: &[Json], value: &Json) -> Result<Json, Jso
         return Ok(value.clone());
     }
     let is_long = choices.len() > LONGEST_LIST;
-    let list = if is_long { format!("(list of length {})", choices.len()) } else { Json::List(choices.to_vec()).python_repr() };
+    let list = if is_long {
+        format!("(list of length {})", choices.len())
+    } else {
+        Json::List(choices.to_vec()).python_repr()
+    };
     let mut extra = extra_info(input, "received_value", value);
     if is_long {
         extra.set("input_config", Json::Null);
@@ -50,9 +53,8 @@ fn in_range(input: &Input<'_>, value: &Json, converted: Result<Json, String>) ->
     })?;
     let limit = |key: &str| input.declared.items().get(1).and_then(|settings| settings.get(key)).cloned();
     let number = converted.number().unwrap_or(f64::NAN);
-    let beyond = |kind: &str, message: String| {
-        Err(error(kind, &message, name, extra_info(input, "received_value", &converted)))
-    };
+    let beyond =
+        |kind: &str, message: String| Err(error(kind, &message, name, extra_info(input, "received_value", &converted)));
     if let Some(min) = limit("min").filter(|min| min.number().is_some_and(|min| number < min)) {
         return beyond("value_smaller_than_min", format!("Value {converted} smaller than min of {min}"));
     }
@@ -104,7 +106,11 @@ fn not_convertible(function: &str, value: &Json) -> String {
         Json::Number(_) => "float",
         Json::Text(_) => "str",
     };
-    let wanted = if function == "int()" { "a string, a bytes-like object or a real number" } else { "a string or a real number" };
+    let wanted = if function == "int()" {
+        "a string, a bytes-like object or a real number"
+    } else {
+        "a string or a real number"
+    };
     format!("{function} argument must be {wanted}, not '{kind}'")
 }
 

@@ -46,7 +46,14 @@ impl ProgressState {
                 node.value = node.max.clone();
                 node.finished = true;
             }
-            None => self.nodes.push(NodeState { id: id.to_owned(), value: 1_u64.into(), max: 1_u64.into(), finished: true }),
+            None => {
+                self.nodes.push(NodeState {
+                    id: id.to_owned(),
+                    value: 1_u64.into(),
+                    max: 1_u64.into(),
+                    finished: true,
+                });
+            }
         }
     }
 

@@ -122,7 +122,8 @@ impl Json {
             Self::Text(text) => python_quoted(text),
             Self::List(items) => format!("[{}]", joined(items.iter().map(Self::python_repr))),
             Self::Object(fields) => {
-                let pairs = fields.iter().map(|(key, value)| format!("{}: {}", python_quoted(key), value.python_repr()));
+                let pairs =
+                    fields.iter().map(|(key, value)| format!("{}: {}", python_quoted(key), value.python_repr()));
                 format!("{{{}}}", joined(pairs))
             }
         }

@@ -151,7 +151,8 @@ impl Reader<'_> {
 fn number(word: &str) -> Option<Json> {
     let digits = word.strip_prefix('-').unwrap_or(word);
     let has_start = digits.starts_with(|letter: char| letter.is_ascii_digit());
-    let has_idle_zero = digits.len() > 1 && digits.starts_with('0') && !digits.starts_with("0.") && !digits.starts_with("0e");
+    let has_idle_zero =
+        digits.len() > 1 && digits.starts_with('0') && !digits.starts_with("0.") && !digits.starts_with("0e");
     if !has_start || has_idle_zero || digits.ends_with('.') {
         return None;
     }

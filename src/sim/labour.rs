@@ -19,6 +19,10 @@ use super::world::World;
 /// Larger images are drawn on a thread of their own.
 const LARGE: u64 = 128 * 128;
 
+const OUT_OF_MEMORY: &str = "Allocation on device 0 would exceed allowed memory. (out of memory)\n\
+    This error means you ran out of memory on your GPU.\n\n\
+    TIPS: If the workflow worked before you might have accidentally set the batch_size to a large number.";
+
 /// One node's work.
 pub(super) struct Work<'a> {
     pub(super) node: &'a Node,
@@ -64,13 +68,15 @@ pub(super) fn exception(run: &Run, node: &Node, executed: &[String], stop: (&str
         (name.clone(), Json::List(vec![value]))
     });
     let inputs = node.inputs.iter().map(|(name, value)| {
-        let shown = if value.items().is_empty() { value.clone() } else { "tensor([[[[0.3922, 0.8706, 0.1176]]]])".into() };
+        let shown =
+            if value.items().is_empty() { value.clone() } else { "tensor([[[[0.3922, 0.8706, 0.1176]]]])".into() };
         (name.clone(), Json::List(vec![shown]))
     });
     let line = |(number, function)| {
         Json::from(format!("  File \"ComfyUI/execution.py\", line {number}, in {function}\n    (simulated)\n"))
     };
-    let traceback = [(496, "execute"), (315, "get_output_data"), (289, "_async_map_node_over_list"), (277, "process_inputs")];
+    let traceback =
+        [(496, "execute"), (315, "get_output_data"), (289, "_async_map_node_over_list"), (277, "process_inputs")];
     let outputs = executed.iter().chain(std::iter::once(&node.id));
     vec![
         ("exception_message", message.into()),
@@ -85,18 +91,21 @@ pub(super) fn exception(run: &Run, node: &Node, executed: &[String], stop: (&str
 fn strike(run: &Run, node: &Node) -> Result<(), Stop> {
     let is_meant = |wanted: &String| *wanted == node.id || *wanted == node.class;
     for fault in &run.voice.faults {
-        match fault {
-            Fault::Interrupt { node } if is_meant(node) => return Err(Stop::Interrupted),
-            Fault::FailNode { node, message, exception_type } if is_meant(node) => {
-                return Err(Stop::Raised { message: format!("{message}\n"), kind: exception_type.clone() });
-            }
-            Fault::OutOfMemory { node } if is_meant(node) => {
-                let message = "Allocation on device 0 would exceed allowed memory. (out of memory)\n\
-                    This error means you ran out of memory on your GPU.\n\n\
-                    TIPS: If the workflow worked before you might have accidentally set the batch_size to a large number.";
-                return Err(Stop::Raised { message: message.to_owned(), kind: "torch.OutOfMemoryError".to_owned() });
-            }
-            _ => {}
+        if let Fault::Interrupt { node } = fault
+            && is_meant(node)
+        {
+            return Err(Stop::Interrupted);
+        }
+        if let Fault::FailNode { node, message, exception_type } = fault
+            && is_meant(node)
+        {
+            return Err(Stop::Raised { message: format!("{message}\n"), kind: exception_type.clone() });
+        }
+        if let Fault::OutOfMemory { node } = fault
+            && is_meant(node)
+        {
+            let message = OUT_OF_MEMORY.to_owned();
+            return Err(Stop::Raised { message, kind: "torch.OutOfMemoryError".to_owned() });
         }
     }
     if is_interrupted(run) { Err(Stop::Interrupted) } else { Ok(()) }
@@ -189,10 +198,8 @@ async fn save(run: &mut Run, work: &Work<'_>, folder: &str) -> Result<Json, Stop
 
 async fn image(run: &Run, work: &Work<'_>, index: u32, texts: Vec<(String, String)>) -> Bytes {
     let scene = scene(run, work, index);
-    let oversize = run.voice.faults.iter().find_map(|fault| match fault {
-        Fault::OversizeFrame(size) => Some(*size),
-        _ => None,
-    });
+    let size = |fault: &Fault| if let Fault::OversizeFrame(size) = fault { Some(*size) } else { None };
+    let oversize = run.voice.faults.iter().find_map(size);
     let extras = Extras { texts, noise: oversize.unwrap_or(run.world.noise_image_bytes) };
     let is_large = u64::from(scene.width) * u64::from(scene.height) > LARGE;
     let draw = move || picture::png(&scene, &extras);
@@ -204,7 +211,7 @@ async fn image(run: &Run, work: &Work<'_>, index: u32, texts: Vec<(String, Strin
 }
 
 fn scene(run: &Run, work: &Work<'_>, index: u32) -> Scene {
-    let essence = work.essence;
+    let (essence, index) = work.essence.part(index);
     let has_noise = run.world.noise_image_bytes > 0;
     let caption = essence.caption.clone().or_else(|| nodes::loose_caption(&run.graph));
     Scene {

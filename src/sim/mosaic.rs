@@ -3,6 +3,12 @@
 //! Each square of eight pixels is one number per colour channel (only the first coefficient of the transform), so the
 //! whole of JPEG shrinks to one fixed code for differences and one for "nothing follows".
 
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a preview has at most 64 by 64 squares, its tables a few bytes, and its differences nine bits"
+)]
+
 use super::picture::{self, Scene};
 
 const SQUARE: u32 = 8;
@@ -12,7 +18,9 @@ const LARGEST: u32 = 512;
 /// Returns the preview of a scene after a step.
 pub(super) fn jpeg(scene: &Scene, step: u32, steps: u32) -> Vec<u8> {
     let longest = scene.width.max(scene.height);
-    let cells = |size: u32| (u64::from(size) * u64::from(LARGEST.min(longest)) / u64::from(longest.max(1))).div_ceil(u64::from(SQUARE));
+    let cells = |size: u32| {
+        (u64::from(size) * u64::from(LARGEST.min(longest)) / u64::from(longest.max(1))).div_ceil(u64::from(SQUARE))
+    };
     let (columns, rows) = (cells(scene.width).max(1) as u32, cells(scene.height).max(1) as u32);
     let small = Scene { caption: scene.caption.clone(), width: columns, height: rows, ..scene.clone() };
     let mut pixels = picture::pixels(&small);

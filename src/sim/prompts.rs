@@ -11,9 +11,13 @@ use super::world::{State, World};
 /// Answers a submission.
 pub(super) async fn submit(world: &World, body: &[u8]) -> Answer {
     let faults = world.change(|state| state.script.strike(Stage::Submission));
-    if let Some(refusal) = faults.iter().find_map(|fault| if let Fault::Refuse(refusal) = fault { Some(refusal) } else { None }) {
+    if let Some(refusal) =
+        faults.iter().find_map(|fault| if let Fault::Refuse(refusal) = fault { Some(refusal) } else { None })
+    {
         match refusal {
-            Refusal::Invalid(body) => return Answer::Response(Response { status: 400, ..Response::json_text(body.clone()) }),
+            Refusal::Invalid(body) => {
+                return Answer::Response(Response { status: 400, ..Response::json_text(body.clone()) });
+            }
             Refusal::Crash => return Answer::Response(Response::crash()),
             Refusal::CrashButQueued => {
                 world.change(|state| accept(world, state, body, &faults));

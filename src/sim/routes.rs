@@ -81,7 +81,7 @@ fn tell(world: &World, path: &str, request: &Request) -> Response {
     match path.strip_prefix('/').and_then(|path| path.split_once('/')) {
         None if path == "/history" => history(world, request),
         None if path == "/" => Response::new(200, "text/html", "<!doctype html><title>ComfyUI (simulated)</title>"),
-        Some(("history", id)) if !id.is_empty() && !decoded(id).contains(['{', '}', '/']) => {
+        Some(("history", id)) if !id.is_empty() && !id.contains('/') && !decoded(id).contains(['{', '}']) => {
             world.look(|state| Response::json(&state.engine.history_of(&decoded(id))))
         }
         Some(("object_info", class)) if !class.is_empty() => {
@@ -90,13 +90,14 @@ fn tell(world: &World, path: &str, request: &Request) -> Response {
             Response::json(&Json::Object(found.map(|definition| (class, definition)).into_iter().collect()))
         }
         Some(("models", folder)) => match folder {
-            "checkpoints" | "diffusion_models" | "unet" | "vae" | "loras" | "text_encoders" | "clip" | "upscale_models" => {
-                Response::json(&world.classes.models())
-            }
+            "checkpoints" | "diffusion_models" | "unet" | "vae" | "loras" | "text_encoders" | "clip"
+            | "upscale_models" => Response::json(&world.classes.models()),
             _ => Response::empty(404),
         },
         // What no route knows is looked for among the files of the web page.
-        Some(_) | None => Response { headers: vec![("Content-Type", "application/octet-stream".into())], ..Response::empty(404) },
+        Some(_) | None => {
+            Response { headers: vec![("Content-Type", "application/octet-stream".into())], ..Response::empty(404) }
+        }
     }
 }
 

@@ -103,7 +103,8 @@ impl Run {
         let mut agenda = Agenda::plan(&self.graph, &self.item.outputs, &is_cached, &self.world.classes);
         while let Some(node) = agenda.next(&self.graph).cloned() {
             let signature = self.signatures.get(&node.id).copied();
-            let kept = signature.and_then(|signature| self.world.look(|state| state.engine.cache.get(&signature).cloned()));
+            let kept =
+                signature.and_then(|signature| self.world.look(|state| state.engine.cache.get(&signature).cloned()));
             match kept {
                 Some(kept) => self.recall(&node, &kept).await,
                 None => self.perform(&node, signature).await.map_err(|stop| (node.clone(), stop))?,

@@ -20,7 +20,12 @@ pub(super) enum Verdict {
 }
 
 /// Checks `graph`; only the outputs among `targets` count, if some are given.
-pub(super) fn check(graph: &mut Json, targets: Option<&Json>, classes: &Classes, has_file: &dyn Fn(&str) -> bool) -> Verdict {
+pub(super) fn check(
+    graph: &mut Json,
+    targets: Option<&Json>,
+    classes: &Classes,
+    has_file: &dyn Fn(&str) -> bool,
+) -> Verdict {
     if matches!(graph, Json::List(items) if items.is_empty()) {
         *graph = Json::Object(Vec::new());
     }
@@ -193,7 +198,13 @@ impl Checker<'_> {
         Ok(node.get("class_type").map(Json::python_str).unwrap_or_default())
     }
 
-    fn input(&mut self, id: &str, class: &str, input: &Input<'_>, path: &mut Vec<String>) -> Result<Outcome, Exception> {
+    fn input(
+        &mut self,
+        id: &str,
+        class: &str,
+        input: &Input<'_>,
+        path: &mut Vec<String>,
+    ) -> Result<Outcome, Exception> {
         let inputs = self.graph.get(id).and_then(|node| node.get("inputs"));
         let Some(value) = inputs.and_then(|inputs| inputs.get(input.name)).cloned() else {
             let extra = Json::object([("input_name", input.name.into())]);
@@ -229,9 +240,10 @@ impl Checker<'_> {
         let from = from.python_str();
         let class = self.class_of(&from)?;
         let slot = slot.unsigned().and_then(|slot| usize::try_from(slot).ok()).unwrap_or(usize::MAX);
-        let received = self.classes.output(&class, slot).ok_or_else(|| {
-            Exception::Raised { kind: "IndexError", text: "tuple index out of range".to_owned() }
-        })?;
+        let received = self
+            .classes
+            .output(&class, slot)
+            .ok_or_else(|| Exception::Raised { kind: "IndexError", text: "tuple index out of range".to_owned() })?;
         let expected = match input.kind {
             Kind::Type(kind) => kind,
             Kind::Choice(_) | Kind::AnyModel => "COMBO",

@@ -10,7 +10,7 @@ use comfygate::sim::{Fault, Sim, SimOptions, When};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 
-use crate::client::{Answer, Frame, Socket, answered, http};
+use crate::client::{Answer, Frame, Socket, answered, http, post};
 use crate::shape::level;
 use crate::trace::{self, Line};
 
@@ -73,7 +73,10 @@ const NOT_PLAYED: &[(&str, &str)] = &[
     ("19-async-previews", "the simulator runs one node at a time"),
     ("26-execution-blocked", "the simulator has no ExecutionBlocker; `SuccessThenError` comes near"),
     ("43-reconnect-during-execution", "which tick a late socket sees is chance; `journeys` has the same by hand"),
-    ("44-reconnect-after-finish", "the moment of reconnecting is a pause, not an event; `journeys` has the same by hand"),
+    (
+        "44-reconnect-after-finish",
+        "the moment of reconnecting is a pause, not an event; `journeys` has the same by hand",
+    ),
     ("45-late-socket", "which tick a late socket sees is chance; `journeys` has the same by hand"),
     ("46-replay-wrong-client", "which tick a late socket sees is chance; `journeys` has the same by hand"),
     ("71-client-id-array", "the real server crashes; `Restart` stands for that"),
@@ -121,9 +124,7 @@ fn options() -> SimOptions {
     let seed = json!(["INT", { "default": 0, "min": 0, "max": u64::MAX }]);
     let seconds = json!(["FLOAT", { "default": 1.0, "min": 0.0, "max": 600.0 }]);
     let text = json!(["STRING", {}]);
-    let probe = |inputs: Value, is_output: bool| {
-        json!({ "input": { "required": inputs }, "output": ["IMAGE"], "output_node": is_output })
-    };
+    let probe = |inputs: Value, is_output: bool| json!({ "input": { "required": inputs }, "output": ["IMAGE"], "output_node": is_output });
     let classes = json!({
         "ProbeSleep": probe(json!({ "image": image, "seconds": seconds, "steps": ["INT", { "min": 1 }],
             "preview": [["none", "jpeg", "png"]], "seed": seed }), false),
@@ -182,6 +183,12 @@ impl<'a> Player<'a> {
             self.sim.clear_faults();
             self.sim.inject(Fault::OutOfMemory { node: "ProbeFail".to_owned() });
         }
+        if name == "52-number-and-front" {
+            // The counter stood at 28 there; refused prompts count, and the order of the heap depends on it.
+            for _ in 0..28 {
+                post(self.sim, "/prompt", &json!({ "prompt": {} })).await;
+            }
+        }
         self.lines = trace::read(name);
         for line in trace::read(name) {
             let is_left_out = line.value["id"].as_u64().is_some_and(|id| left_out.contains(&id));
@@ -198,8 +205,8 @@ impl<'a> Player<'a> {
                 "ws-text" | "ws-binary" => self.frame(&line).await,
                 "ws-close" => self.sockets.remove(line.text("sock")).unwrap().socket.close().await,
                 "ws-closed" => {
-                    let frame = self.ear(&line).socket.next().await;
-                    self.compare("end of connection", &json!("Closed"), &json!(format!("{frame:?}")));
+                    // Panics if the connection does not end in time.
+                    while self.ear(&line).socket.next().await != Frame::Closed {}
                 }
                 "http-req" => self.request(&line).await,
                 "http-res" => self.response(&line),
@@ -307,11 +314,14 @@ impl<'a> Player<'a> {
     /// Writes a body as it was sent, the nodes of a graph in the order in which the real server ran them: there it is
     /// chance, in the simulator it is the order in which they are written.
     fn written(&self, body: &Value, request: u64) -> String {
-        let (Some(graph), Some(id)) = (body["prompt"].as_object(), self.recorded_id(request)) else { return body.to_string() };
+        let (Some(graph), Some(id)) = (body["prompt"].as_object(), self.recorded_id(request)) else {
+            return body.to_string();
+        };
         let messages = self.lines.iter().filter(|line| line.dir == "ws-text");
         let messages = messages.filter_map(|line| serde_json::from_str::<Value>(line.text("text")).ok());
         let of_prompt = messages.filter(|message| message["data"]["prompt_id"] == id.as_str());
-        let ran: Vec<String> = of_prompt.filter_map(|message| message["data"]["node"].as_str().map(str::to_owned)).collect();
+        let ran: Vec<String> =
+            of_prompt.filter_map(|message| message["data"]["node"].as_str().map(str::to_owned)).collect();
         let mut nodes: Vec<&String> = graph.keys().collect();
         nodes.sort_by_key(|node| ran.iter().position(|other| other == *node));
         let nodes: Vec<String> = nodes.iter().map(|node| format!("{}: {}", json!(node), graph[*node])).collect();

@@ -2,8 +2,10 @@
 
 use serde_json::{Map, Value, json};
 
-/// Values under these keys keep only their type: times, counters, and texts that quote the server's own program.
-const TYPED: &[&str] = &["timestamp", "exception_message", "current_inputs", "traceback", "current_outputs", "number"];
+/// Values under these keys keep only their type: times, counters, the queue's length (when the worker takes a prompt is
+/// chance), and texts that quote the server's own program.
+const TYPED: &[&str] =
+    &["timestamp", "exception_message", "current_inputs", "traceback", "current_outputs", "number", "queue_remaining"];
 
 /// Levels an answer or a frame.
 pub(crate) fn level(value: &Value) -> Value {
@@ -13,7 +15,9 @@ pub(crate) fn level(value: &Value) -> Value {
 fn under(key: &str, value: &Value) -> Value {
     match value {
         _ if TYPED.contains(&key) => typed(value),
-        Value::Object(fields) => Value::Object(fields.iter().map(|(key, value)| (key.clone(), under(key, value))).collect()),
+        Value::Object(fields) => {
+            Value::Object(fields.iter().map(|(key, value)| (key.clone(), under(key, value))).collect())
+        }
         // The order of a set has no meaning: nodes that have run, outputs to run.
         Value::Array(items) if key == "executed" || key == "nodes" => sorted(items.iter().map(level).collect()),
         Value::Array(items) => match items.as_slice() {
