@@ -9,13 +9,12 @@ const LONGEST_LIST: usize = 20;
 /// Converts a value to the input's declared type, or says what is wrong with it.
 pub(super) fn scalar(input: &Input<'_>, value: &Json) -> Result<Json, Json> {
     match input.kind {
-        Kind::AnyModel => Ok(value.clone()),
         Kind::Choice(choices) => one_of(input, choices, value),
         Kind::Type("INT") => in_range(input, value, integer(value)),
         Kind::Type("FLOAT") => in_range(input, value, decimal(value)),
         Kind::Type("STRING") => Ok(value.python_str().into()),
         Kind::Type("BOOLEAN") => Ok(value.truthy().into()),
-        Kind::Type(_) => Ok(value.clone()),
+        Kind::AnyModel | Kind::Type(_) => Ok(value.clone()),
     }
 }
 

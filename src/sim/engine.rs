@@ -98,12 +98,9 @@ impl Engine {
 
     /// Queues a prompt.
     pub(super) fn push(&mut self, item: Item) -> Result<(), Incomparable> {
-        let at = self.pending.partition_point(|other| other.order(&item) != Ordering::Greater);
-        let is_tie = at
-            .checked_sub(1)
-            .and_then(|before| self.pending.get(before))
-            .is_some_and(|before| before.order(&item).is_eq());
-        self.pending.insert(at, Arc::new(item));
+        let is_tie = self.pending.iter().any(|other| other.order(&item).is_eq());
+        self.pending.push(Arc::new(item));
+        self.rise(self.pending.len() - 1, 0);
         if is_tie { Err(Incomparable) } else { Ok(()) }
     }
 
@@ -112,11 +109,41 @@ impl Engine {
         if self.running.is_some() || self.pending.is_empty() {
             return None;
         }
-        let item = self.pending.remove(0);
+        let item = self.pending.swap_remove(0);
+        self.sink(0);
         self.running = Some(Arc::clone(&item));
         self.interrupted = false;
         self.last_node = None;
         Some(item)
+    }
+
+    /// Moves an item of the heap up, at most to `top`, as Python's `heapq` does: `/queue` shows the heap as it lies.
+    fn rise(&mut self, from: usize, top: usize) {
+        let mut at = from;
+        while at > top {
+            let parent = (at - 1) / 2;
+            let is_less = match (self.pending.get(at), self.pending.get(parent)) {
+                (Some(item), Some(above)) => item.order(above).is_lt(),
+                _ => false,
+            };
+            if !is_less {
+                return;
+            }
+            self.pending.swap(at, parent);
+            at = parent;
+        }
+    }
+
+    /// Moves an item of the heap down to a leaf along the lesser children, then up to its place.
+    fn sink(&mut self, from: usize) {
+        let mut at = from;
+        while let Some(left) = self.pending.get(2 * at + 1) {
+            let right = self.pending.get(2 * at + 2);
+            let child = if right.is_some_and(|right| !left.order(right).is_lt()) { 2 * at + 2 } else { 2 * at + 1 };
+            self.pending.swap(at, child);
+            at = child;
+        }
+        self.rise(at, from);
     }
 
     /// Returns the number of prompts that wait or run.
@@ -134,6 +161,9 @@ impl Engine {
     pub(super) fn delete(&mut self, prompt: &str) -> Option<bool> {
         let at = self.pending.iter().position(|item| item.prompt == prompt)?;
         self.pending.remove(at);
+        for parent in (0..self.pending.len() / 2).rev() {
+            self.sink(parent);
+        }
         Some(self.pending.is_empty())
     }
 

@@ -12,7 +12,7 @@ const MOST_FILES: usize = 2_000;
 /// The files that the server has.
 #[derive(Debug, Default)]
 pub(super) struct Files {
-    files: HashMap<Place, File>,
+    kept: HashMap<Place, File>,
     order: VecDeque<Place>,
     counters: HashMap<(String, String), u32>,
 }
@@ -40,12 +40,12 @@ pub(super) struct Refusal(pub(super) u16);
 impl Files {
     /// Keeps a file.
     pub(super) fn put(&mut self, place: Place, bytes: Bytes, modified: Timestamp) {
-        if self.files.insert(place.clone(), File { bytes, modified }).is_none() {
+        if self.kept.insert(place.clone(), File { bytes, modified }).is_none() {
             self.order.push_back(place);
         }
         while self.order.len() > MOST_FILES {
             if let Some(oldest) = self.order.pop_front() {
-                self.files.remove(&oldest);
+                self.kept.remove(&oldest);
             }
         }
     }
@@ -54,7 +54,7 @@ impl Files {
     pub(super) fn has(&self, written: &str) -> bool {
         let (name, folder) = annotated(written);
         let (subfolder, name) = name.rsplit_once('/').unwrap_or(("", name));
-        self.files.contains_key(&place(folder.unwrap_or("input"), subfolder, name))
+        self.kept.contains_key(&place(folder.unwrap_or("input"), subfolder, name))
     }
 
     /// Chooses the place of the next file of a prefix, such as `a/b` for `a/b_00001_.png`.
@@ -85,7 +85,7 @@ impl Files {
         }
         let name = written.rsplit('/').next().unwrap_or(written);
         let place = place(folder, subfolder.trim_matches('/'), name);
-        let file = self.files.get(&place).ok_or(Refusal(404))?;
+        let file = self.kept.get(&place).ok_or(Refusal(404))?;
         Ok((place, file))
     }
 
@@ -109,7 +109,7 @@ impl Files {
             .map_or((place.name.clone(), String::new()), |(stem, ending)| (stem.to_owned(), format!(".{ending}")));
         let mut chosen = place;
         let mut number = 0_u32;
-        while !overwrite && self.files.get(&chosen).is_some_and(|file| file.bytes != *bytes) {
+        while !overwrite && self.kept.get(&chosen).is_some_and(|file| file.bytes != *bytes) {
             number += 1;
             chosen.name = format!("{stem} ({number}){ending}");
         }
@@ -119,13 +119,13 @@ impl Files {
 
     /// Forgets every file that a prompt has made.
     pub(super) fn wipe_results(&mut self) {
-        self.files.retain(|place, _| place.folder == "input");
+        self.kept.retain(|place, _| place.folder == "input");
         self.order.retain(|place| place.folder == "input");
     }
 
     /// Forgets what a restart wipes: the temporary files.
     pub(super) fn wipe_temporary(&mut self) {
-        self.files.retain(|place, _| place.folder != "temp");
+        self.kept.retain(|place, _| place.folder != "temp");
         self.order.retain(|place| place.folder != "temp");
     }
 }

@@ -47,7 +47,12 @@ impl ProgressState {
                 node.finished = true;
             }
             None => {
-                self.nodes.push(NodeState { id: id.to_owned(), value: 1_u64.into(), max: 1_u64.into(), finished: true })
+                self.nodes.push(NodeState {
+                    id: id.to_owned(),
+                    value: 1_u64.into(),
+                    max: 1_u64.into(),
+                    finished: true,
+                });
             }
         }
     }

@@ -122,13 +122,15 @@ where
     S: AsyncWrite + Unpin,
 {
     let mut out = format!("HTTP/1.1 {} {}\r\n", response.status, reason(response.status));
-    for (name, value) in &response.headers {
+    let mut headers = response.headers.clone();
+    let is_measured = headers.iter().any(|(name, _)| *name == "Content-Length");
+    if !matches!(response.status, 101 | 304) && !is_measured {
+        headers.push(("Content-Length", response.body.len().to_string()));
+    }
+    for (name, value) in &headers {
         for part in [name, ": ", value, "\r\n"] {
             out.push_str(part);
         }
-    }
-    if !matches!(response.status, 101 | 304) && !response.headers.iter().any(|(name, _)| *name == "Content-Length") {
-        out.push_str(&format!("Content-Length: {}\r\n", response.body.len()));
     }
     out.push_str("Server: comfygate-sim\r\n\r\n");
     let mut out = out.into_bytes();

@@ -19,6 +19,10 @@ use super::world::World;
 /// Larger images are drawn on a thread of their own.
 const LARGE: u64 = 128 * 128;
 
+const OUT_OF_MEMORY: &str = "Allocation on device 0 would exceed allowed memory. (out of memory)\n\
+    This error means you ran out of memory on your GPU.\n\n\
+    TIPS: If the workflow worked before you might have accidentally set the batch_size to a large number.";
+
 /// One node's work.
 pub(super) struct Work<'a> {
     pub(super) node: &'a Node,
@@ -29,7 +33,8 @@ pub(super) struct Work<'a> {
 pub(super) async fn work(run: &mut Run, work: &Work<'_>) -> Result<Option<Json>, Stop> {
     strike(run, work.node)?;
     take_time(run, work).await?;
-    let output = match nodes::product(&work.node.class) {
+    let is_output = run.world.classes.is_output(&work.node.class);
+    let output = match nodes::product(&work.node.class, is_output) {
         Product::Nothing => None,
         Product::SavedImages => Some(save(run, work, "output").await?),
         Product::TemporaryImages => Some(save(run, work, "temp").await?),
@@ -38,7 +43,7 @@ pub(super) async fn work(run: &mut Run, work: &Work<'_>) -> Result<Option<Json>,
             None
         }
         Product::Text => {
-            let text = work.essence.value.clone().unwrap_or_default().python_str();
+            let text = work.essence.value.as_ref().map_or_else(|| "done".to_owned(), Json::python_str);
             Some(Json::object([("text", Json::List(vec![text.into()]))]))
         }
     };
@@ -51,7 +56,17 @@ pub(super) async fn work(run: &mut Run, work: &Work<'_>) -> Result<Option<Json>,
 }
 
 /// Returns what `execution_error` says about an exception besides the node.
-pub(super) fn exception(node: &Node, executed: &[String], message: &str, kind: &str) -> Vec<(&'static str, Json)> {
+pub(super) fn exception(run: &Run, node: &Node, executed: &[String], stop: (&str, &str)) -> Vec<(&'static str, Json)> {
+    let (message, kind) = stop;
+    let definition = run.world.classes.definition(&node.class);
+    let hidden = definition.and_then(|definition| definition.get("input")?.get("hidden")).map_or(&[][..], Json::fields);
+    let hidden = hidden.iter().map(|(name, _)| {
+        let value = match name.as_str() {
+            "prompt" => run.item.graph.python_str().into(),
+            name => run.item.extra_data.get(name).cloned().unwrap_or_default(),
+        };
+        (name.clone(), Json::List(vec![value]))
+    });
     let inputs = node.inputs.iter().map(|(name, value)| {
         let shown =
             if value.items().is_empty() { value.clone() } else { "tensor([[[[0.3922, 0.8706, 0.1176]]]])".into() };
@@ -67,7 +82,7 @@ pub(super) fn exception(node: &Node, executed: &[String], message: &str, kind: &
         ("exception_message", message.into()),
         ("exception_type", kind.into()),
         ("traceback", Json::List(traceback.into_iter().map(line).collect())),
-        ("current_inputs", Json::Object(inputs.collect())),
+        ("current_inputs", Json::Object(inputs.chain(hidden).collect())),
         ("current_outputs", Json::texts(outputs)),
     ]
 }
@@ -76,18 +91,21 @@ pub(super) fn exception(node: &Node, executed: &[String], message: &str, kind: &
 fn strike(run: &Run, node: &Node) -> Result<(), Stop> {
     let is_meant = |wanted: &String| *wanted == node.id || *wanted == node.class;
     for fault in &run.voice.faults {
-        match fault {
-            Fault::Interrupt { node } if is_meant(node) => return Err(Stop::Interrupted),
-            Fault::FailNode { node, message, exception_type } if is_meant(node) => {
-                return Err(Stop::Raised { message: format!("{message}\n"), kind: exception_type.clone() });
-            }
-            Fault::OutOfMemory { node } if is_meant(node) => {
-                let message = "Allocation on device 0 would exceed allowed memory. (out of memory)\n\
-                    This error means you ran out of memory on your GPU.\n\n\
-                    TIPS: If the workflow worked before you might have accidentally set the batch_size to a large number.";
-                return Err(Stop::Raised { message: message.to_owned(), kind: "torch.OutOfMemoryError".to_owned() });
-            }
-            _ => {}
+        if let Fault::Interrupt { node } = fault
+            && is_meant(node)
+        {
+            return Err(Stop::Interrupted);
+        }
+        if let Fault::FailNode { node, message, exception_type } = fault
+            && is_meant(node)
+        {
+            return Err(Stop::Raised { message: format!("{message}\n"), kind: exception_type.clone() });
+        }
+        if let Fault::OutOfMemory { node } = fault
+            && is_meant(node)
+        {
+            let message = OUT_OF_MEMORY.to_owned();
+            return Err(Stop::Raised { message, kind: "torch.OutOfMemoryError".to_owned() });
         }
     }
     if is_interrupted(run) { Err(Stop::Interrupted) } else { Ok(()) }
@@ -180,10 +198,8 @@ async fn save(run: &mut Run, work: &Work<'_>, folder: &str) -> Result<Json, Stop
 
 async fn image(run: &Run, work: &Work<'_>, index: u32, texts: Vec<(String, String)>) -> Bytes {
     let scene = scene(run, work, index);
-    let oversize = run.voice.faults.iter().find_map(|fault| match fault {
-        Fault::OversizeFrame(size) => Some(*size),
-        _ => None,
-    });
+    let size = |fault: &Fault| if let Fault::OversizeFrame(size) = fault { Some(*size) } else { None };
+    let oversize = run.voice.faults.iter().find_map(size);
     let extras = Extras { texts, noise: oversize.unwrap_or(run.world.noise_image_bytes) };
     let is_large = u64::from(scene.width) * u64::from(scene.height) > LARGE;
     let draw = move || picture::png(&scene, &extras);
@@ -195,7 +211,7 @@ async fn image(run: &Run, work: &Work<'_>, index: u32, texts: Vec<(String, Strin
 }
 
 fn scene(run: &Run, work: &Work<'_>, index: u32) -> Scene {
-    let essence = work.essence;
+    let (essence, index) = work.essence.part(index);
     let has_noise = run.world.noise_image_bytes > 0;
     let caption = essence.caption.clone().or_else(|| nodes::loose_caption(&run.graph));
     Scene {

@@ -173,7 +173,9 @@ impl Landscape {
             let is_open = self.crests.get(*x).is_some_and(|crests| crests.iter().all(|crest| *crest > y));
             let is_outside = self.orb.distance(*x, y).sqrt_f32() > self.orb.radius + 2.0;
             if let Some(pixel) = row.get_mut(x * 3..x * 3 + 3).filter(|_| is_open && is_outside) {
-                pixel.iter_mut().for_each(|value| *value = value.saturating_add(*brightness));
+                for value in pixel {
+                    *value = value.saturating_add(*brightness);
+                }
             }
         }
     }

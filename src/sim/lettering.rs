@@ -64,7 +64,9 @@ impl Caption {
 
 fn darken(row: &mut [u8], from: usize, count: usize) {
     if let Some(span) = row.get_mut(from..from + count) {
-        span.iter_mut().for_each(|value| *value /= 4);
+        for value in span {
+            *value /= 4;
+        }
     }
 }
 

@@ -160,10 +160,12 @@ impl Sim {
 
     /// Arms a fault.
     pub fn inject_when(&self, fault: Fault, when: When) {
-        match fault {
-            Fault::Restart { at: None, forget, down_for } => self.world.restart(forget, down_for),
-            Fault::RefuseConnections(down_for) => self.world.refuse_connections(down_for),
-            fault => self.world.change(|state| state.script.arm(fault, when)),
+        if let Fault::Restart { at: None, forget, down_for } = fault {
+            self.world.restart(forget, down_for);
+        } else if let Fault::RefuseConnections(down_for) = fault {
+            self.world.refuse_connections(down_for);
+        } else {
+            self.world.change(|state| state.script.arm(fault, when));
         }
     }
 
@@ -197,7 +199,7 @@ impl Sim {
         self.world.look(|state| state.requests.iter().cloned().collect())
     }
 
-    /// Returns how many WebSockets are open.
+    /// Returns how many `WebSocket`s are open.
     pub fn connections(&self) -> usize {
         self.world.look(|state| state.hub.open_sockets())
     }

@@ -3,6 +3,12 @@
 //! Each square of eight pixels is one number per colour channel (only the first coefficient of the transform), so the
 //! whole of JPEG shrinks to one fixed code for differences and one for "nothing follows".
 
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a preview has at most 64 by 64 squares, its tables a few bytes, and its differences nine bits"
+)]
+
 use super::picture::{self, Scene};
 
 const SQUARE: u32 = 8;

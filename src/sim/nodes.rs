@@ -23,6 +23,8 @@ pub(super) struct Essence {
     pub(super) inverted: bool,
     /// A number or text on its own, such as a primitive's value.
     pub(super) value: Option<Json>,
+    /// Images that were put behind these.
+    pub(super) tail: Vec<Essence>,
 }
 
 /// How a node keeps the server busy.
@@ -54,6 +56,22 @@ pub(super) enum Product {
 impl Essence {
     /// Returns the number of images, at least one.
     pub(super) fn images(&self) -> u32 {
+        self.tail.iter().map(Self::images).fold(self.own_images(), u32::saturating_add)
+    }
+
+    /// Returns which of the joined batches an image belongs to, and its place there.
+    pub(super) fn part(&self, index: u32) -> (&Self, u32) {
+        let Some(mut index) = index.checked_sub(self.own_images()) else { return (self, index) };
+        for part in &self.tail {
+            match index.checked_sub(part.images()) {
+                Some(rest) => index = rest,
+                None => return part.part(index),
+            }
+        }
+        (self, index)
+    }
+
+    fn own_images(&self) -> u32 {
         self.batch.unwrap_or(1).max(1)
     }
 }
@@ -62,18 +80,24 @@ impl Essence {
 pub(super) fn essence(node: &Node, upstream: &dyn Fn(&str) -> Option<Essence>) -> Essence {
     let mut merged = Essence::default();
     for (name, from) in node.links() {
-        if let Some(given) = upstream(&from) {
-            merge(&mut merged, given, name);
+        match upstream(&from) {
+            Some(given) if node.class == "ImageBatch" && name == "image2" => merged.tail.push(given),
+            Some(given) => merge(&mut merged, given, name),
+            None => {}
         }
     }
-    let resolved = |name: &str| match node.input(name)? {
-        Json::List(_) => {
-            let (_, from) = node.links().find(|(input, _)| *input == name)?;
-            upstream(&from)?.value
+    let resolved = |name: &str| {
+        let value = node.input(name)?;
+        if value.items().is_empty() {
+            return Some(value.clone());
         }
-        value => Some(value.clone()),
+        let (_, from) = node.links().find(|(input, _)| *input == name)?;
+        upstream(&from)?.value
     };
     own_inputs(&mut merged, node, &resolved);
+    for part in &mut merged.tail {
+        own_looks(part, node, &resolved);
+    }
     merged
 }
 
@@ -92,12 +116,13 @@ pub(super) fn effort(node: &Node, essence: &Essence, previews: bool) -> Effort {
 }
 
 /// Returns what a node of this class produces besides its outputs.
-pub(super) fn product(class: &str) -> Product {
+pub(super) fn product(class: &str, is_output: bool) -> Product {
     match class {
         "SaveImage" => Product::SavedImages,
         "PreviewImage" => Product::TemporaryImages,
         "SaveImageWebsocket" => Product::SocketImages,
-        "PreviewAny" => Product::Text,
+        // An output node that is not known says something too.
+        _ if is_output => Product::Text,
         _ => Product::Nothing,
     }
 }
@@ -125,6 +150,7 @@ fn merge(into: &mut Essence, given: Essence, input: &str) {
     into.batch = into.batch.or(given.batch);
     into.steps = into.steps.or(given.steps);
     into.inverted |= given.inverted;
+    into.tail.extend(given.tail);
     into.value = into.value.take().or(given.value);
 }
 
@@ -133,31 +159,34 @@ fn own_inputs(essence: &mut Essence, node: &Node, resolved: &dyn Fn(&str) -> Opt
     let text = |name: &str| resolved(name).map(|value| value.python_str()).filter(|text| !text.trim().is_empty());
     essence.seed = whole("seed").or_else(|| whole("noise_seed")).or(essence.seed);
     essence.color = whole("color").or(essence.color);
-    essence.width = whole("width").map(small).or(essence.width);
-    essence.height = whole("height").map(small).or(essence.height);
     essence.batch = whole("batch_size").or_else(|| whole("amount")).map(small).or(essence.batch);
     essence.steps = whole("steps").map(small).or(essence.steps);
-    if let Some(factor) = resolved("scale_by").and_then(|value| value.number()) {
+    own_looks(essence, node, resolved);
+    if node.class.starts_with("CLIPTextEncode") {
+        essence.caption = text("text").or_else(|| text("t5xxl")).or_else(|| text("clip_l")).or_else(|| text("text_g"));
+    }
+    if node.class == "StringConcatenate" {
+        let parts = [resolved("string_a"), resolved("string_b")].map(|part| part.unwrap_or_default().python_str());
+        let delimiter = resolved("delimiter").unwrap_or_else(|| "".into()).python_str();
+        essence.value = Some(parts.join(&delimiter).into());
+    } else {
+        essence.value = resolved("value").or_else(|| resolved("string")).or_else(|| essence.value.take());
+    }
+}
+
+/// Gives every image its size and negative; joined batches get them each.
+fn own_looks(essence: &mut Essence, node: &Node, resolved: &dyn Fn(&str) -> Option<Json>) {
+    let whole = |name: &str| resolved(name).and_then(|value| value.unsigned()).map(small);
+    essence.width = whole("width").or(essence.width);
+    essence.height = whole("height").or(essence.height);
+    let is_model = node.class == "ImageUpscaleWithModel";
+    let factor = if is_model { Some(4.0) } else { resolved("scale_by").and_then(|value| value.number()) };
+    if let Some(factor) = factor {
         essence.width = essence.width.map(|width| scaled(width, factor));
         essence.height = essence.height.map(|height| scaled(height, factor));
     }
     if node.class == "ImageInvert" {
         essence.inverted = !essence.inverted;
-    }
-    if node.class.starts_with("CLIPTextEncode") {
-        essence.caption = text("text").or_else(|| text("t5xxl")).or_else(|| text("clip_l")).or_else(|| text("text_g"));
-    }
-    match node.class.as_str() {
-        "StringConcatenate" => {
-            let parts = [resolved("string_a"), resolved("string_b")].map(|part| part.unwrap_or_default().python_str());
-            let delimiter = resolved("delimiter").unwrap_or_else(|| "".into()).python_str();
-            essence.value = Some(parts.join(&delimiter).into());
-        }
-        "ImageUpscaleWithModel" => {
-            essence.width = essence.width.map(|width| scaled(width, 4.0));
-            essence.height = essence.height.map(|height| scaled(height, 4.0));
-        }
-        _ => essence.value = resolved("value").or_else(|| resolved("string")).or_else(|| essence.value.take()),
     }
 }
 

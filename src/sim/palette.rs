@@ -97,7 +97,7 @@ impl Palette {
             ridges: mood.ridges.map(rgb),
             orb: rgb(mood.orb),
             is_night: mood.is_night,
-            has_water: WATER.iter().any(holds) || (best == 0 && chance % 3 == 0),
+            has_water: WATER.iter().any(holds) || (best == 0 && chance.is_multiple_of(3)),
         }
     }
 }

@@ -95,7 +95,9 @@ fn rows<E>(scene: &Scene, mut take: impl FnMut(&[u8]) -> Result<(), E>) -> Resul
 
 fn invert(row: &mut [u8], wanted: bool) {
     if wanted {
-        row.iter_mut().for_each(|value| *value = 255 - *value);
+        for value in row {
+            *value = 255 - *value;
+        }
     }
 }
 

@@ -81,7 +81,7 @@ fn tell(world: &World, path: &str, request: &Request) -> Response {
     match path.strip_prefix('/').and_then(|path| path.split_once('/')) {
         None if path == "/history" => history(world, request),
         None if path == "/" => Response::new(200, "text/html", "<!doctype html><title>ComfyUI (simulated)</title>"),
-        Some(("history", id)) if !id.is_empty() && !decoded(id).contains(['{', '}', '/']) => {
+        Some(("history", id)) if !id.is_empty() && !id.contains('/') && !decoded(id).contains(['{', '}']) => {
             world.look(|state| Response::json(&state.engine.history_of(&decoded(id))))
         }
         Some(("object_info", class)) if !class.is_empty() => {

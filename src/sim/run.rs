@@ -164,7 +164,7 @@ impl Run {
 
     async fn raised(&mut self, node: &Node, message: &str, kind: &str) {
         let mut data = self.about(node);
-        for (key, value) in labour::exception(node, &self.executed, message, kind) {
+        for (key, value) in labour::exception(self, node, &self.executed, (message, kind)) {
             data.set(key, value);
         }
         self.message("execution_error", data).await;

@@ -1,4 +1,4 @@
-//! The port: accepts connections, answers requests on them, and turns some into WebSockets.
+//! The port: accepts connections, answers requests on them, and turns some into sockets.
 //!
 //! What a request means is `routes`' matter; this file only moves bytes, and ends connections when told.
 

@@ -67,55 +67,61 @@ impl Voice {
     }
 
     async fn speak(&mut self, to: To, kind: &str, speech: &Speech<'_>) {
-        let mut is_said = true;
-        let mut times = 1;
-        // What strikes once is taken off, so the list is walked by hand.
         for fault in std::mem::take(&mut self.faults) {
-            let mut is_kept = true;
-            match &fault {
-                Fault::Hang { at } if is_kind(at, kind) => {
-                    is_kept = false;
-                    self.world.hang().await;
-                }
-                Fault::Restart { at: Some(at), forget, down_for } if is_kind(at, kind) => {
-                    is_kept = false;
-                    self.world.restart(*forget, *down_for);
-                    if *forget {
-                        // The worker drops this future: the process has died.
-                        std::future::pending::<()>().await;
-                    }
-                }
-                Fault::CloseSocketAt { event_index } if *event_index == self.said => {
-                    is_kept = false;
-                    self.world.change(|state| state.hub.cut(&self.spectators));
-                }
-                Fault::DeafSocket => {
-                    is_kept = false;
-                    self.world.change(|state| state.hub.deafen(&self.spectators));
-                }
-                Fault::Slow(wait) => tokio::time::sleep(*wait).await,
-                Fault::ForeignEvents => self.world.change(|state| babble(&state.hub, self.audience(to))),
-                Fault::DuplicateEvents => times = 2,
-                Fault::Silent => is_said = false,
-                Fault::LoseFrames if kind == "image" => is_said = false,
-                Fault::NoEnd if is_end(kind) => is_said = false,
-                fault => is_kept = !matches!(fault, Fault::RefuseConnections(_)),
-            }
-            if is_kept {
+            if !self.strike(&fault, to, kind).await {
                 self.faults.push(fault);
             }
         }
-        if is_said {
-            for _ in 0..times {
-                self.world.change(|state| self.send(&state.hub, to, speech));
-            }
+        let is_lost = self.suffers(&Fault::Silent)
+            || (kind == "image" && self.suffers(&Fault::LoseFrames))
+            || (is_end(kind) && self.suffers(&Fault::NoEnd));
+        let times = if is_lost { 0 } else { 1 + usize::from(self.suffers(&Fault::DuplicateEvents)) };
+        for _ in 0..times {
+            self.world.change(|state| self.send(&state.hub, to, speech));
         }
         self.said += 1;
-        let closes = |fault: &Fault| matches!(fault, Fault::CloseSocketAfter { event } if is_kind(event, kind));
+        let closes = |fault: &Fault| matches!(fault, Fault::CloseSocketAfter { event } if event == kind);
         if self.faults.iter().any(closes) {
             self.faults.retain(|fault| !closes(fault));
             self.world.change(|state| state.hub.cut(&self.spectators));
         }
+    }
+
+    /// Does what a fault does before an event; returns whether the fault is used up.
+    async fn strike(&self, fault: &Fault, to: To, kind: &str) -> bool {
+        if let Fault::Hang { at } = fault
+            && at == kind
+        {
+            self.world.hang().await;
+            return true;
+        }
+        if let Fault::Restart { at: Some(at), forget, down_for } = fault
+            && at == kind
+        {
+            self.world.restart(*forget, *down_for);
+            if *forget {
+                // The worker drops this future: the process has died.
+                std::future::pending::<()>().await;
+            }
+            return true;
+        }
+        if let Fault::CloseSocketAt { event_index } = fault
+            && *event_index == self.said
+        {
+            self.world.change(|state| state.hub.cut(&self.spectators));
+            return true;
+        }
+        if *fault == Fault::DeafSocket {
+            self.world.change(|state| state.hub.deafen(&self.spectators));
+            return true;
+        }
+        if let Fault::Slow(wait) = fault {
+            tokio::time::sleep(*wait).await;
+        }
+        if *fault == Fault::ForeignEvents {
+            self.world.change(|state| babble(&state.hub, self.audience(to)));
+        }
+        false
     }
 
     fn send(&self, hub: &Hub, to: To, speech: &Speech<'_>) {
@@ -140,11 +146,7 @@ impl Voice {
     }
 }
 
-/// `idle` stands for `executing` with `node: null`; a fault that says `executing` means the others.
-fn is_kind(wanted: &str, kind: &str) -> bool {
-    wanted == kind
-}
-
+/// `idle` stands for `executing` with `node: null`.
 fn is_end(kind: &str) -> bool {
     matches!(kind, "execution_success" | "execution_error" | "execution_interrupted" | "idle")
 }
