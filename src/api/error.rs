@@ -4,7 +4,6 @@ use crate::intake::IntakeError;
 use crate::store::StoreError;
 use crate::workflow::ParamError;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ALLOW, CONNECTION, HeaderName, HeaderValue, RETRY_AFTER};
 use actix_web::{HttpResponse, ResponseError};
 use serde_json::{Value, json};
 use std::fmt;
@@ -17,7 +16,7 @@ pub struct ApiError {
     code: &'static str,
     message: String,
     details: Option<Value>,
-    header: Option<(HeaderName, &'static str)>,
+    header: Option<(&'static str, &'static str)>,
 }
 
 impl ApiError {
@@ -34,7 +33,7 @@ impl ApiError {
     /// 405 with `allow`.
     pub fn method_not_allowed(allowed: &'static str) -> Self {
         let message = format!("this method is not allowed here; allowed: {allowed}");
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message).with_header(ALLOW, allowed)
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message).with_header("allow", allowed)
     }
 
     /// 409.
@@ -50,7 +49,7 @@ impl ApiError {
     /// 413.
     pub fn too_large(limit: usize) -> Self {
         let message = format!("the request body is larger than {limit} bytes");
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message).with_header(CONNECTION, "close")
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message).with_header("connection", "close")
     }
 
     /// 415.
@@ -61,19 +60,19 @@ impl ApiError {
     /// 408; the connection is closed, since the rest of the body may still come.
     pub fn body_timeout() -> Self {
         Self::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", "the request body did not arrive in time")
-            .with_header(CONNECTION, "close")
+            .with_header("connection", "close")
     }
 
     /// 503 with `retry-after`.
     pub fn unavailable(code: &'static str, message: impl Into<String>) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message).with_header(RETRY_AFTER, "5")
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message).with_header("retry-after", "5")
     }
 
     fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         Self { status, code, message: message.into(), details: None, header: None }
     }
 
-    fn with_header(mut self, name: HeaderName, value: &'static str) -> Self {
+    fn with_header(mut self, name: &'static str, value: &'static str) -> Self {
         self.header = Some((name, value));
         self
     }
@@ -108,8 +107,8 @@ impl ResponseError for ApiError {
             body["details"] = details.clone();
         }
         let mut answer = HttpResponse::build(self.status);
-        if let Some((name, value)) = &self.header {
-            answer.insert_header((name.clone(), HeaderValue::from_static(value)));
+        if let Some(header) = self.header {
+            answer.insert_header(header);
         }
         answer.json(body)
     }

@@ -59,21 +59,21 @@ mod tests {
     #[test]
     fn a_loopback_gateway_answers_to_loopback_names_only() {
         for host in ["localhost", "localhost:8083", "127.0.0.1:8083", "[::1]:8083"] {
-            assert!(asked(Method::POST, host, None, true), "{host}");
+            assert!(asked(&Method::POST, host, None, true), "{host}");
         }
         for host in ["evil.example", "localhost.evil.example", "10.0.0.1:8083", "", "127.0.0.1@evil.example"] {
-            assert!(!asked(Method::POST, host, None, true), "{host}");
+            assert!(!asked(&Method::POST, host, None, true), "{host}");
         }
-        assert!(asked(Method::POST, "gateway.example", None, false));
+        assert!(asked(&Method::POST, "gateway.example", None, false));
     }
 
     #[test]
     fn a_page_of_another_site_cannot_post() {
         let host = "127.0.0.1:8083";
-        assert!(asked(Method::POST, host, Some("http://127.0.0.1:8083"), true));
+        assert!(asked(&Method::POST, host, Some("http://127.0.0.1:8083"), true));
         for origin in ["https://evil.example", "null", "", "http://127.0.0.1:9999", "http://127.0.0.1:8083.evil"] {
-            assert!(!asked(Method::POST, host, Some(origin), true), "{origin}");
-            assert!(asked(Method::GET, host, Some(origin), true), "{origin}");
+            assert!(!asked(&Method::POST, host, Some(origin), true), "{origin}");
+            assert!(asked(&Method::GET, host, Some(origin), true), "{origin}");
         }
     }
 
@@ -85,8 +85,8 @@ mod tests {
         assert!(check(&two, &Method::GET, false).is_err());
     }
 
-    fn asked(method: Method, host: &str, origin: Option<&str>, loopback_only: bool) -> bool {
-        check(&headers(host, origin), &method, loopback_only).is_ok()
+    fn asked(method: &Method, host: &str, origin: Option<&str>, loopback_only: bool) -> bool {
+        check(&headers(host, origin), method, loopback_only).is_ok()
     }
 
     fn headers(host: &str, origin: Option<&str>) -> HeaderMap {

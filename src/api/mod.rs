@@ -18,6 +18,7 @@ use crate::store::Store;
 use crate::tracker::Desk;
 use crate::workflow::Catalog;
 use actix_web::{HttpResponse, web};
+use std::future::{Ready, ready};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -82,8 +83,8 @@ fn only_get(path: &str) -> actix_web::Resource {
     web::resource(path.to_owned()).default_service(web::route().to(|| refuse_method("GET, HEAD")))
 }
 
-async fn refuse_method(allowed: &'static str) -> Result<HttpResponse, ApiError> {
-    Err(ApiError::method_not_allowed(allowed))
+fn refuse_method(allowed: &'static str) -> Ready<Result<HttpResponse, ApiError>> {
+    ready(Err(ApiError::method_not_allowed(allowed)))
 }
 
 async fn unknown(request: actix_web::HttpRequest) -> Result<HttpResponse, ApiError> {

@@ -17,7 +17,7 @@ const METADATA_BYTES: usize = 4096;
 const METADATA_DEPTH: usize = 16;
 
 /// How long an idempotency key is remembered.
-const KEY_LIFE: Duration = Duration::from_secs(24 * 3600);
+const KEY_LIFE: Duration = Duration::from_hours(24);
 
 pub(super) async fn generate(
     api: web::Data<Api>,
@@ -136,13 +136,10 @@ fn check_metadata(metadata: &Value) -> Result<(), ApiError> {
 fn priority(value: Option<Value>) -> Result<i32, ApiError> {
     let Some(value) = value.filter(|value| !value.is_null()) else { return Ok(0) };
     let Some(priority) = value.as_i64() else { return Err(invalid_type("priority", "a whole number", &value)) };
-    match i32::try_from(priority) {
-        Ok(priority @ -100..=100) => Ok(priority),
-        Ok(_) | Err(_) => {
-            let message = format!("priority: {priority} is outside -100..=100");
-            Err(ApiError::bad_request("out_of_range", message))
-        }
-    }
+    i32::try_from(priority)
+        .ok()
+        .filter(|priority| (-100..=100).contains(priority))
+        .ok_or_else(|| ApiError::bad_request("out_of_range", format!("priority: {priority} is outside -100..=100")))
 }
 
 fn timeouts(api: &Api, value: Option<Value>) -> Result<Timeouts, ApiError> {

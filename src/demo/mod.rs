@@ -23,7 +23,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 /// How long all of it may take before something must be wrong.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// How long a step of a simulated node takes: long enough to be seen, short enough not to bore.
 const STEP: Duration = Duration::from_millis(40);

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use std::io::{IsTerminal, Stdout, Write, stdout};
 use std::path::PathBuf;
 
-const BAR: usize = 24;
+/// How many characters a progress bar is long.
+const BAR: u32 = 24;
 
 /// Writes to stdout; progress bars only where somebody is looking.
 pub(super) struct Screen {
@@ -92,10 +93,11 @@ impl Screen {
 }
 
 fn bar(title: &str, status: &str, fraction: f64) -> String {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the fraction is between 0 and 1")]
-    let (full, percent) = ((fraction * BAR as f64) as usize, (fraction * 100.0) as u32);
-    let full = full.min(BAR);
-    format!("  [{}{}] {percent:>3}%  {status:<9}  {title}", "#".repeat(full), ".".repeat(BAR - full))
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast saturates")]
+    let part_of = |whole: u32| ((fraction * f64::from(whole)) as u32).min(whole);
+    let full = part_of(BAR);
+    let (done, open) = ("#".repeat(full as usize), ".".repeat((BAR - full) as usize));
+    format!("  [{done}{open}] {:>3}%  {status:<9}  {title}", part_of(100))
 }
 
 /// Returns the webhook's body with its long values cut, on one line.

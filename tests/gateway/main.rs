@@ -1,5 +1,7 @@
 //! The whole gateway with real sockets, real SQLite and real PNGs, against the simulator.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "this whole program is a test")]
+
 mod cancel;
 mod comfylite;
 mod faults;

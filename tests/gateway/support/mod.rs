@@ -11,7 +11,7 @@ use std::future::Future;
 use std::time::Duration;
 
 /// How long anything in a test may take before something must be wrong.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Waits until `look` finds something, looking again and again for at most [`PATIENCE`].
 pub(crate) async fn eventually<T, F>(what: &str, mut look: impl FnMut() -> F) -> T
@@ -26,10 +26,8 @@ where
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    match tokio::time::timeout(PATIENCE, found).await {
-        Ok(found) => found,
-        Err(_) => panic!("did not happen within {PATIENCE:?}: {what}"),
-    }
+    let found = tokio::time::timeout(PATIENCE, found).await;
+    found.unwrap_or_else(|_| panic!("did not happen within {PATIENCE:?}: {what}"))
 }
 
 /// A small request for the workflow without models; its images come over the socket.
