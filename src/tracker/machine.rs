@@ -6,6 +6,8 @@
 mod ends;
 #[cfg(test)]
 mod laws;
+#[cfg(test)]
+mod recovered;
 mod step;
 #[cfg(test)]
 mod tests;
@@ -140,6 +142,10 @@ pub struct Run {
     warning: Option<Failure>,
     /// How the last look failed, if it did.
     backend_hangs: bool,
+    /// Why it is not known whether ComfyUI took it.
+    doubt: Option<String>,
+    /// What became of it while the gateway was down is not known yet: it may have ended in time.
+    is_unproven: bool,
 }
 
 impl Run {
@@ -154,7 +160,7 @@ impl Run {
             Some(since) => Phase::Running { since },
             None => Phase::Submitting { since: now, ambiguous: true },
         };
-        Self::new(plan, phase, false, now, now)
+        Self { is_unproven: true, ..Self::new(plan, phase, false, now, now) }
     }
 
     /// Returns what was known of the run when it began.
@@ -190,7 +196,9 @@ impl Run {
         match self.phase {
             Phase::Done => return None,
             Phase::Submitting { since, ambiguous } => {
-                due.push((self.plan.queued_since + limits.queue, Deadline::Queue));
+                if !self.is_unproven {
+                    due.push((self.plan.queued_since + limits.queue, Deadline::Queue));
+                }
                 if !ambiguous {
                     due.push((since + SUBMIT_LIMIT, Deadline::Submit));
                 }
@@ -202,7 +210,9 @@ impl Run {
                 }
             }
             Phase::Running { since } => {
-                due.push((since + limits.run, Deadline::Run));
+                if !self.is_unproven {
+                    due.push((since + limits.run, Deadline::Run));
+                }
                 if self.looking.is_none() {
                     due.push(((self.last_sign + limits.silence).max(self.rested), Deadline::Silence));
                 }
@@ -235,6 +245,8 @@ impl Run {
             cancel_since: None,
             warning: None,
             backend_hangs: false,
+            doubt: None,
+            is_unproven: false,
         }
     }
 }

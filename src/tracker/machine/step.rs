@@ -57,6 +57,7 @@ fn take_event(run: &mut Run, event: Event, now: Timestamp, effects: &mut Vec<Eff
     }
     run.last_sign = now;
     run.last_event = now;
+    run.is_unproven = false;
     match event {
         Event::Idle { .. } => {
             // The end itself was not heard: the history has it by now.
@@ -126,7 +127,8 @@ fn take_submitted(run: &mut Run, result: SubmitResult, now: Timestamp, effects: 
             let failure = Failure::new(FailureCode::BackendLost, format!("the backend could not be reached: {reason}"));
             retry(run, failure, false, effects);
         }
-        SubmitResult::Ambiguous(_) if still_submitting => {
+        SubmitResult::Ambiguous(reason) if still_submitting => {
+            run.doubt = Some(reason);
             run.phase = Phase::Submitting { since: now, ambiguous: true };
             look(run, now, effects);
         }
@@ -157,6 +159,7 @@ fn take_evidence(run: &mut Run, evidence: Evidence, now: Timestamp, effects: &mu
         return;
     }
     run.last_sign = now;
+    let was_unproven = std::mem::take(&mut run.is_unproven);
     if run.cancel_since.is_some() && matches!(evidence, Evidence::Pending { .. } | Evidence::Running) {
         effects.push(Effect::StopUpstream);
     }
@@ -189,11 +192,13 @@ fn take_evidence(run: &mut Run, evidence: Evidence, now: Timestamp, effects: &mu
             Evidence::Absent,
             Phase::Submitting { ambiguous: true, .. } | Phase::Waiting { .. } | Phase::Running { .. },
         ) => {
-            let failure = Failure::new(
-                FailureCode::BackendLost,
-                "the backend restarted and forgot the prompt, or somebody deleted it there",
-            );
-            retry(run, failure, true, effects);
+            let why = match (&run.phase, &run.doubt) {
+                (Phase::Submitting { .. }, Some(reason)) => format!("the backend did not take the prompt: {reason}"),
+                (_, _) => "the backend restarted and forgot the prompt, or somebody deleted it there".to_owned(),
+            };
+            // Nothing says that a run of an earlier life ever got to the backend: a gateway that is killed costs no try.
+            let counts = !(was_unproven && matches!(run.phase, Phase::Submitting { .. }));
+            retry(run, Failure::new(FailureCode::BackendLost, why), counts, effects);
         }
         // Nothing new; and while the answer of `POST /prompt` is open, it decides.
         (Evidence::Absent | Evidence::Pending { .. }, Phase::Submitting { .. })
@@ -254,11 +259,13 @@ fn take_tick(run: &mut Run, now: Timestamp, effects: &mut Vec<Effect>) {
     }
     match run.phase {
         Phase::Done => return,
-        Phase::Submitting { .. } | Phase::Waiting { .. } if now >= run.plan.queued_since + limits.queue => {
+        Phase::Submitting { .. } | Phase::Waiting { .. }
+            if !run.is_unproven && now >= run.plan.queued_since + limits.queue =>
+        {
             effects.push(Effect::StopUpstream);
             return fail(run, timeout(FailureCode::TimeoutQueue, "the job waited in queues", limits.queue), effects);
         }
-        Phase::Running { since } if now >= since + limits.run => {
+        Phase::Running { since } if !run.is_unproven && now >= since + limits.run => {
             effects.push(Effect::StopUpstream);
             return fail(run, timeout(FailureCode::TimeoutRun, "the prompt ran", limits.run), effects);
         }
