@@ -3,8 +3,10 @@
 //! Every verb is one transaction, and is on disk when it answers. Bytes are not here: they are in the blob folder
 //! (`media::Blobs`).
 
+mod persist;
 mod sqlite;
 
+pub use persist::persist;
 pub use sqlite::{OpenError, SqliteStore};
 
 use crate::clock::Timestamp;

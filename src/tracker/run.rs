@@ -13,11 +13,10 @@ use crate::comfy::{Accepted, Client, ClientError, SocketEvent, SubmitError};
 use crate::job::{Job, JobId, Outcome, PromptId, freeze};
 use crate::lifecycle::Lifecycle;
 use crate::media::{Blobs, Fetched, fetch};
-use crate::store::{Ending, Store, StoreError};
+use crate::store::{Ending, Store, persist};
 use crate::telemetry::job_span;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, info, warn};
@@ -240,7 +239,12 @@ impl Room {
                 // A dispatcher that stopped waiting has ended, and with it the whole gateway.
                 let _ = watching.send(self.client_id.clone());
             }
-            Command::Happened { prompt, input } => self.feed(&prompt, *input),
+            Command::Happened { prompt, input } => {
+                if let Input::Submitted(result) = input.as_ref() {
+                    self.note_submission(result);
+                }
+                self.feed(&prompt, *input);
+            }
             Command::Cancel(job) => {
                 let found = self.watched.iter().find(|(_, watched)| watched.job.id == job);
                 match found.map(|(prompt, _)| prompt.clone()) {
@@ -250,6 +254,17 @@ impl Room {
                     }
                 }
             }
+        }
+    }
+
+    /// A backend that does not take a prompt is given the next one a little later. Without a socket it is given none anyway.
+    fn note_submission(&self, result: &SubmitResult) {
+        match result {
+            SubmitResult::Accepted(_) | SubmitResult::Refused(_) => self.parts.desk.took_prompt(),
+            SubmitResult::Unreachable(reason) | SubmitResult::Ambiguous(reason) if self.client_id.is_some() => {
+                self.parts.desk.did_not_take_prompt(reason, self.parts.clock.now());
+            }
+            SubmitResult::Unreachable(_) | SubmitResult::Ambiguous(_) => {}
         }
     }
 
@@ -410,7 +425,8 @@ async fn stop_upstream(client: &Client, prompt: &PromptId) {
 /// Stores the end; a store that cannot write is asked again, since the run will not end a second time.
 async fn finish(parts: &Parts, ending: Ending, prompt: &PromptId) {
     let succeeded = matches!(ending.outcome, Outcome::Succeeded(_));
-    let stored = persist(parts, "the end", || parts.store.finish(ending.clone())).await;
+    let stored =
+        persist(parts.clock.as_ref(), &parts.lifecycle.stop(), "the end", || parts.store.finish(ending.clone())).await;
     if stored == Some(true) {
         parts.delivery_bell.notify_one();
         // ComfyUI keeps whole graphs in its history; ours are not needed there any more.
@@ -422,28 +438,9 @@ async fn finish(parts: &Parts, ending: Ending, prompt: &PromptId) {
 
 async fn requeue(parts: &Parts, id: JobId, number: u32, counts: bool) {
     let now = parts.clock.now();
-    persist(parts, "the requeue", || parts.store.requeue(id, number, counts, now)).await;
+    let write = || parts.store.requeue(id, number, counts, now);
+    persist(parts.clock.as_ref(), &parts.lifecycle.stop(), "the requeue", write).await;
     parts.queue_bell.notify_one();
-}
-
-/// Asks the store again every second until it answers or the gateway stops; what is then not stored is found again
-/// at the next start, from the run's intent.
-async fn persist<T, F>(parts: &Parts, what: &str, mut write: impl FnMut() -> F) -> Option<T>
-where
-    F: Future<Output = Result<T, StoreError>>,
-{
-    let stop = parts.lifecycle.stop();
-    loop {
-        match write().await {
-            Ok(value) => return Some(value),
-            Err(error) => warn!(%error, what, "not stored, trying again"),
-        }
-        let again_at = parts.clock.now() + Duration::from_secs(1);
-        tokio::select! {
-            () = stop.cancelled() => return None,
-            () = parts.clock.sleep_until(again_at) => {}
-        }
-    }
 }
 
 /// Turns ComfyUI's answer to `POST /prompt` into what the machine takes in.
