@@ -3,12 +3,12 @@
 //! Whatever takes time (asking the backend, fetching files, writing the store) happens in units of its own that report
 //! back, so the events of the socket are taken in as fast as they come.
 
+use super::attribution::Attribution;
 use super::desk::{Desk, Progress};
 use super::evidence::{self, Evidence};
 use super::harvest::{SlotId, SlotResult, Source};
 use super::machine::{Effect, Input, Run, SubmitResult, step};
 use crate::clock::{Clock, Timestamp};
-use crate::comfy::event::{Event, ImageOrigin};
 use crate::comfy::{Accepted, Client, ClientError, SocketEvent, SubmitError};
 use crate::job::{Job, JobId, Outcome, PromptId, freeze};
 use crate::lifecycle::Lifecycle;
@@ -123,8 +123,8 @@ struct Room {
     client_id: Option<String>,
     /// Wishes that came before their run was watched.
     early_cancels: HashSet<JobId>,
-    /// The node of the last `progress`: a frame without metadata belongs to it.
-    last_progress: Option<ImageOrigin>,
+    /// Whom frames without metadata belong to.
+    attribution: Attribution,
 }
 
 /// Runs the tracker of one backend until told to stop.
@@ -142,7 +142,7 @@ pub async fn run(
         watched: HashMap::new(),
         client_id: None,
         early_cancels: HashSet::new(),
-        last_progress: None,
+        attribution: Attribution::default(),
     };
     loop {
         let deadline = room.next_deadline();
@@ -172,7 +172,7 @@ impl Room {
         match event {
             SocketEvent::Connected { client_id } => {
                 info!(backend = %self.parts.backend, "connected to ComfyUI");
-                self.last_progress = None;
+                self.attribution = Attribution::default();
                 self.client_id = Some(client_id);
                 self.for_each_run(&Input::SocketUp);
                 self.parts.desk.connected();
@@ -186,39 +186,10 @@ impl Room {
                 self.for_each_run(&Input::SocketLost);
             }
             SocketEvent::Event(event) => {
-                let event = self.attribute(event);
+                let event = self.attribution.of(event);
                 let Some(prompt) = event.prompt().map(|id| PromptId(id.to_owned())) else { return };
                 self.feed(&prompt, Input::Event(event));
             }
-        }
-    }
-
-    /// Gives a frame without metadata the origin that the progress bar before it names.
-    fn attribute(&mut self, event: Event) -> Event {
-        match event {
-            Event::Progress { prompt: Some(ref prompt), node: Some(ref node), .. } => {
-                let origin = ImageOrigin { prompt: prompt.clone(), node: node.clone(), display_node: node.clone() };
-                self.last_progress = Some(origin);
-                event
-            }
-            Event::Image(mut frame) => {
-                frame.origin = frame.origin.or_else(|| self.last_progress.clone());
-                Event::Image(frame)
-            }
-            Event::Status { .. }
-            | Event::FeatureFlags { .. }
-            | Event::Started { .. }
-            | Event::Cached { .. }
-            | Event::ProgressState { .. }
-            | Event::Executing { .. }
-            | Event::Idle { .. }
-            | Event::Progress { .. }
-            | Event::Executed { .. }
-            | Event::Succeeded { .. }
-            | Event::Failed { .. }
-            | Event::Interrupted { .. }
-            | Event::Text { .. }
-            | Event::Noise { .. } => event,
         }
     }
 
