@@ -143,13 +143,13 @@ impl Trace {
         heard
     }
 
-    /// Returns every prompt that was accepted, with its graph.
+    /// Returns every prompt that was accepted and whose graph is recorded as JSON, with that graph.
     pub(crate) fn submitted(&self) -> Vec<(String, &Value)> {
         let requests = self.lines.iter().filter(|line| line.dir == "http-req" && line.path.ends_with("/prompt"));
         let accepted = requests.filter_map(|request| {
             let answer = self.lines.iter().find(|line| line.dir == "http-res" && line.id == request.id)?;
             let prompt = lenient::parse(&answer.body).ok()?.get("prompt_id")?.as_str()?.to_owned();
-            Some((prompt, &request.json["prompt"]))
+            Some((prompt, request.json.get("prompt").filter(|graph| graph.is_object())?))
         });
         accepted.collect()
     }
