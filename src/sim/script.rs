@@ -58,6 +58,8 @@ pub enum Fault {
     },
     /// Refuses new connections for a while, at once; those that are open go on.
     RefuseConnections(Duration),
+    /// Takes no prompt from the queue, from now on until `Sim::release`.
+    Stall,
     /// Answers a `POST /prompt` with an error.
     Refuse(Refusal),
     /// Queues a prompt, then ends the connection instead of answering.
@@ -155,6 +157,7 @@ impl Fault {
             | Self::Interrupt { .. }
             | Self::Restart { .. }
             | Self::RefuseConnections(_)
+            | Self::Stall
             | Self::Slow(_)
             | Self::DuplicateEvents
             | Self::ForeignEvents

@@ -1,6 +1,6 @@
 //! Whose image a frame without metadata is. Pure.
 
-use crate::comfy::event::{Event, ImageFrame, ImageOrigin};
+use crate::comfy::event::{Event, ImageOrigin};
 
 /// What one socket has said last of a progress bar: frames of the older kind belong to that node.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -15,18 +15,16 @@ impl Attribution {
             let (prompt, node) = (prompt.clone(), node.clone());
             self.last_progress = Some(ImageOrigin { prompt, display_node: node.clone(), node });
         }
-        match event {
-            Event::Image(ImageFrame { origin: None, content_type, bytes }) => {
-                Event::Image(ImageFrame { origin: self.last_progress.clone(), content_type, bytes })
-            }
-            named => named,
-        }
+        let Event::Image(mut frame) = event else { return event };
+        frame.origin = frame.origin.or_else(|| self.last_progress.clone());
+        Event::Image(frame)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::comfy::event::ImageFrame;
     use bytes::Bytes;
 
     #[test]

@@ -123,6 +123,8 @@ struct Room {
     client_id: Option<String>,
     /// Wishes that came before their run was watched.
     early_cancels: HashSet<JobId>,
+    /// Runs that ended before the answer of their submission came: if it is taken all the same, it must be stopped.
+    abandoned: HashSet<PromptId>,
     /// Whom frames without metadata belong to.
     attribution: Attribution,
 }
@@ -142,6 +144,7 @@ pub async fn run(
         watched: HashMap::new(),
         client_id: None,
         early_cancels: HashSet::new(),
+        abandoned: HashSet::new(),
         attribution: Attribution::default(),
     };
     loop {
@@ -211,7 +214,13 @@ impl Room {
                 // A dispatcher that stopped waiting has ended, and with it the whole gateway.
                 let _ = watching.send(self.client_id.clone());
             }
-            Command::Happened { prompt, input } => self.feed(&prompt, *input),
+            Command::Happened { prompt, input } => {
+                if matches!(*input, Input::Submitted(_)) && self.abandoned.remove(&prompt) {
+                    self.stop_upstream(prompt);
+                } else {
+                    self.feed(&prompt, *input);
+                }
+            }
             Command::Cancel(job) => {
                 let found = self.watched.iter().find(|(_, watched)| watched.job.id == job);
                 match found.map(|(prompt, _)| prompt.clone()) {
@@ -238,6 +247,8 @@ impl Room {
     fn feed(&mut self, prompt: &PromptId, input: Input) {
         let Some(watched) = self.watched.get_mut(prompt) else { return };
         let now = self.parts.clock.now();
+        let is_answer = matches!(input, Input::Submitted(_));
+        let awaited_answer = watched.run.awaits_answer();
         let effects = step(&mut watched.run, input, now);
         if let Some(fraction) = watched.run.progress() {
             self.parts.desk.progress(watched.job.id, Progress { fraction });
@@ -249,6 +260,9 @@ impl Room {
             && let Some(done) = self.watched.remove(prompt)
         {
             self.parts.desk.forget(done.job.id);
+            if awaited_answer && !is_answer {
+                self.abandoned.insert(prompt.clone());
+            }
         }
         self.publish_load();
     }
@@ -285,12 +299,7 @@ impl Room {
                 warn!(backend = %self.parts.backend, "the socket is deaf, replacing it");
                 self.parts.reconnect.notify_one();
             }
-            Effect::StopUpstream => {
-                let (client, prompt) = (self.parts.client.clone(), prompt.clone());
-                self.parts
-                    .lifecycle
-                    .spawn("stop upstream", async move { stop_upstream(&client, &prompt).await }.instrument(span));
-            }
+            Effect::StopUpstream => self.stop_upstream(prompt.clone()),
             Effect::Collect(slot, source) => self.collect(prompt.clone(), slot, source),
             Effect::Finish(outcome) => {
                 info!(parent: &span, backend = %self.parts.backend, state = outcome.state().as_str(), "run ended");
@@ -315,6 +324,11 @@ impl Room {
                     .spawn("requeue", async move { requeue(&parts, id, number, counts).await }.instrument(span));
             }
         }
+    }
+
+    fn stop_upstream(&self, prompt: PromptId) {
+        let client = self.parts.client.clone();
+        self.parts.lifecycle.spawn("stop upstream", async move { stop_upstream(&client, &prompt).await });
     }
 
     fn collect(&self, prompt: PromptId, slot: SlotId, source: Source) {

@@ -152,7 +152,6 @@ fn stored(source: &Source) -> SlotResult {
     let (content_type, bytes) = match source {
         Source::Frame { content_type, bytes } => (content_type.clone(), bytes.len() as u64),
         Source::Text(text) => ("text/plain".to_owned(), text.len() as u64),
-        Source::File(file) if file.filename.ends_with(".png") => ("image/png".to_owned(), 1),
         Source::File(_) => ("application/octet-stream".to_owned(), 1),
     };
     SlotResult::Stored { content_type, bytes, sha256: BlobId(String::new()) }
