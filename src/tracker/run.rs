@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, debug, info, warn};
+use tracing::{debug, info, warn};
 
 /// What the tracker of a backend works with.
 #[derive(Clone)]
@@ -278,13 +278,14 @@ impl Room {
         let Some(watched) = self.watched.get_mut(prompt) else { return };
         let (id, number) = (watched.job.id, watched.run.plan().number);
         let span = job_span(id);
+        let _in_span = span.enter();
         match effect {
             Effect::Started => {
                 watched.job.started_at = Some(now);
                 let store = Arc::clone(&self.parts.store);
                 self.parts.lifecycle.spawn("note start", async move {
                     if let Err(error) = store.started(id, number, now).await {
-                        debug!(job.id = %id, %error, "the start was not noted");
+                        debug!(%error, "the start was not noted");
                     }
                 });
             }
@@ -302,7 +303,7 @@ impl Room {
             Effect::StopUpstream => self.stop_upstream(prompt.clone()),
             Effect::Collect(slot, source) => self.collect(prompt.clone(), slot, source),
             Effect::Finish(outcome) => {
-                info!(parent: &span, backend = %self.parts.backend, state = outcome.state().as_str(), "run ended");
+                info!(backend = %self.parts.backend, state = outcome.state().as_str(), "run ended");
                 let ending = Ending {
                     job: id,
                     run: Some(number),
@@ -312,16 +313,12 @@ impl Room {
                 };
                 let parts = self.parts.clone();
                 let prompt = prompt.clone();
-                self.parts
-                    .lifecycle
-                    .spawn("finish", async move { finish(&parts, ending, &prompt).await }.instrument(span));
+                self.parts.lifecycle.spawn("finish", async move { finish(&parts, ending, &prompt).await });
             }
             Effect::Requeue { failure, counts } => {
-                warn!(parent: &span, backend = %self.parts.backend, reason = failure.message, counts, "run goes back into the queue");
+                warn!(backend = %self.parts.backend, reason = failure.message, counts, "run goes back into the queue");
                 let parts = self.parts.clone();
-                self.parts
-                    .lifecycle
-                    .spawn("requeue", async move { requeue(&parts, id, number, counts).await }.instrument(span));
+                self.parts.lifecycle.spawn("requeue", async move { requeue(&parts, id, number, counts).await });
             }
         }
     }
