@@ -27,7 +27,7 @@ where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     // The settings have checked the filter; one made by hand that cannot be read means the usual.
-    let filter = EnvFilter::try_new(&settings.filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_new(filter(&settings.filter)).unwrap_or_else(|_| EnvFilter::new("info"));
     let lines = fmt::layer().with_writer(writer);
     match settings.format {
         LogFormat::Human => Box::new(tracing_subscriber::registry().with(filter).with(lines.with_ansi(false))),
@@ -36,6 +36,11 @@ where
             Box::new(tracing_subscriber::registry().with(filter).with(json))
         }
     }
+}
+
+/// The HTTP server's own lines say what ours say already; they are shown where the filter asks for them.
+fn filter(wanted: &str) -> String {
+    if wanted.contains("actix_server") { wanted.to_owned() } else { format!("{wanted},actix_server=warn") }
 }
 
 #[cfg(test)]

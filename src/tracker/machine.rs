@@ -170,6 +170,11 @@ impl Run {
         }
     }
 
+    /// Says whether the answer of `POST /prompt` is still to come.
+    pub fn awaits_answer(&self) -> bool {
+        matches!(self.phase, Phase::Submitting { ambiguous: false, .. })
+    }
+
     /// Says whether the end was told.
     pub fn is_done(&self) -> bool {
         self.phase == Phase::Done
