@@ -98,7 +98,7 @@ pub enum Effect {
     Requeue {
         /// Why.
         failure: Failure,
-        /// Whether the run reached a backend.
+        /// Whether the run began on a backend, as far as is known.
         counts: bool,
     },
 }

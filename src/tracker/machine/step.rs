@@ -9,6 +9,7 @@ use crate::job::{Failure, FailureCode, Outcome};
 use crate::tracker::evidence::Evidence;
 use crate::tracker::limits::{
     CANCEL_LIMIT, COLLECT_LIMIT, DEAF_AFTER, HISTORY_PATIENCE, LOOKUP_LIMIT, POLL_HEARD, POLL_UNHEARD, SUBMIT_LIMIT,
+    UNSEEN_RUNS,
 };
 use std::time::Duration;
 
@@ -193,7 +194,8 @@ fn take_evidence(run: &mut Run, evidence: Evidence, now: Timestamp, effects: &mu
                 FailureCode::BackendLost,
                 "the backend restarted and forgot the prompt, or somebody deleted it there",
             );
-            retry(run, failure, true, effects);
+            let counts = may_be_to_blame(run);
+            retry(run, failure, counts, effects);
         }
         // Nothing new; and while the answer of `POST /prompt` is open, it decides.
         (Evidence::Absent | Evidence::Pending { .. }, Phase::Submitting { .. })
@@ -201,6 +203,13 @@ fn take_evidence(run: &mut Run, evidence: Evidence, now: Timestamp, effects: &mu
         | (Evidence::Unreachable | Evidence::Hung, _)
         | (_, Phase::Done) => {}
     }
+}
+
+/// Says whether a prompt that its backend forgot may be why the backend fell: it began, as far as is known, or was lost
+/// too often. One that the socket would have told of was deleted by somebody, which counts as well.
+fn may_be_to_blame(run: &Run) -> bool {
+    let began = matches!(run.phase, Phase::Running { .. });
+    began || run.heard || run.plan.number > UNSEEN_RUNS
 }
 
 fn still_waits(run: &mut Run, others_first: bool, now: Timestamp, effects: &mut Vec<Effect>) {
