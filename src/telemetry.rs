@@ -28,7 +28,7 @@ where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     // The settings have checked the filter; one made by hand that cannot be read means the usual.
-    let filter = EnvFilter::try_new(&settings.filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_new(filter(&settings.filter)).unwrap_or_else(|_| EnvFilter::new("info"));
     let filters = filter.and_then(filter_fn(is_no_frame));
     let lines = fmt::layer().with_writer(writer);
     match settings.format {
@@ -43,6 +43,11 @@ where
 /// The `WebSocket` library writes whole frames into its trace, and in them is what callers sent: never that.
 fn is_no_frame(metadata: &Metadata<'_>) -> bool {
     *metadata.level() != Level::TRACE || !metadata.target().starts_with("tungstenite")
+}
+
+/// The HTTP server's own lines say what ours say already; they are shown where the filter asks for them.
+fn filter(wanted: &str) -> String {
+    if wanted.contains("actix_server") { wanted.to_owned() } else { format!("{wanted},actix_server=warn") }
 }
 
 #[cfg(test)]

@@ -100,7 +100,7 @@ pub enum Effect {
     Requeue {
         /// Why.
         failure: Failure,
-        /// Whether the run reached a backend.
+        /// Whether the run began on a backend, as far as is known.
         counts: bool,
     },
 }
@@ -174,6 +174,11 @@ impl Run {
             Phase::Submitting { .. } | Phase::Waiting { .. } | Phase::Running { .. } => true,
             Phase::Collecting { .. } | Phase::Done => false,
         }
+    }
+
+    /// Says whether the answer of `POST /prompt` is still to come.
+    pub fn awaits_answer(&self) -> bool {
+        matches!(self.phase, Phase::Submitting { ambiguous: false, .. })
     }
 
     /// Says whether the end was told.

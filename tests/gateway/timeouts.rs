@@ -41,7 +41,7 @@ async fn a_backend_without_any_sign_of_life_is_a_silence_timeout() {
 async fn a_free_backend_that_does_not_begin_is_a_start_timeout() {
     let (gateway, clock) = start().await;
     let inbox = Inbox::open();
-    gateway.sim.inject_when(Fault::Hang { at: "dead".into() }, When::Next);
+    gateway.sim.inject(Fault::Stall);
     let id = gateway.generate(&with_timeout(&inbox, "start", "4m")).await;
     gateway.until(&id, "submitted").await;
     gateway.sim.wait_for(|sim| sim.queued() == 1).await.unwrap();

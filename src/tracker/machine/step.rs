@@ -9,6 +9,7 @@ use crate::job::{Failure, FailureCode, Outcome};
 use crate::tracker::evidence::Evidence;
 use crate::tracker::limits::{
     CANCEL_LIMIT, COLLECT_LIMIT, DEAF_AFTER, HISTORY_PATIENCE, LOOKUP_LIMIT, POLL_HEARD, POLL_UNHEARD, SUBMIT_LIMIT,
+    UNSEEN_RUNS,
 };
 use std::time::Duration;
 
@@ -159,7 +160,7 @@ fn take_evidence(run: &mut Run, evidence: Evidence, now: Timestamp, effects: &mu
         return;
     }
     run.last_sign = now;
-    let was_unproven = std::mem::take(&mut run.is_unproven);
+    run.is_unproven = false;
     if run.cancel_since.is_some() && matches!(evidence, Evidence::Pending { .. } | Evidence::Running) {
         effects.push(Effect::StopUpstream);
     }
@@ -196,8 +197,7 @@ fn take_evidence(run: &mut Run, evidence: Evidence, now: Timestamp, effects: &mu
                 (Phase::Submitting { .. }, Some(reason)) => format!("the backend did not take the prompt: {reason}"),
                 (_, _) => "the backend restarted and forgot the prompt, or somebody deleted it there".to_owned(),
             };
-            // Nothing says that a run of an earlier life ever got to the backend: a gateway that is killed costs no try.
-            let counts = !(was_unproven && matches!(run.phase, Phase::Submitting { .. }));
+            let counts = may_be_to_blame(run);
             retry(run, Failure::new(FailureCode::BackendLost, why), counts, effects);
         }
         // Nothing new; and while the answer of `POST /prompt` is open, it decides.
@@ -206,6 +206,13 @@ fn take_evidence(run: &mut Run, evidence: Evidence, now: Timestamp, effects: &mu
         | (Evidence::Unreachable | Evidence::Hung, _)
         | (_, Phase::Done) => {}
     }
+}
+
+/// Says whether a prompt that its backend forgot may be why the backend fell: it began, as far as is known, or was lost
+/// too often. One that the socket would have told of was deleted by somebody, which counts as well.
+fn may_be_to_blame(run: &Run) -> bool {
+    let began = matches!(run.phase, Phase::Running { .. });
+    began || run.heard || run.plan.number > UNSEEN_RUNS
 }
 
 fn still_waits(run: &mut Run, others_first: bool, now: Timestamp, effects: &mut Vec<Effect>) {
