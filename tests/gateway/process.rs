@@ -1,9 +1,8 @@
 //! The program as a process: killed at any moment, told to stop, and what it writes into its log.
 
-use crate::support::{Inbox, PATIENCE, Program, Setup, canvas, canvas_files, eventually};
+use crate::support::{Inbox, PATIENCE, Program, Setup, Webhook, canvas, canvas_files, eventually};
 use comfygate::sim::{Fault, Sim, SimOptions};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -42,19 +41,21 @@ async fn every_job_that_was_taken_in_is_told_although_the_gateway_is_killed_agai
 
     let program = Program::serve(setup.folder.path(), &sim.url(), &[QUICK]).await;
     program.until_idle().await;
-    let mut told: BTreeMap<String, BTreeSet<(String, [u8; 32], String)>> = BTreeMap::new();
+    let mut told: BTreeMap<String, Vec<Webhook>> = BTreeMap::new();
     for webhook in inbox.rest() {
-        let hash = Sha256::digest(&webhook.raw).into();
-        let identity = (webhook.id.clone(), hash, webhook.body["status"].to_string());
-        told.entry(webhook.prompt_id().to_owned()).or_default().insert(identity);
+        told.entry(webhook.prompt_id().to_owned()).or_default().push(webhook);
     }
     for id in &taken_in {
         assert!(told.contains_key(id), "job {id} was taken in and never told");
     }
-    for (id, identities) in &told {
-        assert_eq!(identities.len(), 1, "job {id} was told in more than one way: {identities:?}");
+    for (id, webhooks) in &told {
+        let first = &webhooks[0];
+        assert!(webhooks.iter().all(|webhook| (&webhook.id, &webhook.raw) == (&first.id, &first.raw)), "{webhooks:?}");
         let (status, job) = program.get(&format!("/jobs/{id}")).await.unwrap();
-        assert_eq!((status, &job["status"]), (200, &json!("success")), "job {id}: {job}");
+        assert_eq!((status, &job), (200, &first.body));
+        // Files outlive any number of kills; images that only the socket had may be lost once too often.
+        let is_lost = job["workflow"] == "canvas" && job["code"] == "output_missing";
+        assert!(job["status"] == "success" || is_lost, "job {id}: {job}");
     }
     program.kill();
     sim.stop().await;
