@@ -144,8 +144,14 @@ pub struct Run {
     backend_hangs: bool,
     /// Why it is not known whether ComfyUI took it.
     doubt: Option<String>,
-    /// What became of it while the gateway was down is not known yet: it may have ended in time.
-    is_unproven: bool,
+    proof: Proof,
+}
+
+/// Whether it is known what became of a run while the gateway was down: it may have ended in time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Proof {
+    Awaited,
+    Given,
 }
 
 impl Run {
@@ -160,7 +166,7 @@ impl Run {
             Some(since) => Phase::Running { since },
             None => Phase::Submitting { since: now, ambiguous: true },
         };
-        Self { is_unproven: true, ..Self::new(plan, phase, false, now, now) }
+        Self { proof: Proof::Awaited, ..Self::new(plan, phase, false, now, now) }
     }
 
     /// Returns what was known of the run when it began.
@@ -201,7 +207,7 @@ impl Run {
         match self.phase {
             Phase::Done => return None,
             Phase::Submitting { since, ambiguous } => {
-                if !self.is_unproven {
+                if self.proof == Proof::Given {
                     due.push((self.plan.queued_since + limits.queue, Deadline::Queue));
                 }
                 if !ambiguous {
@@ -215,7 +221,7 @@ impl Run {
                 }
             }
             Phase::Running { since } => {
-                if !self.is_unproven {
+                if self.proof == Proof::Given {
                     due.push((since + limits.run, Deadline::Run));
                 }
                 if self.looking.is_none() {
@@ -251,7 +257,7 @@ impl Run {
             warning: None,
             backend_hangs: false,
             doubt: None,
-            is_unproven: false,
+            proof: Proof::Given,
         }
     }
 }
