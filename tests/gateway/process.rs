@@ -4,6 +4,7 @@ use crate::support::{Inbox, PATIENCE, Program, Setup, Webhook, canvas, canvas_fi
 use comfygate::sim::{Fault, Sim, SimOptions};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -89,7 +90,7 @@ async fn asked_to_stop_it_takes_in_nothing_ends_what_it_tells_and_still_answers_
     assert!(buffer[..read].starts_with(b"POST /hook"));
     webhook.write_all(b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n").await.unwrap();
     while webhook.read(&mut buffer).await.is_ok_and(|read| read > 0) {}
-    let log = program.log.clone();
+    let log = Arc::clone(&program.log);
     let ended = program.ended().await;
     assert!(ended.success(), "{ended}: {}", log.lock().unwrap());
 
