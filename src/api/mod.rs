@@ -1,12 +1,14 @@
 //! HTTP in, JSON out: the route table, and what every handler shares.
 
 mod body;
+mod capacity;
 mod error;
 mod guard;
 mod health;
 mod jobs;
 mod submit;
 
+pub use capacity::most_connections;
 pub use error::ApiError;
 pub(crate) use guard::guard;
 
