@@ -31,7 +31,7 @@ impl Desk {
         self.lock().is_connected
     }
 
-    /// Returns why the last socket was lost, while there is none.
+    /// Returns why there is no socket, while there is none.
     pub fn last_loss(&self) -> Option<String> {
         self.lock().last_loss.clone()
     }

@@ -178,6 +178,7 @@ impl Room {
                 self.parts.desk.connected();
                 self.parts.queue_bell.notify_one();
             }
+            SocketEvent::Unreachable { reason } => self.parts.desk.disconnected(&reason),
             SocketEvent::Lost { reason, .. } => {
                 if self.client_id.take().is_some() {
                     warn!(backend = %self.parts.backend, reason, "lost the connection to ComfyUI");
