@@ -46,7 +46,3 @@ pub(super) const COLLECT_LIMIT: Duration = Duration::from_mins(10);
 
 /// How long ComfyUI may take to confirm that a prompt is gone.
 pub(super) const CANCEL_LIMIT: Duration = Duration::from_mins(1);
-
-/// Up to this run of a job, one that is lost with its backend before it was seen to begin does not count as a try: it may
-/// have waited behind a prompt that makes ComfyUI crash. What is lost more often than this may be to blame itself.
-pub(super) const UNSEEN_RUNS: u32 = 10;

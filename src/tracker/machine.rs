@@ -57,7 +57,10 @@ pub enum Input {
     /// An output was stored, or could not be.
     Stored(SlotId, SlotResult),
     /// The socket that this run's events go to is gone; from now on they are not heard.
-    SocketLost,
+    SocketLost {
+        /// Another prompt of ours was running on the backend until then.
+        another_ran: bool,
+    },
     /// A socket is there again, under another client id.
     SocketUp,
     /// The caller wants it cancelled.
@@ -98,7 +101,7 @@ pub enum Effect {
     Requeue {
         /// Why.
         failure: Failure,
-        /// Whether the run began on a backend, as far as is known.
+        /// Whether the run was a try: it reached a backend and may be what made it fall.
         counts: bool,
     },
 }
@@ -126,6 +129,8 @@ pub struct Run {
     /// Everything that the backend said of this run reached us.
     heard: bool,
     socket_up: bool,
+    /// When the socket was lost, something else ran on the backend and not this.
+    waited_behind_another: bool,
     /// When the socket or the backend last showed that the run is alive.
     last_sign: Timestamp,
     /// When the socket last said something of it.
@@ -168,6 +173,11 @@ impl Run {
             Phase::Submitting { .. } | Phase::Waiting { .. } | Phase::Running { .. } => true,
             Phase::Collecting { .. } | Phase::Done => false,
         }
+    }
+
+    /// Says whether the backend executes it, as far as is known.
+    pub fn is_running(&self) -> bool {
+        matches!(self.phase, Phase::Running { .. })
     }
 
     /// Says whether the end was told.
@@ -227,6 +237,7 @@ impl Run {
             harvest,
             heard,
             socket_up: heard,
+            waited_behind_another: false,
             last_sign: now,
             last_event: now,
             looking: None,

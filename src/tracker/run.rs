@@ -184,7 +184,8 @@ impl Room {
                     warn!(backend = %self.parts.backend, reason, "lost the connection to ComfyUI");
                 }
                 self.parts.desk.disconnected(&reason);
-                self.for_each_run(&Input::SocketLost);
+                let another_ran = self.watched.values().any(|watched| watched.run.is_running());
+                self.for_each_run(&Input::SocketLost { another_ran });
             }
             SocketEvent::Event(event) => {
                 let event = self.attribute(event);
@@ -232,7 +233,7 @@ impl Room {
                 if self.client_id.is_some() {
                     self.feed(&prompt, Input::SocketUp);
                 } else {
-                    self.feed(&prompt, Input::SocketLost);
+                    self.feed(&prompt, Input::SocketLost { another_ran: false });
                 }
                 if wants_cancel {
                     self.feed(&prompt, Input::Cancel);

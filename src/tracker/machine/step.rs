@@ -9,7 +9,6 @@ use crate::job::{Failure, FailureCode, Outcome};
 use crate::tracker::evidence::Evidence;
 use crate::tracker::limits::{
     CANCEL_LIMIT, COLLECT_LIMIT, DEAF_AFTER, HISTORY_PATIENCE, LOOKUP_LIMIT, POLL_HEARD, POLL_UNHEARD, SUBMIT_LIMIT,
-    UNSEEN_RUNS,
 };
 use std::time::Duration;
 
@@ -27,7 +26,8 @@ pub fn step(run: &mut Run, input: Input, now: Timestamp) -> Vec<Effect> {
             run.harvest.stored(slot, result);
             conclude_if_complete(run, &mut effects);
         }
-        Input::SocketLost => {
+        Input::SocketLost { another_ran } => {
+            run.waited_behind_another = another_ran && !run.is_running();
             run.socket_up = false;
             run.heard = run.heard && !run.occupies_backend();
             run.next_look = run.next_look.min(now + POLL_UNHEARD);
@@ -194,8 +194,9 @@ fn take_evidence(run: &mut Run, evidence: Evidence, now: Timestamp, effects: &mu
                 FailureCode::BackendLost,
                 "the backend restarted and forgot the prompt, or somebody deleted it there",
             );
-            let counts = may_be_to_blame(run);
-            retry(run, failure, counts, effects);
+            // What makes a backend crash is what it runs, not what waits there.
+            let is_to_blame = !run.waited_behind_another || run.is_running();
+            retry(run, failure, is_to_blame, effects);
         }
         // Nothing new; and while the answer of `POST /prompt` is open, it decides.
         (Evidence::Absent | Evidence::Pending { .. }, Phase::Submitting { .. })
@@ -203,13 +204,6 @@ fn take_evidence(run: &mut Run, evidence: Evidence, now: Timestamp, effects: &mu
         | (Evidence::Unreachable | Evidence::Hung, _)
         | (_, Phase::Done) => {}
     }
-}
-
-/// Says whether a prompt that its backend forgot may be why the backend fell: it began, as far as is known, or was lost
-/// too often. One that the socket would have told of was deleted by somebody, which counts as well.
-fn may_be_to_blame(run: &Run) -> bool {
-    let began = matches!(run.phase, Phase::Running { .. });
-    began || run.heard || run.plan.number > UNSEEN_RUNS
 }
 
 fn still_waits(run: &mut Run, others_first: bool, now: Timestamp, effects: &mut Vec<Effect>) {
