@@ -182,12 +182,14 @@ impl Room {
                 self.parts.desk.connected();
                 self.parts.queue_bell.notify_one();
             }
+            SocketEvent::Unreachable { reason } => self.parts.desk.disconnected(&reason),
             SocketEvent::Lost { reason, .. } => {
                 if self.client_id.take().is_some() {
                     warn!(backend = %self.parts.backend, reason, "lost the connection to ComfyUI");
                 }
                 self.parts.desk.disconnected(&reason);
-                self.for_each_run(&Input::SocketLost);
+                let another_ran = self.watched.values().any(|watched| watched.run.is_running());
+                self.for_each_run(&Input::SocketLost { another_ran });
             }
             SocketEvent::Event(event) => {
                 let event = self.attribution.of(event);
@@ -206,7 +208,7 @@ impl Room {
                 if self.client_id.is_some() {
                     self.feed(&prompt, Input::SocketUp);
                 } else {
-                    self.feed(&prompt, Input::SocketLost);
+                    self.feed(&prompt, Input::SocketLost { another_ran: false });
                 }
                 if wants_cancel {
                     self.feed(&prompt, Input::Cancel);
