@@ -7,13 +7,23 @@ pub(crate) struct Row {
     pub(crate) gateway: String,
     pub(crate) result: String,
     pub(crate) budget: &'static str,
-    pub(crate) is_met: bool,
+    /// None where nothing is asked for.
+    pub(crate) is_met: Option<bool>,
 }
 
 impl Row {
+    /// Makes a row that explains others and has no budget of its own.
+    pub(crate) fn note(what: &'static str, gateway: String) -> Self {
+        Self { what, bare: String::new(), gateway, result: String::new(), budget: "", is_met: None }
+    }
+
     /// Returns the row as a line of Markdown.
     pub(crate) fn line(&self) -> String {
-        let verdict = if self.is_met { "met" } else { "**missed**" };
+        let verdict = match self.is_met {
+            Some(true) => "met",
+            Some(false) => "**missed**",
+            None => "",
+        };
         let Self { what, bare, gateway, result, budget, .. } = self;
         format!("| {what} | {bare} | {gateway} | {result} | {budget} | {verdict} |\n")
     }

@@ -6,6 +6,7 @@
 #![expect(clippy::print_stdout, reason = "the table is what this program is for")]
 
 mod accept;
+mod disk;
 mod figures;
 mod http;
 mod journey;
@@ -53,7 +54,7 @@ fn main() -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let rows = runtime.block_on(async {
         let measured = async {
-            let mut rows = Vec::new();
+            let mut rows = vec![disk::measure()?];
             if chosen("--accept") {
                 rows.extend(accept::measure(plan).await.context("accepting jobs")?);
             }
@@ -79,7 +80,8 @@ fn table(rows: &[Row], plan: Plan) -> anyhow::Result<String> {
     let cores = std::thread::available_parallelism()?;
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let load = load.split(' ').next().unwrap_or("?");
-    let mut text = String::from("| what | bare | gateway | result | budget | |\n| --- | --- | --- | --- | --- | --- |\n");
+    let mut text =
+        String::from("| what | bare | gateway | result | budget | |\n| --- | --- | --- | --- | --- | --- |\n");
     for row in rows {
         text += &row.line();
     }

@@ -9,6 +9,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
 
+/// In what `/proc` counts processor time, on every Linux that is in use.
+const TICKS_PER_SECOND: f64 = 100.0;
+
 /// A process that ends with this value.
 pub(crate) struct Process {
     child: Child,
@@ -43,7 +46,12 @@ pub(crate) struct Gateway {
 
 impl Gateway {
     /// Starts it in front of a ComfyUI, with an empty data folder below the build's own.
-    pub(crate) async fn start(comfyui: SocketAddr) -> anyhow::Result<Self> {
+    pub(crate) fn start(comfyui: SocketAddr) -> anyhow::Result<Self> {
+        Self::start_with(comfyui, &[])
+    }
+
+    /// Starts it with other settings, each as `NAME=VALUE`.
+    pub(crate) fn start_with(comfyui: SocketAddr, settings: &[&str]) -> anyhow::Result<Self> {
         let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR"))?;
         let free = TcpListener::bind(("127.0.0.1", 0))?;
         let address = free.local_addr()?;
@@ -59,6 +67,7 @@ impl Gateway {
             .arg(format!("http://{comfyui}"))
             .arg("--data")
             .arg(folder.path().join("data"))
+            .args(settings.iter().flat_map(|setting| ["--set", setting]))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -83,6 +92,17 @@ impl Gateway {
         }
         let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
         anyhow::bail!("the gateway does not answer {path}; its log:\n{log}")
+    }
+
+    /// Returns the processor time that it has had so far, of all its threads, in seconds.
+    pub(crate) fn processor_time(&self) -> anyhow::Result<f64> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.child.id()))?;
+        let (_, figures) = stat.rsplit_once(')').context("no name in /proc/<pid>/stat")?;
+        // User and system time are the 14th and 15th figure of the line; the name is the second.
+        let ticks: Vec<f64> =
+            figures.split_whitespace().skip(11).take(2).filter_map(|tick| tick.parse().ok()).collect();
+        ensure!(ticks.len() == 2, "no processor time in /proc/<pid>/stat");
+        Ok(ticks.iter().sum::<f64>() / TICKS_PER_SECOND)
     }
 
     /// Returns the largest memory that it has had resident, in MB.

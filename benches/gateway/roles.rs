@@ -41,12 +41,8 @@ async fn answer(body: web::Bytes) -> HttpResponse {
 }
 
 async fn simulator() -> anyhow::Result<()> {
-    let options = SimOptions {
-        step: Duration::ZERO,
-        previews: false,
-        noise_image_bytes: IMAGE_BYTES,
-        ..SimOptions::default()
-    };
+    let options =
+        SimOptions { step: Duration::ZERO, previews: false, noise_image_bytes: IMAGE_BYTES, ..SimOptions::default() };
     let sim = Sim::start(options).await?;
     println!("{}", sim.addr());
     std::future::pending().await

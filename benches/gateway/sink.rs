@@ -62,7 +62,7 @@ impl Sink {
 
 async fn receive(
     request: HttpRequest,
-    body: web::Bytes,
+    body: Bytes,
     arrivals: web::Data<mpsc::UnboundedSender<Arrival>>,
 ) -> HttpResponse {
     let at = Instant::now();
