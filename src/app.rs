@@ -24,6 +24,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 /// How many events of a socket may wait for its tracker.
@@ -36,12 +37,18 @@ const RELOAD_POLL: Duration = Duration::from_secs(2);
 const HEAD_LIMIT: Duration = Duration::from_secs(5);
 const BODY_LIMIT: Duration = Duration::from_secs(10);
 
+/// How long the last requests may take to be answered, and how much longer than told the end may take.
+const LAST_ANSWERS: Duration = Duration::from_secs(5);
+const AFTER_GRACE: Duration = Duration::from_secs(5);
+
 /// The gateway, built and serving.
 pub struct App {
     address: SocketAddr,
     api: web::Data<Api>,
     server: ServerHandle,
     lifecycle: Lifecycle,
+    /// The HTTP server's own, since it ends last.
+    front: Lifecycle,
     grace: Duration,
 }
 
@@ -140,9 +147,10 @@ impl App {
             loopback_only: address.ip().is_loopback(),
             draining: AtomicBool::new(false),
         });
-        let server = serve(listener, &api, &lifecycle)?;
+        let front = Lifecycle::new();
+        let server = serve(listener, &api, &front, lifecycle.stop())?;
         info!(%address, "listening");
-        Ok(Self { address, api, server, lifecycle, grace: settings.shutdown.grace })
+        Ok(Self { address, api, server, lifecycle, front, grace: settings.shutdown.grace })
     }
 
     /// Returns where the gateway listens.
@@ -151,8 +159,8 @@ impl App {
     }
 
     /// Serves until `stop` ends or a station has failed, then stops: nothing new is taken in, what is under way gets
-    /// its grace. What is on backends goes on there and is taken up at the next start. Returns false where a station
-    /// has failed.
+    /// its grace, and until that is over callers are still answered. What is on backends goes on there and is taken up at
+    /// the next start. Returns false where a station has failed.
     pub async fn run(self, stop: impl Future<Output = ()>) -> bool {
         let failing = self.lifecycle.stop();
         let is_asked = tokio::select! {
@@ -161,16 +169,19 @@ impl App {
         };
         info!("stopping");
         self.api.drain();
-        let ended = async {
-            self.server.stop(true).await;
-            self.lifecycle.end().await;
-        };
         // The notifier takes the grace for its own attempts; a little more lets it put the rest back.
-        if tokio::time::timeout(self.grace + Duration::from_secs(5), ended).await.is_err() {
+        if tokio::time::timeout(self.grace + AFTER_GRACE, self.lifecycle.end()).await.is_err() {
             warn!("not everything ended in time; what is left is taken up at the next start");
         }
+        let answered = async {
+            self.server.stop(true).await;
+            self.front.end().await;
+        };
+        if tokio::time::timeout(LAST_ANSWERS + AFTER_GRACE, answered).await.is_err() {
+            warn!("not every request was answered in time");
+        }
         info!("stopped");
-        is_asked && self.lifecycle.panics() == 0
+        is_asked && self.lifecycle.panics() == 0 && self.front.panics() == 0
     }
 }
 
@@ -213,7 +224,13 @@ fn open_backend(
     Ok(Backend { name, client, tracker, desk, depth: settings.backends.queue })
 }
 
-fn serve(listener: TcpListener, api: &web::Data<Api>, lifecycle: &Lifecycle) -> anyhow::Result<ServerHandle> {
+/// Begins to serve; should the server ever fail, `failing` tells all.
+fn serve(
+    listener: TcpListener,
+    api: &web::Data<Api>,
+    front: &Lifecycle,
+    failing: CancellationToken,
+) -> anyhow::Result<ServerHandle> {
     let data = api.clone();
     let workers = std::thread::available_parallelism().map_or(2, usize::from);
     let server = HttpServer::new(move || {
@@ -226,11 +243,13 @@ fn serve(listener: TcpListener, api: &web::Data<Api>, lifecycle: &Lifecycle) -> 
     .workers(workers)
     .disable_signals()
     .client_request_timeout(HEAD_LIMIT)
-    .shutdown_timeout(10)
+    .shutdown_timeout(LAST_ANSWERS.as_secs())
     .listen(listener)?
     .run();
     let handle = server.handle();
-    lifecycle.spawn_station("http", async move {
+    front.spawn_station("http", async move {
+        // However it ends, a panic included, a gateway that nobody can reach must not go on.
+        let _failing = failing.drop_guard();
         if let Err(error) = server.await {
             error!(%error, "the HTTP server ended");
         }

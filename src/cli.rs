@@ -3,7 +3,7 @@
 use crate::app::App;
 use crate::clock::SystemClock;
 use crate::demo;
-use crate::lifecycle::Lifecycle;
+use crate::lifecycle::{Lifecycle, asked_to_stop};
 use crate::settings::{FileChoice, LogSettings, Settings, Sources, process_environment, reference};
 use crate::sim::{Sim, SimOptions};
 use crate::telemetry;
@@ -173,25 +173,6 @@ fn sim(args: &SimArgs) -> anyhow::Result<ExitCode> {
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")
-}
-
-/// Ends at Ctrl-C or SIGTERM.
-pub(crate) async fn asked_to_stop() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = tokio::signal::ctrl_c() => {}
-            }
-            return;
-        }
-    }
-    // Without a way to hear signals the process can only be killed, so there is nothing to wait for but that.
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
-    }
 }
 
 fn assignment(text: &str) -> Result<(String, String), String> {

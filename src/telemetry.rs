@@ -5,10 +5,11 @@
 use crate::job::JobId;
 use crate::settings::{LogFormat, LogSettings};
 use std::io;
-use tracing::{Span, info_span};
+use tracing::{Level, Metadata, Span, info_span};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::{self, MakeWriter};
-use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
 /// Starts the log for the whole process. Only the first call has an effect: the log of a process begins once.
@@ -27,15 +28,26 @@ where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     // The settings have checked the filter; one made by hand that cannot be read means the usual.
-    let filter = EnvFilter::try_new(&settings.filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_new(filter(&settings.filter)).unwrap_or_else(|_| EnvFilter::new("info"));
+    let filters = filter.and_then(filter_fn(is_no_frame));
     let lines = fmt::layer().with_writer(writer);
     match settings.format {
-        LogFormat::Human => Box::new(tracing_subscriber::registry().with(filter).with(lines.with_ansi(false))),
+        LogFormat::Human => Box::new(tracing_subscriber::registry().with(filters).with(lines.with_ansi(false))),
         LogFormat::Json => {
             let json = lines.json().flatten_event(true).with_current_span(false).with_span_list(true);
-            Box::new(tracing_subscriber::registry().with(filter).with(json))
+            Box::new(tracing_subscriber::registry().with(filters).with(json))
         }
     }
+}
+
+/// The `WebSocket` library writes whole frames into its trace, and in them is what callers sent: never that.
+fn is_no_frame(metadata: &Metadata<'_>) -> bool {
+    *metadata.level() != Level::TRACE || !metadata.target().starts_with("tungstenite")
+}
+
+/// The HTTP server's own lines say what ours say already; they are shown where the filter asks for them.
+fn filter(wanted: &str) -> String {
+    if wanted.contains("actix_server") { wanted.to_owned() } else { format!("{wanted},actix_server=warn") }
 }
 
 #[cfg(test)]
@@ -73,15 +85,30 @@ mod tests {
     }
 
     #[test]
+    fn frames_are_not_logged_whatever_the_filter_says() {
+        for filter in ["trace", "tungstenite=trace,info", "tungstenite::protocol=trace,info"] {
+            let log = logged_with(filter, LogFormat::Human, || {
+                tracing::trace!(target: "tungstenite::protocol", "Received message canary");
+                tracing::error!("told");
+            });
+            assert!(log.contains("told") && !log.contains("canary"), "{filter}: {log}");
+        }
+    }
+
+    #[test]
     fn the_filter_decides() {
         let log = logged(LogFormat::Human, || tracing::debug!("not this"));
         assert_eq!(log, "");
     }
 
     fn logged(format: LogFormat, work: impl FnOnce()) -> String {
+        logged_with("info", format, work)
+    }
+
+    fn logged_with(filter: &str, format: LogFormat, work: impl FnOnce()) -> String {
         let log = Log::default();
         let writer = log.clone();
-        let settings = LogSettings { filter: "info".into(), format };
+        let settings = LogSettings { filter: filter.into(), format };
         with_default(subscriber(&settings, move || writer.clone()), work);
         String::from_utf8(log.0.lock().unwrap().clone()).unwrap()
     }

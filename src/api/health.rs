@@ -17,7 +17,7 @@ pub(super) async fn ready(api: web::Data<Api>) -> Result<HttpResponse, ApiError>
         .desks
         .iter()
         .map(|(name, desk)| {
-            json!({ "name": name, "connected": desk.is_connected(), "prompts": desk.load(), "error": desk.last_loss() })
+            json!({ "name": name, "connected": desk.is_connected(), "prompts": desk.load(), "error": desk.trouble() })
         })
         .collect();
     let any_backend = api.desks.iter().any(|(_, desk)| desk.is_connected());

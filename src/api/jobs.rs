@@ -51,7 +51,7 @@ pub(super) async fn cancel(api: web::Data<Api>, id: web::Path<String>) -> Result
     let status = match api.intake.cancel(id).await? {
         Cancelled::Unknown => return Err(no_job(&id.to_string())),
         Cancelled::AlreadyFinal(state) => {
-            let message = format!("job {id} has ended already: it {}", state.as_str());
+            let message = format!("job {id} has ended already, as {}", state.as_str());
             return Err(ApiError::conflict("already_final", message));
         }
         Cancelled::Now => "cancelled",

@@ -79,7 +79,7 @@ impl Default for SocketOptions {
             pong_limit: Duration::from_secs(45),
             close_limit: Duration::from_secs(2),
             first_pause: Duration::from_millis(250),
-            longest_pause: Duration::from_secs(15),
+            longest_pause: Duration::from_secs(5),
             largest_frame: 320 << 20,
         }
     }

@@ -7,7 +7,7 @@ mod show;
 
 use crate::app::App;
 use crate::clock::SystemClock;
-use crate::lifecycle::Lifecycle;
+use crate::lifecycle::{Lifecycle, asked_to_stop};
 use crate::settings::Settings;
 use crate::sim::{Sim, SimOptions};
 use crate::workflow::shipped;
@@ -63,7 +63,7 @@ pub async fn run(out: &Path, stay: bool) -> anyhow::Result<ExitCode> {
             screen.farewell(&gateway, inbox.url(), stay)?;
         }
         if stay && result.is_ok() {
-            crate::cli::asked_to_stop().await;
+            asked_to_stop().await;
         }
         drop(end);
         result

@@ -1,5 +1,6 @@
 //! What dispatch knows of one backend: how to reach it, who follows its runs, and how much more it may hold.
 
+use crate::clock::Timestamp;
 use crate::comfy::Client;
 use crate::tracker::{Desk, Tracker};
 use std::sync::Arc;
@@ -20,8 +21,10 @@ pub struct Backend {
 }
 
 impl Backend {
-    /// Returns how many more prompts it may be given; none while there is no socket to hear of them.
-    pub fn room(&self) -> usize {
-        if self.desk.is_connected() { self.depth.saturating_sub(self.desk.load()) } else { 0 }
+    /// Returns how many more prompts it may be given; none while there is no socket to hear of them, and none for a while
+    /// after it did not take one.
+    pub fn room(&self, now: Timestamp) -> usize {
+        let takes_prompts = self.desk.is_connected() && self.desk.rests_until().is_none_or(|until| until <= now);
+        if takes_prompts { self.depth.saturating_sub(self.desk.load()) } else { 0 }
     }
 }

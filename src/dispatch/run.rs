@@ -1,22 +1,26 @@
 //! The task of dispatch: waits for work and room, claims jobs, lets the tracker watch, submits.
 
 use super::backend::Backend;
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::job::{Failure, FailureCode, Job, Outcome, PromptId, RunRef, freeze};
 use crate::lifecycle::Lifecycle;
-use crate::store::{Claimed, Ending, Revision, Store, StoreError};
+use crate::store::{Claimed, Ending, Revision, Store, StoreError, persist};
 use crate::telemetry::job_span;
 use crate::tracker::{Plan, Run, SubmitResult, submit_result};
 use crate::workflow::{Built, Catalog, Source, Workflow, build};
+use futures_util::future::join_all;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, error, info, warn};
+use tracing::{Instrument, info, warn};
 
 /// How often the queue is looked at when nobody rings: a lost wake-up costs no more.
 const POLL: Duration = Duration::from_secs(1);
+
+/// How many overdue jobs are ended together.
+const OVERDUE_AT_ONCE: u32 = 256;
 
 /// How many revisions that are not in the catalogue any more are kept parsed.
 const OLD_REVISIONS: usize = 64;
@@ -56,31 +60,37 @@ pub async fn run(mut parts: Parts, stop: CancellationToken) {
             any = claim_round(&mut parts, &mut revisions) => any,
         };
         let now = parts.clock.now();
-        if now >= next_sweep {
-            end_overdue(&parts).await;
+        let sweeps = now >= next_sweep;
+        let is_more_overdue = sweeps && end_overdue(&parts).await;
+        if sweeps && !is_more_overdue {
             next_sweep = now + POLL;
         }
-        if claimed_any {
+        if claimed_any || is_more_overdue {
             continue;
         }
         tokio::select! {
             () = stop.cancelled() => return,
             () = parts.queue_bell.notified() => {}
-            () = parts.clock.sleep_until(now + POLL) => {}
+            () = parts.clock.sleep_until(wake_at(&parts, now)) => {}
         }
     }
 }
 
+/// Returns when to look at the queue again although nobody rang: after a while, or when a backend has rested.
+fn wake_at(parts: &Parts, now: Timestamp) -> Timestamp {
+    let rests = parts.backends.iter().filter_map(|backend| backend.desk.rests_until());
+    rests.filter(|until| *until > now).min().map_or(now + POLL, |until| until.min(now + POLL))
+}
+
 /// Has every run of an earlier life watched again; where its backend is not known any more, its job is queued again.
 async fn recover(parts: &Parts, revisions: &mut HashMap<String, Arc<Workflow>>) {
-    let claimed = match parts.store.on_backends().await {
-        Ok(claimed) => claimed,
-        Err(error) => return error!(%error, "the runs of the last start could not be read"),
-    };
-    for Claimed { job, run, tries } in claimed {
+    let (clock, stop) = (parts.clock.as_ref(), parts.lifecycle.stop());
+    let claimed = persist(clock, &stop, "the runs of the last start", || parts.store.on_backends()).await;
+    for Claimed { job, run, tries } in claimed.unwrap_or_default() {
         let Some(backend) = parts.backends.iter().find(|backend| backend.name == run.backend) else {
             warn!(job.id = %job.id, backend = run.backend, "the run's backend is not configured any more");
-            log_error(parts.store.requeue(job.id, run.number, true, parts.clock.now()).await.map(|_| ()));
+            let write = || parts.store.requeue(job.id, run.number, true, parts.clock.now());
+            persist(clock, &stop, "the requeue", write).await;
             continue;
         };
         match rebuild(parts, &job, revisions).await {
@@ -90,18 +100,19 @@ async fn recover(parts: &Parts, revisions: &mut HashMap<String, Arc<Workflow>>) 
                 let watched = Run::recovered(plan, job.started_at, parts.clock.now());
                 backend.tracker.watch(watched, job).await;
             }
-            Err(failure) => end(parts, &job, Some(run.number), failure).await,
+            Err(failure) => end(parts, &job, run.number, failure).await,
         }
     }
 }
 
 /// Fills every backend that has room. Returns whether any job was claimed.
 async fn claim_round(parts: &mut Parts, revisions: &mut HashMap<String, Arc<Workflow>>) -> bool {
+    let now = parts.clock.now();
     let mut backends = parts.backends.clone();
-    backends.sort_by_key(|backend| std::cmp::Reverse(backend.room()));
+    backends.sort_by_key(|backend| std::cmp::Reverse(backend.room(now)));
     let mut claimed_any = false;
     for backend in backends {
-        let offered: Vec<PromptId> = (0..backend.room()).map(|_| PromptId::fresh((parts.random)())).collect();
+        let offered: Vec<PromptId> = (0..backend.room(now)).map(|_| PromptId::fresh((parts.random)())).collect();
         if offered.is_empty() {
             continue;
         }
@@ -127,7 +138,7 @@ async fn launch(
 ) {
     let built = match rebuild(parts, &job, revisions).await {
         Ok(built) => built,
-        Err(failure) => return end(parts, &job, Some(run.number), failure).await,
+        Err(failure) => return end(parts, &job, run.number, failure).await,
     };
     let plan = plan(parts, &job, &run, tries, &built);
     let watched = Run::about_to_submit(plan, parts.clock.now());
@@ -198,40 +209,45 @@ async fn revision(
     Ok(Some(workflow))
 }
 
-/// Ends the jobs whose time in the queue is over, and those whose cancelling was cut short.
-async fn end_overdue(parts: &Parts) {
-    let now = parts.clock.now();
-    let overdue = match parts.store.overdue(now, 100).await {
+/// Ends the jobs whose time in the queue is over, and those whose cancelling was cut short. Returns whether there may be
+/// more of them; what could not be stored is found again.
+async fn end_overdue(parts: &Parts) -> bool {
+    let overdue = match parts.store.overdue(parts.clock.now(), OVERDUE_AT_ONCE).await {
         Ok(overdue) => overdue,
-        Err(error) => return warn!(%error, "overdue jobs could not be read"),
-    };
-    for job in overdue {
-        if job.cancel_requested {
-            finish(parts, &job, None, Outcome::Cancelled).await;
-            continue;
+        Err(error) => {
+            warn!(%error, "overdue jobs could not be read");
+            return false;
         }
+    };
+    // All at once, so that they share the store's sync of the disk.
+    let ended = join_all(overdue.iter().map(|job| end_waiting(parts, job))).await;
+    ended.len() == OVERDUE_AT_ONCE as usize && ended.into_iter().all(|stored| stored)
+}
+
+async fn end_waiting(parts: &Parts, job: &Job) -> bool {
+    let outcome = if job.cancel_requested {
+        Outcome::Cancelled
+    } else {
         let limit = humantime::format_duration(job.request.limits.queue);
-        let failure =
-            Failure::new(FailureCode::TimeoutQueue, format!("the job waited in the queue for longer than {limit}"));
-        end(parts, &job, None, failure).await;
-    }
+        let message = format!("the job waited in the queue for longer than {limit}");
+        warn!(job.id = %job.id, "the job has waited for too long");
+        Outcome::Failed(Failure::new(FailureCode::TimeoutQueue, message), Vec::new())
+    };
+    let stored = parts.store.finish(ending(parts, job, None, outcome)).await;
+    parts.delivery_bell.notify_one();
+    stored.inspect_err(|error| warn!(%error, "the end of a waiting job is not stored, trying again")).is_ok()
 }
 
-async fn end(parts: &Parts, job: &Job, run: Option<u32>, failure: Failure) {
+/// Ends a job that was claimed and cannot be run.
+async fn end(parts: &Parts, job: &Job, run: u32, failure: Failure) {
     warn!(job.id = %job.id, code = failure.code.as_str(), reason = failure.message, "job failed before it ran");
-    finish(parts, job, run, Outcome::Failed(failure, Vec::new())).await;
-}
-
-async fn finish(parts: &Parts, job: &Job, run: Option<u32>, outcome: Outcome) {
-    let now = parts.clock.now();
-    let body = freeze(job, &outcome, now, &parts.base_url);
-    let ending = Ending { job: job.id, run, outcome, body, ended_at: now };
-    log_error(parts.store.finish(ending).await.map(|_| ()));
+    let ending = ending(parts, job, Some(run), Outcome::Failed(failure, Vec::new()));
+    let write = || parts.store.finish(ending.clone());
+    persist(parts.clock.as_ref(), &parts.lifecycle.stop(), "the end", write).await;
     parts.delivery_bell.notify_one();
 }
 
-fn log_error(result: Result<(), StoreError>) {
-    if let Err(error) = result {
-        error!(%error, "a job's state could not be stored; it is taken up again later");
-    }
+fn ending(parts: &Parts, job: &Job, run: Option<u32>, outcome: Outcome) -> Ending {
+    let now = parts.clock.now();
+    Ending { job: job.id, run, body: freeze(job, &outcome, now, &parts.base_url), outcome, ended_at: now }
 }

@@ -164,6 +164,8 @@ impl Sim {
             self.world.restart(forget, down_for);
         } else if let Fault::RefuseConnections(down_for) = fault {
             self.world.refuse_connections(down_for);
+        } else if fault == Fault::Stall {
+            self.world.stall();
         } else {
             self.world.change(|state| state.script.arm(fault, when));
         }

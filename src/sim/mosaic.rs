@@ -129,3 +129,43 @@ impl Bits {
         self.out
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn preview(width: u32, height: u32, step: u32) -> Vec<u8> {
+        let scene = Scene { caption: "hills".to_owned(), seed: 3, width, height, ..Scene::default() };
+        jpeg(&scene, step, 20)
+    }
+
+    /// Returns height and width as the frame header has them.
+    fn size(file: &[u8]) -> (u16, u16) {
+        let at = file.windows(2).position(|window| window == [0xff, 0xc0]).unwrap();
+        let word = |at: usize| u16::from_be_bytes([file[at], file[at + 1]]);
+        (word(at + 5), word(at + 7))
+    }
+
+    #[test]
+    fn a_preview_is_a_jpeg_of_at_most_512_pixels() {
+        for (width, height, expected) in [(1024, 512, (256, 512)), (64, 96, (96, 64)), (1, 1, (8, 8))] {
+            let file = preview(width, height, 20);
+            assert!(file.starts_with(&[0xff, 0xd8, 0xff, 0xe0]) && file.ends_with(&[0xff, 0xd9]));
+            assert_eq!(size(&file), expected);
+        }
+    }
+
+    #[test]
+    fn the_scan_holds_no_marker() {
+        let file = preview(512, 512, 4);
+        let at = file.windows(2).position(|window| window == [0xff, 0xda]).unwrap();
+        let scan = &file[at + 2..file.len() - 2];
+        assert!(scan.windows(2).all(|window| window[0] != 0xff || window[1] == 0));
+    }
+
+    #[test]
+    fn previews_clear_up() {
+        assert_ne!(preview(64, 64, 1), preview(64, 64, 2));
+        assert_eq!(preview(64, 64, 2), preview(64, 64, 2));
+    }
+}

@@ -177,8 +177,10 @@ fn own_inputs(essence: &mut Essence, node: &Node, resolved: &dyn Fn(&str) -> Opt
 /// Gives every image its size and negative; joined batches get them each.
 fn own_looks(essence: &mut Essence, node: &Node, resolved: &dyn Fn(&str) -> Option<Json>) {
     let whole = |name: &str| resolved(name).and_then(|value| value.unsigned()).map(small);
-    essence.width = whole("width").or(essence.width);
-    essence.height = whole("height").or(essence.height);
+    // Latent images come in steps of eight pixels.
+    let grid = |length: u32| if node.class.contains("Latent") { (length / 8 * 8).max(8) } else { length };
+    essence.width = whole("width").map(grid).or(essence.width);
+    essence.height = whole("height").map(grid).or(essence.height);
     let is_model = node.class == "ImageUpscaleWithModel";
     let factor = if is_model { Some(4.0) } else { resolved("scale_by").and_then(|value| value.number()) };
     if let Some(factor) = factor {

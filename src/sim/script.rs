@@ -1,12 +1,13 @@
 //! Faults that a test arms beforehand, and when each of them strikes.
 //!
-//! This file only keeps the list; `run`, `prompts` and `server` do what a fault says.
+//! This file only keeps the list; `voice`, `labour`, `run`, `prompts` and `routes` do what a fault says.
 
 use std::time::Duration;
 
 /// Something that goes wrong on purpose.
 ///
-/// Event types are ComfyUI's (`execution_start`, `executing`, `progress`, `executed`, ...); a binary image counts as `image`.
+/// Event types are ComfyUI's (`execution_start`, `executing`, `progress`, `executed`, ...). A result of
+/// `SaveImageWebsocket` counts as `image`, a sampler's preview as `preview`, `executing` with `node: null` as `idle`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Fault {
     /// Ends the TCP connection of the prompt's client before its n-th frame, counting from `execution_start` = 0; the
@@ -57,6 +58,8 @@ pub enum Fault {
     },
     /// Refuses new connections for a while, at once; those that are open go on.
     RefuseConnections(Duration),
+    /// Takes no prompt from the queue, from now on until `Sim::release`.
+    Stall,
     /// Answers a `POST /prompt` with an error.
     Refuse(Refusal),
     /// Queues a prompt, then ends the connection instead of answering.
@@ -154,6 +157,7 @@ impl Fault {
             | Self::Interrupt { .. }
             | Self::Restart { .. }
             | Self::RefuseConnections(_)
+            | Self::Stall
             | Self::Slow(_)
             | Self::DuplicateEvents
             | Self::ForeignEvents

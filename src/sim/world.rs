@@ -49,6 +49,7 @@ pub(super) struct State {
     pub(super) images: VecDeque<SimImage>,
     pub(super) requests: VecDeque<SimRequest>,
     pub(super) hanging: usize,
+    stalled: bool,
     /// Ends when the process "dies": what runs is dropped.
     epoch: CancellationToken,
     /// Ends when every connection breaks.
@@ -110,6 +111,9 @@ impl World {
         loop {
             let woken = self.work.notified();
             let taken = self.change(|state| {
+                if state.stalled {
+                    return None;
+                }
                 let item = state.engine.take()?;
                 *state.executions.entry(item.prompt.clone()).or_default() += 1;
                 state.tell_status();
@@ -132,6 +136,13 @@ impl World {
     /// Lets everything go on that hangs.
     pub(super) fn release(&self) {
         self.release.notify_waiters();
+        self.change(|state| state.stalled = false);
+        self.work.notify_one();
+    }
+
+    /// Takes no prompt from the queue any more, until the test says `release`.
+    pub(super) fn stall(&self) {
+        self.change(|state| state.stalled = true);
     }
 
     /// Breaks every connection and refuses new ones for a while; a forgetful restart also loses queue, history and cache.

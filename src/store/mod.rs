@@ -4,8 +4,10 @@
 //! begun, who sends a delivery) may be lost with the power. Bytes are not here: they are in the blob folder
 //! (`media::Blobs`).
 
+mod persist;
 mod sqlite;
 
+pub use persist::persist;
 pub use sqlite::{OpenError, SqliteStore};
 
 use crate::clock::Timestamp;
@@ -268,7 +270,7 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn started(&self, id: JobId, run: u32, at: Timestamp) -> Result<bool, StoreError>;
 
     /// Puts a job back into the queue after run number `run` failed in a way that another may mend. `counts` says
-    /// whether the run counts as a try; one that never reached a backend does not. After one that counts, the job's queue
+    /// whether the run counts as a try; one that never began on a backend does not. After one that counts, the job's queue
     /// limit begins anew at `at`. Returns false where that run is no longer the current one.
     async fn requeue(&self, id: JobId, run: u32, counts: bool, at: Timestamp) -> Result<bool, StoreError>;
 

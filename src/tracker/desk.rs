@@ -1,8 +1,14 @@
 //! What the rest of the gateway may know of a backend and its runs at any moment, without asking its tracker.
 
+use crate::clock::Timestamp;
 use crate::job::JobId;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// How long a backend is left alone after it did not take a prompt; each further time twice as long.
+const FIRST_REST: Duration = Duration::from_millis(250);
+const LONGEST_REST: Duration = Duration::from_secs(30);
 
 /// How far a run is.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -17,6 +23,15 @@ struct State {
     last_loss: Option<String>,
     occupied: usize,
     progress: HashMap<JobId, Progress>,
+    rest: Option<Rest>,
+}
+
+/// A backend that has a socket and does not take prompts, as behind a proxy that lets only the socket through.
+#[derive(Debug)]
+struct Rest {
+    times: u32,
+    until: Timestamp,
+    reason: String,
 }
 
 /// The notes of one backend's tracker, for others to read.
@@ -31,9 +46,16 @@ impl Desk {
         self.lock().is_connected
     }
 
-    /// Returns why the last socket was lost, while there is none.
-    pub fn last_loss(&self) -> Option<String> {
-        self.lock().last_loss.clone()
+    /// Returns what is wrong with the backend: why the last socket was lost, or why it did not take the last prompt.
+    pub fn trouble(&self) -> Option<String> {
+        let state = self.lock();
+        let refusal = || state.rest.as_ref().map(|rest| rest.reason.clone());
+        state.last_loss.clone().or_else(refusal)
+    }
+
+    /// Returns until when the backend should be given nothing, since it did not take the last prompt.
+    pub fn rests_until(&self) -> Option<Timestamp> {
+        self.lock().rest.as_ref().map(|rest| rest.until)
     }
 
     /// Returns how many prompts are on the backend.
@@ -44,6 +66,19 @@ impl Desk {
     /// Returns how far a run is, if it runs here.
     pub fn progress_of(&self, job: JobId) -> Option<Progress> {
         self.lock().progress.get(&job).copied()
+    }
+
+    /// Notes that the backend answered a prompt as ComfyUI does.
+    pub(super) fn took_prompt(&self) {
+        self.lock().rest = None;
+    }
+
+    /// Notes that a prompt did not get through to the backend.
+    pub(super) fn did_not_take_prompt(&self, reason: &str, now: Timestamp) {
+        let mut state = self.lock();
+        let times = state.rest.as_ref().map_or(0, |rest| rest.times);
+        let wait = FIRST_REST.saturating_mul(2_u32.saturating_pow(times)).min(LONGEST_REST);
+        state.rest = Some(Rest { times: times.saturating_add(1), until: now + wait, reason: reason.to_owned() });
     }
 
     pub(super) fn connected(&self) {
@@ -74,5 +109,27 @@ impl Desk {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backend_that_takes_no_prompts_rests_longer_each_time_until_it_takes_one() {
+        let desk = Desk::default();
+        let now = Timestamp::from_millis(0);
+        assert_eq!((desk.rests_until(), desk.trouble()), (None, None));
+        let mut waits = Vec::new();
+        for _ in 0..40 {
+            desk.did_not_take_prompt("status 403", now);
+            waits.push(desk.rests_until().unwrap().millis());
+        }
+        assert_eq!(waits[..9], [250, 500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000]);
+        assert_eq!(waits.last(), Some(&30_000));
+        assert_eq!(desk.trouble().as_deref(), Some("status 403"));
+        desk.took_prompt();
+        assert_eq!((desk.rests_until(), desk.trouble()), (None, None));
     }
 }

@@ -46,3 +46,7 @@ pub(super) const COLLECT_LIMIT: Duration = Duration::from_mins(10);
 
 /// How long ComfyUI may take to confirm that a prompt is gone.
 pub(super) const CANCEL_LIMIT: Duration = Duration::from_mins(1);
+
+/// Up to this run of a job, one that was lost by no fault of the job does not count as a try: it waited behind a prompt
+/// that makes ComfyUI crash, or the gateway itself stopped. A job that is lost more often than this may be to blame.
+pub(super) const UNSEEN_RUNS: u32 = 10;

@@ -6,6 +6,8 @@
 mod ends;
 #[cfg(test)]
 mod laws;
+#[cfg(test)]
+mod recovered;
 mod step;
 #[cfg(test)]
 mod tests;
@@ -98,7 +100,7 @@ pub enum Effect {
     Requeue {
         /// Why.
         failure: Failure,
-        /// Whether the run reached a backend.
+        /// Whether the run began on a backend, as far as is known.
         counts: bool,
     },
 }
@@ -115,6 +117,17 @@ enum Phase {
     Collecting { since: Timestamp, needs_history: bool },
     /// The end was told.
     Done,
+}
+
+/// Which life of the gateway a run was submitted in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Life {
+    /// This one.
+    This,
+    /// An earlier one; what became of it meanwhile is not known yet, so it may have ended in time.
+    EarlierAndUnproven,
+    /// An earlier one; its backend has been asked, or has said something since.
+    Earlier,
 }
 
 /// One try of a job on one backend, as the tracker sees it.
@@ -140,6 +153,9 @@ pub struct Run {
     warning: Option<Failure>,
     /// How the last look failed, if it did.
     backend_hangs: bool,
+    /// Why it is not known whether ComfyUI took it.
+    doubt: Option<String>,
+    life: Life,
 }
 
 impl Run {
@@ -154,7 +170,7 @@ impl Run {
             Some(since) => Phase::Running { since },
             None => Phase::Submitting { since: now, ambiguous: true },
         };
-        Self::new(plan, phase, false, now, now)
+        Self { life: Life::EarlierAndUnproven, ..Self::new(plan, phase, false, now, now) }
     }
 
     /// Returns what was known of the run when it began.
@@ -168,6 +184,11 @@ impl Run {
             Phase::Submitting { .. } | Phase::Waiting { .. } | Phase::Running { .. } => true,
             Phase::Collecting { .. } | Phase::Done => false,
         }
+    }
+
+    /// Says whether the answer of `POST /prompt` is still to come.
+    pub fn awaits_answer(&self) -> bool {
+        matches!(self.phase, Phase::Submitting { ambiguous: false, .. })
     }
 
     /// Says whether the end was told.
@@ -190,7 +211,9 @@ impl Run {
         match self.phase {
             Phase::Done => return None,
             Phase::Submitting { since, ambiguous } => {
-                due.push((self.plan.queued_since + limits.queue, Deadline::Queue));
+                if self.is_proven() {
+                    due.push((self.plan.queued_since + limits.queue, Deadline::Queue));
+                }
                 if !ambiguous {
                     due.push((since + SUBMIT_LIMIT, Deadline::Submit));
                 }
@@ -202,7 +225,9 @@ impl Run {
                 }
             }
             Phase::Running { since } => {
-                due.push((since + limits.run, Deadline::Run));
+                if self.is_proven() {
+                    due.push((since + limits.run, Deadline::Run));
+                }
                 if self.looking.is_none() {
                     due.push(((self.last_sign + limits.silence).max(self.rested), Deadline::Silence));
                 }
@@ -217,6 +242,17 @@ impl Run {
             None => due.push((self.next_look, Deadline::Look)),
         }
         due.into_iter().min_by_key(|(at, _)| *at)
+    }
+
+    fn is_proven(&self) -> bool {
+        self.life != Life::EarlierAndUnproven
+    }
+
+    /// Notes that the backend has shown what became of the run.
+    fn prove(&mut self) {
+        if self.life == Life::EarlierAndUnproven {
+            self.life = Life::Earlier;
+        }
     }
 
     fn new(plan: Plan, phase: Phase, heard: bool, next_look: Timestamp, now: Timestamp) -> Self {
@@ -235,6 +271,8 @@ impl Run {
             cancel_since: None,
             warning: None,
             backend_hangs: false,
+            doubt: None,
+            life: Life::This,
         }
     }
 }

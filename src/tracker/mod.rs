@@ -2,6 +2,7 @@
 //!
 //! The machine decides ([`step`]); the task acts. The tracker does not know who submits, nor who tells the caller.
 
+mod attribution;
 mod desk;
 mod evidence;
 mod harvest;
@@ -9,6 +10,7 @@ mod limits;
 mod machine;
 mod run;
 
+pub use attribution::Attribution;
 pub use desk::{Desk, Progress};
 pub use evidence::Evidence;
 pub use harvest::{SlotId, SlotResult, Source};

@@ -3,24 +3,23 @@
 //! Whatever takes time (asking the backend, fetching files, writing the store) happens in units of its own that report
 //! back, so the events of the socket are taken in as fast as they come.
 
+use super::attribution::Attribution;
 use super::desk::{Desk, Progress};
 use super::evidence::{self, Evidence};
 use super::harvest::{SlotId, SlotResult, Source};
 use super::machine::{Effect, Input, Run, SubmitResult, step};
 use crate::clock::{Clock, Timestamp};
-use crate::comfy::event::{Event, ImageOrigin};
 use crate::comfy::{Accepted, Client, ClientError, SocketEvent, SubmitError};
 use crate::job::{Job, JobId, Outcome, PromptId, freeze};
 use crate::lifecycle::Lifecycle;
 use crate::media::{Blobs, Fetched, fetch};
-use crate::store::{Ending, Store, StoreError};
+use crate::store::{Ending, Store, persist};
 use crate::telemetry::job_span;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, debug, info, warn};
+use tracing::{debug, info, warn};
 
 /// What the tracker of a backend works with.
 #[derive(Clone)]
@@ -123,8 +122,10 @@ struct Room {
     client_id: Option<String>,
     /// Wishes that came before their run was watched.
     early_cancels: HashSet<JobId>,
-    /// The node of the last `progress`: a frame without metadata belongs to it.
-    last_progress: Option<ImageOrigin>,
+    /// Runs that ended before the answer of their submission came: if it is taken all the same, it must be stopped.
+    abandoned: HashSet<PromptId>,
+    /// Whom frames without metadata belong to.
+    attribution: Attribution,
 }
 
 /// Runs the tracker of one backend until told to stop.
@@ -142,7 +143,8 @@ pub async fn run(
         watched: HashMap::new(),
         client_id: None,
         early_cancels: HashSet::new(),
-        last_progress: None,
+        abandoned: HashSet::new(),
+        attribution: Attribution::default(),
     };
     loop {
         let deadline = room.next_deadline();
@@ -172,7 +174,7 @@ impl Room {
         match event {
             SocketEvent::Connected { client_id } => {
                 info!(backend = %self.parts.backend, "connected to ComfyUI");
-                self.last_progress = None;
+                self.attribution = Attribution::default();
                 self.client_id = Some(client_id);
                 self.for_each_run(&Input::SocketUp);
                 self.parts.desk.connected();
@@ -186,39 +188,10 @@ impl Room {
                 self.for_each_run(&Input::SocketLost);
             }
             SocketEvent::Event(event) => {
-                let event = self.attribute(event);
+                let event = self.attribution.of(event);
                 let Some(prompt) = event.prompt().map(|id| PromptId(id.to_owned())) else { return };
                 self.feed(&prompt, Input::Event(event));
             }
-        }
-    }
-
-    /// Gives a frame without metadata the origin that the progress bar before it names.
-    fn attribute(&mut self, event: Event) -> Event {
-        match event {
-            Event::Progress { prompt: Some(ref prompt), node: Some(ref node), .. } => {
-                let origin = ImageOrigin { prompt: prompt.clone(), node: node.clone(), display_node: node.clone() };
-                self.last_progress = Some(origin);
-                event
-            }
-            Event::Image(mut frame) => {
-                frame.origin = frame.origin.or_else(|| self.last_progress.clone());
-                Event::Image(frame)
-            }
-            Event::Status { .. }
-            | Event::FeatureFlags { .. }
-            | Event::Started { .. }
-            | Event::Cached { .. }
-            | Event::ProgressState { .. }
-            | Event::Executing { .. }
-            | Event::Idle { .. }
-            | Event::Progress { .. }
-            | Event::Executed { .. }
-            | Event::Succeeded { .. }
-            | Event::Failed { .. }
-            | Event::Interrupted { .. }
-            | Event::Text { .. }
-            | Event::Noise { .. } => event,
         }
     }
 
@@ -240,7 +213,16 @@ impl Room {
                 // A dispatcher that stopped waiting has ended, and with it the whole gateway.
                 let _ = watching.send(self.client_id.clone());
             }
-            Command::Happened { prompt, input } => self.feed(&prompt, *input),
+            Command::Happened { prompt, input } => {
+                if let Input::Submitted(result) = input.as_ref() {
+                    self.note_submission(result);
+                }
+                if matches!(*input, Input::Submitted(_)) && self.abandoned.remove(&prompt) {
+                    self.stop_upstream(prompt);
+                } else {
+                    self.feed(&prompt, *input);
+                }
+            }
             Command::Cancel(job) => {
                 let found = self.watched.iter().find(|(_, watched)| watched.job.id == job);
                 match found.map(|(prompt, _)| prompt.clone()) {
@@ -250,6 +232,17 @@ impl Room {
                     }
                 }
             }
+        }
+    }
+
+    /// A backend that does not take a prompt is given the next one a little later. Without a socket it is given none anyway.
+    fn note_submission(&self, result: &SubmitResult) {
+        match result {
+            SubmitResult::Accepted(_) | SubmitResult::Refused(_) => self.parts.desk.took_prompt(),
+            SubmitResult::Unreachable(reason) | SubmitResult::Ambiguous(reason) if self.client_id.is_some() => {
+                self.parts.desk.did_not_take_prompt(reason, self.parts.clock.now());
+            }
+            SubmitResult::Unreachable(_) | SubmitResult::Ambiguous(_) => {}
         }
     }
 
@@ -267,6 +260,8 @@ impl Room {
     fn feed(&mut self, prompt: &PromptId, input: Input) {
         let Some(watched) = self.watched.get_mut(prompt) else { return };
         let now = self.parts.clock.now();
+        let is_answer = matches!(input, Input::Submitted(_));
+        let awaited_answer = watched.run.awaits_answer();
         let effects = step(&mut watched.run, input, now);
         if let Some(fraction) = watched.run.progress() {
             self.parts.desk.progress(watched.job.id, Progress { fraction });
@@ -278,6 +273,9 @@ impl Room {
             && let Some(done) = self.watched.remove(prompt)
         {
             self.parts.desk.forget(done.job.id);
+            if awaited_answer && !is_answer {
+                self.abandoned.insert(prompt.clone());
+            }
         }
         self.publish_load();
     }
@@ -293,13 +291,14 @@ impl Room {
         let Some(watched) = self.watched.get_mut(prompt) else { return };
         let (id, number) = (watched.job.id, watched.run.plan().number);
         let span = job_span(id);
+        let _in_span = span.enter();
         match effect {
             Effect::Started => {
                 watched.job.started_at = Some(now);
                 let store = Arc::clone(&self.parts.store);
                 self.parts.lifecycle.spawn("note start", async move {
                     if let Err(error) = store.started(id, number, now).await {
-                        debug!(job.id = %id, %error, "the start was not noted");
+                        debug!(%error, "the start was not noted");
                     }
                 });
             }
@@ -314,15 +313,10 @@ impl Room {
                 warn!(backend = %self.parts.backend, "the socket is deaf, replacing it");
                 self.parts.reconnect.notify_one();
             }
-            Effect::StopUpstream => {
-                let (client, prompt) = (self.parts.client.clone(), prompt.clone());
-                self.parts
-                    .lifecycle
-                    .spawn("stop upstream", async move { stop_upstream(&client, &prompt).await }.instrument(span));
-            }
+            Effect::StopUpstream => self.stop_upstream(prompt.clone()),
             Effect::Collect(slot, source) => self.collect(prompt.clone(), slot, source),
             Effect::Finish(outcome) => {
-                info!(parent: &span, backend = %self.parts.backend, state = outcome.state().as_str(), "run ended");
+                info!(backend = %self.parts.backend, state = outcome.state().as_str(), "run ended");
                 let ending = Ending {
                     job: id,
                     run: Some(number),
@@ -332,18 +326,19 @@ impl Room {
                 };
                 let parts = self.parts.clone();
                 let prompt = prompt.clone();
-                self.parts
-                    .lifecycle
-                    .spawn("finish", async move { finish(&parts, ending, &prompt).await }.instrument(span));
+                self.parts.lifecycle.spawn("finish", async move { finish(&parts, ending, &prompt).await });
             }
             Effect::Requeue { failure, counts } => {
-                warn!(parent: &span, backend = %self.parts.backend, reason = failure.message, counts, "run goes back into the queue");
+                warn!(backend = %self.parts.backend, reason = failure.message, counts, "run goes back into the queue");
                 let parts = self.parts.clone();
-                self.parts
-                    .lifecycle
-                    .spawn("requeue", async move { requeue(&parts, id, number, counts).await }.instrument(span));
+                self.parts.lifecycle.spawn("requeue", async move { requeue(&parts, id, number, counts).await });
             }
         }
+    }
+
+    fn stop_upstream(&self, prompt: PromptId) {
+        let client = self.parts.client.clone();
+        self.parts.lifecycle.spawn("stop upstream", async move { stop_upstream(&client, &prompt).await });
     }
 
     fn collect(&self, prompt: PromptId, slot: SlotId, source: Source) {
@@ -410,7 +405,8 @@ async fn stop_upstream(client: &Client, prompt: &PromptId) {
 /// Stores the end; a store that cannot write is asked again, since the run will not end a second time.
 async fn finish(parts: &Parts, ending: Ending, prompt: &PromptId) {
     let succeeded = matches!(ending.outcome, Outcome::Succeeded(_));
-    let stored = persist(parts, "the end", || parts.store.finish(ending.clone())).await;
+    let stored =
+        persist(parts.clock.as_ref(), &parts.lifecycle.stop(), "the end", || parts.store.finish(ending.clone())).await;
     if stored == Some(true) {
         parts.delivery_bell.notify_one();
         // ComfyUI keeps whole graphs in its history; ours are not needed there any more.
@@ -422,28 +418,9 @@ async fn finish(parts: &Parts, ending: Ending, prompt: &PromptId) {
 
 async fn requeue(parts: &Parts, id: JobId, number: u32, counts: bool) {
     let now = parts.clock.now();
-    persist(parts, "the requeue", || parts.store.requeue(id, number, counts, now)).await;
+    let write = || parts.store.requeue(id, number, counts, now);
+    persist(parts.clock.as_ref(), &parts.lifecycle.stop(), "the requeue", write).await;
     parts.queue_bell.notify_one();
-}
-
-/// Asks the store again every second until it answers or the gateway stops; what is then not stored is found again
-/// at the next start, from the run's intent.
-async fn persist<T, F>(parts: &Parts, what: &str, mut write: impl FnMut() -> F) -> Option<T>
-where
-    F: Future<Output = Result<T, StoreError>>,
-{
-    let stop = parts.lifecycle.stop();
-    loop {
-        match write().await {
-            Ok(value) => return Some(value),
-            Err(error) => warn!(%error, what, "not stored, trying again"),
-        }
-        let again_at = parts.clock.now() + Duration::from_secs(1);
-        tokio::select! {
-            () = stop.cancelled() => return None,
-            () = parts.clock.sleep_until(again_at) => {}
-        }
-    }
 }
 
 /// Turns ComfyUI's answer to `POST /prompt` into what the machine takes in.

@@ -8,6 +8,8 @@ mod faults;
 mod hostile_http;
 mod hostile_json;
 mod lost_socket;
+mod process;
+mod refusing;
 mod restarts;
 mod results;
 mod support;

@@ -1,6 +1,6 @@
 //! Each limit of a job, with its own failure code. The clock stands still until the test moves it.
 
-use crate::support::{Inbox, Setup, TestGateway, canvas, eventually};
+use crate::support::{Inbox, Setup, TestGateway, canvas, canvas_files, eventually};
 use comfygate::clock::{ManualClock, Timestamp};
 use comfygate::sim::{Fault, When};
 use serde_json::{Value, json};
@@ -41,7 +41,7 @@ async fn a_backend_without_any_sign_of_life_is_a_silence_timeout() {
 async fn a_free_backend_that_does_not_begin_is_a_start_timeout() {
     let (gateway, clock) = start().await;
     let inbox = Inbox::open();
-    gateway.sim.inject_when(Fault::Hang { at: "dead".into() }, When::Next);
+    gateway.sim.inject(Fault::Stall);
     let id = gateway.generate(&with_timeout(&inbox, "start", "4m")).await;
     gateway.until(&id, "submitted").await;
     gateway.sim.wait_for(|sim| sim.queued() == 1).await.unwrap();
@@ -95,6 +95,31 @@ async fn a_long_silence_is_no_timeout_while_the_backend_says_that_it_runs() {
     assert_eq!(gateway.job(&id).await["status"], "running");
     gateway.sim.release();
     assert_eq!(inbox.next().await.body["status"], "success");
+    gateway.close().await;
+}
+
+#[actix_web::test]
+async fn a_job_that_ended_in_time_while_the_gateway_was_down_is_no_timeout() {
+    let (gateway, clock) = start().await;
+    let inbox = Inbox::open();
+    gateway.sim.inject(Fault::Hang { at: "executing".into() });
+    let mut body = canvas_files(&inbox.url());
+    body["timeouts"] = json!({ "queue": "5m", "run": "10m" });
+    let running = gateway.generate(&body).await;
+    gateway.until(&running, "running").await;
+    let waiting = gateway.generate(&body).await;
+    gateway.until(&waiting, "submitted").await;
+    gateway.sim.wait_for(|sim| sim.queued() == 2).await.unwrap();
+    let gateway = gateway
+        .restart_after(async |sim| {
+            sim.release();
+            sim.wait_for(|sim| sim.queued() == 0).await.unwrap();
+            clock.advance(Duration::from_hours(2));
+        })
+        .await;
+    for _ in [running, waiting] {
+        assert_eq!(inbox.next().await.body["status"], "success");
+    }
     gateway.close().await;
 }
 

@@ -161,6 +161,17 @@ async fn connections_are_refused_for_a_while_and_the_port_is_kept() {
 }
 
 #[tokio::test]
+async fn a_stalled_worker_takes_nothing_from_the_queue_until_it_is_released() {
+    let sim = start().await;
+    let mut socket = listen(&sim).await;
+    sim.inject(Fault::Stall);
+    submit(&sim, "p", &canvas(1)).await;
+    assert_eq!((sim.queued(), sim.executions().len()), (1, 0));
+    sim.release();
+    assert_eq!(kinds(&socket.until_idle().await), WHOLE);
+}
+
+#[tokio::test]
 async fn submissions_can_be_refused_with_and_without_effect() {
     let sim = start().await;
     sim.inject(Fault::Refuse(Refusal::Crash));

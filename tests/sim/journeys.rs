@@ -20,7 +20,7 @@ fn stable_diffusion(checkpoint: &str) -> Value {
     })
 }
 
-fn flux(text: Value) -> Value {
+fn flux(text: &Value) -> Value {
     json!({
         "12": { "class_type": "UNETLoader", "inputs": { "unet_name": "flux.safetensors", "weight_dtype": "default" } },
         "11": { "class_type": "DualCLIPLoader", "inputs": { "clip_name1": "t5.safetensors", "clip_name2": "l.safetensors", "type": "flux" } },
@@ -93,7 +93,7 @@ async fn flux_graphs_yield_a_picture_with_either_encoder() {
     let double = json!({ "class_type": "CLIPTextEncodeFlux",
         "inputs": { "clip_l": "a garden", "t5xxl": "a garden of glass", "guidance": 3.5, "clip": ["11", 0] } });
     for (id, text) in [("p1", plain), ("p2", double)] {
-        let answer = submit(&sim, id, &flux(text)).await;
+        let answer = submit(&sim, id, &flux(&text)).await;
         assert_eq!(answer.status, 200, "{}", answer.json());
         socket.until_idle().await;
         let files = saved_images(&sim, id, "9").await;

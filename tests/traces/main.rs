@@ -9,3 +9,4 @@ mod frames;
 mod recording;
 mod refusals;
 mod replay;
+mod tracked;

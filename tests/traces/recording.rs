@@ -6,6 +6,7 @@ use bytes::Bytes;
 use comfygate::comfy::wire::HistoryEnd;
 use comfygate::comfy::{Event, NodeError, NodeOutput, decode_binary, decode_text, lenient};
 use serde::Deserialize;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -22,7 +23,7 @@ pub(crate) struct Trace {
 
 /// What one socket heard of one prompt.
 pub(crate) struct Heard {
-    socket: String,
+    pub(crate) socket: String,
     pub(crate) prompt: String,
     /// A letter for each event that tells of an end.
     pub(crate) ends: String,
@@ -44,6 +45,7 @@ struct Line {
     path: String,
     status: u16,
     body: String,
+    json: Value,
 }
 
 /// Returns all recordings by name.
@@ -139,6 +141,22 @@ impl Trace {
             heard[at].hear(event);
         }
         heard
+    }
+
+    /// Returns every prompt that was accepted and whose graph is recorded as JSON, with that graph.
+    pub(crate) fn submitted(&self) -> Vec<(String, &Value)> {
+        let requests = self.lines.iter().filter(|line| line.dir == "http-req" && line.path.ends_with("/prompt"));
+        let accepted = requests.filter_map(|request| {
+            let answer = self.lines.iter().find(|line| line.dir == "http-res" && line.id == request.id)?;
+            let prompt = lenient::parse(&answer.body).ok()?.get("prompt_id")?.as_str()?.to_owned();
+            Some((prompt, request.json.get("prompt").filter(|graph| graph.is_object())?))
+        });
+        accepted.collect()
+    }
+
+    /// Returns what one socket heard, of all prompts.
+    pub(crate) fn heard_by(&self, socket: &str) -> impl Iterator<Item = &Event> {
+        self.events.iter().filter(move |(heard_by, _)| heard_by == socket).map(|(_, event)| event)
     }
 
     fn calls(&self, method: &str, path: impl Fn(&str) -> bool) -> impl Iterator<Item = &Line> {

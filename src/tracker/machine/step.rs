@@ -9,6 +9,7 @@ use crate::job::{Failure, FailureCode, Outcome};
 use crate::tracker::evidence::Evidence;
 use crate::tracker::limits::{
     CANCEL_LIMIT, COLLECT_LIMIT, DEAF_AFTER, HISTORY_PATIENCE, LOOKUP_LIMIT, POLL_HEARD, POLL_UNHEARD, SUBMIT_LIMIT,
+    UNSEEN_RUNS,
 };
 use std::time::Duration;
 
@@ -57,6 +58,7 @@ fn take_event(run: &mut Run, event: Event, now: Timestamp, effects: &mut Vec<Eff
     }
     run.last_sign = now;
     run.last_event = now;
+    run.prove();
     match event {
         Event::Idle { .. } => {
             // The end itself was not heard: the history has it by now.
@@ -126,7 +128,8 @@ fn take_submitted(run: &mut Run, result: SubmitResult, now: Timestamp, effects: 
             let failure = Failure::new(FailureCode::BackendLost, format!("the backend could not be reached: {reason}"));
             retry(run, failure, false, effects);
         }
-        SubmitResult::Ambiguous(_) if still_submitting => {
+        SubmitResult::Ambiguous(reason) if still_submitting => {
+            run.doubt = Some(reason);
             run.phase = Phase::Submitting { since: now, ambiguous: true };
             look(run, now, effects);
         }
@@ -157,6 +160,7 @@ fn take_evidence(run: &mut Run, evidence: Evidence, now: Timestamp, effects: &mu
         return;
     }
     run.last_sign = now;
+    run.prove();
     if run.cancel_since.is_some() && matches!(evidence, Evidence::Pending { .. } | Evidence::Running) {
         effects.push(Effect::StopUpstream);
     }
@@ -189,11 +193,12 @@ fn take_evidence(run: &mut Run, evidence: Evidence, now: Timestamp, effects: &mu
             Evidence::Absent,
             Phase::Submitting { ambiguous: true, .. } | Phase::Waiting { .. } | Phase::Running { .. },
         ) => {
-            let failure = Failure::new(
-                FailureCode::BackendLost,
-                "the backend restarted and forgot the prompt, or somebody deleted it there",
-            );
-            retry(run, failure, true, effects);
+            let why = match (&run.phase, &run.doubt) {
+                (Phase::Submitting { .. }, Some(reason)) => format!("the backend did not take the prompt: {reason}"),
+                (_, _) => "the backend restarted and forgot the prompt, or somebody deleted it there".to_owned(),
+            };
+            let counts = may_be_to_blame(run);
+            retry(run, Failure::new(FailureCode::BackendLost, why), counts, effects);
         }
         // Nothing new; and while the answer of `POST /prompt` is open, it decides.
         (Evidence::Absent | Evidence::Pending { .. }, Phase::Submitting { .. })
@@ -201,6 +206,13 @@ fn take_evidence(run: &mut Run, evidence: Evidence, now: Timestamp, effects: &mu
         | (Evidence::Unreachable | Evidence::Hung, _)
         | (_, Phase::Done) => {}
     }
+}
+
+/// Says whether a prompt that its backend forgot may be why the backend fell: it began, as far as is known, or was lost
+/// too often. One that the socket would have told of was deleted by somebody, which counts as well.
+fn may_be_to_blame(run: &Run) -> bool {
+    let began = matches!(run.phase, Phase::Running { .. });
+    began || run.heard || run.plan.number > UNSEEN_RUNS
 }
 
 fn still_waits(run: &mut Run, others_first: bool, now: Timestamp, effects: &mut Vec<Effect>) {
@@ -254,11 +266,13 @@ fn take_tick(run: &mut Run, now: Timestamp, effects: &mut Vec<Effect>) {
     }
     match run.phase {
         Phase::Done => return,
-        Phase::Submitting { .. } | Phase::Waiting { .. } if now >= run.plan.queued_since + limits.queue => {
+        Phase::Submitting { .. } | Phase::Waiting { .. }
+            if run.is_proven() && now >= run.plan.queued_since + limits.queue =>
+        {
             effects.push(Effect::StopUpstream);
             return fail(run, timeout(FailureCode::TimeoutQueue, "the job waited in queues", limits.queue), effects);
         }
-        Phase::Running { since } if now >= since + limits.run => {
+        Phase::Running { since } if run.is_proven() && now >= since + limits.run => {
             effects.push(Effect::StopUpstream);
             return fail(run, timeout(FailureCode::TimeoutRun, "the prompt ran", limits.run), effects);
         }

@@ -4,6 +4,7 @@ use super::*;
 use crate::comfy::event::{ImageFrame, ImageOrigin, NodeError, NodeOutput};
 use crate::comfy::{HistoryEnd, HistoryEntry};
 use crate::job::{BlobId, FailureCode, FileRef, Timeouts};
+use crate::tracker::limits::UNSEEN_RUNS;
 use bytes::Bytes;
 use std::time::Duration;
 
@@ -370,6 +371,32 @@ fn a_backend_that_forgot_the_prompt_leads_to_another_run() {
     let mut rig = Rig::running(plan());
     rig.take(Input::SocketLost);
     rig.take(Input::SocketUp);
+    assert_eq!(requeued(&rig.take(Input::Evidence(Evidence::Absent))), Some(true));
+}
+
+#[test]
+fn a_prompt_that_is_lost_with_the_backend_before_it_began_does_not_count() {
+    let lost = |number, mut rig: Rig| {
+        rig.run.plan.number = number;
+        rig.take(Input::SocketLost);
+        rig.take(Input::SocketUp);
+        requeued(&rig.take(Input::Evidence(Evidence::Absent)))
+    };
+    let last_try = Plan { may_retry: false, ..plan() };
+    assert_eq!(lost(1, Rig::accepted(last_try.clone())), Some(false));
+    assert_eq!(lost(UNSEEN_RUNS, Rig::accepted(plan())), Some(false));
+    assert_eq!(lost(UNSEEN_RUNS + 1, Rig::accepted(plan())), Some(true), "it may be what makes the backend crash");
+
+    let now = Timestamp::from_millis(0);
+    let mut recovered = Rig { run: Run::recovered(last_try, None, now), now };
+    assert_eq!(requeued(&recovered.take(Input::Evidence(Evidence::Absent))), Some(false));
+    let mut began = Rig { run: Run::recovered(plan(), Some(now), now), now };
+    assert_eq!(requeued(&began.take(Input::Evidence(Evidence::Absent))), Some(true));
+}
+
+#[test]
+fn a_prompt_that_somebody_deletes_on_the_backend_counts() {
+    let mut rig = Rig::accepted(plan());
     assert_eq!(requeued(&rig.take(Input::Evidence(Evidence::Absent))), Some(true));
 }
 

@@ -85,9 +85,14 @@ impl Setup {
     }
 
     pub(crate) async fn start(self) -> TestGateway {
+        self.start_behind(async |sim| sim.url()).await
+    }
+
+    /// Starts with something between the gateway and the simulator; `front` returns its URL.
+    pub(crate) async fn start_behind(self, front: impl AsyncFnOnce(&Sim) -> String) -> TestGateway {
         let sim = Sim::start(self.sim).await.unwrap();
         let mut settings = self.settings;
-        settings.backends.addresses = vec![sim.url().parse().unwrap()];
+        settings.backends.addresses = vec![front(&sim).await.parse().unwrap()];
         let gateway = TestGateway::launch(sim, settings, self.folder, self.clock).await;
         gateway.until_ready().await;
         gateway

@@ -2,9 +2,11 @@
 
 mod gateway;
 mod inbox;
+mod program;
 
 pub(crate) use gateway::{Answer, Setup, TestGateway};
 pub(crate) use inbox::{Inbox, Webhook};
+pub(crate) use program::Program;
 
 use serde_json::{Value, json};
 use std::future::Future;

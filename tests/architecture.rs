@@ -1,0 +1,182 @@
+//! Which room may import which, and what a pure room may not mention. A new arrow is a line here that somebody reviews.
+
+#![expect(clippy::unwrap_used, reason = "this whole program is a test")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Every room may import these.
+const FLOOR: &[&str] = &["clock", "job", "lifecycle", "settings", "telemetry"];
+
+/// What a room may import besides. Arrows go down the list: nothing below imports what is above it.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("main", &["cli"]),
+    ("cli", &["app", "demo", "sim", "workflow"]),
+    ("demo", &["app", "sim", "workflow"]),
+    ("app", &["api", "comfy", "dispatch", "intake", "media", "notifier", "store", "tracker", "workflow"]),
+    ("api", &["intake", "media", "notifier", "store", "tracker", "workflow"]),
+    ("intake", &["store", "tracker", "workflow"]),
+    ("dispatch", &["comfy", "store", "tracker", "workflow"]),
+    ("tracker", &["comfy", "media", "store"]),
+    ("notifier", &["store"]),
+    ("media", &["comfy"]),
+    ("comfy", &[]),
+    ("workflow", &[]),
+    ("store", &[]),
+    ("sim", &[]),
+];
+
+/// Files that decide and do not act: no waiting, no clock, no log, no chance, no input or output.
+const PURE: &[&str] = &[
+    "comfy/decode.rs",
+    "comfy/event.rs",
+    "comfy/lenient.rs",
+    "comfy/redact.rs",
+    "comfy/refusal.rs",
+    "comfy/wire.rs",
+    "job/failure.rs",
+    "job/output.rs",
+    "job/payload.rs",
+    "job/request.rs",
+    "job/state.rs",
+    "notifier/schedule.rs",
+    "sim/engine.rs",
+    "sim/validate.rs",
+    "tracker/attribution.rs",
+    "tracker/evidence.rs",
+    "tracker/harvest.rs",
+    "tracker/machine.rs",
+    "tracker/machine/ends.rs",
+    "tracker/machine/step.rs",
+    "workflow/build.rs",
+    "workflow/graph.rs",
+    "workflow/resolve.rs",
+];
+
+/// What a pure file may not mention.
+const IMPURE: &[&str] = &[
+    "tokio", "actix", "reqwest", "rusqlite", "tracing", "std::fs", "std::net", "async ", ".await", "spawn", "sleep",
+    "now()", "rand::", "println",
+];
+
+#[test]
+fn imports_run_one_way() {
+    let arrows: BTreeMap<&str, &[&str]> = ARROWS.iter().copied().collect();
+    let rank: BTreeMap<&str, usize> = ARROWS.iter().enumerate().map(|(place, (room, _))| (*room, place)).collect();
+    let mut used = BTreeSet::new();
+    for (path, text) in sources() {
+        let room = room_of(&path);
+        for other in imports(&room, &text) {
+            if other == room || FLOOR.contains(&other.as_str()) || room == "lib" {
+                continue;
+            }
+            assert!(!FLOOR.contains(&room.as_str()), "{}: the floor imports `{other}`", path.display());
+            let allowed = arrows.get(room.as_str()).unwrap_or_else(|| panic!("`{room}` is not in the table"));
+            assert!(allowed.contains(&other.as_str()), "{}: `{room}` may not import `{other}`", path.display());
+            let goes_up = rank.get(other.as_str()).is_some_and(|other| *other < rank[room.as_str()]);
+            assert!(!goes_up, "{}: `{room}` imports `{other}`, against the stream", path.display());
+            used.insert((room.clone(), other));
+        }
+    }
+    for (room, others) in ARROWS {
+        for other in *others {
+            assert!(
+                used.contains(&((*room).to_owned(), (*other).to_owned())),
+                "nobody uses the arrow {room} -> {other}"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_room_is_in_the_table() {
+    let known: BTreeSet<&str> = FLOOR.iter().chain(ARROWS.iter().map(|(room, _)| room)).copied().collect();
+    for (path, _) in sources() {
+        let room = room_of(&path);
+        assert!(known.contains(room.as_str()) || room == "lib", "`{room}` is not in the table");
+    }
+}
+
+#[test]
+fn deciders_do_not_act() {
+    for name in PURE {
+        let path = src().join(name);
+        let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+        for (number, line) in code.lines().enumerate() {
+            let line_of_code = line.split("//").next().unwrap();
+            for word in IMPURE {
+                assert!(!line_of_code.contains(word), "{name}:{}: a decider mentions `{word}`: {line}", number + 1);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_file_says_what_it_is_for() {
+    for (path, text) in sources() {
+        assert!(text.starts_with("//! "), "{} does not begin with what it is for", path.display());
+    }
+}
+
+#[test]
+fn only_the_lifecycle_spawns_and_only_the_clock_knows_the_time() {
+    for (path, text) in sources() {
+        let name = path.strip_prefix(src()).unwrap().to_str().unwrap();
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        let forbidden: &[(&str, &str)] =
+            &[("tokio::spawn(", "lifecycle.rs"), ("SystemTime::now", "clock.rs"), ("Instant::now", "clock.rs")];
+        for (word, home) in forbidden {
+            assert!(!code.contains(word) || name == *home, "{name} mentions {word}, which belongs into {home}");
+        }
+    }
+}
+
+fn src() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+fn sources() -> Vec<(PathBuf, String)> {
+    let mut sources = Vec::new();
+    let mut folders = vec![src()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                sources.push((path, text));
+            }
+        }
+    }
+    assert!(sources.len() > 50, "only {} files found", sources.len());
+    sources
+}
+
+fn room_of(path: &Path) -> String {
+    let first = path.strip_prefix(src()).unwrap().components().next().unwrap();
+    let name = first.as_os_str().to_str().unwrap();
+    name.strip_suffix(".rs").unwrap_or(name).to_owned()
+}
+
+/// Finds every room that a file names by `crate::` or, in the binary, by `comfygate::`.
+fn imports(room: &str, text: &str) -> BTreeSet<String> {
+    let prefix = if room == "main" { "comfygate::" } else { "crate::" };
+    let code: String = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+    let mut rooms = BTreeSet::new();
+    for rest in code.split(prefix).skip(1) {
+        let is_room = |character: &char| character.is_ascii_lowercase() || *character == '_';
+        let name: String = rest.chars().take_while(is_room).collect();
+        if !name.is_empty() {
+            rooms.insert(name);
+        }
+        // `use crate::{a::B, c::D}`
+        if let Some(group) = rest.strip_prefix('{') {
+            let inner = group.split(';').next().unwrap();
+            rooms.extend(inner.split(',').filter_map(|part| part.trim().split("::").next()).map(str::to_owned));
+        }
+    }
+    rooms
+}

@@ -1,0 +1,294 @@
+//! Holds the pages to the code: links lead somewhere, commands and settings exist, every call and error code is told.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "this whole program is a test")]
+
+use clap::CommandFactory;
+use comfygate::cli::Cli;
+use comfygate::settings::{SETTINGS, Setting};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Names that look like settings and are told of as such, though they are none.
+const NO_SETTINGS: [&str; 1] = ["COMFYGATE_ADRESS"];
+
+/// Files whose string literals in front of `=>`, `,` or behind `code:` may be codes of answers.
+const CODE_FILES: [&str; 9] = [
+    "src/api/body.rs",
+    "src/api/error.rs",
+    "src/api/guard.rs",
+    "src/api/jobs.rs",
+    "src/api/submit.rs",
+    "src/intake.rs",
+    "src/notifier/target.rs",
+    "src/workflow/parameter.rs",
+    "src/workflow/resolve.rs",
+];
+
+#[test]
+fn every_link_leads_to_a_file_and_to_a_heading() {
+    let mut broken = Vec::new();
+    let mut count = 0;
+    for (page, text) in pages() {
+        for link in links(&prose(&text)) {
+            if link.contains("://") {
+                continue;
+            }
+            count += 1;
+            let (path, anchor) = link.split_once('#').unwrap_or((&link, ""));
+            let target = if path.is_empty() { page.clone() } else { page.parent().unwrap().join(path) };
+            let is_there = target.exists()
+                && (anchor.is_empty() || anchors(&fs::read_to_string(&target).unwrap()).contains(anchor));
+            if !is_there {
+                broken.push(format!("{}: {link}", page.display()));
+            }
+        }
+    }
+    assert!(count > 30, "only {count} links were found");
+    assert!(broken.is_empty(), "links that lead nowhere: {broken:#?}");
+}
+
+#[test]
+fn every_picture_is_used_and_small() {
+    let text: String = pages().into_values().collect();
+    for entry in fs::read_dir(root().join("docs/images")).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        assert!(text.contains(&format!("images/{name}")), "{name} is not used");
+        assert!(entry.metadata().unwrap().len() <= 300_000, "{name} is too large");
+    }
+}
+
+#[test]
+fn every_command_and_flag_exists() {
+    let mut wrong = Vec::new();
+    let mut count = 0;
+    for (page, text) in pages() {
+        for command in commands(&text) {
+            count += 1;
+            if let Err(reason) = check_command(&command) {
+                wrong.push(format!("{}: `{command}`: {reason}", page.display()));
+            }
+        }
+    }
+    assert!(count > 10, "only {count} commands were found");
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn a_command_that_does_not_exist_is_noticed() {
+    for good in ["comfygate serve --workflow canvas", "comfygate demo --stay", "comfygate --version", "comfygate check"]
+    {
+        assert_eq!(check_command(good), Ok(()), "{good}");
+    }
+    for bad in
+        ["comfygate serv", "comfygate serve --worklow canvas", "comfygate demo --out", "comfygate serve --set runs=1"]
+    {
+        assert!(check_command(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn every_setting_exists() {
+    let mut wrong = Vec::new();
+    let mut seen = BTreeSet::new();
+    for (page, text) in pages() {
+        for name in words(&text).filter(|word| is_setting_like(word)) {
+            seen.insert(name.to_owned());
+            if Setting::find(name).is_none() && !NO_SETTINGS.contains(&name) {
+                wrong.push(format!("{}: {name}", page.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    let untold: Vec<_> = SETTINGS.iter().filter(|setting| !seen.contains(setting.name)).map(|it| it.name).collect();
+    assert!(untold.is_empty(), "settings that no page tells of: {untold:?}");
+}
+
+#[test]
+fn every_route_has_its_section() {
+    let source = read("src/api/mod.rs");
+    let routes = between(&source, "only_", ")").filter_map(|call| {
+        let (method, path) = call.split_once("(\"")?;
+        Some((if method == "post" { "POST" } else { "GET" }, path.strip_suffix('"')?.to_owned()))
+    });
+    let routes: Vec<_> = routes.collect();
+    assert!(routes.len() >= 7, "{routes:?}");
+    let headings: Vec<String> = headings(&read("docs/API.md"));
+    for (method, path) in routes {
+        let call = format!("{method} {path}");
+        let is_told = headings.iter().any(|heading| heading.split(" and ").any(|part| part == call));
+        assert!(is_told, "docs/API.md has no section for {call}");
+    }
+}
+
+#[test]
+fn every_error_code_is_told_and_no_other() {
+    let api = read("docs/API.md");
+    let table = section(&api, "## Errors");
+    let told: BTreeSet<String> = table
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once('`'))
+        .map(|(code, _)| code.to_owned())
+        .collect();
+    let found: BTreeSet<String> = CODE_FILES.iter().flat_map(|file| codes(&code_of(&read(file)))).collect();
+    assert!(found.len() >= 30, "{found:?}");
+    let difference: Vec<_> = told.symmetric_difference(&found).collect();
+    assert!(difference.is_empty(), "told or found, but not both: {difference:?}");
+}
+
+#[test]
+fn every_failure_code_is_told() {
+    let webhooks = read("docs/WEBHOOKS.md");
+    for code in comfygate::job::FailureCode::ALL {
+        assert!(webhooks.contains(&format!("| `{}` |", code.as_str())), "{}", code.as_str());
+    }
+}
+
+#[test]
+fn examples_in_json_can_be_read() {
+    for (page, text) in pages() {
+        for block in blocks(&text, "json") {
+            let is_json = serde_json::from_str::<serde_json::Value>(&block).is_ok();
+            assert!(is_json, "{}: {block}", page.display());
+        }
+    }
+}
+
+fn check_command(command: &str) -> Result<(), String> {
+    let words: Vec<&str> = command.split_whitespace().collect();
+    let matches = Cli::command().try_get_matches_from(&words);
+    let matches = match matches {
+        Ok(matches) => matches,
+        Err(error) if !error.use_stderr() => return Ok(()),
+        Err(error) => return Err(error.to_string()),
+    };
+    let Some(("serve" | "check", arguments)) = matches.subcommand() else { return Ok(()) };
+    let assignments = arguments.get_many::<(String, String)>("assignments").into_iter().flatten();
+    for (name, _) in assignments {
+        Setting::find(name).ok_or_else(|| format!("there is no setting `{name}`"))?;
+    }
+    Ok(())
+}
+
+/// Finds commands in blocks of shell lines and in code spans: `comfygate ..`, or `cargo run [--release] -- ..`.
+fn commands(text: &str) -> Vec<String> {
+    let lines = blocks(text, "sh").into_iter().flat_map(|block| block.lines().map(str::to_owned).collect::<Vec<_>>());
+    let spans = prose(text).split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
+    lines.chain(spans).filter_map(|line| command(&line)).collect()
+}
+
+fn command(line: &str) -> Option<String> {
+    let line = line.split(" # ").next().unwrap().trim();
+    let starts = ["comfygate ", "target/release/comfygate ", "cargo run --release -- ", "cargo run -- "];
+    let rest = starts.iter().find_map(|start| line.strip_prefix(start))?;
+    Some(format!("comfygate {rest}"))
+}
+
+fn is_setting_like(word: &str) -> bool {
+    ["COMFYGATE_", "COMFYUI_", "COMFYLITE_"]
+        .iter()
+        .any(|start| word.strip_prefix(start).is_some_and(|rest| !rest.is_empty()))
+}
+
+/// Returns the part of a source file that is not its tests.
+fn code_of(source: &str) -> String {
+    source.split("#[cfg(test)]").next().unwrap().to_owned()
+}
+
+/// Finds the literals that stand where a code stands: the first thing of a call or pair, or behind `code:`, `=>`, `new(..,`.
+fn codes(source: &str) -> BTreeSet<String> {
+    let headers = ["allow", "connection", "retry-after", "host", "idempotency-key"];
+    let one_line: String = source.split_whitespace().collect::<Vec<_>>().join(" ");
+    let calls = ["bad_request(", "conflict(", "forbidden(", "unsupported(", "unavailable(", "StatusCode::NOT_FOUND,"]
+        .into_iter()
+        .chain(["StatusCode::METHOD_NOT_ALLOWED,", "StatusCode::PAYLOAD_TOO_LARGE,", "StatusCode::REQUEST_TIMEOUT,"])
+        .chain(["StatusCode::UNPROCESSABLE_ENTITY,", "StatusCode::INTERNAL_SERVER_ERROR,", "Err((", "|| (", "code: "])
+        .chain(["error.code = ", "Self::Invalid(_) => ", "Self::Scheme(_) => ", "Self::Userinfo => "])
+        .chain(["Self::Blocked(_) => ", "Self::HttpsRequired => "]);
+    let mut found = BTreeSet::new();
+    for call in calls {
+        for rest in one_line.split(call).skip(1) {
+            let literal = rest.trim_start().strip_prefix('"').and_then(|rest| rest.split_once('"'));
+            found.extend(literal.map(|(code, _)| code.to_owned()).filter(|code| is_code(code)));
+        }
+    }
+    found.retain(|code| !headers.contains(&code.as_str()));
+    found
+}
+
+fn is_code(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+fn pages() -> BTreeMap<PathBuf, String> {
+    let docs = fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let markdown = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "md");
+    let pages = docs.chain([root().join("README.md"), root().join("CHANGELOG.md")]).filter(markdown);
+    pages.map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect()
+}
+
+/// Returns the text without its fenced blocks.
+fn prose(text: &str) -> String {
+    text.split("\n```").step_by(2).collect()
+}
+
+/// Returns the fenced blocks of a language.
+fn blocks(text: &str, language: &str) -> Vec<String> {
+    let blocks = text.split("\n```").skip(1).step_by(2);
+    blocks.filter_map(|block| block.strip_prefix(language)?.strip_prefix('\n')).map(str::to_owned).collect()
+}
+
+fn links(prose: &str) -> Vec<String> {
+    between(prose, "](", ")").collect()
+}
+
+fn between<'a>(text: &'a str, start: &'a str, end: &'a str) -> impl Iterator<Item = String> + 'a {
+    text.split(start).skip(1).filter_map(move |rest| rest.split_once(end)).map(|(inner, _)| inner.to_owned())
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|letter: char| !(letter.is_ascii_uppercase() || letter.is_ascii_digit() || letter == '_'))
+}
+
+/// Returns the headings without marks and backticks.
+fn headings(text: &str) -> Vec<String> {
+    let lines = prose(text);
+    lines
+        .lines()
+        .filter(|line| line.starts_with('#'))
+        .map(|line| line.trim_start_matches('#').trim().replace('`', ""))
+        .collect()
+}
+
+/// Returns the anchors that a page's headings get: lower case, without signs, dashes for spaces.
+fn anchors(text: &str) -> BTreeSet<String> {
+    let anchor = |heading: String| -> String {
+        let kept = heading.chars().filter(|letter| letter.is_alphanumeric() || matches!(letter, ' ' | '-' | '_'));
+        kept.collect::<String>().to_lowercase().replace(' ', "-")
+    };
+    headings(text).into_iter().map(anchor).collect()
+}
+
+fn section<'a>(text: &'a str, heading: &str) -> &'a str {
+    let (_, rest) = text.split_once(&format!("{heading}\n")).unwrap_or_else(|| panic!("no section `{heading}`"));
+    rest.split("\n## ").next().unwrap()
+}
+
+#[test]
+fn the_readers_of_pages_read() {
+    let text = "# A `b` & c\n[x](y.md#z)\n```sh\ncomfygate check # [no](link)\n```\nand `comfygate demo`, `cargo run -- sim`\n";
+    assert_eq!(headings(text), ["A b & c"]);
+    assert!(anchors(text).contains("a-b--c"));
+    assert_eq!(links(&prose(text)), ["y.md#z"]);
+    assert_eq!(commands(text), ["comfygate check", "comfygate demo", "comfygate sim"]);
+    assert!(Path::new(&root()).join("Cargo.toml").exists());
+}

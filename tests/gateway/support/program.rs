@@ -1,0 +1,102 @@
+//! The program itself as a process of its own, which can be killed, told to stop, and whose log can be read.
+
+use super::{PATIENCE, eventually};
+use serde_json::Value;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+
+/// `comfygate serve`, listening.
+pub(crate) struct Program {
+    child: Child,
+    address: String,
+    pub(crate) log: Arc<Mutex<String>>,
+    client: reqwest::Client,
+}
+
+impl Program {
+    /// Starts it with these settings and waits until it listens. `folder` holds its data and its workflows.
+    pub(crate) async fn serve(folder: &Path, comfyui: &str, settings: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_comfygate"));
+        command.arg("serve").args(["--address", "127.0.0.1:0", "--comfyui", comfyui]).current_dir(folder);
+        for (name, value) in settings {
+            command.args(["--set", &format!("{name}={value}")]);
+        }
+        let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let log = Arc::new(Mutex::new(String::new()));
+        let (stderr, kept) = (child.stderr.take().unwrap(), Arc::clone(&log));
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                let mut kept = kept.lock().unwrap();
+                kept.push_str(&line);
+                kept.push('\n');
+            }
+        });
+        let listening = async || {
+            let log = log.lock().unwrap();
+            let line = log.lines().find(|line| line.contains("listening address="))?;
+            line.split("address=").nth(1)?.split_whitespace().next().map(str::to_owned)
+        };
+        let address = eventually("the program listens", listening).await;
+        let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
+        Self { child, address, log, client }
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// What it has logged so far.
+    pub(crate) fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Posts a request; none where no answer came.
+    pub(crate) async fn post(&self, body: &Value) -> Option<reqwest::Response> {
+        let request = self.client.post(self.url("/generate")).header("content-type", "application/json");
+        request.body(body.to_string()).send().await.ok()
+    }
+
+    /// Gets a path as JSON; none where no answer came.
+    pub(crate) async fn get(&self, path: &str) -> Option<(u16, Value)> {
+        let answer = self.client.get(self.url(path)).send().await.ok()?;
+        let status = answer.status().as_u16();
+        Some((status, serde_json::from_slice(&answer.bytes().await.ok()?).unwrap_or(Value::Null)))
+    }
+
+    /// Waits until nothing runs, nothing waits and every end is told.
+    pub(crate) async fn until_idle(&self) {
+        let idle = async || {
+            let (_, ready) = self.get("/ready").await?;
+            let backlog = &ready["backlog"];
+            ["queued", "running", "deliveries"].iter().all(|name| backlog[name] == 0).then_some(())
+        };
+        eventually("everything has ended and was told", idle).await;
+    }
+
+    /// Kills it at this very moment.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Asks it to stop as a supervisor does.
+    pub(crate) fn terminate(&self) {
+        let status = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// Waits until it has ended.
+    pub(crate) async fn ended(mut self) -> ExitStatus {
+        eventually("the program ends", || std::future::ready(self.child.try_wait().unwrap())).await
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // An error means that it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
