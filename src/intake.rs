@@ -6,7 +6,7 @@ use crate::clock::Clock;
 use crate::job::{Job, JobId, JobState, Limits, Outcome, Request, Timeouts, freeze};
 use crate::store::{CancelWish, Ending, IdempotencyKey, NewJob, Revision, Store, StoreError};
 use crate::tracker::Tracker;
-use crate::workflow::{BuildError, Catalog, ParamError, Resolved, Workflow, build, resolve};
+use crate::workflow::{BuildError, Catalog, ParamError, Resolved, Workflow, check, resolve};
 use serde_json::{Map, Value};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -102,7 +102,7 @@ impl Intake {
             return Err(IntakeError::UnknownWorkflow { name: name.to_owned(), known: self.catalog.names() });
         };
         let resolved = resolve(&workflow, &submission.params, || self.draw_seed()).map_err(IntakeError::Params)?;
-        build(&workflow, &resolved.params)?;
+        check(&workflow, &resolved.params)?;
         self.keep_revision(&workflow).await?;
 
         let now = self.clock.now();

@@ -10,6 +10,7 @@ use actix_web::http::Method;
 use actix_web::http::header::{HOST, HeaderMap, ORIGIN};
 use actix_web::middleware::Next;
 use actix_web::{Error, ResponseError, web};
+use std::net::Ipv4Addr;
 
 /// Refuses requests by their `host` and `origin`.
 pub(crate) async fn guard(
@@ -46,6 +47,17 @@ fn check(headers: &HeaderMap, method: &Method, loopback_only: bool) -> Result<()
 }
 
 fn is_loopback(host: &str) -> bool {
+    is_plainly_loopback(host) || is_loopback_url(host)
+}
+
+/// Knows the usual spellings at a glance; every request comes here.
+fn is_plainly_loopback(host: &str) -> bool {
+    let (name, port) = host.split_once(':').unwrap_or((host, ""));
+    let is_port = port.is_empty() || (port.bytes().all(|digit| digit.is_ascii_digit()) && port.parse::<u16>().is_ok());
+    is_port && (name == "localhost" || name.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback()))
+}
+
+fn is_loopback_url(host: &str) -> bool {
     match url::Url::parse(&format!("http://{host}/")).ok().as_ref().and_then(url::Url::host) {
         Some(url::Host::Domain(name)) => name == "localhost",
         Some(url::Host::Ipv4(address)) => address.is_loopback(),
@@ -61,10 +73,20 @@ mod tests {
 
     #[test]
     fn a_loopback_gateway_answers_to_loopback_names_only() {
-        for host in ["localhost", "localhost:8083", "127.0.0.1:8083", "[::1]:8083"] {
+        for host in
+            ["localhost", "localhost:8083", "LOCALHOST", "127.0.0.1", "127.0.0.1:8083", "127.9.9.9:1", "[::1]:8083"]
+        {
             assert!(asked(&Method::POST, host, None, true), "{host}");
         }
-        for host in ["evil.example", "localhost.evil.example", "10.0.0.1:8083", "", "127.0.0.1@evil.example"] {
+        for host in [
+            "evil.example",
+            "localhost.evil.example",
+            "10.0.0.1:8083",
+            "",
+            "127.0.0.1@evil.example",
+            "127.0.0.1:80@evil.example",
+            "localhost:99999",
+        ] {
             assert!(!asked(&Method::POST, host, None, true), "{host}");
         }
         assert!(asked(&Method::POST, "gateway.example", None, false));

@@ -11,11 +11,11 @@ use std::io::{self, Read};
 use std::sync::Arc;
 
 /// How much of a blob is read at once: a multiple of 3, so that padding stands only at the end.
-const READ: usize = 48 * 1024;
+const READ: usize = 192 * 1024;
 /// The most that is sent in one piece: what `READ` becomes as base64.
 const SENT: usize = READ / 3 * 4;
 
-/// Streams a body in pieces of at most 64 KiB. Its bytes are those that [`FrozenBody::content_length`] counts, or it ends
+/// Streams a body in pieces of at most 256 KiB. Its bytes are those that [`FrozenBody::content_length`] counts, or it ends
 /// with an error: a blob that is missing or has another size than the body says is named in it.
 pub fn body_stream(blobs: Arc<Blobs>, body: FrozenBody) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
     let sending = Sending { blobs, segments: body.segments.into_iter(), at: At::Between };
@@ -52,7 +52,13 @@ impl Sending {
                 At::Between => match self.segments.next() {
                     None => return Ok(None),
                     Some(Segment::Text(text)) => self.at = At::Text(text.into()),
-                    Some(Segment::Base64(id, bytes)) => self.at = At::Blob(self.open(id, bytes).await?),
+                    Some(Segment::Base64(id, bytes)) => {
+                        let (piece, blob) = self.open(id, bytes).await?;
+                        self.at = At::Blob(blob);
+                        if !piece.is_empty() {
+                            return Ok(Some(piece));
+                        }
+                    }
                 },
                 At::Text(text) if text.is_empty() => {}
                 At::Text(mut text) => {
@@ -70,7 +76,8 @@ impl Sending {
         }
     }
 
-    async fn open(&self, id: BlobId, bytes: u64) -> Result<OpenBlob, BlobError> {
+    /// Opens a blob and reads its first piece, so that a small one takes a single turn of a thread that may block.
+    async fn open(&self, id: BlobId, bytes: u64) -> Result<(Bytes, OpenBlob), BlobError> {
         let path = self.blobs.checked_path(&id)?;
         blocking(move || {
             let file = File::open(&path).map_err(|source| missing(&id, &path, source))?;
@@ -79,7 +86,7 @@ impl Sending {
                 let why = io::Error::other(format!("blob `{id}` has {found} bytes, the body needs {bytes}"));
                 return Err(BlobError::Io { path, cause: why });
             }
-            Ok(OpenBlob { id, file, left: bytes })
+            OpenBlob { id, file, left: bytes }.read(READ)
         })
         .await
     }
@@ -123,7 +130,7 @@ mod tests {
         let body = FrozenBody { segments };
         let length = body.content_length();
         let pieces: Vec<Bytes> = body_stream(Arc::clone(&blobs), body.clone()).try_collect().await.unwrap();
-        assert!(pieces.iter().all(|piece| !piece.is_empty() && piece.len() <= 64 * 1024));
+        assert!(pieces.iter().all(|piece| !piece.is_empty() && piece.len() <= SENT));
         assert_eq!(pieces.concat(), expected.as_bytes());
         assert_eq!(length, expected.len() as u64);
         let again: Vec<Bytes> = body_stream(blobs, body).try_collect().await.unwrap();

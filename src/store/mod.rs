@@ -1,6 +1,7 @@
 //! What must survive: jobs, their outputs and their deliveries, behind a trait in the domain's verbs.
 //!
-//! Every verb is one transaction, and is on disk when it answers. Bytes are not here: they are in the blob folder
+//! Every verb is one transaction, and is on disk when it answers; only what the next start finds out anew (that a run has
+//! begun, who sends a delivery) may be lost with the power. Bytes are not here: they are in the blob folder
 //! (`media::Blobs`).
 
 mod persist;

@@ -2,6 +2,7 @@
 
 use super::graph::{Graph, GraphError};
 use super::pair::Workflow;
+use super::parameter::Parameter;
 use crate::job::{ParamValue, Params};
 use serde_json::{Number, Value};
 use std::collections::BTreeSet;
@@ -48,10 +49,7 @@ pub enum BuildError {
 pub fn build(workflow: &Workflow, params: &Params) -> Result<Built, BuildError> {
     let mut graph = workflow.graph.clone();
     for (name, value) in params {
-        let Some(parameter) = workflow.parameter(name) else {
-            return Err(BuildError::UnknownParameter { workflow: workflow.name().into(), parameter: name.clone() });
-        };
-        for target in &parameter.targets {
+        for target in &parameter(workflow, name)?.targets {
             graph.set(&target.node, &target.input, scalar(name, value)?)?;
         }
     }
@@ -59,6 +57,23 @@ pub fn build(workflow: &Workflow, params: &Params) -> Result<Built, BuildError> 
     let websocket_nodes =
         graph.nodes().filter(|(_, node)| is_socket(&node.class_type)).map(|(id, _)| id.to_owned()).collect();
     Ok(Built { graph, outputs: workflow.outputs.clone(), websocket_nodes })
+}
+
+/// Says whether [`build`] would succeed, without the work of copying the graph.
+pub fn check(workflow: &Workflow, params: &Params) -> Result<(), BuildError> {
+    for (name, value) in params {
+        for target in &parameter(workflow, name)?.targets {
+            workflow.graph.require(&target.node)?;
+            scalar(name, value)?;
+        }
+    }
+    Ok(())
+}
+
+fn parameter<'a>(workflow: &'a Workflow, name: &str) -> Result<&'a Parameter, BuildError> {
+    workflow
+        .parameter(name)
+        .ok_or_else(|| BuildError::UnknownParameter { workflow: workflow.name().into(), parameter: name.into() })
 }
 
 fn scalar(name: &str, value: &ParamValue) -> Result<Value, BuildError> {

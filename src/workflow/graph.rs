@@ -152,6 +152,11 @@ impl Graph {
         Ok(())
     }
 
+    /// Refuses an id that no node has.
+    pub(super) fn require(&self, node: &str) -> Result<(), GraphError> {
+        if self.places.contains_key(node) { Ok(()) } else { Err(GraphError::NoSuchNode { node: node.to_owned() }) }
+    }
+
     /// Returns the graph as it goes into the body of `POST /prompt`.
     pub fn to_value(&self) -> Value {
         Value::Object(self.nodes.iter().map(|(id, node)| (id.clone(), node.to_value())).collect())

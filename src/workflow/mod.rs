@@ -20,7 +20,7 @@ mod target;
 mod typing;
 mod yaml;
 
-pub use build::{BuildError, Built, build};
+pub use build::{BuildError, Built, build, check};
 pub use catalog::Catalog;
 pub use graph::{Graph, GraphError, Node, is_link};
 pub use pair::{Files, Source, Workflow};

@@ -140,7 +140,7 @@ impl Workflow {
 
     /// Finds a parameter by any spelling of its name.
     pub fn parameter(&self, name: &str) -> Option<&Parameter> {
-        self.parameters.get(&canonical(name))
+        self.parameters.get(name).or_else(|| self.parameters.get(&canonical(name)))
     }
 
     /// Returns all parameters by name.

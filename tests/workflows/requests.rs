@@ -2,7 +2,7 @@
 
 use super::{PLAIN, TEMPLATE, object, params, resolved, workflow};
 use comfygate::job::ParamValue;
-use comfygate::workflow::{Kind, Workflow, build, is_link, resolve};
+use comfygate::workflow::{Kind, Workflow, build, check, is_link, resolve};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
@@ -183,9 +183,11 @@ fn one_parameter_can_set_several_inputs() {
 #[test]
 fn parameters_of_another_revision_do_not_build() {
     let error = build(&workflow(PLAIN), &params(json!({"steps": 3}))).unwrap_err();
+    assert_eq!(check(&workflow(PLAIN), &params(json!({"steps": 3}))), Err(error.clone()));
     assert_eq!(error.to_string(), "workflow `w` has no parameter `steps`");
     let infinite = [("prompt".to_owned(), ParamValue::Number(f64::INFINITY))].into();
     assert!(build(&workflow(PLAIN), &infinite).is_err());
+    assert!(check(&workflow(PLAIN), &infinite).is_err());
 }
 
 proptest! {
@@ -195,6 +197,7 @@ proptest! {
     fn no_body_makes_resolve_panic_and_what_it_takes_builds(body in body(), chance: u64) {
         let workflow = workflow(FULL);
         if let Ok(resolved) = resolve(&workflow, &body, || chance) {
+            check(&workflow, &resolved.params).unwrap();
             let built = build(&workflow, &resolved.params).unwrap();
             differs_only_where_mapped(&workflow, &built.graph.to_value());
         }

@@ -85,7 +85,7 @@ pub(super) fn revision(connection: &Connection, hash: &str) -> Result<Option<Rev
 pub(super) fn claim(
     connection: &Connection,
     backend: &str,
-    offered: Vec<PromptId>,
+    offered: &[PromptId],
     now: Timestamp,
 ) -> Result<Vec<Claimed>, StoreError> {
     let sql = format!(
@@ -100,7 +100,7 @@ pub(super) fn claim(
     )?;
     let mut claimed = Vec::with_capacity(waiting.len());
     for (Stored { row, tries, mut job }, fresh) in waiting.into_iter().zip(offered) {
-        let prompt = if job.run.is_none() { PromptId::first(job.id) } else { fresh };
+        let prompt = if job.run.is_none() { PromptId::first(job.id) } else { fresh.clone() };
         let number = update.query_row(params![row, backend, prompt.as_str(), now.millis()], |row| row.get(0))?;
         let run = crate::job::RunRef { number, backend: backend.to_owned(), prompt };
         job.state = JobState::Submitted;

@@ -95,11 +95,12 @@ impl Store for SqliteStore {
 
     async fn claim(&self, backend: &str, offered: Vec<PromptId>, now: Timestamp) -> Result<Vec<Claimed>, StoreError> {
         let backend = backend.to_owned();
-        self.writer.write(move |connection| jobs::claim(connection, &backend, offered, now)).await
+        self.writer.write(move |connection| jobs::claim(connection, &backend, &offered, now)).await
     }
 
     async fn started(&self, id: JobId, run: u32, at: Timestamp) -> Result<bool, StoreError> {
-        self.writer.write(move |connection| jobs::started(connection, id, run, at)).await
+        // A restart asks the backend how far the run is, so the disk need not be waited for.
+        self.writer.note(move |connection| jobs::started(connection, id, run, at)).await
     }
 
     async fn requeue(&self, id: JobId, run: u32, counts: bool, at: Timestamp) -> Result<bool, StoreError> {
@@ -124,7 +125,8 @@ impl Store for SqliteStore {
     }
 
     async fn due_deliveries(&self, now: Timestamp, lease: Duration, limit: u32) -> Result<Vec<Delivery>, StoreError> {
-        self.writer.write(move |connection| deliveries::due(connection, now, lease, limit)).await
+        // A start ends every lease, so the disk need not be waited for.
+        self.writer.note(move |connection| deliveries::due(connection, now, lease, limit)).await
     }
 
     async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
@@ -136,7 +138,7 @@ impl Store for SqliteStore {
     }
 
     async fn release_delivery(&self, job: JobId) -> Result<(), StoreError> {
-        self.writer.write(move |connection| deliveries::release(connection, job)).await
+        self.writer.note(move |connection| deliveries::release(connection, job)).await
     }
 
     async fn delivery(&self, job: JobId) -> Result<Option<(Delivery, Vec<Attempt>)>, StoreError> {

@@ -1,7 +1,8 @@
 //! The one thread that writes: it takes what waits, does it in one transaction, and answers when that is on disk.
 //!
 //! Under load many writes share one sync of the disk; a lone write waits for nobody. What a write means is the
-//! caller's: it comes as a closure over the connection.
+//! caller's: it comes as a closure over the connection. It may be called twice, since a batch in which one fails is done
+//! again with each apart from the others: then that one alone is undone, and all the other batches need no savepoints.
 
 use crate::store::StoreError;
 use rusqlite::Connection;
@@ -42,10 +43,28 @@ impl Writer {
     pub(super) async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+        F: FnMut(&Connection) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.enqueue(work, Safety::Synced).await
+    }
+
+    /// Does `work` as [`Writer::write`] does, without waiting for the disk: it survives the end of this process, but a
+    /// loss of power may take it. For what the next start finds out or decides anew.
+    pub(super) async fn note<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnMut(&Connection) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.enqueue(work, Safety::Unsynced).await
+    }
+
+    async fn enqueue<T, F>(&self, work: F, safety: Safety) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnMut(&Connection) -> Result<T, StoreError> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let task = Task { work: Some(work), result: None, reply };
+        let task = Task { work, safety, result: None, reply };
         match self.queue.try_send(Message::Write(Box::new(task))) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => return Err(StoreError::Busy { waiting: QUEUE }),
@@ -82,6 +101,24 @@ pub(super) fn closed() -> StoreError {
     StoreError::Unavailable("it is closed".into())
 }
 
+/// What a commit waits for. The later one asks for more.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Safety {
+    Unsynced,
+    Synced,
+}
+
+impl Safety {
+    /// In WAL mode `NORMAL` differs from `FULL` in one thing: a commit does not sync the log. The next commit that does
+    /// syncs all of it.
+    fn pragma(self) -> &'static str {
+        match self {
+            Self::Unsynced => "PRAGMA synchronous = NORMAL",
+            Self::Synced => "PRAGMA synchronous = FULL",
+        }
+    }
+}
+
 enum Message {
     Write(Box<dyn Write>),
     Close,
@@ -89,7 +126,10 @@ enum Message {
 
 /// One write of unknown answer type.
 trait Write: Send {
-    /// Does the work; an error text means that what it did must be undone.
+    /// Returns what its commit must wait for.
+    fn safety(&self) -> Safety;
+
+    /// Does the work, perhaps for the second time; an error text means that what it did must be undone.
     fn perform(&mut self, connection: &Connection) -> Result<(), String>;
 
     /// Answers the caller, after the transaction was committed or was not.
@@ -97,7 +137,8 @@ trait Write: Send {
 }
 
 struct Task<T, F> {
-    work: Option<F>,
+    work: F,
+    safety: Safety,
     result: Option<Result<T, StoreError>>,
     reply: oneshot::Sender<Result<T, StoreError>>,
 }
@@ -105,11 +146,14 @@ struct Task<T, F> {
 impl<T, F> Write for Task<T, F>
 where
     T: Send,
-    F: FnOnce(&Connection) -> Result<T, StoreError> + Send,
+    F: FnMut(&Connection) -> Result<T, StoreError> + Send,
 {
+    fn safety(&self) -> Safety {
+        self.safety
+    }
+
     fn perform(&mut self, connection: &Connection) -> Result<(), String> {
-        let Some(work) = self.work.take() else { return Ok(()) };
-        let result = catch_unwind(AssertUnwindSafe(|| work(connection)))
+        let result = catch_unwind(AssertUnwindSafe(|| (self.work)(connection)))
             .unwrap_or_else(|panic| Err(StoreError::Damaged(format!("a write panicked: {}", text(panic.as_ref())))));
         let kept = result.as_ref().map(|_| ()).map_err(ToString::to_string);
         self.result = Some(result);
@@ -131,6 +175,7 @@ fn run(connection: &Connection, inbox: &Receiver<Message>) {
     let mut batch = Vec::with_capacity(BATCH);
     let mut log_grew = false;
     let mut closing = false;
+    let mut safety = None;
     while !closing {
         let wait =
             if log_grew { inbox.recv_timeout(IDLE) } else { inbox.recv().map_err(|_| RecvTimeoutError::Disconnected) };
@@ -150,7 +195,7 @@ fn run(connection: &Connection, inbox: &Receiver<Message>) {
                 Err(_) => break,
             }
         }
-        let committed = transact(connection, &mut batch);
+        let committed = set_safety(connection, &batch, &mut safety).and_then(|()| transact(connection, &mut batch));
         for write in batch.drain(..) {
             write.answer(&committed);
         }
@@ -159,9 +204,30 @@ fn run(connection: &Connection, inbox: &Receiver<Message>) {
     checkpoint(connection, "PRAGMA wal_checkpoint(TRUNCATE)");
 }
 
+/// Lets the next commit wait for what the most careful write of the batch asks for. `now` is what commits wait for now.
+fn set_safety(connection: &Connection, batch: &[Box<dyn Write>], now: &mut Option<Safety>) -> Result<(), String> {
+    let wanted = batch.iter().map(|write| write.safety()).max().unwrap_or(Safety::Synced);
+    if *now != Some(wanted) {
+        *now = None;
+        connection.execute_batch(wanted.pragma()).map_err(|error| error.to_string())?;
+        *now = Some(wanted);
+    }
+    Ok(())
+}
+
 /// Does every write of the batch in one transaction. An error means that none of them happened.
 fn transact(connection: &Connection, batch: &mut [Box<dyn Write>]) -> Result<(), String> {
-    let done = perform_all(connection, batch);
+    let together = undone_unless_committed(connection, || perform_together(connection, batch));
+    match together {
+        Ok(Together::Done) => Ok(()),
+        Ok(Together::OneFailed) => undone_unless_committed(connection, || perform_apart(connection, batch)),
+        Err(why) => Err(why),
+    }
+}
+
+/// Leaves no transaction open, whatever became of the work in it.
+fn undone_unless_committed<T>(connection: &Connection, work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    let done = work();
     if !connection.is_autocommit()
         && let Err(error) = execute(connection, "ROLLBACK")
     {
@@ -170,15 +236,29 @@ fn transact(connection: &Connection, batch: &mut [Box<dyn Write>]) -> Result<(),
     done
 }
 
-fn perform_all(connection: &Connection, batch: &mut [Box<dyn Write>]) -> Result<(), String> {
+enum Together {
+    Done,
+    /// Nothing is kept: the work of its neighbours must be done again, without it.
+    OneFailed,
+}
+
+fn perform_together(connection: &Connection, batch: &mut [Box<dyn Write>]) -> Result<Together, String> {
     execute(connection, "BEGIN IMMEDIATE")?;
-    if let [only] = batch {
-        // Alone, its savepoint is the transaction: left open after an error, it is rolled back by the caller.
-        return match only.perform(connection) {
-            Ok(()) => execute(connection, "COMMIT"),
-            Err(_) => Ok(()),
-        };
+    let is_alone = batch.len() == 1;
+    for write in batch {
+        let kept = write.perform(connection);
+        if kept.is_err() && is_alone {
+            return Ok(Together::Done);
+        }
+        if kept.is_err() || connection.is_autocommit() {
+            return Ok(Together::OneFailed);
+        }
     }
+    execute(connection, "COMMIT").map(|()| Together::Done)
+}
+
+fn perform_apart(connection: &Connection, batch: &mut [Box<dyn Write>]) -> Result<(), String> {
+    execute(connection, "BEGIN IMMEDIATE")?;
     for write in batch {
         execute(connection, "SAVEPOINT one")?;
         let kept = write.perform(connection);
@@ -218,161 +298,4 @@ fn text(panic: &(dyn Any + Send)) -> &str {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::Arc;
-    use std::sync::mpsc;
-    use tokio::task::JoinSet;
-
-    #[tokio::test]
-    async fn a_failing_write_does_not_spoil_its_neighbours() {
-        let writer = writer();
-        let (gate, held) = hold(&writer).await;
-        let mut batch = Vec::new();
-        for number in 0..100 {
-            let mut write = Box::pin(writer.write(move |connection| insert(connection, number)));
-            assert!(futures_util::poll!(&mut write).is_pending());
-            batch.push((number, write));
-        }
-        drop(gate);
-        held.join_all().await;
-        for (number, write) in batch {
-            let answer = write.await;
-            match number % 10 {
-                3 => assert!(matches!(answer, Err(StoreError::KeyReused(_)))),
-                7 => assert!(matches!(answer, Err(StoreError::Damaged(text)) if text.contains("on purpose"))),
-                _ => answer.unwrap(),
-            }
-        }
-        let kept: i64 = writer.write(|connection| Ok(count(connection))).await.unwrap();
-        assert_eq!(kept, 80);
-    }
-
-    #[tokio::test]
-    async fn a_lone_write_that_fails_is_undone() {
-        let writer = writer();
-        assert!(writer.write(|connection| insert(connection, 3)).await.is_err());
-        assert!(writer.write(|connection| insert(connection, 7)).await.is_err());
-        writer.write(|connection| insert(connection, 1)).await.unwrap();
-        assert_eq!(writer.write(|connection| Ok(count(connection))).await.unwrap(), 1);
-    }
-
-    #[tokio::test]
-    async fn a_transaction_that_sqlite_rolled_back_fails_for_every_member() {
-        let writer = writer();
-        let (gate, held) = hold(&writer).await;
-        let first = writer.write(|connection| insert(connection, 1));
-        let second = writer.write(|connection| {
-            connection.execute_batch("ROLLBACK").unwrap();
-            Err::<(), _>(StoreError::Unavailable("disk full".into()))
-        });
-        let both = async { tokio::join!(first, second) };
-        let (answers, ()) = tokio::join!(both, async move { drop(gate) });
-        held.join_all().await;
-        assert!(matches!(answers.0, Err(StoreError::Unavailable(text)) if text.contains("disk full")));
-        assert!(answers.1.is_err());
-        writer.write(|connection| insert(connection, 2)).await.unwrap();
-        assert_eq!(writer.write(|connection| Ok(count(connection))).await.unwrap(), 1);
-    }
-
-    #[tokio::test]
-    async fn a_full_disk_stores_nothing_says_so_and_is_over_when_there_is_room() {
-        let writer = writer();
-        let pages: i64 = writer
-            .write(|connection| Ok(connection.query_row("PRAGMA max_page_count = 2", (), |row| row.get(0))?))
-            .await
-            .unwrap();
-        let fill = |writer: Arc<Writer>| async move {
-            let work = |connection: &Connection| {
-                connection.execute("INSERT INTO number VALUES (1)", ())?;
-                connection.execute("CREATE TABLE page AS SELECT zeroblob(100000) AS bytes", ())?;
-                Ok(())
-            };
-            writer.write(work).await
-        };
-        let (gate, held) = hold(&writer).await;
-        let together = async { tokio::join!(fill(Arc::clone(&writer)), fill(Arc::clone(&writer))) };
-        let (answers, ()) = tokio::join!(together, async move { drop(gate) });
-        held.join_all().await;
-        for answer in [answers.0, answers.1, fill(Arc::clone(&writer)).await] {
-            assert!(matches!(answer, Err(StoreError::Unavailable(_))), "{answer:?} with {pages} pages");
-        }
-        assert_eq!(writer.write(|connection| Ok(count(connection))).await.unwrap(), 0);
-        writer
-            .write(|connection| Ok(connection.query_row("PRAGMA max_page_count = 1000000", (), |_| Ok(()))?))
-            .await
-            .unwrap();
-        fill(Arc::clone(&writer)).await.unwrap();
-        assert_eq!(writer.write(|connection| Ok(count(connection))).await.unwrap(), 1);
-    }
-
-    #[tokio::test]
-    async fn a_full_queue_says_that_it_is_busy() {
-        let writer = writer();
-        let (gate, held) = hold(&writer).await;
-        let mut waiting = Vec::new();
-        for _ in 0..QUEUE {
-            let mut write = Box::pin(writer.write(|connection| Ok(count(connection))));
-            assert!(futures_util::poll!(&mut write).is_pending());
-            waiting.push(write);
-        }
-        let one_more = writer.write(|connection| Ok(count(connection))).await;
-        assert!(matches!(one_more, Err(StoreError::Busy { waiting: QUEUE })));
-        drop(gate);
-        held.join_all().await;
-        for write in waiting {
-            assert_eq!(write.await.unwrap(), 0);
-        }
-    }
-
-    #[tokio::test]
-    async fn closing_finishes_what_waits_and_refuses_what_comes_later() {
-        let writer = writer();
-        let (gate, held) = hold(&writer).await;
-        let mut write = Box::pin(writer.write(|connection| insert(connection, 1)));
-        assert!(futures_util::poll!(&mut write).is_pending());
-        let closing = Arc::clone(&writer);
-        let closed = tokio::task::spawn_blocking(move || closing.close());
-        drop(gate);
-        closed.await.unwrap();
-        held.join_all().await;
-        write.await.unwrap();
-        let late = writer.write(|connection| insert(connection, 2)).await;
-        assert!(matches!(late, Err(StoreError::Unavailable(_))));
-    }
-
-    /// Keeps the writer busy until the gate is dropped, so that what is written meanwhile shares a transaction.
-    async fn hold(writer: &Arc<Writer>) -> (mpsc::Sender<()>, JoinSet<()>) {
-        let (gate, opened) = mpsc::channel::<()>();
-        let (busy, is_busy) = oneshot::channel();
-        let writer = Arc::clone(writer);
-        let mut held = JoinSet::new();
-        held.spawn(async move {
-            let work = move |_: &Connection| {
-                busy.send(()).unwrap();
-                assert!(opened.recv().is_err());
-                Ok(())
-            };
-            writer.write(work).await.unwrap();
-        });
-        is_busy.await.unwrap();
-        (gate, held)
-    }
-
-    fn writer() -> Arc<Writer> {
-        let connection = Connection::open_in_memory().unwrap();
-        connection.execute_batch("CREATE TABLE number (value INTEGER PRIMARY KEY)").unwrap();
-        Arc::new(Writer::start(connection).unwrap())
-    }
-
-    /// Inserts the number; those that end in 3 fail afterwards, those that end in 7 panic.
-    fn insert(connection: &Connection, number: i64) -> Result<(), StoreError> {
-        connection.execute("INSERT INTO number VALUES (?1)", [number]).unwrap();
-        assert!(number % 10 != 7, "on purpose");
-        if number % 10 == 3 { Err(StoreError::KeyReused("on purpose".into())) } else { Ok(()) }
-    }
-
-    fn count(connection: &Connection) -> i64 {
-        connection.query_row("SELECT count(*) FROM number", (), |row| row.get(0)).unwrap()
-    }
-}
+mod tests;
