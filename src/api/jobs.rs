@@ -8,7 +8,8 @@ use crate::store::{ListFilter, Listed};
 use actix_files::NamedFile;
 use actix_web::body::SizedStream;
 use actix_web::http::header::{
-    CONTENT_TYPE, ContentDisposition, DispositionParam, DispositionType, ETAG, HeaderValue, X_CONTENT_TYPE_OPTIONS,
+    CONTENT_TYPE, ContentDisposition, DispositionParam, DispositionType, ETAG, HeaderValue, IF_NONE_MATCH,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Map, Value, json};
@@ -73,6 +74,10 @@ pub(super) async fn output(
     let Some(output) = output else {
         return Err(ApiError::not_found(format!("job {} has no output `{place}`", job.id)));
     };
+    let tag = format!("\"{}\"", output.sha256);
+    if names(request.headers().get(IF_NONE_MATCH), &tag) {
+        return Ok(HttpResponse::NotModified().insert_header((ETAG, tag)).finish());
+    }
     let gone = |_| ApiError::not_found(format!("output {place} of job {} is not kept any more", job.id));
     let file = NamedFile::open_async(api.blobs.path(&output.sha256)).await.map_err(gone)?;
     let mut answer = file
@@ -82,7 +87,7 @@ pub(super) async fn output(
         .into_response(&request);
     let headers = answer.headers_mut();
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    if let Ok(tag) = HeaderValue::from_str(&format!("\"{}\"", output.sha256)) {
+    if let Ok(tag) = HeaderValue::from_str(&tag) {
         headers.insert(ETAG, tag);
     }
     Ok(answer)
@@ -152,6 +157,12 @@ fn state(word: &str) -> Result<JobState, ApiError> {
         let words: Vec<&str> = JobState::ALL.into_iter().map(JobState::as_str).collect();
         ApiError::bad_request("not_allowed", format!("status `{word}` is none of {}", words.join(", ")))
     })
+}
+
+/// Says whether an `if-none-match` header names a tag: what it names never changes, so the caller has it already.
+fn names(header: Option<&HeaderValue>, tag: &str) -> bool {
+    let known = header.and_then(|value| value.to_str().ok()).unwrap_or("");
+    known.split(',').map(str::trim).any(|known| known == "*" || known.trim_start_matches("W/") == tag)
 }
 
 /// Images, videos and sounds may be shown by a browser; anything else is only ever saved, since it may be a page.

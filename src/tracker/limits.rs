@@ -47,8 +47,8 @@ pub(super) const COLLECT_LIMIT: Duration = Duration::from_mins(10);
 /// How long ComfyUI may take to confirm that a prompt is gone.
 pub(super) const CANCEL_LIMIT: Duration = Duration::from_mins(1);
 
-/// Up to this run of a job, one that is lost with its backend before it was seen to begin does not count as a try: it may
-/// have waited behind a prompt that makes ComfyUI crash. What is lost more often than this may be to blame itself.
+/// Up to this run of a job, one that was lost by no fault of the job does not count as a try: it waited behind a prompt
+/// that makes ComfyUI crash, or the gateway itself stopped. A job that is lost more often than this may be to blame.
 pub(super) const UNSEEN_RUNS: u32 = 10;
 
 /// How long a backend that does not give its files is asked again; a restart takes seconds and leaves saved files alone.

@@ -119,6 +119,17 @@ enum Phase {
     Done,
 }
 
+/// Which life of the gateway a run was submitted in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Life {
+    /// This one.
+    This,
+    /// An earlier one; what became of it meanwhile is not known yet, so it may have ended in time.
+    EarlierAndUnproven,
+    /// An earlier one; its backend has been asked, or has said something since.
+    Earlier,
+}
+
 /// One try of a job on one backend, as the tracker sees it.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Run {
@@ -144,14 +155,7 @@ pub struct Run {
     backend_hangs: bool,
     /// Why it is not known whether ComfyUI took it.
     doubt: Option<String>,
-    proof: Proof,
-}
-
-/// Whether it is known what became of a run while the gateway was down: it may have ended in time.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Proof {
-    Awaited,
-    Given,
+    life: Life,
 }
 
 impl Run {
@@ -166,7 +170,7 @@ impl Run {
             Some(since) => Phase::Running { since },
             None => Phase::Submitting { since: now, ambiguous: true },
         };
-        Self { proof: Proof::Awaited, ..Self::new(plan, phase, false, now, now) }
+        Self { life: Life::EarlierAndUnproven, ..Self::new(plan, phase, false, now, now) }
     }
 
     /// Returns what was known of the run when it began.
@@ -207,7 +211,7 @@ impl Run {
         match self.phase {
             Phase::Done => return None,
             Phase::Submitting { since, ambiguous } => {
-                if self.proof == Proof::Given {
+                if self.is_proven() {
                     due.push((self.plan.queued_since + limits.queue, Deadline::Queue));
                 }
                 if !ambiguous {
@@ -221,7 +225,7 @@ impl Run {
                 }
             }
             Phase::Running { since } => {
-                if self.proof == Proof::Given {
+                if self.is_proven() {
                     due.push((since + limits.run, Deadline::Run));
                 }
                 if self.looking.is_none() {
@@ -238,6 +242,17 @@ impl Run {
             None => due.push((self.next_look, Deadline::Look)),
         }
         due.into_iter().min_by_key(|(at, _)| *at)
+    }
+
+    fn is_proven(&self) -> bool {
+        self.life != Life::EarlierAndUnproven
+    }
+
+    /// Notes that the backend has shown what became of the run.
+    fn prove(&mut self) {
+        if self.life == Life::EarlierAndUnproven {
+            self.life = Life::Earlier;
+        }
     }
 
     fn new(plan: Plan, phase: Phase, heard: bool, next_look: Timestamp, now: Timestamp) -> Self {
@@ -257,7 +272,7 @@ impl Run {
             warning: None,
             backend_hangs: false,
             doubt: None,
-            proof: Proof::Given,
+            life: Life::This,
         }
     }
 }

@@ -23,7 +23,10 @@ async fn a_backend_that_restarts_and_forgets_gets_the_job_again() {
 async fn a_backend_that_forgets_again_and_again_is_given_up() {
     let gateway = TestGateway::start().await;
     let inbox = Inbox::open();
-    let restart = Fault::Restart { at: Some("executing".into()), forget: true, down_for: Duration::from_millis(50) };
+    // Each run is heard to begin, and counts; one that is lost before that does not.
+    gateway.sim.inject_when(Fault::Slow(Duration::from_millis(50)), When::Every);
+    let restart =
+        Fault::Restart { at: Some("execution_success".into()), forget: true, down_for: Duration::from_millis(50) };
     gateway.sim.inject_when(restart, When::Every);
     // Slow enough that the beginning of each run is heard before the connection breaks: only such a run is a try.
     gateway.sim.inject_when(Fault::Slow(Duration::from_millis(30)), When::Every);

@@ -1,9 +1,10 @@
 //! How a run ends: what its harvest says, what may be tried once more, and in which words the caller hears of it.
 
-use super::{Effect, Phase, Run};
+use super::{Effect, Life, Phase, Run};
 use crate::comfy::event::NodeError;
 use crate::job::{FailedNode, Failure, FailureCode, Outcome};
 use crate::tracker::harvest::Verdict;
+use crate::tracker::limits::UNSEEN_RUNS;
 use std::time::Duration;
 
 pub(super) fn conclude_if_complete(run: &mut Run, effects: &mut Vec<Effect>) {
@@ -12,8 +13,16 @@ pub(super) fn conclude_if_complete(run: &mut Run, effects: &mut Vec<Effect>) {
         Verdict::Wait => {}
         Verdict::Complete(outputs) => finish(run, Outcome::Succeeded(outputs), effects),
         Verdict::Fail(failure) => fail(run, failure, effects),
-        Verdict::Retry(failure) => retry(run, failure, true, effects),
+        Verdict::Retry(failure) => {
+            let counts = !was_cut_off_by_us(run);
+            retry(run, failure, counts, effects);
+        }
     }
+}
+
+/// Says whether the gateway itself stopped while the run went on: no fault of its job, unless that happens too often.
+fn was_cut_off_by_us(run: &Run) -> bool {
+    run.life != Life::This && run.plan.number <= UNSEEN_RUNS
 }
 
 pub(super) fn interrupted(run: &mut Run, effects: &mut Vec<Effect>) {

@@ -5,6 +5,7 @@ use super::*;
 use crate::comfy::event::NodeOutput;
 use crate::comfy::{HistoryEnd, HistoryEntry};
 use crate::job::{FailureCode, FileRef};
+use crate::tracker::limits::UNSEEN_RUNS;
 use std::time::Duration;
 
 const BACK: Timestamp = Timestamp::from_millis(86_400_000);
@@ -76,4 +77,22 @@ fn a_backend_that_stays_away_does_not_keep_a_run_for_ever() {
             assert!(now < BACK + Duration::from_mins(5), "{run:?}");
         }
     }
+}
+
+#[test]
+fn images_that_were_lost_because_the_gateway_stopped_cost_no_try_for_a_while() {
+    let counts = |number| {
+        let websocket_nodes = ["9".to_owned()].into();
+        let plan = Plan { number, may_retry: number <= UNSEEN_RUNS, websocket_nodes, ..plan() };
+        let mut run = Run::recovered(plan, Some(BACK), BACK);
+        step(&mut run, Input::Tick, BACK);
+        let entry = HistoryEntry { end: HistoryEnd::Succeeded, outputs: vec![], execution_start_ms: None };
+        match step(&mut run, Input::Evidence(Evidence::Ended(entry)), BACK).pop() {
+            Some(Effect::Requeue { counts, .. }) => counts,
+            Some(Effect::Finish(Outcome::Failed(failure, _))) => failure.code == FailureCode::OutputMissing,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(!counts(1) && !counts(UNSEEN_RUNS));
+    assert!(counts(UNSEEN_RUNS + 1));
 }

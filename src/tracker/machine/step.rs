@@ -1,7 +1,7 @@
 //! What an input means for a run: every input has an answer in every phase, nothing waits, and the time is given.
 
 use super::ends::{conclude_if_complete, fail, finish, interrupted, node_failure, retry, silent, timeout};
-use super::{Effect, Input, Phase, Proof, Run, SubmitResult};
+use super::{Effect, Input, Phase, Run, SubmitResult};
 use crate::clock::Timestamp;
 use crate::comfy::event::Event;
 use crate::comfy::{HistoryEnd, HistoryEntry};
@@ -58,7 +58,7 @@ fn take_event(run: &mut Run, event: Event, now: Timestamp, effects: &mut Vec<Eff
     }
     run.last_sign = now;
     run.last_event = now;
-    run.proof = Proof::Given;
+    run.prove();
     match event {
         Event::Idle { .. } => {
             // The end itself was not heard: the history has it by now.
@@ -160,7 +160,7 @@ fn take_evidence(run: &mut Run, evidence: Evidence, now: Timestamp, effects: &mu
         return;
     }
     run.last_sign = now;
-    run.proof = Proof::Given;
+    run.prove();
     if run.cancel_since.is_some() && matches!(evidence, Evidence::Pending { .. } | Evidence::Running) {
         effects.push(Effect::StopUpstream);
     }
@@ -267,12 +267,12 @@ fn take_tick(run: &mut Run, now: Timestamp, effects: &mut Vec<Effect>) {
     match run.phase {
         Phase::Done => return,
         Phase::Submitting { .. } | Phase::Waiting { .. }
-            if run.proof == Proof::Given && now >= run.plan.queued_since + limits.queue =>
+            if run.is_proven() && now >= run.plan.queued_since + limits.queue =>
         {
             effects.push(Effect::StopUpstream);
             return fail(run, timeout(FailureCode::TimeoutQueue, "the job waited in queues", limits.queue), effects);
         }
-        Phase::Running { since } if run.proof == Proof::Given && now >= since + limits.run => {
+        Phase::Running { since } if run.is_proven() && now >= since + limits.run => {
             effects.push(Effect::StopUpstream);
             return fail(run, timeout(FailureCode::TimeoutRun, "the prompt ran", limits.run), effects);
         }
