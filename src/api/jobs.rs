@@ -170,6 +170,40 @@ fn disposition(output: &Output, place: &str) -> ContentDisposition {
     let is_shown = matches!(output.kind(), OutputKind::Image | OutputKind::Video | OutputKind::Audio)
         && !output.content_type.starts_with("image/svg");
     let disposition = if is_shown { DispositionType::Inline } else { DispositionType::Attachment };
-    let name = output.filename.clone().unwrap_or_else(|| format!("output-{place}"));
+    // The backend chose the name: what is no part of a plain one would spoil the header or the caller's disk.
+    let is_plain = |letter: &char| !letter.is_control() && !matches!(letter, '/' | '\\' | '"');
+    let name: String = output.filename.iter().flat_map(|name| name.chars()).filter(is_plain).collect();
+    let name = if name.trim_matches('.').is_empty() { format!("output-{place}") } else { name };
     ContentDisposition { disposition, parameters: vec![DispositionParam::Filename(name)] }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::BlobId;
+    use actix_web::http::header::TryIntoHeaderValue;
+
+    #[test]
+    fn whatever_the_backend_calls_a_file_it_can_be_served() {
+        for (filename, name) in [
+            (Some("a.png"), "a.png"),
+            (Some("../../etc/x\r\nset-cookie: a=b\".png"), "....etcxset-cookie: a=b.png"),
+            (Some("ä\u{0}.png"), "ä.png"),
+            (Some(".."), "output-0"),
+            (Some(""), "output-0"),
+            (None, "output-0"),
+        ] {
+            let output = Output {
+                node_id: "1".into(),
+                index: 0,
+                content_type: "image/png".into(),
+                filename: filename.map(str::to_owned),
+                bytes: 1,
+                sha256: BlobId(String::new()),
+            };
+            let disposition = disposition(&output, "0");
+            assert_eq!(disposition.get_filename(), Some(name));
+            assert!(disposition.try_into_value().is_ok(), "{filename:?}");
+        }
+    }
 }
