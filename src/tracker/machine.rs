@@ -144,7 +144,6 @@ enum Life {
 
 /// One try of a job on one backend, as the tracker sees it.
 #[derive(Clone, PartialEq, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "independent facts, each true or false in every phase")]
 pub struct Run {
     plan: Plan,
     phase: Phase,

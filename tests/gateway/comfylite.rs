@@ -1,8 +1,10 @@
 //! What a user of ComfyLite relies on, and what it did wrong, each as the right behaviour.
 
 use crate::support::{Inbox, Setup, TestGateway, canvas, eventually, starter};
+use comfygate::clock::{ManualClock, Timestamp};
 use comfygate::sim::{Fault, When};
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// ComfyLite's own kind of mapping: node and property, nothing else.
@@ -142,9 +144,31 @@ async fn previews_are_not_images() {
 
 #[actix_web::test]
 async fn a_model_that_loads_for_longer_than_thirty_seconds_is_waited_for() {
-    // The default limits, not the behaviour of one run: the machine's own tests move the time.
-    let limits = comfygate::settings::Settings::default().limits.usual;
-    assert!(limits.start >= Duration::from_mins(5) && limits.silence >= Duration::from_mins(2));
+    let clock = ManualClock::at(Timestamp::from_millis(1_800_000_000_000));
+    let setup = Setup { clock: Arc::<ManualClock>::clone(&clock), ..Setup::new() };
+    let gateway = setup.start().await;
+    let inbox = Inbox::open();
+    gateway.sim.inject(Fault::Hang { at: "executing".into() });
+    let id = gateway.generate(&starter(&inbox.url())).await;
+    gateway.until(&id, "running").await;
+    // Four minutes without a word: longer than the limit of silence, while the queue says that it runs.
+    for _ in 0..24 {
+        let asked = questions(&gateway);
+        clock.advance(Duration::from_secs(10));
+        eventually("the backend is asked", async || {
+            clock.advance(Duration::from_millis(500));
+            (questions(&gateway) > asked).then_some(())
+        })
+        .await;
+    }
+    gateway.sim.release();
+    let webhook = inbox.next().await;
+    assert_eq!((webhook.prompt_id(), &webhook.body["status"]), (id.as_str(), &json!("success")));
+    gateway.close().await;
+}
+
+fn questions(gateway: &TestGateway) -> usize {
+    gateway.sim.requests().iter().filter(|request| request.path == "/queue").count()
 }
 
 #[actix_web::test]
@@ -191,7 +215,10 @@ async fn unknown_events_and_short_frames_are_passed_over() {
     let inbox = Inbox::open();
     gateway.sim.inject_when(Fault::ForeignEvents, When::Every);
     let body = json!({ "prompt": "x", "width": 64, "height": 64, "webhook_url": inbox.url() });
-    assert_eq!(gateway.run_one(&inbox, &body).await.body["status"], "success");
+    let webhook = gateway.run_one(&inbox, &body).await;
+    let made = gateway.sim.images();
+    let own: Vec<_> = made.iter().filter(|image| image.prompt == webhook.prompt_id() && image.node == "save").collect();
+    assert_eq!(webhook.images(), [own[0].bytes.to_vec()], "the frames of others are not ours");
     gateway.sim.clear_faults();
     gateway.close().await;
 }
@@ -213,7 +240,8 @@ async fn a_workflow_name_never_becomes_a_path() {
     let gateway = with_comfylites_files().await;
     for name in ["../mine", "configs/mine", "/etc/passwd", "mine.yaml", "..", "mine\u{0}", "mine/"] {
         let answer = gateway.post("/generate", &json!({ "prompt": "x", "workflow": name })).await;
-        assert_eq!(answer.status, 400, "{name}");
+        let expected = if name.contains('\0') { "invalid_string" } else { "unknown_workflow" };
+        assert_eq!((answer.status, answer.code().as_str()), (400, expected), "{name}");
     }
     gateway.close().await;
 }
