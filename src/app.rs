@@ -241,6 +241,7 @@ fn serve(
             .configure(api::routes)
     })
     .workers(workers)
+    .max_connections((api::most_connections() / workers).max(1))
     .disable_signals()
     .client_request_timeout(HEAD_LIMIT)
     .shutdown_timeout(LAST_ANSWERS.as_secs())

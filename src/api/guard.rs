@@ -9,17 +9,20 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::http::header::{HOST, HeaderMap, ORIGIN};
 use actix_web::middleware::Next;
-use actix_web::{Error, web};
+use actix_web::{Error, ResponseError, web};
 use std::net::Ipv4Addr;
 
 /// Refuses requests by their `host` and `origin`.
 pub(crate) async fn guard(
     request: ServiceRequest,
-    next: Next<impl MessageBody>,
+    next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let loopback_only = request.app_data::<web::Data<Api>>().is_some_and(|api| api.loopback_only);
-    check(request.headers(), request.method(), loopback_only)?;
-    next.call(request).await
+    match check(request.headers(), request.method(), loopback_only) {
+        // An answer and not an error, so that it gets the headers of every other answer.
+        Err(refusal) => Ok(request.into_response(refusal.error_response()).map_into_right_body()),
+        Ok(()) => next.call(request).await.map(ServiceResponse::map_into_left_body),
+    }
 }
 
 fn check(headers: &HeaderMap, method: &Method, loopback_only: bool) -> Result<(), ApiError> {

@@ -8,7 +8,8 @@ use crate::store::{ListFilter, Listed};
 use actix_files::NamedFile;
 use actix_web::body::SizedStream;
 use actix_web::http::header::{
-    CONTENT_TYPE, ContentDisposition, DispositionParam, DispositionType, ETAG, HeaderValue, X_CONTENT_TYPE_OPTIONS,
+    CONTENT_TYPE, ContentDisposition, DispositionParam, DispositionType, ETAG, HeaderValue, IF_NONE_MATCH,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Map, Value, json};
@@ -73,6 +74,10 @@ pub(super) async fn output(
     let Some(output) = output else {
         return Err(ApiError::not_found(format!("job {} has no output `{place}`", job.id)));
     };
+    let tag = format!("\"{}\"", output.sha256);
+    if names(request.headers().get(IF_NONE_MATCH), &tag) {
+        return Ok(HttpResponse::NotModified().insert_header((ETAG, tag)).finish());
+    }
     let gone = |_| ApiError::not_found(format!("output {place} of job {} is not kept any more", job.id));
     let file = NamedFile::open_async(api.blobs.path(&output.sha256)).await.map_err(gone)?;
     let mut answer = file
@@ -82,7 +87,7 @@ pub(super) async fn output(
         .into_response(&request);
     let headers = answer.headers_mut();
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    if let Ok(tag) = HeaderValue::from_str(&format!("\"{}\"", output.sha256)) {
+    if let Ok(tag) = HeaderValue::from_str(&tag) {
         headers.insert(ETAG, tag);
     }
     Ok(answer)
@@ -154,11 +159,51 @@ fn state(word: &str) -> Result<JobState, ApiError> {
     })
 }
 
+/// Says whether an `if-none-match` header names a tag: what it names never changes, so the caller has it already.
+fn names(header: Option<&HeaderValue>, tag: &str) -> bool {
+    let known = header.and_then(|value| value.to_str().ok()).unwrap_or("");
+    known.split(',').map(str::trim).any(|known| known == "*" || known.trim_start_matches("W/") == tag)
+}
+
 /// Images, videos and sounds may be shown by a browser; anything else is only ever saved, since it may be a page.
 fn disposition(output: &Output, place: &str) -> ContentDisposition {
     let is_shown = matches!(output.kind(), OutputKind::Image | OutputKind::Video | OutputKind::Audio)
         && !output.content_type.starts_with("image/svg");
     let disposition = if is_shown { DispositionType::Inline } else { DispositionType::Attachment };
-    let name = output.filename.clone().unwrap_or_else(|| format!("output-{place}"));
+    // The backend chose the name: what is no part of a plain one would spoil the header or the caller's disk.
+    let is_plain = |letter: &char| !letter.is_control() && !matches!(letter, '/' | '\\' | '"');
+    let name: String = output.filename.iter().flat_map(|name| name.chars()).filter(is_plain).collect();
+    let name = if name.trim_matches('.').is_empty() { format!("output-{place}") } else { name };
     ContentDisposition { disposition, parameters: vec![DispositionParam::Filename(name)] }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::BlobId;
+    use actix_web::http::header::TryIntoHeaderValue;
+
+    #[test]
+    fn whatever_the_backend_calls_a_file_it_can_be_served() {
+        for (filename, name) in [
+            (Some("a.png"), "a.png"),
+            (Some("../../etc/x\r\nset-cookie: a=b\".png"), "....etcxset-cookie: a=b.png"),
+            (Some("ä\u{0}.png"), "ä.png"),
+            (Some(".."), "output-0"),
+            (Some(""), "output-0"),
+            (None, "output-0"),
+        ] {
+            let output = Output {
+                node_id: "1".into(),
+                index: 0,
+                content_type: "image/png".into(),
+                filename: filename.map(str::to_owned),
+                bytes: 1,
+                sha256: BlobId(String::new()),
+            };
+            let disposition = disposition(&output, "0");
+            assert_eq!(disposition.get_filename(), Some(name));
+            assert!(disposition.try_into_value().is_ok(), "{filename:?}");
+        }
+    }
 }

@@ -1,12 +1,14 @@
 //! HTTP in, JSON out: the route table, and what every handler shares.
 
 mod body;
+mod capacity;
 mod error;
 mod guard;
 mod health;
 mod jobs;
 mod submit;
 
+pub use capacity::most_connections;
 pub use error::ApiError;
 pub(crate) use guard::guard;
 
@@ -64,14 +66,14 @@ impl Api {
 pub fn routes(config: &mut web::ServiceConfig) {
     config
         .service(only_post("/generate").route(web::post().to(submit::generate)))
-        .service(only_get("/jobs").route(web::get().to(jobs::list)))
+        .service(only_get("/jobs").route(web::get().to(jobs::list)).route(web::head().to(jobs::list)))
         .service(only_get("/jobs/{id}").route(web::get().to(jobs::get)).route(web::head().to(jobs::get)))
         .service(only_post("/jobs/{id}/cancel").route(web::post().to(jobs::cancel)))
         .service(
             only_get("/jobs/{id}/outputs/{n}").route(web::get().to(jobs::output)).route(web::head().to(jobs::output)),
         )
-        .service(only_get("/health").route(web::get().to(health::health)))
-        .service(only_get("/ready").route(web::get().to(health::ready)))
+        .service(only_get("/health").route(web::get().to(health::health)).route(web::head().to(health::health)))
+        .service(only_get("/ready").route(web::get().to(health::ready)).route(web::head().to(health::ready)))
         .default_service(web::route().to(unknown));
 }
 

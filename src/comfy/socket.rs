@@ -39,6 +39,11 @@ pub enum SocketEvent {
     },
     /// Something was heard on it.
     Event(Event),
+    /// An attempt to connect failed, and there will be another.
+    Unreachable {
+        /// Why.
+        reason: String,
+    },
     /// The connection is gone, and with it whatever was said since. Follows each `Connected`, unless everything stops.
     Lost {
         /// The name of the connection.
@@ -154,8 +159,7 @@ impl Socket {
                     }
                     failures = if self.lived_long(began) { 0 } else { failures };
                 }
-                Err(reason) if failures == 0 => warn!(backend.url = %self.url, reason, "no socket to the backend"),
-                Err(reason) => debug!(backend.url = %self.url, reason, failures, "still no socket to the backend"),
+                Err(reason) => self.say_unreachable(reason, failures),
             }
             let pause = pause(&self.options, failures, name.as_u64_pair().1);
             failures = failures.saturating_add(1);
@@ -166,6 +170,16 @@ impl Socket {
                 () = self.after(pause) => {}
             }
         }
+    }
+
+    fn say_unreachable(&self, reason: String, failures: u32) {
+        if failures == 0 {
+            warn!(backend.url = %self.url, reason, "no socket to the backend");
+        } else {
+            debug!(backend.url = %self.url, reason, failures, "still no socket to the backend");
+        }
+        // A listener that is busy hears of the next attempt; one that is gone is noticed in the pause.
+        let _ = self.out.try_send(SocketEvent::Unreachable { reason });
     }
 
     /// Connects, shakes hands and waits for the answer, so that no prompt is sent before it (T23).

@@ -63,7 +63,7 @@ pub async fn run(out: &Path, stay: bool) -> anyhow::Result<ExitCode> {
             screen.farewell(&gateway, inbox.url(), stay)?;
         }
         if stay && result.is_ok() {
-            asked_to_stop().await;
+            stay_on(&mut screen, &mut inbox, &pictures).await?;
         }
         drop(end);
         result
@@ -145,6 +145,18 @@ async fn show_all(screen: &mut Screen, gateway: &str, inbox: &mut Inbox, picture
     Ok(())
 }
 
+/// Shows and saves what comes for requests of the viewer's own, until Ctrl-C.
+async fn stay_on(screen: &mut Screen, inbox: &mut Inbox, pictures: &Path) -> anyhow::Result<()> {
+    loop {
+        let webhook = tokio::select! {
+            () = asked_to_stop() => return Ok(()),
+            webhook = inbox.next() => webhook.context("the webhook receiver ended")?,
+        };
+        let saved = save(&webhook, pictures)?;
+        screen.arrived("your request", &webhook, &saved)?;
+    }
+}
+
 async fn wait_until_ready(client: &reqwest::Client, gateway: &str) -> anyhow::Result<()> {
     for _ in 0..200 {
         let answer = client.get(format!("{gateway}/ready")).send().await;
@@ -178,8 +190,9 @@ fn save(webhook: &Webhook, pictures: &Path) -> anyhow::Result<Vec<PathBuf>> {
     for (place, image) in images.iter().enumerate() {
         let bytes = STANDARD.decode(image.as_str().unwrap_or_default()).context("an image is not base64")?;
         ensure!(bytes.starts_with(b"\x89PNG\r\n\x1a\n"), "an image is not a PNG");
-        let order = &webhook.body["metadata"]["order"];
-        let path = pictures.join(format!("{order}-{place}.png"));
+        let name =
+            webhook.body["metadata"]["order"].as_u64().map_or(webhook.prompt_id.clone(), |order| order.to_string());
+        let path = pictures.join(format!("{name}-{place}.png"));
         std::fs::write(&path, bytes)?;
         saved.push(path);
     }

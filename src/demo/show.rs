@@ -69,15 +69,16 @@ impl Screen {
     pub(super) fn farewell(&mut self, gateway: &str, inbox: &str, stay: bool) -> std::io::Result<()> {
         self.say("")?;
         self.say("Two jobs ended with pictures, one with an error, and each was told to its webhook once.")?;
-        if stay {
+        let (gateway, inbox) = if stay {
             self.say("Serving until Ctrl-C. Go on with:")?;
+            (gateway, inbox)
         } else {
-            self.say("To go on, start it again with `demo --stay`, or serve it yourself in two terminals:")?;
-            self.say("  comfygate sim                                 # or a real ComfyUI on port 8188")?;
-            self.say("  comfygate serve --workflow canvas             # http://127.0.0.1:8083")?;
-        }
-        let (gateway, inbox) =
-            if stay { (gateway, inbox) } else { ("http://127.0.0.1:8083", "http://127.0.0.1:9000/hook") };
+            self.say("To go on, start it again with `demo --stay`, or serve it yourself, each line in a terminal:")?;
+            self.say("  cargo run --release -- sim                    # or a real ComfyUI on port 8188")?;
+            self.say("  cargo run --release -- serve")?;
+            self.say("  python3 docs/receivers/receiver.py --port 8090 --folder received")?;
+            ("http://127.0.0.1:8083", "http://127.0.0.1:8090/webhook")
+        };
         let body = json!({ "prompt": "a paper boat on a river of ink", "workflow": "canvas", "webhook_url": inbox });
         self.say(&format!("  curl -s {gateway}/generate -H 'content-type: application/json' -d '{body}'"))?;
         self.say(&format!("  curl -s {gateway}/jobs"))?;

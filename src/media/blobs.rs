@@ -24,12 +24,12 @@ pub enum BlobError {
     #[error("blob `{0}` is missing")]
     Missing(BlobId),
     /// The disk said no.
-    #[error("`{}` cannot be read or written: {source}", path.display())]
+    #[error("`{}` cannot be read or written: {cause}", path.display())]
     Io {
         /// The file or folder.
         path: PathBuf,
         /// What the system says.
-        source: io::Error,
+        cause: io::Error,
     },
 }
 
@@ -143,7 +143,7 @@ where
     T: Send + 'static,
     F: FnOnce() -> Result<T, BlobError> + Send + 'static,
 {
-    let stopped = |error| BlobError::Io { path: PathBuf::from("blobs"), source: io::Error::other(error) };
+    let stopped = |error| BlobError::Io { path: PathBuf::from("blobs"), cause: io::Error::other(error) };
     tokio::task::spawn_blocking(work).await.map_err(stopped)?
 }
 
@@ -152,7 +152,7 @@ pub(super) fn missing(id: &BlobId, path: &Path, source: io::Error) -> BlobError 
     if source.kind() == io::ErrorKind::NotFound {
         BlobError::Missing(id.clone())
     } else {
-        BlobError::Io { path: path.to_owned(), source }
+        BlobError::Io { path: path.to_owned(), cause: source }
     }
 }
 

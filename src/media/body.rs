@@ -84,7 +84,7 @@ impl Sending {
             let found = file.metadata().map_err(|source| missing(&id, &path, source))?.len();
             if found != bytes {
                 let why = io::Error::other(format!("blob `{id}` has {found} bytes, the body needs {bytes}"));
-                return Err(BlobError::Io { path, source: why });
+                return Err(BlobError::Io { path, cause: why });
             }
             OpenBlob { id, file, left: bytes }.read(READ)
         })
@@ -99,7 +99,7 @@ impl OpenBlob {
         let mut raw = vec![0; take];
         self.file
             .read_exact(&mut raw)
-            .map_err(|source| BlobError::Io { path: format!("blob {}", self.id).into(), source })?;
+            .map_err(|cause| BlobError::Io { path: format!("blob {}", self.id).into(), cause })?;
         self.left -= take as u64;
         Ok((STANDARD.encode(raw).into(), self))
     }

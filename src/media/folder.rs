@@ -28,7 +28,7 @@ impl Folder {
         let aside = root.join("tmp");
         match std::fs::remove_dir_all(&aside) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                return Err(BlobError::Io { path: aside, source });
+                return Err(BlobError::Io { path: aside, cause: source });
             }
             Ok(()) | Err(_) => {}
         }
@@ -155,7 +155,7 @@ pub(super) fn name(digest: &[u8; 32]) -> BlobId {
 }
 
 fn at(path: &Path) -> impl Fn(io::Error) -> BlobError {
-    move |source| BlobError::Io { path: path.to_owned(), source }
+    move |cause| BlobError::Io { path: path.to_owned(), cause }
 }
 
 fn make_folder(folder: &Path) -> Result<(), BlobError> {

@@ -1,14 +1,11 @@
 //! From a file on a backend to stored bytes.
 
-use super::blobs::{Blobs, PutError};
+use super::blobs::{BlobError, Blobs, PutError};
 use crate::comfy::{Client, ClientError};
 use crate::job::{BlobId, FileRef};
 
-/// How many times a file is asked for before it counts as unavailable.
-const TRIES: u32 = 3;
-
 /// What became of fetching a file.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Debug)]
 pub enum Fetched {
     /// It is on our disk.
     Stored {
@@ -23,23 +20,14 @@ pub enum Fetched {
     TooLarge,
     /// The backend does not have it.
     NotFound,
-    /// It could not be fetched or stored, for this reason.
+    /// The backend did not give it, for this reason; asked again it may.
     Unavailable(String),
+    /// Our disk did not take it.
+    NotStored(BlobError),
 }
 
-/// Fetches a file through `GET /view` and stores it, at most `limit` bytes. A broken transfer is tried again.
+/// Fetches a file through `GET /view` and stores it, at most `limit` bytes.
 pub async fn fetch(blobs: &Blobs, client: &Client, file: &FileRef, limit: u64) -> Fetched {
-    let mut result = Fetched::Unavailable(String::new());
-    for _ in 0..TRIES {
-        result = fetch_once(blobs, client, file, limit).await;
-        if !matches!(result, Fetched::Unavailable(_)) {
-            break;
-        }
-    }
-    result
-}
-
-async fn fetch_once(blobs: &Blobs, client: &Client, file: &FileRef, limit: u64) -> Fetched {
     let view = match client.view(file).await {
         Ok(view) => view,
         Err(ClientError::NotFound) => return Fetched::NotFound,
@@ -51,6 +39,7 @@ async fn fetch_once(blobs: &Blobs, client: &Client, file: &FileRef, limit: u64) 
     match blobs.put_stream(view.stream, limit).await {
         Ok((sha256, bytes)) => Fetched::Stored { content_type: view.content_type, bytes, sha256 },
         Err(PutError::TooLarge { .. }) => Fetched::TooLarge,
-        Err(error) => Fetched::Unavailable(error.to_string()),
+        Err(PutError::Blob(error)) => Fetched::NotStored(error),
+        Err(error @ PutError::Stream(_)) => Fetched::Unavailable(error.to_string()),
     }
 }

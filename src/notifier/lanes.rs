@@ -50,7 +50,15 @@ struct Lane {
 
 impl Lane {
     fn is_taken(&self, per_host: usize, now: Timestamp) -> bool {
-        self.under_way >= per_host || self.paused_until.is_some_and(|until| until > now)
+        self.under_way >= per_host || self.is_paused(now)
+    }
+
+    fn is_done(&self, now: Timestamp) -> bool {
+        self.under_way == 0 && self.waiting.is_empty() && self.aside.is_empty() && !self.is_paused(now)
+    }
+
+    fn is_paused(&self, now: Timestamp) -> bool {
+        self.paused_until.is_some_and(|until| until > now)
     }
 }
 
@@ -140,8 +148,7 @@ impl Lanes {
         }
         if let Some(lane) = self.by_host.get_mut(&host) {
             lane.under_way -= 1;
-            let is_paused = lane.paused_until.is_some_and(|until| until > now);
-            if lane.under_way == 0 && lane.waiting.is_empty() && lane.aside.is_empty() && !is_paused {
+            if lane.is_done(now) {
                 self.by_host.remove(&host);
             }
         }
@@ -161,8 +168,10 @@ impl Lanes {
         waiting.filter_map(|lane| lane.paused_until).filter(|until| *until > now).min()
     }
 
-    /// Takes out what has a lease for nothing: it has ended, or was set aside and would find room by now.
-    pub(super) fn take_leased(&mut self) -> Vec<JobId> {
+    /// Takes out what has a lease for nothing: it has ended, or was set aside and would find room by now. Forgets lanes in
+    /// which nothing is left but a pause that is over.
+    pub(super) fn take_leased(&mut self, now: Timestamp) -> Vec<JobId> {
+        self.by_host.retain(|_, lane| !lane.is_done(now));
         let mut room = ROOM.saturating_sub(self.waiting);
         let mut taken = std::mem::take(&mut self.stray);
         for lane in self.by_host.values_mut().filter(|lane| lane.waiting.is_empty()) {
@@ -251,10 +260,10 @@ mod tests {
         lanes.admit(delivery(1, "http://a/"), NOW);
         drain(&mut lanes);
         lanes.admit(delivery(1, "http://a/"), NOW);
-        assert_eq!(lanes.take_leased(), []);
+        assert_eq!(lanes.take_leased(NOW), []);
         lanes.ended(job(1), false, NOW);
-        assert_eq!(lanes.take_leased(), [job(1)]);
-        assert_eq!(lanes.take_leased(), []);
+        assert_eq!(lanes.take_leased(NOW), [job(1)]);
+        assert_eq!(lanes.take_leased(NOW), []);
     }
 
     #[test]
@@ -279,13 +288,13 @@ mod tests {
         for number in 0..count + 3 {
             lanes.admit(delivery(number, "http://a/"), NOW);
         }
-        assert_eq!(lanes.take_leased(), []);
+        assert_eq!(lanes.take_leased(NOW), []);
         for number in 0..count {
             assert_eq!(drain(&mut lanes), [job(number)]);
             lanes.ended(job(number), false, NOW);
         }
-        assert_eq!(lanes.take_leased(), [job(count), job(count + 1), job(count + 2)]);
-        assert_eq!(lanes.take_leased(), []);
+        assert_eq!(lanes.take_leased(NOW), [job(count), job(count + 1), job(count + 2)]);
+        assert_eq!(lanes.take_leased(NOW), []);
     }
 
     #[test]
@@ -302,6 +311,20 @@ mod tests {
         assert_eq!(drain(&mut lanes), [job(3)]);
         assert_eq!(lanes.resumes_at(NOW), Some(later));
         assert_eq!(lanes.next(later).map(|delivery| delivery.job), Some(job(2)));
+    }
+
+    #[test]
+    fn a_host_that_was_paused_and_is_not_called_again_is_forgotten() {
+        let later = NOW + std::time::Duration::from_secs(10);
+        let mut lanes = Lanes::new(4, 4);
+        lanes.admit(delivery(1, "http://busy/"), NOW);
+        drain(&mut lanes);
+        lanes.pause(job(1), later);
+        lanes.ended(job(1), false, NOW);
+        lanes.take_leased(NOW);
+        assert_eq!(lanes.by_host.len(), 1);
+        lanes.take_leased(later);
+        assert_eq!(lanes.by_host.len(), 0);
     }
 
     #[test]

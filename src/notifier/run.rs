@@ -158,7 +158,7 @@ impl Station {
     async fn claim(&mut self) -> Result<Option<Timestamp>, StoreError> {
         loop {
             self.begin_waiting();
-            let leased = self.lanes.take_leased();
+            let leased = self.lanes.take_leased(self.clock.now());
             release(&self.store, leased).await;
             if self.lanes.is_full() {
                 return Ok(None);
@@ -210,7 +210,7 @@ impl Station {
                 () = &mut grace_over, if !self.give_up.is_cancelled() => self.give_up.cancel(),
             }
         }
-        let leased = self.lanes.take_leased();
+        let leased = self.lanes.take_leased(self.clock.now());
         release(&self.store, leased).await;
     }
 }

@@ -39,7 +39,10 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.place, self.text)
+        match self.place {
+            Place::Together => f.write_str(&self.text),
+            Place::CommandLine | Place::Environment | Place::File(..) => write!(f, "{}: {}", self.place, self.text),
+        }
     }
 }
 
@@ -53,7 +56,7 @@ pub struct SettingsError {
 impl fmt::Display for SettingsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let [problem] = self.problems.as_slice() {
-            return write!(f, "the settings have a problem: {problem}");
+            return write!(f, "a setting is wrong: {problem}");
         }
         write!(f, "the settings have {} problems:", self.problems.len())?;
         self.problems.iter().try_for_each(|problem| write!(f, "\n  {problem}"))

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 use url::Url;
 
 const A_YEAR: Duration = Duration::from_hours(365 * 24);
@@ -136,7 +137,13 @@ pub(super) fn workflow(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// A word alone is a level here: as the name of a target it would silence everything else.
 pub(super) fn filter(text: &str) -> Result<String, String> {
+    let is_level = |part: &str| part.parse::<LevelFilter>().is_ok();
+    let is_word = |part: &&str| part.chars().all(|letter| letter.is_ascii_alphanumeric());
+    if let Some(word) = text.split(',').map(str::trim).find(|part| is_word(part) && !is_level(part)) {
+        return Err(format!("`{word}` is no level: error, warn, info, debug, trace or off"));
+    }
     EnvFilter::try_new(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
 

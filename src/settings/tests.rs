@@ -190,3 +190,14 @@ fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
     std::fs::write(&path, text).unwrap();
     path
 }
+
+#[test]
+fn a_log_filter_that_would_silence_everything_by_mistake_is_refused() {
+    for wrong in ["shout", "info,shout", "INFOO"] {
+        let error = from_env(&[("COMFYGATE_LOG", wrong)]).unwrap_err().to_string();
+        assert!(error.contains("error, warn, info, debug, trace or off"), "{error}");
+    }
+    for right in ["off", "WARN", "info,comfygate::notifier=debug", "comfygate::tracker"] {
+        assert_eq!(from_env(&[("COMFYGATE_LOG", right)]).unwrap().logging.filter, right);
+    }
+}

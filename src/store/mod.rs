@@ -270,8 +270,9 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn started(&self, id: JobId, run: u32, at: Timestamp) -> Result<bool, StoreError>;
 
     /// Puts a job back into the queue after run number `run` failed in a way that another may mend. `counts` says
-    /// whether the run counts as a try; one that never began on a backend does not. After one that counts, the job's queue
-    /// limit begins anew at `at`. Returns false where that run is no longer the current one.
+    /// whether the run counts as a try; one that never reached a backend does not, nor one that a backend lost while it
+    /// ran another. After one that counts, the job's queue limit begins anew at `at`. Returns false where that run is no
+    /// longer the current one.
     async fn requeue(&self, id: JobId, run: u32, counts: bool, at: Timestamp) -> Result<bool, StoreError>;
 
     /// Notes the caller's wish to cancel.

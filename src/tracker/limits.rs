@@ -47,6 +47,12 @@ pub(super) const COLLECT_LIMIT: Duration = Duration::from_mins(10);
 /// How long ComfyUI may take to confirm that a prompt is gone.
 pub(super) const CANCEL_LIMIT: Duration = Duration::from_mins(1);
 
-/// Up to this run of a job, one that was lost by no fault of the job does not count as a try: it waited behind a prompt
-/// that makes ComfyUI crash, or the gateway itself stopped. A job that is lost more often than this may be to blame.
-pub(super) const UNSEEN_RUNS: u32 = 10;
+/// Up to this run of a job, one that was lost because the gateway itself stopped does not count as a try. A job that is
+/// lost more often than this may be what stops the gateway.
+pub(super) const CUT_OFF_RUNS: u32 = 10;
+
+/// How long a backend that does not give its files is asked again; a restart takes seconds and leaves saved files alone.
+pub(super) const FETCH_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long to wait before an output is stored once more.
+pub(super) const STORE_PAUSE: Duration = Duration::from_secs(1);

@@ -59,7 +59,10 @@ pub enum Input {
     /// An output was stored, or could not be.
     Stored(SlotId, SlotResult),
     /// The socket that this run's events go to is gone; from now on they are not heard.
-    SocketLost,
+    SocketLost {
+        /// Another prompt of ours was running on the backend until then.
+        another_ran: bool,
+    },
     /// A socket is there again, under another client id.
     SocketUp,
     /// The caller wants it cancelled.
@@ -100,7 +103,7 @@ pub enum Effect {
     Requeue {
         /// Why.
         failure: Failure,
-        /// Whether the run began on a backend, as far as is known.
+        /// Whether the run was a try: it reached a backend and may be what made it fall.
         counts: bool,
     },
 }
@@ -119,6 +122,15 @@ enum Phase {
     Done,
 }
 
+/// How a backend took the last look.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Backend {
+    /// It answered, or refused the connection.
+    Answers,
+    /// It took the request and said nothing.
+    Hangs,
+}
+
 /// Which life of the gateway a run was submitted in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Life {
@@ -132,6 +144,7 @@ enum Life {
 
 /// One try of a job on one backend, as the tracker sees it.
 #[derive(Clone, PartialEq, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each true or false in every phase")]
 pub struct Run {
     plan: Plan,
     phase: Phase,
@@ -139,6 +152,8 @@ pub struct Run {
     /// Everything that the backend said of this run reached us.
     heard: bool,
     socket_up: bool,
+    /// When the socket was lost, something else ran on the backend and not this.
+    waited_behind_another: bool,
     /// When the socket or the backend last showed that the run is alive.
     last_sign: Timestamp,
     /// When the socket last said something of it.
@@ -151,8 +166,7 @@ pub struct Run {
     cancel_since: Option<Timestamp>,
     /// Why some outputs will be missing: partly refused at submission, or blocked on purpose.
     warning: Option<Failure>,
-    /// How the last look failed, if it did.
-    backend_hangs: bool,
+    backend: Backend,
     /// Why it is not known whether ComfyUI took it.
     doubt: Option<String>,
     life: Life,
@@ -189,6 +203,11 @@ impl Run {
     /// Says whether the answer of `POST /prompt` is still to come.
     pub fn awaits_answer(&self) -> bool {
         matches!(self.phase, Phase::Submitting { ambiguous: false, .. })
+    }
+
+    /// Says whether the backend executes it, as far as is known.
+    pub fn is_running(&self) -> bool {
+        matches!(self.phase, Phase::Running { .. })
     }
 
     /// Says whether the end was told.
@@ -263,6 +282,7 @@ impl Run {
             harvest,
             heard,
             socket_up: heard,
+            waited_behind_another: false,
             last_sign: now,
             last_event: now,
             looking: None,
@@ -270,7 +290,7 @@ impl Run {
             rested: now,
             cancel_since: None,
             warning: None,
-            backend_hangs: false,
+            backend: Backend::Answers,
             doubt: None,
             life: Life::This,
         }

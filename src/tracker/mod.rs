@@ -4,11 +4,13 @@
 
 mod attribution;
 mod desk;
+mod early;
 mod evidence;
 mod harvest;
 mod limits;
 mod machine;
 mod run;
+mod storing;
 
 pub use attribution::Attribution;
 pub use desk::{Desk, Progress};

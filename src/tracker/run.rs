@@ -5,14 +5,16 @@
 
 use super::attribution::Attribution;
 use super::desk::{Desk, Progress};
+use super::early::EarlyCancels;
 use super::evidence::{self, Evidence};
-use super::harvest::{SlotId, SlotResult, Source};
+use super::harvest::{SlotId, Source};
 use super::machine::{Effect, Input, Run, SubmitResult, step};
+use super::storing::Storing;
 use crate::clock::{Clock, Timestamp};
 use crate::comfy::{Accepted, Client, ClientError, SocketEvent, SubmitError};
 use crate::job::{Job, JobId, Outcome, PromptId, freeze};
 use crate::lifecycle::Lifecycle;
-use crate::media::{Blobs, Fetched, fetch};
+use crate::media::Blobs;
 use crate::store::{Ending, Store, persist};
 use crate::telemetry::job_span;
 use std::collections::{HashMap, HashSet};
@@ -121,7 +123,7 @@ struct Room {
     watched: HashMap<PromptId, Watched>,
     client_id: Option<String>,
     /// Wishes that came before their run was watched.
-    early_cancels: HashSet<JobId>,
+    early_cancels: EarlyCancels,
     /// Runs that ended before the answer of their submission came: if it is taken all the same, it must be stopped.
     abandoned: HashSet<PromptId>,
     /// Whom frames without metadata belong to.
@@ -142,7 +144,7 @@ pub async fn run(
         tracker,
         watched: HashMap::new(),
         client_id: None,
-        early_cancels: HashSet::new(),
+        early_cancels: EarlyCancels::default(),
         abandoned: HashSet::new(),
         attribution: Attribution::default(),
     };
@@ -180,12 +182,14 @@ impl Room {
                 self.parts.desk.connected();
                 self.parts.queue_bell.notify_one();
             }
+            SocketEvent::Unreachable { reason } => self.parts.desk.disconnected(&reason),
             SocketEvent::Lost { reason, .. } => {
                 if self.client_id.take().is_some() {
                     warn!(backend = %self.parts.backend, reason, "lost the connection to ComfyUI");
                 }
                 self.parts.desk.disconnected(&reason);
-                self.for_each_run(&Input::SocketLost);
+                let another_ran = self.watched.values().any(|watched| watched.run.is_running());
+                self.for_each_run(&Input::SocketLost { another_ran });
             }
             SocketEvent::Event(event) => {
                 let event = self.attribution.of(event);
@@ -199,12 +203,12 @@ impl Room {
         match command {
             Command::Watch { run, job, watching } => {
                 let prompt = run.plan().prompt.clone();
-                let wants_cancel = self.early_cancels.remove(&job.id) || job.cancel_requested;
+                let wants_cancel = self.early_cancels.contains(job.id) || job.cancel_requested;
                 self.watched.insert(prompt.clone(), Watched { run: *run, job: *job });
                 if self.client_id.is_some() {
                     self.feed(&prompt, Input::SocketUp);
                 } else {
-                    self.feed(&prompt, Input::SocketLost);
+                    self.feed(&prompt, Input::SocketLost { another_ran: false });
                 }
                 if wants_cancel {
                     self.feed(&prompt, Input::Cancel);
@@ -227,9 +231,7 @@ impl Room {
                 let found = self.watched.iter().find(|(_, watched)| watched.job.id == job);
                 match found.map(|(prompt, _)| prompt.clone()) {
                     Some(prompt) => self.feed(&prompt, Input::Cancel),
-                    None => {
-                        self.early_cancels.insert(job);
-                    }
+                    None => self.early_cancels.remember(job),
                 }
             }
         }
@@ -344,32 +346,12 @@ impl Room {
     fn collect(&self, prompt: PromptId, slot: SlotId, source: Source) {
         let (parts, tracker) = (self.parts.clone(), self.tracker.clone());
         self.parts.lifecycle.spawn("collect", async move {
-            let result = store_output(&parts, source).await;
-            tracker.happened(prompt, Input::Stored(slot, result)).await;
+            let (client, clock) = (&parts.client, parts.clock.as_ref());
+            let storing = Storing { blobs: &parts.blobs, client, clock, max_output: parts.max_output };
+            if let Some(result) = storing.store(&source, &parts.lifecycle.stop()).await {
+                tracker.happened(prompt, Input::Stored(slot, result)).await;
+            }
         });
-    }
-}
-
-async fn store_output(parts: &Parts, source: Source) -> SlotResult {
-    match source {
-        Source::Frame { bytes, .. } if bytes.len() as u64 > parts.max_output => {
-            SlotResult::TooLarge { limit: parts.max_output }
-        }
-        Source::Frame { content_type, bytes } => keep(parts, content_type, bytes).await,
-        Source::Text(text) => keep(parts, "text/plain; charset=utf-8".into(), text.into_bytes().into()).await,
-        Source::File(file) => match fetch(&parts.blobs, &parts.client, &file, parts.max_output).await {
-            Fetched::Stored { content_type, bytes, sha256 } => SlotResult::Stored { content_type, bytes, sha256 },
-            Fetched::TooLarge => SlotResult::TooLarge { limit: parts.max_output },
-            Fetched::NotFound => SlotResult::NotFound,
-            Fetched::Unavailable(reason) => SlotResult::Unavailable(reason),
-        },
-    }
-}
-
-async fn keep(parts: &Parts, content_type: String, content: bytes::Bytes) -> SlotResult {
-    match parts.blobs.put(content).await {
-        Ok((sha256, bytes)) => SlotResult::Stored { content_type, bytes, sha256 },
-        Err(error) => SlotResult::Unavailable(error.to_string()),
     }
 }
 

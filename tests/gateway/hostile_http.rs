@@ -101,6 +101,14 @@ async fn a_wrong_method_is_told_the_right_one() {
     let gateway = TestGateway::start().await;
     let answer = gateway.get("/generate").await;
     assert_eq!((answer.status, answer.header("allow"), answer.code().as_str()), (405, "POST", "method_not_allowed"));
+    for path in ["/health", "/ready", "/jobs"] {
+        let head = exchange(
+            &gateway,
+            format!("HEAD {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n", gateway.address()).as_bytes(),
+        )
+        .await;
+        assert!(head.starts_with("HTTP/1.1 200"), "{path}: {head}");
+    }
     let answer = gateway.post("/jobs", &Value::Null).await;
     assert_eq!((answer.status, answer.header("allow")), (405, "GET, HEAD"));
     gateway.close().await;
@@ -125,6 +133,7 @@ async fn another_sites_page_cannot_reach_a_loopback_gateway() {
     let body = canvas("").to_string();
     let answer = gateway.post_raw(&[JSON, ("origin", "https://evil.example")], body.clone()).await;
     assert_eq!((answer.status, answer.code().as_str()), (403, "origin_not_allowed"));
+    assert_eq!(answer.header("x-content-type-options"), "nosniff");
     let answer = gateway.post_raw(&[JSON, ("host", "evil.example")], body).await;
     assert_eq!((answer.status, answer.code().as_str()), (403, "host_not_allowed"));
     gateway.close().await;

@@ -197,7 +197,7 @@ async fn an_idempotency_key_makes_one_job_and_one_only() {
 
     let other = post("order-1", json!({ "workflow": "canvas", "prompt": "x", "width": 32 }).to_string()).await;
     assert_eq!((other.status, other.code().as_str()), (422, "idempotency_key_reused"));
-    for key in ["k".repeat(256), String::new()] {
+    for key in ["k".repeat(256), String::new(), "schlüssel".to_owned()] {
         refused(&post(&key, body.clone()).await, "invalid_idempotency_key", &key);
     }
     assert_eq!(gateway.get("/jobs").await.json()["jobs"].as_array().unwrap().len(), 1);

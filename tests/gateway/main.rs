@@ -12,6 +12,7 @@ mod process;
 mod refusing;
 mod restarts;
 mod results;
+mod storage;
 mod support;
 mod timeouts;
 mod webhooks;

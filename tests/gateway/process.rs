@@ -123,6 +123,25 @@ async fn an_attempt_that_the_stop_broke_off_is_made_again_and_not_counted() {
 }
 
 #[actix_web::test]
+async fn idle_connections_never_take_all_files_and_others_are_served() {
+    let setup = Setup::new();
+    let sim = Sim::start(SimOptions { step: Duration::ZERO, ..SimOptions::default() }).await.unwrap();
+    let inbox = Inbox::open();
+    let program = Program::serve_with_files(200, setup.folder.path(), &sim.url()).await;
+    // What comes beyond the program's share waits before its door, which has room for 128.
+    let idle = (0..200).map(|_| tokio::net::TcpStream::connect(program.address().to_owned()));
+    let idle = futures_util::future::join_all(idle).await;
+    assert!(idle.iter().all(Result::is_ok));
+    assert_eq!(program.post(&canvas(&inbox.url())).await.unwrap().status(), 202);
+    assert_eq!(inbox.next().await.body["status"], "success");
+    let log = program.log();
+    assert!(!log.contains("os error 24"), "{log}");
+    drop(idle);
+    program.kill();
+    sim.stop().await;
+}
+
+#[actix_web::test]
 async fn nothing_that_callers_send_gets_into_the_log_even_when_everything_is_logged() {
     let setup = Setup::new();
     let sim = Sim::start(SimOptions { step: Duration::ZERO, ..SimOptions::default() }).await.unwrap();

@@ -28,6 +28,8 @@ async fn a_backend_that_forgets_again_and_again_is_given_up() {
     let restart =
         Fault::Restart { at: Some("execution_success".into()), forget: true, down_for: Duration::from_millis(50) };
     gateway.sim.inject_when(restart, When::Every);
+    // Slow enough that the beginning of each run is heard before the connection breaks: only such a run is a try.
+    gateway.sim.inject_when(Fault::Slow(Duration::from_millis(30)), When::Every);
     let webhook = gateway.run_one(&inbox, &canvas(&inbox.url())).await;
     assert_eq!(webhook.body["code"], "backend_lost", "{}", webhook.body);
     let runs: usize = gateway.sim.executions().values().sum();

@@ -84,6 +84,12 @@ async fn an_output_is_served_whole_or_in_parts() {
 
     let part = gateway.get_with(path, &[("range", "bytes=1-3")]).await;
     assert_eq!((part.status, part.bytes.as_slice()), (206, b"PNG".as_slice()));
+    let tag = whole.header("etag");
+    for known in [tag.to_owned(), format!("\"other\", W/{tag}"), "*".to_owned()] {
+        let answer = gateway.get_with(path, &[("if-none-match", &known)]).await;
+        assert_eq!((answer.status, answer.bytes.len()), (304, 0), "{known}");
+    }
+    assert_eq!(gateway.get_with(path, &[("if-none-match", "\"other\"")]).await.status, 200);
     for missing in ["1", "x", "-1", "18446744073709551616"] {
         let answer = gateway.get(&format!("/jobs/{}/outputs/{missing}", webhook.prompt_id())).await;
         assert_eq!((answer.status, answer.code().as_str()), (404, "not_found"), "{missing}");

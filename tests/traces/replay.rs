@@ -45,7 +45,7 @@ async fn replayed(recorded: &Trace) -> Vec<Event> {
         match told.recv().await.unwrap() {
             SocketEvent::Event(event) => events.push(event),
             SocketEvent::Lost { .. } => break,
-            again @ SocketEvent::Connected { .. } => panic!("{again:?}"),
+            again @ (SocketEvent::Connected { .. } | SocketEvent::Unreachable { .. }) => panic!("{again:?}"),
         }
     }
     lifecycle.end().await;

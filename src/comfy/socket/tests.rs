@@ -159,6 +159,30 @@ async fn a_frame_beyond_the_limit_costs_the_connection_and_says_so() {
 }
 
 #[tokio::test]
+async fn why_there_is_no_connection_is_told_at_each_attempt() {
+    let mut bench = Bench::new(16).await;
+    let (tcp, _) = within(bench.listener.accept()).await.unwrap();
+    drop(tcp);
+    let told = bench.next().await;
+    assert!(matches!(&told, SocketEvent::Unreachable { reason } if !reason.is_empty()), "{told:?}");
+    let accept_again = async {
+        let (tcp, _) = within(bench.listener.accept()).await.unwrap();
+        drop(tcp);
+    };
+    let moving = async {
+        loop {
+            bench.clock.advance(Duration::from_secs(1));
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        () = accept_again => {}
+        () = moving => {}
+    }
+    assert!(matches!(bench.next().await, SocketEvent::Unreachable { .. }));
+}
+
+#[tokio::test]
 async fn a_server_without_tls_is_an_attempt_that_failed() {
     let bench = Bench::with(16, SocketOptions::default(), "https").await;
     drop(within(bench.listener.accept()).await.unwrap());
@@ -245,21 +269,27 @@ impl Bench {
     async fn connected(&mut self) -> String {
         match self.next().await {
             SocketEvent::Connected { client_id } => client_id,
-            other @ (SocketEvent::Event(_) | SocketEvent::Lost { .. }) => panic!("not connected but {other:?}"),
+            other @ (SocketEvent::Event(_) | SocketEvent::Unreachable { .. } | SocketEvent::Lost { .. }) => {
+                panic!("not connected but {other:?}")
+            }
         }
     }
 
     async fn event(&mut self) -> Event {
         match self.next().await {
             SocketEvent::Event(event) => event,
-            other @ (SocketEvent::Connected { .. } | SocketEvent::Lost { .. }) => panic!("no event but {other:?}"),
+            other @ (SocketEvent::Connected { .. } | SocketEvent::Unreachable { .. } | SocketEvent::Lost { .. }) => {
+                panic!("no event but {other:?}")
+            }
         }
     }
 
     async fn lost(&mut self) -> (String, String) {
         match self.next().await {
             SocketEvent::Lost { client_id, reason } => (client_id, reason),
-            other @ (SocketEvent::Connected { .. } | SocketEvent::Event(_)) => panic!("not lost but {other:?}"),
+            other @ (SocketEvent::Connected { .. } | SocketEvent::Unreachable { .. } | SocketEvent::Event(_)) => {
+                panic!("not lost but {other:?}")
+            }
         }
     }
 

@@ -22,7 +22,7 @@ const OLDEST_SQLITE: i32 = 3_051_003;
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The folder cannot be made or used.
-    #[error("the data folder `{}` cannot be used: {source}", folder.display())]
+    #[error("the data folder `{}` cannot be used", folder.display())]
     Folder {
         /// The folder.
         folder: PathBuf,
@@ -65,7 +65,7 @@ pub enum OpenError {
         found: String,
     },
     /// SQLite said no.
-    #[error("`{}` cannot be opened: {source}", path.display())]
+    #[error("`{}` cannot be opened", path.display())]
     Sqlite {
         /// The database.
         path: PathBuf,

@@ -1,10 +1,10 @@
 //! How a run ends: what its harvest says, what may be tried once more, and in which words the caller hears of it.
 
-use super::{Effect, Life, Phase, Run};
+use super::{Backend, Effect, Life, Phase, Run};
 use crate::comfy::event::NodeError;
 use crate::job::{FailedNode, Failure, FailureCode, Outcome};
 use crate::tracker::harvest::Verdict;
-use crate::tracker::limits::UNSEEN_RUNS;
+use crate::tracker::limits::CUT_OFF_RUNS;
 use std::time::Duration;
 
 pub(super) fn conclude_if_complete(run: &mut Run, effects: &mut Vec<Effect>) {
@@ -21,8 +21,8 @@ pub(super) fn conclude_if_complete(run: &mut Run, effects: &mut Vec<Effect>) {
 }
 
 /// Says whether the gateway itself stopped while the run went on: no fault of its job, unless that happens too often.
-fn was_cut_off_by_us(run: &Run) -> bool {
-    run.life != Life::This && run.plan.number <= UNSEEN_RUNS
+pub(super) fn was_cut_off_by_us(run: &Run) -> bool {
+    run.life != Life::This && run.plan.number <= CUT_OFF_RUNS
 }
 
 pub(super) fn interrupted(run: &mut Run, effects: &mut Vec<Effect>) {
@@ -36,7 +36,7 @@ pub(super) fn interrupted(run: &mut Run, effects: &mut Vec<Effect>) {
 /// Neither the socket nor the backend has said anything for as long as is allowed.
 pub(super) fn silent(run: &mut Run, effects: &mut Vec<Effect>) {
     let limit = run.plan.limits.silence;
-    if run.backend_hangs && matches!(run.phase, Phase::Running { .. }) {
+    if run.backend == Backend::Hangs && matches!(run.phase, Phase::Running { .. }) {
         effects.push(Effect::StopUpstream);
         return fail(run, timeout(FailureCode::TimeoutSilence, "the backend gave no sign of life", limit), effects);
     }

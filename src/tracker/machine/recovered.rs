@@ -5,7 +5,7 @@ use super::*;
 use crate::comfy::event::NodeOutput;
 use crate::comfy::{HistoryEnd, HistoryEntry};
 use crate::job::{FailureCode, FileRef};
-use crate::tracker::limits::UNSEEN_RUNS;
+use crate::tracker::limits::CUT_OFF_RUNS;
 use std::time::Duration;
 
 const BACK: Timestamp = Timestamp::from_millis(86_400_000);
@@ -13,7 +13,7 @@ const BACK: Timestamp = Timestamp::from_millis(86_400_000);
 #[test]
 fn a_run_that_ended_while_the_gateway_was_down_has_not_run_too_long() {
     let mut run = Run::recovered(plan(), Some(Timestamp::from_millis(0)), BACK);
-    assert_eq!(step(&mut run, Input::SocketLost, BACK), []);
+    assert_eq!(step(&mut run, Input::SocketLost { another_ran: false }, BACK), []);
     assert_eq!(step(&mut run, Input::Tick, BACK), [Effect::LookUp]);
     let file = FileRef { filename: "a.png".into(), subfolder: String::new(), folder: "output".into() };
     let outputs = vec![("9".to_owned(), NodeOutput { files: vec![file.clone()], texts: vec![] })];
@@ -83,7 +83,7 @@ fn a_backend_that_stays_away_does_not_keep_a_run_for_ever() {
 fn images_that_were_lost_because_the_gateway_stopped_cost_no_try_for_a_while() {
     let counts = |number| {
         let websocket_nodes = ["9".to_owned()].into();
-        let plan = Plan { number, may_retry: number <= UNSEEN_RUNS, websocket_nodes, ..plan() };
+        let plan = Plan { number, may_retry: number <= CUT_OFF_RUNS, websocket_nodes, ..plan() };
         let mut run = Run::recovered(plan, Some(BACK), BACK);
         step(&mut run, Input::Tick, BACK);
         let entry = HistoryEntry { end: HistoryEnd::Succeeded, outputs: vec![], execution_start_ms: None };
@@ -93,6 +93,6 @@ fn images_that_were_lost_because_the_gateway_stopped_cost_no_try_for_a_while() {
             other => panic!("{other:?}"),
         }
     };
-    assert!(!counts(1) && !counts(UNSEEN_RUNS));
-    assert!(counts(UNSEEN_RUNS + 1));
+    assert!(!counts(1) && !counts(CUT_OFF_RUNS));
+    assert!(counts(CUT_OFF_RUNS + 1));
 }

@@ -1,7 +1,9 @@
 //! What an input means for a run: every input has an answer in every phase, nothing waits, and the time is given.
 
-use super::ends::{conclude_if_complete, fail, finish, interrupted, node_failure, retry, silent, timeout};
-use super::{Effect, Input, Phase, Run, SubmitResult};
+use super::ends::{
+    conclude_if_complete, fail, finish, interrupted, node_failure, retry, silent, timeout, was_cut_off_by_us,
+};
+use super::{Backend, Effect, Input, Phase, Run, SubmitResult};
 use crate::clock::Timestamp;
 use crate::comfy::event::Event;
 use crate::comfy::{HistoryEnd, HistoryEntry};
@@ -9,7 +11,6 @@ use crate::job::{Failure, FailureCode, Outcome};
 use crate::tracker::evidence::Evidence;
 use crate::tracker::limits::{
     CANCEL_LIMIT, COLLECT_LIMIT, DEAF_AFTER, HISTORY_PATIENCE, LOOKUP_LIMIT, POLL_HEARD, POLL_UNHEARD, SUBMIT_LIMIT,
-    UNSEEN_RUNS,
 };
 use std::time::Duration;
 
@@ -27,7 +28,8 @@ pub fn step(run: &mut Run, input: Input, now: Timestamp) -> Vec<Effect> {
             run.harvest.stored(slot, result);
             conclude_if_complete(run, &mut effects);
         }
-        Input::SocketLost => {
+        Input::SocketLost { another_ran } => {
+            run.waited_behind_another = another_ran && !run.is_running();
             run.socket_up = false;
             run.heard = run.heard && !run.occupies_backend();
             run.next_look = run.next_look.min(now + POLL_UNHEARD);
@@ -144,11 +146,11 @@ fn take_evidence(run: &mut Run, evidence: Evidence, now: Timestamp, effects: &mu
     run.rested = now + POLL_UNHEARD;
     let answered = match evidence {
         Evidence::Unreachable => {
-            run.backend_hangs = false;
+            run.backend = Backend::Answers;
             false
         }
         Evidence::Hung => {
-            run.backend_hangs = true;
+            run.backend = Backend::Hangs;
             false
         }
         Evidence::Pending { .. } | Evidence::Running | Evidence::Ended(_) | Evidence::Absent => true,
@@ -208,11 +210,10 @@ fn take_evidence(run: &mut Run, evidence: Evidence, now: Timestamp, effects: &mu
     }
 }
 
-/// Says whether a prompt that its backend forgot may be why the backend fell: it began, as far as is known, or was lost
-/// too often. One that the socket would have told of was deleted by somebody, which counts as well.
+/// Says whether a prompt that its backend forgot may be why the backend fell: what makes one crash is what it runs, not
+/// what waits there, nor what the gateway itself may never have sent.
 fn may_be_to_blame(run: &Run) -> bool {
-    let began = matches!(run.phase, Phase::Running { .. });
-    began || run.heard || run.plan.number > UNSEEN_RUNS
+    run.is_running() || !(run.waited_behind_another || was_cut_off_by_us(run))
 }
 
 fn still_waits(run: &mut Run, others_first: bool, now: Timestamp, effects: &mut Vec<Effect>) {

@@ -4,7 +4,6 @@ use super::*;
 use crate::comfy::event::{ImageFrame, ImageOrigin, NodeError, NodeOutput};
 use crate::comfy::{HistoryEnd, HistoryEntry};
 use crate::job::{BlobId, FailureCode, FileRef, Timeouts};
-use crate::tracker::limits::UNSEEN_RUNS;
 use bytes::Bytes;
 use std::time::Duration;
 
@@ -327,7 +326,7 @@ fn a_model_that_loads_in_silence_is_not_timed_out_while_the_backend_says_it_runs
 #[test]
 fn a_lost_socket_is_made_good_from_the_history() {
     let mut rig = Rig::running(plan());
-    assert_eq!(rig.take(Input::SocketLost), []);
+    assert_eq!(rig.take(Input::SocketLost { another_ran: false }), []);
     assert_eq!(rig.take(Input::SocketUp), [Effect::LookUp]);
     let entry = ended(vec![("9", vec![file("a.png", "output")])], HistoryEnd::Succeeded);
     assert_eq!(rig.take(Input::Evidence(entry)).len(), 1);
@@ -337,7 +336,7 @@ fn a_lost_socket_is_made_good_from_the_history() {
 #[test]
 fn images_that_were_sent_while_nobody_listened_need_another_run() {
     let mut rig = Rig::running(websocket_plan(1));
-    rig.take(Input::SocketLost);
+    rig.take(Input::SocketLost { another_ran: false });
     rig.take(Input::SocketUp);
     let effects = rig.take(Input::Evidence(ended(vec![], HistoryEnd::Succeeded)));
     assert_eq!((code(&effects), requeued(&effects)), (Some(FailureCode::OutputMissing), Some(true)));
@@ -369,29 +368,31 @@ fn a_deaf_socket_is_replaced() {
 #[test]
 fn a_backend_that_forgot_the_prompt_leads_to_another_run() {
     let mut rig = Rig::running(plan());
-    rig.take(Input::SocketLost);
+    rig.take(Input::SocketLost { another_ran: false });
     rig.take(Input::SocketUp);
     assert_eq!(requeued(&rig.take(Input::Evidence(Evidence::Absent))), Some(true));
 }
 
 #[test]
-fn a_prompt_that_is_lost_with_the_backend_before_it_began_does_not_count() {
-    let lost = |number, mut rig: Rig| {
-        rig.run.plan.number = number;
-        rig.take(Input::SocketLost);
+fn a_prompt_that_its_backend_lost_while_it_ran_another_does_not_count() {
+    let lost = |mut rig: Rig, another_ran| {
+        rig.take(Input::SocketLost { another_ran });
         rig.take(Input::SocketUp);
         requeued(&rig.take(Input::Evidence(Evidence::Absent)))
     };
     let last_try = Plan { may_retry: false, ..plan() };
-    assert_eq!(lost(1, Rig::accepted(last_try.clone())), Some(false));
-    assert_eq!(lost(UNSEEN_RUNS, Rig::accepted(plan())), Some(false));
-    assert_eq!(lost(UNSEEN_RUNS + 1, Rig::accepted(plan())), Some(true), "it may be what makes the backend crash");
+    assert_eq!(lost(Rig::accepted(last_try), true), Some(false));
+    assert_eq!(lost(Rig::accepted(plan()), false), Some(true), "it may have begun, and nobody heard of it");
+    assert_eq!(lost(Rig::running(plan()), true), Some(true), "it is what ran");
+}
 
-    let now = Timestamp::from_millis(0);
-    let mut recovered = Rig { run: Run::recovered(last_try, None, now), now };
-    assert_eq!(requeued(&recovered.take(Input::Evidence(Evidence::Absent))), Some(false));
-    let mut began = Rig { run: Run::recovered(plan(), Some(now), now), now };
-    assert_eq!(requeued(&began.take(Input::Evidence(Evidence::Absent))), Some(true));
+#[test]
+fn what_began_after_the_socket_was_lost_is_to_blame_for_a_later_crash() {
+    let mut rig = Rig::accepted(plan());
+    rig.take(Input::SocketLost { another_ran: true });
+    rig.take(Input::SocketUp);
+    assert_eq!(rig.take(Input::Evidence(Evidence::Running)), [Effect::Started]);
+    assert_eq!(requeued(&rig.take(Input::Evidence(Evidence::Absent))), Some(true));
 }
 
 #[test]

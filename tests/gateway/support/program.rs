@@ -18,7 +18,17 @@ pub(crate) struct Program {
 impl Program {
     /// Starts it with these settings and waits until it listens. `folder` holds its data and its workflows.
     pub(crate) async fn serve(folder: &Path, comfyui: &str, settings: &[(&str, &str)]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_comfygate"));
+        Self::start(Command::new(env!("CARGO_BIN_EXE_comfygate")), folder, comfyui, settings).await
+    }
+
+    /// The same where only so many files may be open.
+    pub(crate) async fn serve_with_files(files: u32, folder: &Path, comfyui: &str) -> Self {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("ulimit -n {files}; exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_comfygate")]);
+        Self::start(shell, folder, comfyui, &[]).await
+    }
+
+    async fn start(mut command: Command, folder: &Path, comfyui: &str, settings: &[(&str, &str)]) -> Self {
         command.arg("serve").args(["--address", "127.0.0.1:0", "--comfyui", comfyui]).current_dir(folder);
         for (name, value) in settings {
             command.args(["--set", &format!("{name}={value}")]);
@@ -41,6 +51,10 @@ impl Program {
         let address = eventually("the program listens", listening).await;
         let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
         Self { child, address, log, client }
+    }
+
+    pub(crate) fn address(&self) -> &str {
+        &self.address
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
