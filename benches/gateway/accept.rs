@@ -33,18 +33,18 @@ pub(crate) async fn measure(plan: Plan) -> anyhow::Result<Vec<Row>> {
     let mut processor_times = Vec::new();
     let (mut bare_p99, mut gateway_p99) = (Vec::new(), Vec::new());
     for round in 1..=plan.rounds {
-        let plain = load(bare.address, plan.turn).await?;
+        let volatile = load(bare.address, plan.turn).await?;
         let before = gateway.processor_time()?;
         let durable = load(gateway.address(), plan.turn).await?;
         processor_times.push((gateway.processor_time()? - before) * 1e6 / rate(durable.accepted, 1.0));
-        let ratio = durable.per_second / plain.per_second;
-        let (bare_slow, gateway_slow) = (percentile(&plain.answers, 0.99), percentile(&durable.answers, 0.99));
+        let ratio = durable.per_second / volatile.per_second;
+        let (bare_slow, gateway_slow) = (percentile(&volatile.answers, 0.99), percentile(&durable.answers, 0.99));
         progress(&format!(
             "accept {round}/{}: bare {:.0}/s (p99 {bare_slow:.1} ms), gateway {:.0}/s (p99 {gateway_slow:.1} ms), {ratio:.2} x",
-            plan.rounds, plain.per_second, durable.per_second,
+            plan.rounds, volatile.per_second, durable.per_second,
         ));
         ratios.push(ratio);
-        bare_rates.push(plain.per_second);
+        bare_rates.push(volatile.per_second);
         gateway_rates.push(durable.per_second);
         bare_p99.push(bare_slow);
         gateway_p99.push(gateway_slow);

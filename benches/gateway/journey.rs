@@ -124,7 +124,7 @@ struct Through {
 async fn through(gateway: SocketAddr, sink: &mut Sink, turn: Duration) -> anyhow::Result<Through> {
     let body = json!({ "prompt": "a lighthouse", "webhook_url": sink.url() }).to_string();
     let request = post(gateway, "/generate", body.as_bytes());
-    let mut poster = Poster::start(gateway)?;
+    let mut poster = Poster::start(gateway);
     let mut count = Count::over(turn);
     for _ in 0..UNDER_WAY {
         poster.send(request.clone())?;
@@ -152,7 +152,7 @@ async fn straight(sim: SocketAddr, turn: Duration) -> anyhow::Result<f64> {
     let mut graph: Value = serde_json::from_str(template)?;
     let client = Uuid::new_v4().to_string();
     let mut socket = listen(sim, &client).await?;
-    let mut poster = Poster::start(sim)?;
+    let mut poster = Poster::start(sim);
     let mut count = Count::over(turn);
     let mut seed = u64::from(Uuid::new_v4().as_fields().0);
     let mut request = || {
@@ -181,7 +181,12 @@ async fn straight(sim: SocketAddr, turn: Duration) -> anyhow::Result<f64> {
                 }
             }
             Message::Text(text) if text.contains(r#""execution_error""#) => bail!("a prompt failed: {text}"),
-            _ => {}
+            Message::Text(_)
+            | Message::Binary(_)
+            | Message::Ping(_)
+            | Message::Pong(_)
+            | Message::Close(_)
+            | Message::Frame(_) => {}
         }
     }
     socket.close(None).await?;
@@ -205,7 +210,7 @@ struct Poster {
 impl Poster {
     const CONNECTIONS: usize = 4;
 
-    fn start(address: SocketAddr) -> anyhow::Result<Self> {
+    fn start(address: SocketAddr) -> Self {
         let (report, errors) = mpsc::unbounded_channel();
         let mut requests = Vec::new();
         for _ in 0..Self::CONNECTIONS {
@@ -227,7 +232,7 @@ impl Poster {
             });
             requests.push(sender);
         }
-        Ok(Self { requests, errors, next: 0 })
+        Self { requests, errors, next: 0 }
     }
 
     fn send(&mut self, request: Vec<u8>) -> anyhow::Result<()> {
