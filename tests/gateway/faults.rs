@@ -1,6 +1,6 @@
 //! A backend that goes wrong in every way that it knows: the job still ends once, and in the right way.
 
-use crate::support::{Inbox, TestGateway, canvas, canvas_files, starter};
+use crate::support::{Inbox, Setup, TestGateway, canvas, canvas_files, starter};
 use comfygate::sim::{Fault, Refusal, When};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -129,6 +129,24 @@ async fn a_success_that_is_followed_by_an_error_stays_a_success() {
 #[actix_web::test]
 async fn a_frame_of_seventeen_megabytes_arrives() {
     still_succeeds(Fault::OversizeFrame(17 << 20), canvas).await;
+}
+
+#[actix_web::test]
+async fn an_output_above_the_limit_fails_its_job_and_nothing_else() {
+    for request in [canvas, canvas_files] {
+        let mut setup = Setup::new();
+        setup.settings.limits.max_output = 1 << 20;
+        let gateway = setup.start().await;
+        let inbox = Inbox::open();
+        gateway.sim.inject(Fault::OversizeFrame(2 << 20));
+        let webhook = gateway.run_one(&inbox, &request(&inbox.url())).await;
+        assert_eq!((&webhook.body["code"], &webhook.body["images"]), (&json!("output_too_large"), &Value::Null));
+        assert!(webhook.body["error"].as_str().unwrap().contains("1048576 bytes"), "{}", webhook.body);
+        let mut small = request(&inbox.url());
+        small["color"] = json!(7);
+        assert_eq!(gateway.run_one(&inbox, &small).await.body["status"], "success");
+        gateway.close().await;
+    }
 }
 
 #[actix_web::test]

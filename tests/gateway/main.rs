@@ -16,3 +16,4 @@ mod storage;
 mod support;
 mod timeouts;
 mod webhooks;
+mod workflows;
