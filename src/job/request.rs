@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// A parameter's value: always a scalar, so it can never become a link or a node (see H-85 to H-91 in the tests).
+/// A parameter's value: always a scalar, so it can never become a link or a node.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum ParamValue {

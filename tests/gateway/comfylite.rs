@@ -187,6 +187,26 @@ async fn a_dead_socket_is_replaced_and_not_read_for_ever() {
 }
 
 #[actix_web::test]
+async fn a_timeout_ends_its_own_job_and_no_other() {
+    let gateway = with_comfylites_files().await;
+    let inbox = Inbox::open();
+    gateway.sim.inject(Fault::Hang { at: "executing".into() });
+    let mut body = json!({ "prompt": "stuck", "width": 64, "height": 64, "webhook_url": inbox.url(), "timeouts": { "run": "300ms" } });
+    let stuck = gateway.generate(&body).await;
+    gateway.until(&stuck, "running").await;
+    body["prompt"] = json!("behind it");
+    body.as_object_mut().unwrap().remove("timeouts");
+    let behind = gateway.generate(&body).await;
+    let webhook = inbox.next().await;
+    assert_eq!((webhook.prompt_id(), &webhook.body["code"]), (stuck.as_str(), &json!("timeout_run")));
+    gateway.sim.release();
+    let webhook = inbox.next().await;
+    assert_eq!((webhook.prompt_id(), &webhook.body["status"]), (behind.as_str(), &json!("success")));
+    gateway.close().await;
+    assert!(inbox.rest().is_empty());
+}
+
+#[actix_web::test]
 async fn errors_and_interruptions_are_told_at_once() {
     let gateway = with_comfylites_files().await;
     let inbox = Inbox::open();
