@@ -100,7 +100,8 @@ pub async fn asked_to_stop() {
     }
 }
 
-fn panic_text(panic: &(dyn Any + Send)) -> &str {
+/// Returns what a caught panic said.
+pub fn panic_text(panic: &(dyn Any + Send)) -> &str {
     panic
         .downcast_ref::<&str>()
         .copied()

@@ -36,12 +36,11 @@ const MISSING_CHECKPOINT: &str = "dreams-v9.safetensors";
 pub async fn run(out: &Path, stay: bool) -> anyhow::Result<ExitCode> {
     let mut screen = Screen::new();
     let pictures = out.join("pictures");
-    let settings = prepare(out, &pictures)?;
+    let mut settings = prepare(out, &pictures)?;
 
     let models = Some(CHECKPOINTS.map(str::to_owned).to_vec());
     let sim = Sim::start(SimOptions { step: STEP, models, ..SimOptions::default() }).await?;
     let mut inbox = Inbox::open()?;
-    let mut settings = settings;
     settings.backends.addresses = vec![sim.url().parse()?];
     let lifecycle = Lifecycle::new();
     let app = App::build(&settings, SystemClock::start(), lifecycle.clone()).await?;

@@ -50,14 +50,14 @@ pub struct Parts {
 }
 
 /// Runs dispatch until told to stop.
-pub async fn run(mut parts: Parts, stop: CancellationToken) {
+pub async fn run(parts: Parts, stop: CancellationToken) {
     let mut revisions = HashMap::new();
     recover(&parts, &mut revisions).await;
     let mut next_sweep = parts.clock.now();
     loop {
         let claimed_any = tokio::select! {
             () = stop.cancelled() => return,
-            any = claim_round(&mut parts, &mut revisions) => any,
+            any = claim_round(&parts, &mut revisions) => any,
         };
         let now = parts.clock.now();
         let sweeps = now >= next_sweep;
@@ -106,9 +106,9 @@ async fn recover(parts: &Parts, revisions: &mut HashMap<String, Arc<Workflow>>) 
 }
 
 /// Fills every backend that has room. Returns whether any job was claimed.
-async fn claim_round(parts: &mut Parts, revisions: &mut HashMap<String, Arc<Workflow>>) -> bool {
+async fn claim_round(parts: &Parts, revisions: &mut HashMap<String, Arc<Workflow>>) -> bool {
     let now = parts.clock.now();
-    let mut backends = parts.backends.clone();
+    let mut backends: Vec<&Backend> = parts.backends.iter().collect();
     backends.sort_by_key(|backend| std::cmp::Reverse(backend.room(now)));
     let mut claimed_any = false;
     for backend in backends {
@@ -121,7 +121,7 @@ async fn claim_round(parts: &mut Parts, revisions: &mut HashMap<String, Arc<Work
                 for claimed in claimed {
                     claimed_any = true;
                     let span = job_span(claimed.job.id);
-                    launch(parts, &backend, claimed, revisions).instrument(span).await;
+                    launch(parts, backend, claimed, revisions).instrument(span).await;
                 }
             }
             Err(error) => warn!(%error, "no job could be claimed"),

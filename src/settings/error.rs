@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use strsim::levenshtein;
 
 /// Where something was said.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -66,29 +67,13 @@ impl fmt::Display for SettingsError {
 /// Says that nothing is called `name`, and which of `known` was probably meant.
 pub(super) fn unknown(name: &str, known: impl Iterator<Item = String>) -> String {
     let nearest = known
-        .map(|candidate| (distance(&name.to_lowercase(), &candidate.to_lowercase()), candidate))
+        .map(|candidate| (levenshtein(&name.to_lowercase(), &candidate.to_lowercase()), candidate))
         .min_by_key(|(distance, _)| *distance)
         .filter(|(distance, candidate)| *distance <= candidate.len() / 3);
     match nearest {
         Some((_, candidate)) => format!("`{name}` is not a setting; did you mean `{candidate}`?"),
         None => format!("`{name}` is not a setting; docs/SETTINGS.md lists them all"),
     }
-}
-
-/// Counts the letters to insert, remove or replace to come from `a` to `b`.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (line, letter) in a.chars().enumerate() {
-        let mut diagonal = line;
-        row[0] = line + 1;
-        for (column, other) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(letter != *other);
-            diagonal = row[column + 1];
-            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]
@@ -99,7 +84,7 @@ mod tests {
     fn distances_count_single_letters() {
         for (a, b, expected) in [("", "abc", 3), ("abc", "abc", 0), ("adress", "address", 1), ("kitten", "sitting", 3)]
         {
-            assert_eq!(distance(a, b), expected, "{a} {b}");
+            assert_eq!(levenshtein(a, b), expected, "{a} {b}");
         }
     }
 

@@ -200,7 +200,7 @@ impl Run {
     }
 
     /// Says whether the answer of `POST /prompt` is still to come.
-    pub fn awaits_answer(&self) -> bool {
+    pub fn answer_is_open(&self) -> bool {
         matches!(self.phase, Phase::Submitting { ambiguous: false, .. })
     }
 

@@ -213,7 +213,6 @@ impl Room {
                 if wants_cancel {
                     self.feed(&prompt, Input::Cancel);
                 }
-                self.publish_load();
                 // A dispatcher that stopped waiting has ended, and with it the whole gateway.
                 let _ = watching.send(self.client_id.clone());
             }
@@ -263,7 +262,7 @@ impl Room {
         let Some(watched) = self.watched.get_mut(prompt) else { return };
         let now = self.parts.clock.now();
         let is_answer = matches!(input, Input::Submitted(_));
-        let awaited_answer = watched.run.awaits_answer();
+        let answer_was_open = watched.run.answer_is_open();
         let effects = step(&mut watched.run, input, now);
         if let Some(fraction) = watched.run.progress() {
             self.parts.desk.progress(watched.job.id, Progress { fraction });
@@ -275,7 +274,7 @@ impl Room {
             && let Some(done) = self.watched.remove(prompt)
         {
             self.parts.desk.forget(done.job.id);
-            if awaited_answer && !is_answer {
+            if answer_was_open && !is_answer {
                 self.abandoned.insert(prompt.clone());
             }
         }

@@ -49,27 +49,11 @@ pub(super) fn there_are<'a>(known: impl IntoIterator<Item = &'a str>) -> String 
     if all.is_empty() { "; there are none".to_owned() } else { format!("; there are: {}", all.join(", ")) }
 }
 
-/// Counts the letters to insert, remove, replace or swap with a neighbour to make one word of the other.
+/// Counts the letters to insert, remove, replace or swap with a neighbour to make one word of the other, of which only
+/// the start is looked at.
 fn distance(one: &str, other: &str) -> usize {
-    let one: Vec<char> = one.chars().collect();
-    let other: Vec<char> = other.chars().take(128).collect();
-    let mut before: Vec<usize> = vec![0; other.len() + 1];
-    let mut above: Vec<usize> = (0..=other.len()).collect();
-    for row in 1..=one.len() {
-        let mut line = vec![row; other.len() + 1];
-        for column in 1..=other.len() {
-            let is_same = one[row - 1] == other[column - 1];
-            let replaced = above[column - 1] + usize::from(!is_same);
-            line[column] = replaced.min(above[column] + 1).min(line[column - 1] + 1);
-            let is_swapped =
-                row > 1 && column > 1 && one[row - 1] == other[column - 2] && one[row - 2] == other[column - 1];
-            if is_swapped {
-                line[column] = line[column].min(before[column - 2] + 1);
-            }
-        }
-        before = std::mem::replace(&mut above, line);
-    }
-    above.last().copied().unwrap_or(0)
+    let start: String = other.chars().take(128).collect();
+    strsim::osa_distance(one, &start)
 }
 
 #[cfg(test)]

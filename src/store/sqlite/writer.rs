@@ -4,9 +4,9 @@
 //! caller's: it comes as a closure over the connection. It may be called twice, since a batch in which one fails is done
 //! again with each apart from the others: then that one alone is undone, and all the other batches need no savepoints.
 
+use crate::lifecycle::panic_text;
 use crate::store::StoreError;
 use rusqlite::Connection;
-use std::any::Any;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
@@ -153,8 +153,9 @@ where
     }
 
     fn perform(&mut self, connection: &Connection) -> Result<(), String> {
-        let result = catch_unwind(AssertUnwindSafe(|| (self.work)(connection)))
-            .unwrap_or_else(|panic| Err(StoreError::Damaged(format!("a write panicked: {}", text(panic.as_ref())))));
+        let result = catch_unwind(AssertUnwindSafe(|| (self.work)(connection))).unwrap_or_else(|panic| {
+            Err(StoreError::Damaged(format!("a write panicked: {}", panic_text(panic.as_ref()))))
+        });
         let kept = result.as_ref().map(|_| ()).map_err(ToString::to_string);
         self.result = Some(result);
         kept
@@ -287,14 +288,6 @@ fn checkpoint(connection: &Connection, statement: &str) {
     if let Err(error) = connection.query_row(statement, (), |_| Ok(())) {
         warn!(%error, "the store's log could not be folded into the database");
     }
-}
-
-fn text(panic: &(dyn Any + Send)) -> &str {
-    panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("not text")
 }
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ pub(super) fn interrupted(run: &mut Run, effects: &mut Vec<Effect>) {
 /// Neither the socket nor the backend has said anything for as long as is allowed.
 pub(super) fn silent(run: &mut Run, effects: &mut Vec<Effect>) {
     let limit = run.plan.limits.silence;
-    if run.backend == Backend::Hangs && matches!(run.phase, Phase::Running { .. }) {
+    if run.backend == Backend::Hangs && run.is_running() {
         effects.push(Effect::StopUpstream);
         return fail(run, timeout(FailureCode::TimeoutSilence, "the backend gave no sign of life", limit), effects);
     }

@@ -43,8 +43,7 @@ pub fn step(run: &mut Run, input: Input, now: Timestamp) -> Vec<Effect> {
         Input::Cancel => {
             run.cancel_since.get_or_insert(now);
             // A prompt that ComfyUI may be about to take is stopped when its answer came: until then a stop may miss it.
-            let answer_is_open = matches!(run.phase, Phase::Submitting { ambiguous: false, .. });
-            if run.occupies_backend() && !answer_is_open {
+            if run.occupies_backend() && !run.answer_is_open() {
                 effects.push(Effect::StopUpstream);
                 look(run, now, &mut effects);
             }
