@@ -107,7 +107,14 @@ impl TestGateway {
 
     async fn launch(sim: Sim, settings: Settings, folder: Arc<TempDir>, clock: Arc<dyn Clock>) -> Self {
         let lifecycle = Lifecycle::new();
-        let app = App::build(&settings, Arc::clone(&clock), lifecycle.clone()).await.unwrap();
+        let app = eventually("the data folder is free", async || {
+            // The HTTP workers of a gateway that was stopped just now drop its store a moment after it has ended.
+            match App::build(&settings, Arc::clone(&clock), lifecycle.clone()).await {
+                Err(error) if error.to_string().contains("is in use") => None,
+                built => Some(built.unwrap()),
+            }
+        })
+        .await;
         let address = app.address();
         let (stop, stopped) = oneshot::channel::<()>();
         let (end, ended) = oneshot::channel();
