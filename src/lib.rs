@@ -4,13 +4,15 @@
 //! [`api`] and [`intake`] take it in, the [`store`] keeps it, [`dispatch`] gives it to a backend through [`comfy`], the
 //! [`tracker`] follows it, [`media`] keeps its outputs, the [`notifier`] tells its caller. [`app`] joins them, [`cli`]
 //! is the command line, [`sim`] a ComfyUI without models, [`demo`] all of it in one process. Beneath them lie the words
-//! of a [`job`], the [`workflow`] catalogue, [`settings`], [`telemetry`], [`clock`] and [`lifecycle`].
+//! of a [`job`], the [`workflow`] catalogue, [`settings`], [`telemetry`], [`clock`], [`lifecycle`] and the
+//! points of [`crash`].
 
 pub mod api;
 pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod comfy;
+pub mod crash;
 pub mod demo;
 pub mod dispatch;
 pub mod intake;

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every room may import these.
-const FLOOR: &[&str] = &["clock", "job", "lifecycle", "settings", "telemetry"];
+const FLOOR: &[&str] = &["clock", "crash", "job", "lifecycle", "settings", "telemetry"];
 
 /// What a room may import besides. Arrows go down the list: nothing below imports what is above it.
 const ARROWS: &[(&str, &[&str])] = &[

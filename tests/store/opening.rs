@@ -55,13 +55,15 @@ async fn a_newer_schema_is_refused_and_left_alone() {
     house.store.close().await;
     let set_version = |version: u32| {
         let connection = Connection::open(house.database()).unwrap();
+        let known: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
         connection.pragma_update(None, "user_version", version).unwrap();
+        known
     };
-    set_version(99);
+    let known = set_version(99);
     let error = SqliteStore::open(house.folder.path()).unwrap_err();
     assert!(matches!(error, OpenError::NewerSchema { found: 99, .. }));
     assert!(error.to_string().contains("schema version 99"), "{error}");
-    set_version(1);
+    set_version(known);
     let store = SqliteStore::open(house.folder.path()).unwrap();
     assert!(store.job(id).await.unwrap().is_some());
 }
