@@ -105,7 +105,10 @@ impl Tools {
         }
         let listed: Vec<(PromptId, Timestamp)> =
             orphans.lock().prompts.iter().map(|(prompt, until)| (prompt.clone(), *until)).collect();
-        for (prompt, until) in listed {
+        let waits = |prompt: &PromptId| queue.pending.iter().any(|there| there == prompt.as_str());
+        // What waits first: it would begin as soon as what runs has been stopped.
+        let (waiting, others): (Vec<_>, Vec<_>) = listed.into_iter().partition(|(prompt, _)| waits(prompt));
+        for (prompt, until) in waiting.into_iter().chain(others) {
             if present().any(|there| there == prompt.as_str()) {
                 info!(backend.url = %self.client.url(), %prompt, "stopping a prompt that was given up");
                 stop_upstream(&self.client, &prompt).await;
