@@ -1,6 +1,5 @@
 //! What dispatch knows of one backend: how to reach it, who follows its runs, and how much more it may hold.
 
-use crate::clock::Timestamp;
 use crate::comfy::Client;
 use crate::tracker::{Desk, Tracker};
 use std::sync::Arc;
@@ -21,10 +20,17 @@ pub struct Backend {
 }
 
 impl Backend {
-    /// Returns how many more prompts it may be given; none while there is no socket to hear of them, and none for a while
-    /// after it did not take one.
-    pub fn room(&self, now: Timestamp) -> usize {
-        let takes_prompts = self.desk.is_connected() && self.desk.rests_until().is_none_or(|until| until <= now);
-        if takes_prompts { self.depth.saturating_sub(self.desk.load()) } else { 0 }
+    /// Returns how many more prompts it may be given now.
+    pub fn room(&self) -> usize {
+        self.desk.room(self.depth)
     }
+}
+
+/// Returns the names of the backends to which `backend` leaves a job that it has lost: those that can take one at once,
+/// and as long as `backend` is in doubt also those that have no room now.
+pub(super) fn others(backends: &[Backend], backend: &Backend) -> Vec<String> {
+    let is_doubtful = backend.desk.is_doubtful();
+    let may_take = |other: &&Backend| if is_doubtful { other.desk.is_open() } else { other.room() > 0 };
+    let others = backends.iter().filter(|other| other.name != backend.name).filter(may_take);
+    others.map(|other| other.name.clone()).collect()
 }

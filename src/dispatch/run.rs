@@ -1,13 +1,13 @@
 //! The task of dispatch: waits for work and room, claims jobs, lets the tracker watch, submits.
 
-use super::backend::Backend;
-use crate::clock::{Clock, Timestamp};
+use super::backend::{Backend, others};
+use crate::clock::Clock;
 use crate::crash::{self, Point};
-use crate::job::{Failure, FailureCode, Job, Outcome, PromptId, RunRef, freeze};
+use crate::job::{Failure, FailureCode, Job, Outcome, PromptId, freeze};
 use crate::lifecycle::Lifecycle;
-use crate::store::{Claimed, Ending, Revision, Store, StoreError, persist};
+use crate::store::{Claimed, Ending, Refused, Revision, Store, StoreError, persist};
 use crate::telemetry::job_span;
-use crate::tracker::{Plan, Run, SubmitResult, submit_result};
+use crate::tracker::{Plan, Run, SubmitResult, refused_everywhere, submit_result};
 use crate::workflow::{Built, Catalog, Source, Workflow, build};
 use futures_util::future::join_all;
 use std::collections::HashMap;
@@ -54,6 +54,7 @@ pub struct Parts {
 pub async fn run(parts: Parts, stop: CancellationToken) {
     let mut revisions = HashMap::new();
     recover(&parts, &mut revisions).await;
+    end_stranded(&parts).await;
     let mut next_sweep = parts.clock.now();
     loop {
         let claimed_any = tokio::select! {
@@ -72,22 +73,17 @@ pub async fn run(parts: Parts, stop: CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => return,
             () = parts.queue_bell.notified() => {}
-            () = parts.clock.sleep_until(wake_at(&parts, now)) => {}
+            () = parts.clock.sleep_until(now + POLL) => {}
         }
     }
-}
-
-/// Returns when to look at the queue again although nobody rang: after a while, or when a backend has rested.
-fn wake_at(parts: &Parts, now: Timestamp) -> Timestamp {
-    let rests = parts.backends.iter().filter_map(|backend| backend.desk.rests_until());
-    rests.filter(|until| *until > now).min().map_or(now + POLL, |until| until.min(now + POLL))
 }
 
 /// Has every run of an earlier life watched again; where its backend is not known any more, its job is queued again.
 async fn recover(parts: &Parts, revisions: &mut HashMap<String, Arc<Workflow>>) {
     let (clock, stop) = (parts.clock.as_ref(), parts.lifecycle.stop());
     let claimed = persist(clock, &stop, "the runs of the last start", || parts.store.on_backends()).await;
-    for Claimed { job, run, tries } in claimed.unwrap_or_default() {
+    for claimed in claimed.unwrap_or_default() {
+        let (job, run) = (&claimed.job, &claimed.run);
         let Some(backend) = parts.backends.iter().find(|backend| backend.name == run.backend) else {
             warn!(job.id = %job.id, backend = run.backend, "the run's backend is not configured any more");
             let write = || parts.store.requeue(job.id, run.number, true, parts.clock.now());
@@ -96,30 +92,48 @@ async fn recover(parts: &Parts, revisions: &mut HashMap<String, Arc<Workflow>>) 
             crash::pass(Point::Requeued);
             continue;
         };
-        match rebuild(parts, &job, revisions).await {
+        match rebuild(parts, job, revisions).await {
             Ok(built) => {
                 info!(job.id = %job.id, backend = run.backend, "taking up the run again");
-                let plan = plan(parts, &job, &run, tries, &built);
-                let watched = Run::recovered(plan, job.started_at, parts.clock.now());
-                backend.tracker.watch(watched, job).await;
+                let watched = Run::recovered(plan(parts, &claimed, &built), job.started_at, parts.clock.now());
+                backend.tracker.watch(watched, claimed.job).await;
             }
-            Err(failure) => end(parts, &job, run.number, failure).await,
+            Err(failure) => end(parts, job, Some(run.number), failure).await,
+        }
+    }
+}
+
+/// Ends the waiting jobs that every backend has refused, which is so when others are configured now than before.
+async fn end_stranded(parts: &Parts) {
+    let names: Vec<String> = parts.backends.iter().map(|backend| backend.name.clone()).collect();
+    let (clock, stop) = (parts.clock.as_ref(), parts.lifecycle.stop());
+    loop {
+        let read = || parts.store.stranded(&names, OVERDUE_AT_ONCE);
+        let stranded = persist(clock, &stop, "the jobs that no backend can run", read).await.unwrap_or_default();
+        for (job, refused) in &stranded {
+            let known: Vec<Refused> =
+                refused.iter().filter(|refused| names.contains(&refused.backend)).cloned().collect();
+            let failure = Failure::new(FailureCode::Validation, refused_everywhere(&known));
+            end(parts, job, None, failure).await;
+        }
+        if stranded.len() < OVERDUE_AT_ONCE as usize || stop.is_cancelled() {
+            return;
         }
     }
 }
 
 /// Fills every backend that has room. Returns whether any job was claimed.
 async fn claim_round(parts: &Parts, revisions: &mut HashMap<String, Arc<Workflow>>) -> bool {
-    let now = parts.clock.now();
     let mut backends: Vec<&Backend> = parts.backends.iter().collect();
-    backends.sort_by_key(|backend| std::cmp::Reverse(backend.room(now)));
+    backends.sort_by_key(|backend| std::cmp::Reverse(backend.room()));
     let mut claimed_any = false;
     for backend in backends {
-        let offered: Vec<PromptId> = (0..backend.room(now)).map(|_| PromptId::fresh((parts.random)())).collect();
+        let offered: Vec<PromptId> = (0..backend.room()).map(|_| PromptId::fresh((parts.random)())).collect();
         if offered.is_empty() {
             continue;
         }
-        match parts.store.claim(&backend.name, offered, parts.clock.now()).await {
+        let others = others(&parts.backends, backend);
+        match parts.store.claim_beside(&backend.name, others, offered, parts.clock.now()).await {
             Ok(claimed) => {
                 for claimed in claimed {
                     claimed_any = true;
@@ -134,18 +148,13 @@ async fn claim_round(parts: &Parts, revisions: &mut HashMap<String, Arc<Workflow
     claimed_any
 }
 
-async fn launch(
-    parts: &Parts,
-    backend: &Backend,
-    Claimed { job, run, tries }: Claimed,
-    revisions: &mut HashMap<String, Arc<Workflow>>,
-) {
-    let built = match rebuild(parts, &job, revisions).await {
+async fn launch(parts: &Parts, backend: &Backend, claimed: Claimed, revisions: &mut HashMap<String, Arc<Workflow>>) {
+    let built = match rebuild(parts, &claimed.job, revisions).await {
         Ok(built) => built,
-        Err(failure) => return end(parts, &job, run.number, failure).await,
+        Err(failure) => return end(parts, &claimed.job, Some(claimed.run.number), failure).await,
     };
-    let plan = plan(parts, &job, &run, tries, &built);
-    let watched = Run::about_to_submit(plan, parts.clock.now());
+    let watched = Run::about_to_submit(plan(parts, &claimed, &built), parts.clock.now());
+    let Claimed { job, run, .. } = claimed;
     let client_id = backend.tracker.watch(watched, job).await;
     let (tracker, client) = (backend.tracker.clone(), backend.client.clone());
     let Some(client_id) = client_id else {
@@ -162,17 +171,22 @@ async fn launch(
     parts.lifecycle.spawn("submit", submission.in_current_span());
 }
 
-fn plan(parts: &Parts, job: &Job, run: &RunRef, tries: u32, built: &Built) -> Plan {
+fn plan(parts: &Parts, claimed: &Claimed, built: &Built) -> Plan {
+    let Claimed { job, run, tries, refused } = claimed;
+    let may_take = |other: &Backend| other.name != run.backend && refused.iter().all(|it| it.backend != other.name);
     Plan {
         job: job.id,
         number: run.number,
         prompt: run.prompt.clone(),
+        backend: run.backend.clone(),
+        elsewhere: parts.backends.iter().any(may_take),
+        refused: refused.clone(),
         nodes: built.graph.nodes().map(|(id, _)| id.to_owned()).collect(),
         websocket_nodes: built.websocket_nodes.clone(),
         declared: built.outputs.clone(),
         expected_images: job.request.expected_images,
         limits: job.request.limits,
-        queued_since: if tries == 0 { job.created_at } else { parts.clock.now() },
+        queued_since: if *tries == 0 { job.created_at } else { parts.clock.now() },
         may_retry: tries + 1 < parts.max_runs,
     }
 }
@@ -247,10 +261,10 @@ async fn end_waiting(parts: &Parts, job: &Job) -> bool {
     stored.inspect_err(|error| warn!(%error, "the end of a waiting job is not stored, trying again")).is_ok()
 }
 
-/// Ends a job that was claimed and cannot be run.
-async fn end(parts: &Parts, job: &Job, run: u32, failure: Failure) {
+/// Ends a job that cannot be run.
+async fn end(parts: &Parts, job: &Job, run: Option<u32>, failure: Failure) {
     warn!(job.id = %job.id, code = failure.code.as_str(), reason = failure.message, "job failed before it ran");
-    let ending = ending(parts, job, Some(run), Outcome::Failed(failure, Vec::new()));
+    let ending = ending(parts, job, run, Outcome::Failed(failure, Vec::new()));
     let write = || parts.store.finish(ending.clone());
     crash::pass(Point::Ending);
     persist(parts.clock.as_ref(), &parts.lifecycle.stop(), "the end", write).await;

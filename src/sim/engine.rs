@@ -50,6 +50,8 @@ pub(super) struct Engine {
     pub(super) cache: HashMap<Signature, Kept>,
     /// What the next step of the running prompt looks at.
     pub(super) interrupted: bool,
+    /// So many interrupts of the running prompt come to nothing.
+    pub(super) interrupts_to_lose: usize,
     /// The node that a socket is told about which opens while its prompt runs.
     pub(super) last_node: Option<(String, String)>,
 }
@@ -113,6 +115,7 @@ impl Engine {
         self.sink(0);
         self.running = Some(Arc::clone(&item));
         self.interrupted = false;
+        self.interrupts_to_lose = 0;
         self.last_node = None;
         Some(item)
     }
@@ -175,7 +178,10 @@ impl Engine {
     /// Interrupts what runs, or only a certain prompt.
     pub(super) fn interrupt(&mut self, prompt: Option<&str>) {
         if self.running.as_ref().is_some_and(|running| prompt.is_none_or(|prompt| running.prompt == prompt)) {
-            self.interrupted = true;
+            match self.interrupts_to_lose.checked_sub(1) {
+                Some(left) => self.interrupts_to_lose = left,
+                None => self.interrupted = true,
+            }
         }
     }
 

@@ -65,7 +65,11 @@ impl Run {
     fn new(world: &Arc<World>, item: Arc<Item>, faults: Vec<Fault>) -> Self {
         let graph = Graph::read(&item.graph);
         let signatures = graph.signatures(salt_of(&item));
-        let cached = world.change(|state| state.engine.prune_cache(&graph, &signatures));
+        let loses = |fault: &Fault| if let Fault::LoseInterrupts(count) = fault { Some(*count) } else { None };
+        let cached = world.change(|state| {
+            state.engine.interrupts_to_lose = faults.iter().find_map(loses).unwrap_or(0);
+            state.engine.prune_cache(&graph, &signatures)
+        });
         Self {
             world: Arc::clone(world),
             voice: Voice::new(Arc::clone(world), &item, faults),
@@ -86,6 +90,9 @@ impl Run {
             // ComfyUI's worker thread dies of this; the server goes on answering and nothing runs any more.
             std::future::pending::<()>().await;
         }
+        self.voice.moment("taken").await;
+        // ComfyUI forgets here what came since the prompt was taken.
+        self.world.change(|state| state.engine.interrupted = false);
         self.message("execution_start", Json::Object(Vec::new())).await;
         let cached = Json::object([("nodes", Json::texts(&self.cached))]);
         self.message("execution_cached", cached).await;

@@ -7,7 +7,8 @@ use std::time::Duration;
 /// Something that goes wrong on purpose.
 ///
 /// Event types are ComfyUI's (`execution_start`, `executing`, `progress`, `executed`, ...). A result of
-/// `SaveImageWebsocket` counts as `image`, a sampler's preview as `preview`, `executing` with `node: null` as `idle`.
+/// `SaveImageWebsocket` counts as `image`, a sampler's preview as `preview`, `executing` with `node: null` as `idle`, and
+/// the silent moment between being taken from the queue and `execution_start` as `taken`: an interrupt in it is lost.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Fault {
     /// Ends the TCP connection of the prompt's client before its n-th frame, counting from `execution_start` = 0; the
@@ -100,6 +101,8 @@ pub enum Fault {
     OversizeFrame(usize),
     /// Ignores interrupts of a prompt.
     IgnoreInterrupts,
+    /// Loses the first interrupts of a prompt.
+    LoseInterrupts(usize),
 }
 
 /// How a `POST /prompt` is refused.
@@ -171,7 +174,8 @@ impl Fault {
             | Self::LateHistory(_)
             | Self::DeafSocket
             | Self::OversizeFrame(_)
-            | Self::IgnoreInterrupts => Stage::Run,
+            | Self::IgnoreInterrupts
+            | Self::LoseInterrupts(_) => Stage::Run,
         }
     }
 }

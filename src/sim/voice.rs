@@ -66,6 +66,15 @@ impl Voice {
         self.speak(To::Spectators, kind, &Speech::Image { node, bytes }).await;
     }
 
+    /// Comes to a moment in which nothing is said: only what hangs there hangs.
+    pub(super) async fn moment(&mut self, kind: &str) {
+        let is_here = |fault: &Fault| matches!(fault, Fault::Hang { at } if at == kind);
+        if self.faults.iter().any(is_here) {
+            self.faults.retain(|fault| !is_here(fault));
+            self.world.hang().await;
+        }
+    }
+
     async fn speak(&mut self, to: To, kind: &str, speech: &Speech<'_>) {
         for fault in std::mem::take(&mut self.faults) {
             if !self.strike(&fault, to, kind).await {

@@ -83,6 +83,17 @@ pub struct Claimed {
     pub run: RunRef,
     /// How many runs before this one counted as tries.
     pub tries: u32,
+    /// The backends that cannot run the job.
+    pub refused: Vec<Refused>,
+}
+
+/// A backend that cannot run a job: it lacks a node class or a model file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Refused {
+    /// The backend's name.
+    pub backend: String,
+    /// What it said.
+    pub reason: String,
 }
 
 /// What became of the wish to cancel a job.
@@ -264,7 +275,19 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Claims waiting jobs for `backend`, highest priority and then oldest first, one for each prompt id offered:
     /// commits for each the intent to run it there. The first run of a job uses the job's own id as prompt id, a later
     /// run the offered one.
-    async fn claim(&self, backend: &str, offered: Vec<PromptId>, now: Timestamp) -> Result<Vec<Claimed>, StoreError>;
+    async fn claim(&self, backend: &str, offered: Vec<PromptId>, now: Timestamp) -> Result<Vec<Claimed>, StoreError> {
+        self.claim_beside(backend, Vec::new(), offered, now).await
+    }
+
+    /// Claims like [`claim`](Self::claim). Jobs that cannot run on `backend` are passed over, and so are those whose last
+    /// run was there, as long as one of the `others` may take them. Neither holds up the jobs behind it.
+    async fn claim_beside(
+        &self,
+        backend: &str,
+        others: Vec<String>,
+        offered: Vec<PromptId>,
+        now: Timestamp,
+    ) -> Result<Vec<Claimed>, StoreError>;
 
     /// Notes that a run began to execute. Returns false where that run is no longer the current one.
     async fn started(&self, id: JobId, run: u32, at: Timestamp) -> Result<bool, StoreError>;
@@ -274,6 +297,13 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// ran another. After one that counts, the job's queue limit begins anew at `at`. Returns false where that run is no
     /// longer the current one.
     async fn requeue(&self, id: JobId, run: u32, counts: bool, at: Timestamp) -> Result<bool, StoreError>;
+
+    /// Puts a job back into the queue for other backends than the one of run number `run`, which cannot run it: that is
+    /// remembered, with the reason. It does not count as a try. Returns false where that run is no longer the current one.
+    async fn pass_on(&self, id: JobId, run: u32, reason: &str) -> Result<bool, StoreError>;
+
+    /// Returns waiting jobs, at most `limit`, that every one of these backends has refused, with what was said.
+    async fn stranded(&self, backends: &[String], limit: u32) -> Result<Vec<(Job, Vec<Refused>)>, StoreError>;
 
     /// Notes the caller's wish to cancel.
     async fn wish_cancel(&self, id: JobId) -> Result<CancelWish, StoreError>;

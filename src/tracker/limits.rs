@@ -51,6 +51,14 @@ pub(super) const CANCEL_LIMIT: Duration = Duration::from_mins(1);
 /// lost more often than this may be what stops the gateway.
 pub(super) const CUT_OFF_RUNS: u32 = 10;
 
+/// How long a prompt that was given up is looked for on its backend although it is not there: a request that was cut off
+/// may come to the queue late.
+pub(super) const ORPHAN_LINGER: Duration = Duration::from_mins(2);
+
+/// How often such prompts are looked for, and how often where the backend does not answer.
+pub(super) const ORPHAN_POLL: Duration = Duration::from_secs(1);
+pub(super) const ORPHAN_PATIENCE: Duration = Duration::from_secs(5);
+
 /// How long a backend that does not give its files is asked again; a restart takes seconds and leaves saved files alone.
 pub(super) const FETCH_PATIENCE: Duration = Duration::from_secs(30);
 

@@ -1,7 +1,7 @@
 //! A run as the tracker sees it: its phases, what can happen to it, what can be done for it, when it must be looked at.
 //!
-//! [`step`] takes in what happens. A run ends exactly once, with [`Effect::Finish`] or [`Effect::Requeue`], at the
-//! latest when its last deadline has passed.
+//! [`step`] takes in what happens. A run ends exactly once, with [`Effect::Finish`], [`Effect::Requeue`] or
+//! [`Effect::Elsewhere`], at the latest when its last deadline has passed.
 
 mod ends;
 #[cfg(test)]
@@ -12,6 +12,7 @@ mod step;
 #[cfg(test)]
 mod tests;
 
+pub use ends::refused_everywhere;
 pub use step::step;
 
 use super::evidence::Evidence;
@@ -20,6 +21,7 @@ use super::limits::{CANCEL_LIMIT, COLLECT_LIMIT, Deadline, LOOKUP_LIMIT, POLL_HE
 use crate::clock::Timestamp;
 use crate::comfy::event::Event;
 use crate::job::{Failure, JobId, Limits, Outcome, PromptId};
+use crate::store::Refused;
 use std::collections::BTreeSet;
 
 /// What must be known of a run before it is submitted.
@@ -31,6 +33,12 @@ pub struct Plan {
     pub number: u32,
     /// ComfyUI's name for it.
     pub prompt: PromptId,
+    /// Where it runs.
+    pub backend: String,
+    /// The backends that cannot run the job.
+    pub refused: Vec<Refused>,
+    /// Whether there is a backend besides this one that has not refused the job.
+    pub elsewhere: bool,
     /// The ids of the submitted graph's nodes.
     pub nodes: BTreeSet<String>,
     /// Those of them that send their images over the socket only.
@@ -78,6 +86,8 @@ pub enum SubmitResult {
     Accepted(Option<Failure>),
     /// ComfyUI refused the whole graph.
     Refused(Failure),
+    /// This ComfyUI lacks something that the graph needs, and another one may have it.
+    Incompatible(Failure),
     /// It surely did not reach ComfyUI.
     Unreachable(String),
     /// It may or may not have been queued.
@@ -105,6 +115,11 @@ pub enum Effect {
         failure: Failure,
         /// Whether the run was a try: it reached a backend and may be what made it fall.
         counts: bool,
+    },
+    /// This backend cannot run the job, and another one may.
+    Elsewhere {
+        /// What it lacks.
+        failure: Failure,
     },
 }
 
@@ -159,6 +174,8 @@ pub struct Run {
     last_event: Timestamp,
     /// A look into queue and history is under way since.
     looking: Option<Timestamp>,
+    /// That look began before `POST /prompt` was over, so it cannot say that the prompt is not there.
+    look_is_early: bool,
     next_look: Timestamp,
     /// No deadline asks for another look before this: one has just been answered.
     rested: Timestamp,
@@ -202,6 +219,11 @@ impl Run {
     /// Says whether the answer of `POST /prompt` is still to come.
     pub fn answer_is_open(&self) -> bool {
         matches!(self.phase, Phase::Submitting { ambiguous: false, .. })
+    }
+
+    /// Says whether nobody knows yet whether the backend took it.
+    pub fn is_unanswered(&self) -> bool {
+        matches!(self.phase, Phase::Submitting { .. })
     }
 
     /// Says whether the backend executes it, as far as is known.
@@ -285,6 +307,7 @@ impl Run {
             last_sign: now,
             last_event: now,
             looking: None,
+            look_is_early: false,
             next_look,
             rested: now,
             cancel_since: None,

@@ -9,6 +9,7 @@ mod evidence;
 mod harvest;
 mod limits;
 mod machine;
+mod orphans;
 mod run;
 mod storing;
 
@@ -17,5 +18,5 @@ pub use desk::{Desk, Progress};
 pub use evidence::Evidence;
 pub use harvest::{SlotId, SlotResult, Source};
 pub use limits::Deadline;
-pub use machine::{Effect, Input, Plan, Run, SubmitResult, step};
+pub use machine::{Effect, Input, Plan, Run, SubmitResult, refused_everywhere, step};
 pub use run::{Command, Parts, Tracker, run, submit_result};

@@ -4,11 +4,12 @@
 //! back, so the events of the socket are taken in as fast as they come.
 
 use super::attribution::Attribution;
-use super::desk::{Desk, Progress};
+use super::desk::{Desk, Load, Progress};
 use super::early::EarlyCancels;
 use super::evidence::{self, Evidence};
 use super::harvest::{SlotId, Source};
 use super::machine::{Effect, Input, Run, SubmitResult, step};
+use super::orphans::{self, Orphans};
 use super::storing::Storing;
 use crate::clock::{Clock, Timestamp};
 use crate::comfy::{Accepted, Client, ClientError, SocketEvent, SubmitError};
@@ -74,6 +75,8 @@ pub enum Command {
     },
     /// The caller wants a job cancelled.
     Cancel(JobId),
+    /// A backend that rested was asked whether it is well again.
+    Asked(Result<(), String>),
 }
 
 /// Speaks to the tracker of one backend.
@@ -129,6 +132,10 @@ struct Room {
     abandoned: HashSet<PromptId>,
     /// Whom frames without metadata belong to.
     attribution: Attribution,
+    /// What was given up and must not run on.
+    orphans: Arc<Orphans>,
+    /// The backend is being asked whether it is well again.
+    is_asking: bool,
 }
 
 /// Runs the tracker of one backend until told to stop.
@@ -140,6 +147,10 @@ pub async fn run(
     stop: CancellationToken,
 ) {
     let clock = Arc::clone(&parts.clock);
+    let orphans = Arc::new(Orphans::default());
+    let (client, store) = (parts.client.clone(), Arc::clone(&parts.store));
+    let tools = orphans::Tools { client, store, clock: Arc::clone(&clock) };
+    parts.lifecycle.spawn("orphans", orphans::run(Arc::clone(&orphans), tools, stop.clone()));
     let mut room = Room {
         parts,
         tracker,
@@ -148,6 +159,8 @@ pub async fn run(
         early_cancels: EarlyCancels::default(),
         abandoned: HashSet::new(),
         attribution: Attribution::default(),
+        orphans,
+        is_asking: false,
     };
     loop {
         let deadline = room.next_deadline();
@@ -170,7 +183,13 @@ async fn sleep_until(clock: &dyn Clock, deadline: Option<Timestamp>) {
 
 impl Room {
     fn next_deadline(&self) -> Option<Timestamp> {
-        self.watched.values().filter_map(|watched| watched.run.next_deadline()).map(|(at, _)| at).min()
+        let runs = self.watched.values().filter_map(|watched| watched.run.next_deadline()).map(|(at, _)| at);
+        runs.chain(self.ask_at()).min()
+    }
+
+    /// When to ask a backend that rests whether it is well again. Without a socket it is given nothing anyway.
+    fn ask_at(&self) -> Option<Timestamp> {
+        self.parts.desk.ask_at().filter(|_| self.client_id.is_some() && !self.is_asking)
     }
 
     fn take_socket(&mut self, event: SocketEvent) {
@@ -181,6 +200,7 @@ impl Room {
                 self.client_id = Some(client_id);
                 self.for_each_run(&Input::SocketUp);
                 self.parts.desk.connected();
+                self.orphans.connected();
                 self.parts.queue_bell.notify_one();
             }
             SocketEvent::Unreachable { reason } => self.parts.desk.disconnected(&reason),
@@ -222,7 +242,7 @@ impl Room {
                     self.note_submission(result);
                 }
                 if matches!(*input, Input::Submitted(_)) && self.abandoned.remove(&prompt) {
-                    self.stop_upstream(prompt);
+                    self.orphans.add(prompt, self.parts.clock.now());
                 } else {
                     self.feed(&prompt, *input);
                 }
@@ -234,15 +254,27 @@ impl Room {
                     None => self.early_cancels.remember(job),
                 }
             }
+            Command::Asked(answer) => {
+                self.is_asking = false;
+                match answer {
+                    Ok(()) => {
+                        self.parts.desk.answers();
+                        self.parts.queue_bell.notify_one();
+                    }
+                    Err(reason) => self.parts.desk.did_not_answer(&reason, self.parts.clock.now()),
+                }
+            }
         }
     }
 
     /// A backend that does not take a prompt is given the next one a little later. Without a socket it is given none anyway.
     fn note_submission(&self, result: &SubmitResult) {
         match result {
-            SubmitResult::Accepted(_) | SubmitResult::Refused(_) => self.parts.desk.took_prompt(),
+            SubmitResult::Accepted(_) | SubmitResult::Refused(_) | SubmitResult::Incompatible(_) => {
+                self.parts.desk.took_prompt();
+            }
             SubmitResult::Unreachable(reason) | SubmitResult::Ambiguous(reason) if self.client_id.is_some() => {
-                self.parts.desk.did_not_take_prompt(reason, self.parts.clock.now());
+                self.parts.desk.did_not_answer(reason, self.parts.clock.now());
             }
             SubmitResult::Unreachable(_) | SubmitResult::Ambiguous(_) => {}
         }
@@ -250,6 +282,15 @@ impl Room {
 
     fn tick(&mut self) {
         self.for_each_run(&Input::Tick);
+        if self.ask_at().is_some_and(|at| at <= self.parts.clock.now()) {
+            self.is_asking = true;
+            let (client, tracker) = (self.parts.client.clone(), self.tracker.clone());
+            self.parts.lifecycle.spawn("ask", async move {
+                let answer = client.probe().await.map(drop).map_err(|error| error.to_string());
+                // A tracker that has ended asks nothing any more.
+                let _ = tracker.commands.send(Command::Asked(answer)).await;
+            });
+        }
     }
 
     fn for_each_run(&mut self, input: &Input) {
@@ -284,8 +325,12 @@ impl Room {
     }
 
     fn publish_load(&self) {
-        let occupied = self.watched.values().filter(|watched| watched.run.occupies_backend()).count();
-        if self.parts.desk.occupied(occupied) {
+        let mut load = Load::default();
+        for Watched { run, .. } in self.watched.values() {
+            load.occupied += usize::from(run.occupies_backend());
+            load.unanswered += usize::from(run.is_unanswered());
+        }
+        if self.parts.desk.loaded(load) {
             self.parts.queue_bell.notify_one();
         }
     }
@@ -316,6 +361,8 @@ impl Room {
                 warn!(backend = %self.parts.backend, "the socket is deaf, replacing it");
                 self.parts.reconnect.notify_one();
             }
+            // One that is given up is stopped until it is gone; while a run is followed, its machine repeats this.
+            Effect::StopUpstream if watched.run.is_done() => self.orphans.add(prompt.clone(), now),
             Effect::StopUpstream => self.stop_upstream(prompt.clone()),
             Effect::Collect(slot, source) => self.collect(prompt.clone(), slot, source),
             Effect::Finish(outcome) => {
@@ -335,6 +382,12 @@ impl Room {
                 warn!(backend = %self.parts.backend, reason = failure.message, counts, "run goes back into the queue");
                 let parts = self.parts.clone();
                 self.parts.lifecycle.spawn("requeue", async move { requeue(&parts, id, number, counts).await });
+            }
+            Effect::Elsewhere { failure } => {
+                warn!(backend = %self.parts.backend, reason = failure.message, "the backend cannot run this job");
+                let parts = self.parts.clone();
+                let reason = failure.message;
+                self.parts.lifecycle.spawn("pass on", async move { pass_on(&parts, id, number, &reason).await });
             }
         }
     }
@@ -376,7 +429,7 @@ fn no_answer(error: &ClientError) -> Evidence {
 }
 
 /// Deletes the prompt where it waits and interrupts it where it runs: by its own id, so nobody else's run is hit.
-async fn stop_upstream(client: &Client, prompt: &PromptId) {
+pub(super) async fn stop_upstream(client: &Client, prompt: &PromptId) {
     if let Err(error) = client.delete_pending(prompt.as_str()).await {
         debug!(%error, "the prompt could not be deleted from the backend's queue");
     }
@@ -410,10 +463,19 @@ async fn requeue(parts: &Parts, id: JobId, number: u32, counts: bool) {
     parts.queue_bell.notify_one();
 }
 
+async fn pass_on(parts: &Parts, id: JobId, number: u32, reason: &str) {
+    let write = || parts.store.pass_on(id, number, reason);
+    persist(parts.clock.as_ref(), &parts.lifecycle.stop(), "the requeue", write).await;
+    parts.queue_bell.notify_one();
+}
+
 /// Turns ComfyUI's answer to `POST /prompt` into what the machine takes in.
 pub fn submit_result(answer: Result<Accepted, SubmitError>) -> SubmitResult {
     match answer {
         Ok(accepted) => SubmitResult::Accepted(accepted.to_warning()),
+        Err(SubmitError::Refused(refusal)) if refusal.may_pass_elsewhere() => {
+            SubmitResult::Incompatible(refusal.to_failure())
+        }
         Err(SubmitError::Refused(refusal)) => SubmitResult::Refused(refusal.to_failure()),
         Err(SubmitError::Unreachable(reason)) => SubmitResult::Unreachable(reason),
         Err(SubmitError::Ambiguous(reason)) => SubmitResult::Ambiguous(reason),

@@ -1,4 +1,4 @@
-//! Backends that have a socket and do not take prompts: they are left alone for longer and longer, and say why.
+//! Backends that have a socket and do not take prompts: they are asked how they are, less and less often, and say why.
 
 use crate::support::{Inbox, Setup, TestGateway, canvas, eventually};
 use comfygate::sim::{Fault, Refusal, When};
@@ -11,18 +11,23 @@ use tokio::net::{TcpListener, TcpStream};
 
 #[actix_web::test]
 async fn a_proxy_that_lets_only_the_socket_through_is_not_stormed() {
-    let posts = Arc::new(Mutex::new(Vec::new()));
-    let kept = Arc::clone(&posts);
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&asked);
     let front = async |sim: &comfygate::sim::Sim| format!("http://{}", forbidding_proxy(sim.addr(), kept).await);
     let gateway = Setup::new().start_behind(front).await;
     let id = gateway.generate(&canvas("")).await;
-    let times = eventually("the prompt is offered four times", async || {
-        let times = posts.lock().unwrap().clone();
+    let count = |what: &str| -> Vec<Instant> {
+        let asked = asked.lock().unwrap();
+        asked.iter().filter(|(request, _)| request == what).map(|(_, at)| *at).collect()
+    };
+    let times = eventually("the backend is asked four times", async || {
+        let times = count("GET /prompt");
         (times.len() >= 4).then_some(times)
     })
     .await;
     let took = times[3].duration_since(times[0]);
-    assert!(took > Duration::from_millis(1500), "four offers within {took:?}");
+    assert!(took > Duration::from_millis(1500), "four questions within {took:?}");
+    assert_eq!(count("POST /prompt").len(), 1, "no job is offered before the backend answers");
     let ready = gateway.get("/ready").await.json();
     assert!(ready["backends"][0]["error"].as_str().is_some_and(|error| error.contains("403")), "{ready}");
     assert_eq!(gateway.post(&format!("/jobs/{id}/cancel"), &json!(null)).await.status, 202);
@@ -44,14 +49,14 @@ async fn a_server_that_crashes_on_every_submission_is_named_in_the_failure() {
     gateway.close().await;
 }
 
-/// Passes sockets on, and answers 403 to every other request; notes when each `POST /prompt` came.
+/// Passes sockets on, and answers 403 to every other request; notes what each was, and when it came.
 #[expect(clippy::disallowed_methods, reason = "a test measures how often it is asked, and needs a task of its own")]
-async fn forbidding_proxy(behind: SocketAddr, posts: Arc<Mutex<Vec<Instant>>>) -> SocketAddr {
+async fn forbidding_proxy(behind: SocketAddr, asked: Arc<Mutex<Vec<(String, Instant)>>>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         while let Ok((mut caller, _)) = listener.accept().await {
-            let posts = Arc::clone(&posts);
+            let asked = Arc::clone(&asked);
             tokio::spawn(async move {
                 let mut head = vec![0; 64 * 1024];
                 let read = caller.read(&mut head).await.unwrap_or(0);
@@ -61,9 +66,9 @@ async fn forbidding_proxy(behind: SocketAddr, posts: Arc<Mutex<Vec<Instant>>>) -
                     tokio::io::copy_bidirectional(&mut caller, &mut server).await.ok();
                     return;
                 }
-                if head.starts_with(b"POST /prompt") {
-                    posts.lock().unwrap().push(Instant::now());
-                }
+                let words = String::from_utf8_lossy(&head[..read]);
+                let request: Vec<&str> = words.split_whitespace().take(2).collect();
+                asked.lock().unwrap().push((request.join(" "), Instant::now()));
                 let answer = b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
                 caller.write_all(answer).await.ok();
                 // Read to the end, so that the answer is not lost to a reset.

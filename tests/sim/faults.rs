@@ -384,3 +384,30 @@ async fn interrupts_can_be_ignored() {
     sim.release();
     assert_eq!(kinds(&socket.until_idle().await), WHOLE);
 }
+
+#[tokio::test]
+async fn the_first_interrupts_can_be_lost() {
+    let sim = start().await;
+    let mut socket = listen(&sim).await;
+    sim.inject(Fault::LoseInterrupts(2));
+    sim.inject(Fault::Hang { at: "execution_cached".into() });
+    submit(&sim, "p", &canvas(1)).await;
+    sim.wait_for(|sim| sim.hanging() == 1).await.unwrap();
+    for _ in 0..3 {
+        post(&sim, "/interrupt", &json!({"prompt_id": "p"})).await;
+    }
+    sim.release();
+    assert!(kinds(&socket.until_idle().await).iter().any(|kind| kind == "execution_interrupted"));
+}
+
+#[tokio::test]
+async fn an_interrupt_between_taken_and_started_is_lost() {
+    let sim = start().await;
+    let mut socket = listen(&sim).await;
+    sim.inject(Fault::Hang { at: "taken".into() });
+    submit(&sim, "p", &canvas(1)).await;
+    sim.wait_for(|sim| sim.hanging() == 1).await.unwrap();
+    post(&sim, "/interrupt", &json!({"prompt_id": "p"})).await;
+    sim.release();
+    assert_eq!(kinds(&socket.until_idle().await), WHOLE);
+}

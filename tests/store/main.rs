@@ -4,6 +4,7 @@
 
 mod crash;
 mod deliveries;
+mod elsewhere;
 mod jobs;
 mod lists;
 mod model;

@@ -5,7 +5,7 @@ use comfygate::clock::Timestamp;
 use comfygate::job::{JobId, JobState, Outcome};
 use comfygate::store::{Attempt, Backlog, CancelWish, DeliveryState, Ending, Store, Verdict};
 use proptest::prelude::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 const LEASE: Duration = Duration::from_millis(50);
@@ -13,14 +13,20 @@ const LEASE: Duration = Duration::from_millis(50);
 #[derive(Clone, Copy, Debug)]
 enum Verb {
     Accept { webhook: bool },
-    Claim { at_most: u8 },
+    Claim { at_most: u8, backend: Name, others: bool },
     Started { job: u16, run: Run },
     Requeue { job: u16, run: Run, counts: bool },
+    PassOn { job: u16, run: Run },
     WishCancel { job: u16 },
     Finish { job: u16, run: Run, how: How },
     Deliver { at_most: u8, verdict: Sent },
     Restart,
 }
+
+/// A backend.
+type Name = usize;
+
+const NAMES: [&str; 2] = ["a", "b"];
 
 #[derive(Clone, Copy, Debug)]
 enum Run {
@@ -63,6 +69,8 @@ struct Expected {
     state: JobState,
     run: u32,
     tries: u32,
+    last: Option<Name>,
+    unfit: BTreeSet<Name>,
     cancel_requested: bool,
     webhook: bool,
     ending: Option<Ending>,
@@ -91,7 +99,7 @@ impl Both {
     async fn perform(mut self, verb: Verb) -> Self {
         match verb {
             Verb::Accept { webhook } => self.accept(webhook).await,
-            Verb::Claim { at_most } => self.claim(at_most).await,
+            Verb::Claim { at_most, backend, others } => self.claim(at_most, backend, others).await,
             Verb::Started { job, run } => {
                 let Some((id, number)) = self.pick(job, run) else { return self };
                 let on_backend = self.is_current(id, number);
@@ -111,6 +119,17 @@ impl Both {
                     expected.tries += u32::from(counts);
                 }
             }
+            Verb::PassOn { job, run } => {
+                let Some((id, number)) = self.pick(job, run) else { return self };
+                let on_backend = self.is_current(id, number);
+                let answer = self.house.store.pass_on(id, number.unwrap_or(0), "no").await.unwrap();
+                assert_eq!(answer, on_backend);
+                if on_backend {
+                    let expected = self.expected(id);
+                    expected.state = JobState::Queued;
+                    expected.unfit.extend(expected.last);
+                }
+            }
             Verb::WishCancel { job } => self.wish_cancel(job).await,
             Verb::Finish { job, run, how } => self.finish(job, run, how).await,
             Verb::Deliver { at_most, verdict } => self.deliver(at_most, verdict).await,
@@ -127,6 +146,8 @@ impl Both {
             state: JobState::Queued,
             run: 0,
             tries: 0,
+            last: None,
+            unfit: BTreeSet::new(),
             cancel_requested: false,
             webhook,
             ending: None,
@@ -135,16 +156,24 @@ impl Both {
         self.jobs.insert(new.id, expected);
     }
 
-    async fn claim(&mut self, at_most: u8) {
-        let waiting = |expected: &Expected| expected.state == JobState::Queued && !expected.cancel_requested;
+    async fn claim(&mut self, at_most: u8, backend: Name, others: bool) {
+        let other = 1 - backend;
+        let is_left = |it: &Expected| others && it.last == Some(backend) && !it.unfit.contains(&other);
+        let waiting = |it: &Expected| {
+            it.state == JobState::Queued && !it.cancel_requested && !it.unfit.contains(&backend) && !is_left(it)
+        };
         let next = self.jobs.iter().filter(|(_, expected)| waiting(expected)).map(|(id, _)| *id);
         let next: Vec<JobId> = next.take(at_most.into()).collect();
-        let claimed = self.house.store.claim("gpu", offer(at_most), self.time()).await.unwrap();
+        let names = if others { vec![NAMES[other].to_owned()] } else { Vec::new() };
+        let claimed = self.house.store.claim_beside(NAMES[backend], names, offer(at_most), self.time()).await.unwrap();
         assert_eq!(claimed.iter().map(|claimed| claimed.job.id).collect::<Vec<_>>(), next);
         for claimed in claimed {
             let expected = self.expected(claimed.job.id);
             expected.state = JobState::Submitted;
             expected.run += 1;
+            expected.last = Some(backend);
+            let unfit: Vec<&str> = expected.unfit.iter().map(|name| NAMES[*name]).collect();
+            assert_eq!(claimed.refused.iter().map(|it| it.backend.as_str()).collect::<Vec<_>>(), unfit);
             assert_eq!((claimed.run.number, claimed.tries), (expected.run, expected.tries));
         }
     }
@@ -207,7 +236,8 @@ impl Both {
     /// Takes every job to its end and every delivery to its receiver: nothing is left over, and nothing came twice.
     async fn settle(mut self) {
         self.now += 1_000_000;
-        self.claim(u8::MAX).await;
+        self.claim(u8::MAX, 0, false).await;
+        self.claim(u8::MAX, 1, false).await;
         for place in 0..u16::try_from(self.jobs.len()).unwrap() {
             self.finish(place, Run::Current, How::Success).await;
             self.finish(place, Run::Waiting, How::Cancel).await;
@@ -243,6 +273,10 @@ impl Both {
             running += u64::from(matches!(expected.state, JobState::Submitted | JobState::Running));
             deliveries += u64::from(matches!(expected.delivery, Some((DeliveryState::Pending, _))));
         }
+        let names = NAMES.map(str::to_owned);
+        let waits = |it: &&Expected| it.state == JobState::Queued && !it.cancel_requested;
+        let stranded = self.jobs.values().filter(waits).filter(|it| it.unfit.len() == NAMES.len()).count();
+        assert_eq!(store.stranded(&names, 1000).await.unwrap().len(), stranded);
         let backlog = store.backlog().await.unwrap();
         assert_eq!((backlog.queued, backlog.running, backlog.deliveries), (queued, running, deliveries));
         assert_eq!(store.on_backends().await.unwrap().len() as u64, running);
@@ -283,7 +317,9 @@ fn verb() -> impl Strategy<Value = Verb> {
     let job = 0_u16..8;
     prop_oneof![
         4 => any::<bool>().prop_map(|webhook| Verb::Accept { webhook }),
-        4 => (0_u8..4).prop_map(|at_most| Verb::Claim { at_most }),
+        4 => (0_u8..4, 0..NAMES.len(), any::<bool>())
+            .prop_map(|(at_most, backend, others)| Verb::Claim { at_most, backend, others }),
+        2 => (job.clone(), run()).prop_map(|(job, run)| Verb::PassOn { job, run }),
         3 => (job.clone(), run()).prop_map(|(job, run)| Verb::Started { job, run }),
         2 => (job.clone(), run(), any::<bool>()).prop_map(|(job, run, counts)| Verb::Requeue { job, run, counts }),
         1 => job.clone().prop_map(|job| Verb::WishCancel { job }),

@@ -1,9 +1,9 @@
-//! What happens to a job's rows from acceptance to claim: each function is one write or one read of the store.
+//! What happens to a job's rows while it waits, and how it is found: each function is one write or one read of the store.
 
 use super::rows::{self, JOB, Stored};
 use crate::clock::Timestamp;
-use crate::job::{Job, JobId, JobState, PromptId};
-use crate::store::{Backlog, CancelWish, Claimed, IdempotencyKey, ListFilter, Listed, NewJob, Revision, StoreError};
+use crate::job::{Job, JobId, JobState};
+use crate::store::{Backlog, CancelWish, IdempotencyKey, ListFilter, Listed, NewJob, Revision, StoreError};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
@@ -81,66 +81,6 @@ pub(super) fn revision(connection: &Connection, hash: &str) -> Result<Option<Rev
     Ok(found.optional()?)
 }
 
-/// Claims the next waiting jobs, one for each offered prompt id.
-pub(super) fn claim(
-    connection: &Connection,
-    backend: &str,
-    offered: &[PromptId],
-    now: Timestamp,
-) -> Result<Vec<Claimed>, StoreError> {
-    let sql = format!(
-        "SELECT {JOB} FROM job INDEXED BY job_queued JOIN job_request ON job_request.job = job.row
-         WHERE state = 'queued' AND cancel_requested = 0 ORDER BY priority DESC, row LIMIT ?1"
-    );
-    let waiting = rows::all(connection.prepare_cached(&sql)?.query([rows::whole(offered.len())])?, rows::job)?;
-    let mut update = connection.prepare_cached(
-        "UPDATE job SET state = 'submitted', run_number = run_number + 1, backend = ?2, prompt_id = ?3,
-                        submitted_at = ?4, started_at = NULL
-         WHERE row = ?1 RETURNING run_number",
-    )?;
-    let mut claimed = Vec::with_capacity(waiting.len());
-    for (Stored { row, tries, mut job }, fresh) in waiting.into_iter().zip(offered) {
-        let prompt = if job.run.is_none() { PromptId::first(job.id) } else { fresh.clone() };
-        let number = update.query_row(params![row, backend, prompt.as_str(), now.millis()], |row| row.get(0))?;
-        let run = crate::job::RunRef { number, backend: backend.to_owned(), prompt };
-        job.state = JobState::Submitted;
-        job.run = Some(run.clone());
-        job.submitted_at = Some(now);
-        job.started_at = None;
-        claimed.push(Claimed { job, run, tries });
-    }
-    Ok(claimed)
-}
-
-/// Notes that a run executes; a second time changes nothing.
-pub(super) fn started(connection: &Connection, id: JobId, run: u32, at: Timestamp) -> Result<bool, StoreError> {
-    let changed = connection
-        .prepare_cached(
-            "UPDATE job SET state = 'running', started_at = coalesce(started_at, ?3)
-             WHERE id = ?1 AND run_number = ?2 AND state IN ('submitted', 'running')",
-        )?
-        .execute(params![id.as_bytes(), run, at.millis()])?;
-    Ok(changed > 0)
-}
-
-/// Puts a job back into the queue. A run that counts gives the job its whole queue limit again.
-pub(super) fn requeue(
-    connection: &Connection,
-    id: JobId,
-    run: u32,
-    counts: bool,
-    at: Timestamp,
-) -> Result<bool, StoreError> {
-    let changed = connection
-        .prepare_cached(
-            "UPDATE job SET state = 'queued', submitted_at = NULL, started_at = NULL, tries = tries + ?3,
-                            queue_deadline = iif(?3, max(queue_deadline, ?4 + queue_limit), queue_deadline)
-             WHERE id = ?1 AND run_number = ?2 AND state IN ('submitted', 'running')",
-        )?
-        .execute(params![id.as_bytes(), run, counts, at.millis()])?;
-    Ok(changed > 0)
-}
-
 /// Notes the wish to cancel.
 pub(super) fn wish_cancel(connection: &Connection, id: JobId) -> Result<CancelWish, StoreError> {
     let Some(Stored { row, mut job, .. }) = rows::find(connection, id)? else { return Ok(CancelWish::Unknown) };
@@ -166,16 +106,6 @@ pub(super) fn overdue(connection: &Connection, now: Timestamp, limit: u32) -> Re
          ORDER BY cancel_requested DESC, queue_deadline LIMIT ?2"
     );
     rows::all(connection.prepare_cached(&sql)?.query(params![now.millis(), limit])?, |row| Ok(rows::job(row)?.job))
-}
-
-/// Returns the jobs that are on a backend.
-pub(super) fn on_backends(connection: &Connection) -> Result<Vec<Claimed>, StoreError> {
-    let sql = format!(
-        "SELECT {JOB} FROM job INDEXED BY job_on_backend JOIN job_request ON job_request.job = job.row
-         WHERE state IN ('submitted', 'running') ORDER BY row"
-    );
-    let found = rows::all(connection.prepare_cached(&sql)?.query(())?, rows::job)?;
-    Ok(found.into_iter().filter_map(Stored::claimed).collect())
 }
 
 /// Lists jobs, newest first.

@@ -1,7 +1,8 @@
 //! The embedded engine: SQLite in a folder that one process owns, one thread that writes, a few connections that read.
 //!
-//! What each verb does to the rows is in `jobs` and `deliveries`; here they are sent to the writer or a reader.
+//! What each verb does to the rows is in `jobs`, `claims` and `deliveries`; here they are sent to the writer or a reader.
 
+mod claims;
 mod deliveries;
 mod jobs;
 mod readers;
@@ -14,8 +15,8 @@ pub use schema::OpenError;
 use crate::clock::Timestamp;
 use crate::job::{BlobId, Job, JobId, PromptId};
 use crate::store::{
-    Attempt, Backlog, CancelWish, Claimed, Delivery, Ending, Finished, ListFilter, Listed, NewJob, Revision, Store,
-    StoreError, Verdict,
+    Attempt, Backlog, CancelWish, Claimed, Delivery, Ending, Finished, ListFilter, Listed, NewJob, Refused, Revision,
+    Store, StoreError, Verdict,
 };
 use async_trait::async_trait;
 use readers::Readers;
@@ -93,18 +94,34 @@ impl Store for SqliteStore {
         self.readers.read(move |connection| jobs::list(connection, &filter)).await
     }
 
-    async fn claim(&self, backend: &str, offered: Vec<PromptId>, now: Timestamp) -> Result<Vec<Claimed>, StoreError> {
-        let backend = backend.to_owned();
-        self.writer.write(move |connection| jobs::claim(connection, &backend, &offered, now)).await
+    async fn claim_beside(
+        &self,
+        backend: &str,
+        others: Vec<String>,
+        offered: Vec<PromptId>,
+        now: Timestamp,
+    ) -> Result<Vec<Claimed>, StoreError> {
+        let (backend, others) = (backend.to_owned(), json(&others)?);
+        self.writer.write(move |connection| claims::claim(connection, &backend, &others, &offered, now)).await
     }
 
     async fn started(&self, id: JobId, run: u32, at: Timestamp) -> Result<bool, StoreError> {
         // A restart asks the backend how far the run is, so the disk need not be waited for.
-        self.writer.note(move |connection| jobs::started(connection, id, run, at)).await
+        self.writer.note(move |connection| claims::started(connection, id, run, at)).await
     }
 
     async fn requeue(&self, id: JobId, run: u32, counts: bool, at: Timestamp) -> Result<bool, StoreError> {
-        self.writer.write(move |connection| jobs::requeue(connection, id, run, counts, at)).await
+        self.writer.write(move |connection| claims::requeue(connection, id, run, counts, at)).await
+    }
+
+    async fn pass_on(&self, id: JobId, run: u32, reason: &str) -> Result<bool, StoreError> {
+        let reason = reason.to_owned();
+        self.writer.write(move |connection| claims::pass_on(connection, id, run, &reason)).await
+    }
+
+    async fn stranded(&self, backends: &[String], limit: u32) -> Result<Vec<(Job, Vec<Refused>)>, StoreError> {
+        let (count, backends) = (backends.len(), json(&backends)?);
+        self.readers.read(move |connection| claims::stranded(connection, &backends, count, limit)).await
     }
 
     async fn wish_cancel(&self, id: JobId) -> Result<CancelWish, StoreError> {
@@ -121,7 +138,7 @@ impl Store for SqliteStore {
     }
 
     async fn on_backends(&self) -> Result<Vec<Claimed>, StoreError> {
-        self.readers.read(jobs::on_backends).await
+        self.readers.read(claims::on_backends).await
     }
 
     async fn due_deliveries(&self, now: Timestamp, lease: Duration, limit: u32) -> Result<Vec<Delivery>, StoreError> {

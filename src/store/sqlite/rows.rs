@@ -2,7 +2,7 @@
 
 use crate::clock::Timestamp;
 use crate::job::{FrozenBody, Job, JobId, JobState, PromptId, Request, RunRef};
-use crate::store::{Claimed, StoreError};
+use crate::store::StoreError;
 use rusqlite::{Connection, OptionalExtension, Row};
 
 /// The columns that [`job`] reads, from `job JOIN job_request ON job_request.job = job.row`.
@@ -18,14 +18,6 @@ pub(super) struct Stored {
     pub(super) row: RowNumber,
     pub(super) tries: u32,
     pub(super) job: Job,
-}
-
-impl Stored {
-    /// Reads the job as a claimed one; none where it has never had a run.
-    pub(super) fn claimed(self) -> Option<Claimed> {
-        let run = self.job.run.clone()?;
-        Some(Claimed { job: self.job, run, tries: self.tries })
-    }
 }
 
 /// Reads the columns of [`JOB`].

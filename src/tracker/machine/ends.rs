@@ -3,9 +3,13 @@
 use super::{Backend, Effect, Life, Phase, Run};
 use crate::comfy::event::NodeError;
 use crate::job::{FailedNode, Failure, FailureCode, Outcome};
+use crate::store::Refused;
 use crate::tracker::harvest::Verdict;
 use crate::tracker::limits::CUT_OFF_RUNS;
 use std::time::Duration;
+
+/// How many characters of each backend's reason are told where they differ.
+const BRIEF: usize = 200;
 
 pub(super) fn conclude_if_complete(run: &mut Run, effects: &mut Vec<Effect>) {
     let Phase::Collecting { needs_history: false, .. } = run.phase else { return };
@@ -18,6 +22,12 @@ pub(super) fn conclude_if_complete(run: &mut Run, effects: &mut Vec<Effect>) {
             retry(run, failure, counts, effects);
         }
     }
+}
+
+/// Says whether a prompt that its backend lost may be why the backend fell: what makes one crash is what it runs, not
+/// what waits there, nor what the gateway itself may never have sent.
+pub(super) fn may_be_to_blame(run: &Run) -> bool {
+    run.is_running() || !(run.waited_behind_another || was_cut_off_by_us(run))
 }
 
 /// Says whether the gateway itself stopped while the run went on: no fault of its job, unless that happens too often.
@@ -36,12 +46,44 @@ pub(super) fn interrupted(run: &mut Run, effects: &mut Vec<Effect>) {
 /// Neither the socket nor the backend has said anything for as long as is allowed.
 pub(super) fn silent(run: &mut Run, effects: &mut Vec<Effect>) {
     let limit = run.plan.limits.silence;
+    // Should the backend come back, it may still have the prompt.
+    effects.push(Effect::StopUpstream);
     if run.backend == Backend::Hangs && run.is_running() {
-        effects.push(Effect::StopUpstream);
-        return fail(run, timeout(FailureCode::TimeoutSilence, "the backend gave no sign of life", limit), effects);
+        let failure = timeout(FailureCode::TimeoutSilence, "the backend gave no sign of life", limit);
+        // Alone, the same backend would hang again.
+        return if run.plan.elsewhere { retry(run, failure, true, effects) } else { fail(run, failure, effects) };
     }
     let failure = timeout(FailureCode::BackendLost, "the backend could not be reached", limit);
-    retry(run, failure, true, effects);
+    let counts = may_be_to_blame(run);
+    retry(run, failure, counts, effects);
+}
+
+/// This backend cannot run the job: another one may, if there is one.
+pub(super) fn incompatible(run: &mut Run, failure: Failure, effects: &mut Vec<Effect>) {
+    if run.cancel_since.is_some() {
+        return finish(run, Outcome::Cancelled, effects);
+    }
+    if run.plan.elsewhere {
+        run.phase = Phase::Done;
+        return effects.push(Effect::Elsewhere { failure });
+    }
+    let mut refused = run.plan.refused.clone();
+    refused.push(Refused { backend: run.plan.backend.clone(), reason: failure.message.clone() });
+    fail(run, Failure { message: refused_everywhere(&refused), ..failure }, effects);
+}
+
+/// Returns in one line why no backend can run a job: the reason where it is the same everywhere, else each one's own.
+pub fn refused_everywhere(refused: &[Refused]) -> String {
+    let Some((first, others)) = refused.split_first() else { return "no backend can run the graph".to_owned() };
+    if others.iter().all(|other| other.reason == first.reason) {
+        return first.reason.clone();
+    }
+    let brief = |refused: &Refused| {
+        let reason: String = refused.reason.chars().take(BRIEF).collect();
+        format!("{}: {reason}", refused.backend)
+    };
+    let reasons: Vec<String> = refused.iter().map(brief).collect();
+    format!("no backend can run the graph: {}", reasons.join("; "))
 }
 
 pub(super) fn retry(run: &mut Run, failure: Failure, counts: bool, effects: &mut Vec<Effect>) {

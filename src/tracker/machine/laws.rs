@@ -38,7 +38,7 @@ fn tell(run: &mut Run, story: &[(u64, Input)]) -> Vec<(Timestamp, Effect)> {
 }
 
 fn is_end(effect: &Effect) -> bool {
-    matches!(effect, Effect::Finish(_) | Effect::Requeue { .. })
+    matches!(effect, Effect::Finish(_) | Effect::Requeue { .. } | Effect::Elsewhere { .. })
 }
 
 fn fresh(websocket: bool, recovered: bool) -> Run {
@@ -227,7 +227,8 @@ fn submitted() -> impl Strategy<Value = SubmitResult> {
     prop_oneof![
         4 => Just(SubmitResult::Accepted(None)),
         1 => Just(SubmitResult::Accepted(Some(failure.clone()))),
-        1 => Just(SubmitResult::Refused(failure)),
+        1 => Just(SubmitResult::Refused(failure.clone())),
+        1 => Just(SubmitResult::Incompatible(failure)),
         1 => Just(SubmitResult::Unreachable("refused".into())),
         1 => Just(SubmitResult::Ambiguous("reset".into())),
     ]

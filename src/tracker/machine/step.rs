@@ -1,7 +1,8 @@
 //! What an input means for a run: every input has an answer in every phase, nothing waits, and the time is given.
 
 use super::ends::{
-    conclude_if_complete, fail, finish, interrupted, node_failure, retry, silent, timeout, was_cut_off_by_us,
+    conclude_if_complete, fail, finish, incompatible, interrupted, may_be_to_blame, node_failure, retry, silent,
+    timeout,
 };
 use super::{Backend, Effect, Input, Phase, Run, SubmitResult};
 use crate::clock::Timestamp;
@@ -112,6 +113,7 @@ fn take_event(run: &mut Run, event: Event, now: Timestamp, effects: &mut Vec<Eff
 
 fn take_submitted(run: &mut Run, result: SubmitResult, now: Timestamp, effects: &mut Vec<Effect>) {
     let still_submitting = matches!(run.phase, Phase::Submitting { .. });
+    run.look_is_early = run.looking.is_some();
     match result {
         SubmitResult::Accepted(warning) => {
             run.warning = run.warning.take().or(warning);
@@ -125,6 +127,7 @@ fn take_submitted(run: &mut Run, result: SubmitResult, now: Timestamp, effects: 
             }
         }
         SubmitResult::Refused(failure) if still_submitting => fail(run, failure, effects),
+        SubmitResult::Incompatible(failure) if still_submitting => incompatible(run, failure, effects),
         SubmitResult::Unreachable(reason) if still_submitting => {
             let failure = Failure::new(FailureCode::BackendLost, format!("the backend could not be reached: {reason}"));
             retry(run, failure, false, effects);
@@ -135,12 +138,16 @@ fn take_submitted(run: &mut Run, result: SubmitResult, now: Timestamp, effects: 
             look(run, now, effects);
         }
         // Events came before the answer, so ComfyUI did take it.
-        SubmitResult::Refused(_) | SubmitResult::Unreachable(_) | SubmitResult::Ambiguous(_) => {}
+        SubmitResult::Refused(_)
+        | SubmitResult::Incompatible(_)
+        | SubmitResult::Unreachable(_)
+        | SubmitResult::Ambiguous(_) => {}
     }
 }
 
 fn take_evidence(run: &mut Run, evidence: Evidence, now: Timestamp, effects: &mut Vec<Effect>) {
     run.looking = None;
+    let is_early = std::mem::take(&mut run.look_is_early);
     run.next_look = now + poll_interval(run);
     run.rested = now + POLL_UNHEARD;
     let answered = match evidence {
@@ -162,6 +169,10 @@ fn take_evidence(run: &mut Run, evidence: Evidence, now: Timestamp, effects: &mu
     }
     run.last_sign = now;
     run.prove();
+    if is_early && evidence == Evidence::Absent {
+        // It may have come into the queue since.
+        return look(run, now, effects);
+    }
     if run.cancel_since.is_some() && matches!(evidence, Evidence::Pending { .. } | Evidence::Running) {
         effects.push(Effect::StopUpstream);
     }
@@ -199,6 +210,10 @@ fn take_evidence(run: &mut Run, evidence: Evidence, now: Timestamp, effects: &mu
                 (_, _) => "the backend restarted and forgot the prompt, or somebody deleted it there".to_owned(),
             };
             let counts = may_be_to_blame(run);
+            if matches!(run.phase, Phase::Submitting { .. }) {
+                // A request that was cut off may still come to the queue.
+                effects.push(Effect::StopUpstream);
+            }
             retry(run, Failure::new(FailureCode::BackendLost, why), counts, effects);
         }
         // Nothing new; and while the answer of `POST /prompt` is open, it decides.
@@ -207,12 +222,6 @@ fn take_evidence(run: &mut Run, evidence: Evidence, now: Timestamp, effects: &mu
         | (Evidence::Unreachable | Evidence::Hung, _)
         | (_, Phase::Done) => {}
     }
-}
-
-/// Says whether a prompt that its backend forgot may be why the backend fell: what makes one crash is what it runs, not
-/// what waits there, nor what the gateway itself may never have sent.
-fn may_be_to_blame(run: &Run) -> bool {
-    run.is_running() || !(run.waited_behind_another || was_cut_off_by_us(run))
 }
 
 fn still_waits(run: &mut Run, others_first: bool, now: Timestamp, effects: &mut Vec<Effect>) {
@@ -262,6 +271,7 @@ fn take_history(run: &mut Run, entry: HistoryEntry, now: Timestamp, effects: &mu
 fn take_tick(run: &mut Run, now: Timestamp, effects: &mut Vec<Effect>) {
     let limits = run.plan.limits;
     if run.cancel_since.is_some_and(|since| now >= since + CANCEL_LIMIT) {
+        effects.push(Effect::StopUpstream);
         return finish(run, Outcome::Cancelled, effects);
     }
     match run.phase {
@@ -278,6 +288,7 @@ fn take_tick(run: &mut Run, now: Timestamp, effects: &mut Vec<Effect>) {
         }
         Phase::Submitting { since, ambiguous: false } if now >= since + SUBMIT_LIMIT => {
             run.phase = Phase::Submitting { since, ambiguous: true };
+            run.look_is_early = run.looking.is_some();
             look(run, now, effects);
         }
         Phase::Waiting { free_since } if now >= (free_since + limits.start).max(run.rested) => look(run, now, effects),

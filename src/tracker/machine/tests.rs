@@ -20,6 +20,9 @@ pub(super) fn plan() -> Plan {
         job: JobId::from_bytes([1; 16]),
         number: 1,
         prompt: PromptId(PROMPT.into()),
+        backend: "here".into(),
+        refused: Vec::new(),
+        elsewhere: false,
         nodes: ["1", "2", "9"].map(str::to_owned).into(),
         websocket_nodes: BTreeSet::new(),
         declared: None,
@@ -90,7 +93,9 @@ fn seconds(seconds: i64) -> Timestamp {
 
 fn code(effects: &[Effect]) -> Option<FailureCode> {
     effects.iter().find_map(|effect| match effect {
-        Effect::Finish(Outcome::Failed(failure, _)) | Effect::Requeue { failure, .. } => Some(failure.code),
+        Effect::Finish(Outcome::Failed(failure, _))
+        | Effect::Requeue { failure, .. }
+        | Effect::Elsewhere { failure } => Some(failure.code),
         Effect::Finish(Outcome::Succeeded(_) | Outcome::Cancelled)
         | Effect::Started
         | Effect::LookUp
@@ -104,6 +109,7 @@ fn requeued(effects: &[Effect]) -> Option<bool> {
     effects.iter().find_map(|effect| match effect {
         Effect::Requeue { counts, .. } => Some(*counts),
         Effect::Finish(_)
+        | Effect::Elsewhere { .. }
         | Effect::Started
         | Effect::LookUp
         | Effect::Reconnect
@@ -119,6 +125,7 @@ fn images(effects: &[Effect]) -> Option<Vec<(String, u32)>> {
         }
         Effect::Finish(Outcome::Failed(..) | Outcome::Cancelled)
         | Effect::Requeue { .. }
+        | Effect::Elsewhere { .. }
         | Effect::Started
         | Effect::LookUp
         | Effect::Reconnect

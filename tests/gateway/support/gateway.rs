@@ -88,6 +88,16 @@ impl Setup {
         self.start_behind(async |sim| sim.url()).await
     }
 
+    /// Starts with more backends than the gateway's own simulator, and waits until it has a socket to `connected` of all.
+    pub(crate) async fn start_beside(mut self, others: &[String], connected: usize) -> TestGateway {
+        let sim = Sim::start(self.sim.clone()).await.unwrap();
+        let all = std::iter::once(sim.url()).chain(others.iter().cloned());
+        self.settings.backends.addresses = all.map(|address| address.parse().unwrap()).collect();
+        let gateway = TestGateway::launch(sim, self.settings, self.folder, self.clock).await;
+        gateway.until_connected(connected).await;
+        gateway
+    }
+
     /// Starts with something between the gateway and the simulator; `front` returns its URL.
     pub(crate) async fn start_behind(self, front: impl AsyncFnOnce(&Sim) -> String) -> TestGateway {
         let sim = Sim::start(self.sim).await.unwrap();
@@ -132,6 +142,16 @@ impl TestGateway {
 
     pub(crate) async fn until_ready(&self) {
         eventually("the gateway is ready", async || (self.get("/ready").await.status == 200).then_some(())).await;
+    }
+
+    /// Waits until this many backends have a socket.
+    pub(crate) async fn until_connected(&self, count: usize) {
+        eventually(&format!("{count} backends are connected"), async || {
+            let ready = self.get("/ready").await.json();
+            let backends = ready["backends"].as_array().map(Vec::as_slice).unwrap_or_default();
+            (backends.iter().filter(|backend| backend["connected"] == json!(true)).count() == count).then_some(())
+        })
+        .await;
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
@@ -184,6 +204,15 @@ impl TestGateway {
     pub(crate) async fn restart_after(self, meanwhile: impl AsyncFnOnce(&Sim)) -> Self {
         let (sim, settings, folder, clock) = self.shut_down().await;
         meanwhile(&sim).await;
+        let gateway = Self::launch(sim, settings, folder, clock).await;
+        gateway.until_ready().await;
+        gateway
+    }
+
+    /// Restarts the gateway with other settings.
+    pub(crate) async fn restart_with(self, change: impl FnOnce(&mut Settings)) -> Self {
+        let (sim, mut settings, folder, clock) = self.shut_down().await;
+        change(&mut settings);
         let gateway = Self::launch(sim, settings, folder, clock).await;
         gateway.until_ready().await;
         gateway

@@ -1,0 +1,220 @@
+//! Backends that cannot run a job, and backends that lost it: who is given it next, and when nobody can be.
+
+use crate::support::{House, after, cancelled, failed, new_job, offer, succeeded};
+use comfygate::job::{JobId, JobState};
+use comfygate::store::{Refused, SqliteStore, Store};
+use rusqlite::Connection;
+use std::sync::Arc;
+use std::time::Instant;
+
+#[tokio::test]
+async fn a_job_that_a_backend_cannot_run_is_never_given_to_it_again_and_costs_no_try() {
+    let house = House::new();
+    let id = house.accept(1).await;
+    house.claim_one("a", after(5)).await;
+    assert!(house.store.pass_on(id, 1, "no such model").await.unwrap());
+    assert_eq!(house.job(id).await.state, JobState::Queued);
+    let house = house.reopened().await;
+    assert!(house.store.claim("a", offer(3), after(6)).await.unwrap().is_empty());
+    let again = house.claim_one("b", after(7)).await;
+    assert_eq!((again.job.id, again.run.number, again.tries), (id, 2, 0));
+    assert_eq!(again.refused, [refused("a", "no such model")]);
+    assert_eq!(house.store.on_backends().await.unwrap(), [again]);
+    // Back from a run that b lost, it still is nothing for a.
+    assert!(house.store.requeue(id, 2, true, after(8)).await.unwrap());
+    assert!(house.store.claim("a", offer(3), after(9)).await.unwrap().is_empty());
+    assert_eq!(house.claim_one("b", after(10)).await.tries, 1);
+}
+
+#[tokio::test]
+async fn it_is_one_transaction_that_a_job_waits_again_and_who_cannot_run_it() {
+    let house = House::new();
+    let id = house.accept(1).await;
+    house.claim_one("a", after(5)).await;
+    assert!(house.store.pass_on(id, 1, "no").await.unwrap());
+    let killed = house.as_if_killed_now();
+    assert_eq!(killed.job(id).await.state, JobState::Queued);
+    assert!(killed.store.claim("a", offer(1), after(6)).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn late_words_of_an_earlier_run_or_of_one_that_ended_make_no_backend_unfit() {
+    let house = House::new();
+    let id = house.accept(1).await;
+    assert!(!house.store.pass_on(id, 1, "not claimed yet").await.unwrap());
+    house.claim_one("a", after(5)).await;
+    assert!(house.store.requeue(id, 1, true, after(6)).await.unwrap());
+    let second = house.claim_one("a", after(7)).await;
+    assert_eq!(second.run.number, 2);
+    assert!(!house.store.pass_on(id, 1, "late").await.unwrap());
+    assert!(house.store.finish(succeeded(id, Some(2), after(8))).await.unwrap());
+    assert!(!house.store.pass_on(id, 2, "too late").await.unwrap());
+    assert_eq!(house.job(id).await.state, JobState::Succeeded);
+    let unfit: i64 = raw(&house).query_row("SELECT count(*) FROM unfit", (), |row| row.get(0)).unwrap();
+    assert_eq!(unfit, 0);
+}
+
+#[tokio::test]
+async fn jobs_that_wait_for_another_backend_hold_nobody_up() {
+    let house = House::new();
+    for number in 1..=40 {
+        house.accept(number).await;
+    }
+    for claimed in house.store.claim("a", offer(30), after(50)).await.unwrap() {
+        assert!(house.store.pass_on(claimed.job.id, 1, "no").await.unwrap());
+    }
+    let next = house.store.claim("a", offer(4), after(60)).await.unwrap();
+    let ids: Vec<JobId> = next.iter().map(|claimed| claimed.job.id).collect();
+    assert_eq!(ids, [31, 32, 33, 34].map(|number| new_job(number).id));
+    // For another backend they stand where they stood.
+    assert_eq!(house.claim_one("b", after(61)).await.job.id, new_job(1).id);
+}
+
+#[tokio::test]
+async fn a_job_that_a_backend_lost_is_left_to_the_others_as_long_as_one_may_take_it() {
+    let house = House::new();
+    let id = house.accept(1).await;
+    house.claim_one("a", after(5)).await;
+    assert!(house.store.requeue(id, 1, false, after(6)).await.unwrap());
+    let claim = async |backend: &str, others: &[&str]| {
+        let others = others.iter().map(|name| (*name).to_owned()).collect();
+        house.store.claim_beside(backend, others, offer(1), after(7)).await.unwrap()
+    };
+    assert!(claim("a", &["b"]).await.is_empty());
+    // One that cannot run it is no other one.
+    let by_b = claim("b", &["a"]).await;
+    assert_eq!(by_b[0].run.number, 2);
+    assert!(house.store.pass_on(id, 2, "no").await.unwrap());
+    assert!(claim("a", &["c"]).await.len() == 1, "a was not the last to lose it");
+    assert!(house.store.requeue(id, 3, true, after(8)).await.unwrap());
+    assert!(claim("a", &["b", "c"]).await.is_empty());
+    assert_eq!(claim("a", &["b"]).await[0].run.number, 4);
+}
+
+#[tokio::test]
+async fn only_what_every_backend_has_refused_is_stranded() {
+    let house = House::new();
+    let all = ["a".to_owned(), "b".to_owned()];
+    for number in 1..=3 {
+        house.accept(number).await;
+    }
+    let ids = [1, 2, 3].map(|number| new_job(number).id);
+    for backend in ["a", "b"] {
+        for claimed in house.store.claim(backend, offer(2), after(5)).await.unwrap() {
+            let reason = format!("no, says {backend}");
+            assert!(house.store.pass_on(claimed.job.id, claimed.run.number, &reason).await.unwrap());
+        }
+    }
+    let stranded = house.store.stranded(&all, 10).await.unwrap();
+    let both = vec![refused("a", "no, says a"), refused("b", "no, says b")];
+    let told: Vec<_> = stranded.iter().map(|(job, refused)| (job.id, refused.clone())).collect();
+    assert_eq!(told, [(ids[0], both.clone()), (ids[1], both)]);
+    assert_eq!(house.store.stranded(&all, 1).await.unwrap().len(), 1);
+    // With other backends than before there is hope, or none for more jobs.
+    let with_c = [all.to_vec(), vec!["c".to_owned()]].concat();
+    assert!(house.store.stranded(&with_c, 10).await.unwrap().is_empty());
+    assert_eq!(house.store.stranded(&all[..1], 10).await.unwrap().len(), 2);
+    // One that ended, and one that is to be cancelled, are not stranded.
+    assert!(house.store.finish(failed(ids[0], None, after(9))).await.unwrap());
+    house.store.wish_cancel(ids[1]).await.unwrap();
+    assert!(house.store.stranded(&all, 10).await.unwrap().is_empty());
+    assert!(house.store.stranded(&[], 10).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn ten_thousand_jobs_that_wait_for_another_backend_cost_a_claim_little() {
+    let house = House::new();
+    house.accept(1).await;
+    house.store.close().await;
+    let mut database = raw(&house);
+    let rows = database.transaction().unwrap();
+    rows.execute_batch(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000)
+         INSERT INTO job (id, workflow, priority, created_at, queue_limit, queue_deadline, run_number, backend, prompt_id)
+         SELECT randomblob(16), 'flux', 5, 0, 1, 9999999999999, 1, 'a', 'p' FROM n;
+         INSERT INTO job_request SELECT row, (SELECT request FROM job_request LIMIT 1) FROM job WHERE priority = 5;
+         INSERT INTO unfit SELECT row, 'a', 'no' FROM job WHERE priority = 5;",
+    )
+    .unwrap();
+    rows.commit().unwrap();
+    drop(database);
+    let store = SqliteStore::open(house.folder.path()).unwrap();
+    let began = Instant::now();
+    let claimed = store.claim("a", offer(5), after(9)).await.unwrap();
+    let took = began.elapsed();
+    assert_eq!(claimed.iter().map(|claimed| claimed.job.id).collect::<Vec<_>>(), [new_job(1).id]);
+    assert!(took.as_millis() < 500, "{took:?}");
+}
+
+#[test]
+fn of_ends_from_many_threads_one_counts_and_its_delivery_is_the_only_one() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    for round in 1..=20_u16 {
+        let house = House::new();
+        let id = runtime.block_on(async {
+            let id = house.accept(round).await;
+            house.claim_one("a", after(5)).await;
+            id
+        });
+        let wins: usize = std::thread::scope(|threads| {
+            let end = |turn: u64| {
+                let (store, handle) = (Arc::clone(&house.store), runtime.handle().clone());
+                threads.spawn(move || {
+                    let at = after(20 + turn);
+                    let ending = match turn % 4 {
+                        0 => succeeded(id, Some(1), at),
+                        1 => failed(id, Some(1), at),
+                        2 => cancelled(id, Some(1), at),
+                        _ => return usize::from(handle.block_on(store.requeue(id, 1, true, at)).unwrap()),
+                    };
+                    usize::from(handle.block_on(store.finish(ending)).unwrap())
+                })
+            };
+            let threads: Vec<_> = (0..8).map(end).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+        });
+        assert_eq!(wins, 1, "round {round}");
+        runtime.block_on(async {
+            let ended = house.job(id).await.state.is_final();
+            assert_eq!(house.store.backlog().await.unwrap().deliveries, u64::from(ended), "round {round}");
+            assert_eq!(house.store.finished(id).await.unwrap().is_some(), ended, "round {round}");
+        });
+    }
+}
+
+#[tokio::test]
+async fn the_database_itself_refuses_to_change_a_job_that_has_ended() {
+    let house = House::new();
+    let id = house.ended(1).await;
+    house.store.close().await;
+    let database = raw(&house);
+    for change in [
+        "state = 'failed'",
+        "state = 'queued', ended_at = NULL",
+        "ended_at = ended_at + 1",
+        "code = 'internal'",
+        "error = 'x'",
+        "run_number = run_number + 1",
+        "backend = 'b'",
+        "prompt_id = 'x'",
+        "id = randomblob(16)",
+    ] {
+        let changed = database.execute(&format!("UPDATE job SET {change} WHERE id = ?1"), [id.as_bytes()]);
+        let error = changed.expect_err(change).to_string();
+        assert!(error.contains("a job that has ended never changes"), "{change}: {error}");
+    }
+    // Nor can it have two results or two deliveries.
+    assert!(database.execute("INSERT INTO result SELECT job, body FROM result", ()).is_err());
+    let twice = "INSERT INTO delivery (job, url, created_at, due_at) SELECT job, url, created_at, due_at FROM delivery";
+    assert!(database.execute(twice, ()).is_err());
+}
+
+fn refused(backend: &str, reason: &str) -> Refused {
+    Refused { backend: backend.into(), reason: reason.into() }
+}
+
+fn raw(house: &House) -> Connection {
+    let database = Connection::open(house.database()).unwrap();
+    database.pragma_update(None, "foreign_keys", true).unwrap();
+    database
+}
