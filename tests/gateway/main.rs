@@ -15,5 +15,6 @@ mod results;
 mod storage;
 mod support;
 mod timeouts;
+mod upgrade;
 mod webhooks;
 mod workflows;
