@@ -6,6 +6,10 @@
 pub enum Point {
     /// A request was read and checked; nothing is stored.
     Received,
+    /// The writer has done its work on the rows, whatever it is; nothing is committed.
+    Writing,
+    /// It is committed; whoever asked for it does not know.
+    Written,
     /// The job is stored; the caller has no answer yet.
     Accepted,
     /// The intent to run is stored; nobody watches yet.
@@ -22,6 +26,8 @@ pub enum Point {
     Kept,
     /// The body is frozen; the end is not stored.
     Ending,
+    /// The end is being stored: passed after the job's state, after its outputs, and after its result; no delivery yet.
+    Halfway,
     /// The end and its delivery are stored; nobody was woken.
     Ended,
     /// A run that failed is about to be put back into the queue.
@@ -38,8 +44,10 @@ pub enum Point {
 
 impl Point {
     /// Every point, in the order of the journey.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 18] = [
         Self::Received,
+        Self::Writing,
+        Self::Written,
         Self::Accepted,
         Self::Claimed,
         Self::Submitting,
@@ -48,6 +56,7 @@ impl Point {
         Self::Drafted,
         Self::Kept,
         Self::Ending,
+        Self::Halfway,
         Self::Ended,
         Self::Requeuing,
         Self::Requeued,
@@ -60,6 +69,8 @@ impl Point {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Received => "received",
+            Self::Writing => "writing",
+            Self::Written => "written",
             Self::Accepted => "accepted",
             Self::Claimed => "claimed",
             Self::Submitting => "submitting",
@@ -68,6 +79,7 @@ impl Point {
             Self::Drafted => "drafted",
             Self::Kept => "kept",
             Self::Ending => "ending",
+            Self::Halfway => "halfway",
             Self::Ended => "ended",
             Self::Requeuing => "requeuing",
             Self::Requeued => "requeued",

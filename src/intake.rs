@@ -3,6 +3,7 @@
 //! It knows nothing of HTTP: the API and the command line both come here.
 
 use crate::clock::Clock;
+use crate::crash::{self, Point};
 use crate::job::{Job, JobId, JobState, Limits, Outcome, Request, Timeouts, freeze};
 use crate::store::{CancelWish, Ending, IdempotencyKey, NewJob, Revision, Store, StoreError};
 use crate::tracker::Tracker;
@@ -103,6 +104,7 @@ impl Intake {
         };
         let resolved = resolve(&workflow, &submission.params, || self.draw_seed()).map_err(IntakeError::Params)?;
         check(&workflow, &resolved.params)?;
+        crash::pass(Point::Received);
         self.keep_revision(&workflow).await?;
 
         let now = self.clock.now();
@@ -112,6 +114,7 @@ impl Intake {
         let request = self.request(&workflow, submission, resolved);
         let new = NewJob { id: JobId::new(now, random), request, created_at: now, idempotency };
         let id = self.store.accept(new).await?;
+        crash::pass(Point::Accepted);
         self.queue_bell.notify_one();
         Ok(id)
     }
@@ -136,7 +139,9 @@ impl Intake {
         let now = self.clock.now();
         let outcome = Outcome::Cancelled;
         let body = freeze(job, &outcome, now, &self.base_url);
+        crash::pass(Point::Ending);
         self.store.finish(Ending { job: job.id, run: None, outcome, body, ended_at: now }).await?;
+        crash::pass(Point::Ended);
         self.delivery_bell.notify_one();
         Ok(Cancelled::Now)
     }

@@ -2,6 +2,7 @@
 
 use super::backend::Backend;
 use crate::clock::{Clock, Timestamp};
+use crate::crash::{self, Point};
 use crate::job::{Failure, FailureCode, Job, Outcome, PromptId, RunRef, freeze};
 use crate::lifecycle::Lifecycle;
 use crate::store::{Claimed, Ending, Revision, Store, StoreError, persist};
@@ -90,7 +91,9 @@ async fn recover(parts: &Parts, revisions: &mut HashMap<String, Arc<Workflow>>) 
         let Some(backend) = parts.backends.iter().find(|backend| backend.name == run.backend) else {
             warn!(job.id = %job.id, backend = run.backend, "the run's backend is not configured any more");
             let write = || parts.store.requeue(job.id, run.number, true, parts.clock.now());
+            crash::pass(Point::Requeuing);
             persist(clock, &stop, "the requeue", write).await;
+            crash::pass(Point::Requeued);
             continue;
         };
         match rebuild(parts, &job, revisions).await {
@@ -120,6 +123,7 @@ async fn claim_round(parts: &Parts, revisions: &mut HashMap<String, Arc<Workflow
             Ok(claimed) => {
                 for claimed in claimed {
                     claimed_any = true;
+                    crash::pass(Point::Claimed);
                     let span = job_span(claimed.job.id);
                     launch(parts, backend, claimed, revisions).instrument(span).await;
                 }
@@ -150,7 +154,9 @@ async fn launch(
     };
     info!(backend = backend.name, prompt = %run.prompt, run = run.number, "submitting");
     let submission = async move {
+        crash::pass(Point::Submitting);
         let answer = client.submit(&built.graph, &client_id, run.prompt.as_str()).await;
+        crash::pass(Point::Submitted);
         tracker.submitted(run.prompt, submit_result(answer)).await;
     };
     parts.lifecycle.spawn("submit", submission.in_current_span());
@@ -233,7 +239,10 @@ async fn end_waiting(parts: &Parts, job: &Job) -> bool {
         warn!(job.id = %job.id, "the job has waited for too long");
         Outcome::Failed(Failure::new(FailureCode::TimeoutQueue, message), Vec::new())
     };
-    let stored = parts.store.finish(ending(parts, job, None, outcome)).await;
+    let ending = ending(parts, job, None, outcome);
+    crash::pass(Point::Ending);
+    let stored = parts.store.finish(ending).await;
+    crash::pass(Point::Ended);
     parts.delivery_bell.notify_one();
     stored.inspect_err(|error| warn!(%error, "the end of a waiting job is not stored, trying again")).is_ok()
 }
@@ -243,7 +252,9 @@ async fn end(parts: &Parts, job: &Job, run: u32, failure: Failure) {
     warn!(job.id = %job.id, code = failure.code.as_str(), reason = failure.message, "job failed before it ran");
     let ending = ending(parts, job, Some(run), Outcome::Failed(failure, Vec::new()));
     let write = || parts.store.finish(ending.clone());
+    crash::pass(Point::Ending);
     persist(parts.clock.as_ref(), &parts.lifecycle.stop(), "the end", write).await;
+    crash::pass(Point::Ended);
     parts.delivery_bell.notify_one();
 }
 

@@ -2,6 +2,7 @@
 //! is cleared away. Everything here blocks.
 
 use super::blobs::BlobError;
+use crate::crash::{self, Point};
 use crate::job::BlobId;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
@@ -130,8 +131,10 @@ impl Draft {
         }
         let path = self.folder.path(&id)?;
         self.file.sync_all().map_err(at(&self.path))?;
+        crash::pass(Point::Drafted);
         std::fs::rename(&self.path, &path).map_err(at(&path))?;
         sync_parent(&path)?;
+        crash::pass(Point::Kept);
         Ok((id, self.bytes))
     }
 }

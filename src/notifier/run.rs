@@ -7,6 +7,7 @@ use super::lanes::Lanes;
 use super::schedule::{Answer, after};
 use super::target::{TargetRules, lane_of};
 use crate::clock::{Clock, Timestamp};
+use crate::crash::{self, Point};
 use crate::job::{FrozenBody, JobId};
 use crate::lifecycle::Lifecycle;
 use crate::settings::WebhookSettings;
@@ -240,6 +241,7 @@ impl Sending {
     async fn run(mut self, delivery: Delivery) {
         let number = delivery.attempts.saturating_add(1);
         let started_at = self.clock.now();
+        crash::pass(Point::Leased);
         let made = tokio::select! {
             made = self.caller.call(&delivery) => made,
             () = self.give_up.cancelled() => {
@@ -249,6 +251,7 @@ impl Sending {
                 return;
             }
         };
+        crash::pass(Point::Answered);
         let now = self.clock.now();
         let verdict = after(number, &made.answer, now, &self.schedule, self.chance);
         let attempt = Attempt {
@@ -261,6 +264,7 @@ impl Sending {
         };
         tell(&delivery, &attempt, verdict);
         if self.record(delivery.job, attempt, verdict).await {
+            crash::pass(Point::Recorded);
             self.settle(pause_until(&made.answer, verdict, now));
         }
     }

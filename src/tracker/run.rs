@@ -12,6 +12,7 @@ use super::machine::{Effect, Input, Run, SubmitResult, step};
 use super::storing::Storing;
 use crate::clock::{Clock, Timestamp};
 use crate::comfy::{Accepted, Client, ClientError, SocketEvent, SubmitError};
+use crate::crash::{self, Point};
 use crate::job::{Job, JobId, Outcome, PromptId, freeze};
 use crate::lifecycle::Lifecycle;
 use crate::media::Blobs;
@@ -263,6 +264,7 @@ impl Room {
         let now = self.parts.clock.now();
         let is_answer = matches!(input, Input::Submitted(_));
         let answer_was_open = watched.run.answer_is_open();
+        crash::pass(Point::Stepping);
         let effects = step(&mut watched.run, input, now);
         if let Some(fraction) = watched.run.progress() {
             self.parts.desk.progress(watched.job.id, Progress { fraction });
@@ -386,8 +388,10 @@ async fn stop_upstream(client: &Client, prompt: &PromptId) {
 /// Stores the end; a store that cannot write is asked again, since the run will not end a second time.
 async fn finish(parts: &Parts, ending: Ending, prompt: &PromptId) {
     let succeeded = matches!(ending.outcome, Outcome::Succeeded(_));
+    crash::pass(Point::Ending);
     let stored =
         persist(parts.clock.as_ref(), &parts.lifecycle.stop(), "the end", || parts.store.finish(ending.clone())).await;
+    crash::pass(Point::Ended);
     if stored == Some(true) {
         parts.delivery_bell.notify_one();
         // ComfyUI keeps whole graphs in its history; ours are not needed there any more.
@@ -400,7 +404,9 @@ async fn finish(parts: &Parts, ending: Ending, prompt: &PromptId) {
 async fn requeue(parts: &Parts, id: JobId, number: u32, counts: bool) {
     let now = parts.clock.now();
     let write = || parts.store.requeue(id, number, counts, now);
+    crash::pass(Point::Requeuing);
     persist(parts.clock.as_ref(), &parts.lifecycle.stop(), "the requeue", write).await;
+    crash::pass(Point::Requeued);
     parts.queue_bell.notify_one();
 }
 

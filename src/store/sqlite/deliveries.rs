@@ -2,6 +2,7 @@
 
 use super::rows;
 use crate::clock::Timestamp;
+use crate::crash::{self, Point};
 use crate::job::{BlobId, FrozenBody, JobId, Outcome, Output};
 use crate::store::{Attempt, Delivery, DeliveryState, Ending, Finished, StoreError, Verdict};
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -38,6 +39,7 @@ pub(super) fn finish(connection: &Connection, ending: &Ending, body: &str) -> Re
         )
         .optional()?;
     let Some(row) = ended else { return Ok(false) };
+    crash::pass(Point::Halfway);
     let mut insert = connection.prepare_cached(
         "INSERT INTO output (job, place, node_id, node_index, content_type, filename, bytes, sha256)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
@@ -54,7 +56,9 @@ pub(super) fn finish(connection: &Connection, ending: &Ending, body: &str) -> Re
             output.sha256.as_str(),
         ])?;
     }
+    crash::pass(Point::Halfway);
     connection.prepare_cached("INSERT INTO result (job, body) VALUES (?1, ?2)")?.execute(params![row, body])?;
+    crash::pass(Point::Halfway);
     connection
         .prepare_cached(
             "INSERT INTO delivery (job, url, created_at, due_at)

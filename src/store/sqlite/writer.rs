@@ -4,6 +4,7 @@
 //! caller's: it comes as a closure over the connection. It may be called twice, since a batch in which one fails is done
 //! again with each apart from the others: then that one alone is undone, and all the other batches need no savepoints.
 
+use crate::crash::{self, Point};
 use crate::lifecycle::panic_text;
 use crate::store::StoreError;
 use rusqlite::Connection;
@@ -197,6 +198,9 @@ fn run(connection: &Connection, inbox: &Receiver<Message>) {
             }
         }
         let committed = set_safety(connection, &batch, &mut safety).and_then(|()| transact(connection, &mut batch));
+        if committed.is_ok() {
+            crash::pass(Point::Written);
+        }
         for write in batch.drain(..) {
             write.answer(&committed);
         }
@@ -255,6 +259,7 @@ fn perform_together(connection: &Connection, batch: &mut [Box<dyn Write>]) -> Re
             return Ok(Together::OneFailed);
         }
     }
+    crash::pass(Point::Writing);
     execute(connection, "COMMIT").map(|()| Together::Done)
 }
 
@@ -272,6 +277,7 @@ fn perform_apart(connection: &Connection, batch: &mut [Box<dyn Write>]) -> Resul
         }
         execute(connection, "RELEASE one")?;
     }
+    crash::pass(Point::Writing);
     execute(connection, "COMMIT")
 }
 
