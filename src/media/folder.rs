@@ -6,13 +6,13 @@ use crate::crash::{self, Point};
 use crate::job::BlobId;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Where the blobs lie: 256 folders by the first byte of the name, and one for drafts.
 #[derive(Debug)]
@@ -21,6 +21,15 @@ pub(super) struct Folder {
     aside: PathBuf,
     /// The name of the next draft.
     next: AtomicU64,
+    /// Whoever removes a blob holds this meanwhile, and whoever puts one notes it here first.
+    puts: Mutex<Puts>,
+}
+
+/// When each blob was put last, by turns; one that is not listed was put before all of them.
+#[derive(Debug, Default)]
+struct Puts {
+    turn: u64,
+    last: HashMap<BlobId, u64>,
 }
 
 impl Folder {
@@ -33,7 +42,7 @@ impl Folder {
             }
             Ok(()) | Err(_) => {}
         }
-        let folder = Self { root, aside, next: AtomicU64::new(0) };
+        let folder = Self { root, aside, next: AtomicU64::new(0), puts: Mutex::default() };
         make_folder(&folder.aside)?;
         for fan_out in folder.fan_outs() {
             make_folder(&fan_out)?;
@@ -75,6 +84,50 @@ impl Folder {
             }
         }
         Ok(removed)
+    }
+
+    /// Begins a turn and returns its number: what is put from now on is put in it or later.
+    pub(super) fn begin_turn(&self) -> u64 {
+        let mut puts = self.puts.lock().unwrap_or_else(PoisonError::into_inner);
+        puts.turn += 1;
+        puts.turn
+    }
+
+    /// Returns the blobs that were put in this life of the gateway, the last time before `turn`.
+    pub(super) fn put_before(&self, turn: u64) -> Vec<BlobId> {
+        let puts = self.puts.lock().unwrap_or_else(PoisonError::into_inner);
+        puts.last.iter().filter(|(_, last)| **last < turn).map(|(id, _)| id.clone()).collect()
+    }
+
+    /// Forgets when blobs were put before `turn`; they count as old from now on.
+    pub(super) fn forget_before(&self, turn: u64) {
+        self.puts.lock().unwrap_or_else(PoisonError::into_inner).last.retain(|_, last| *last >= turn);
+    }
+
+    /// Removes a blob unless it was put again since `turn` began; returns the bytes that this freed, none where nothing
+    /// was removed.
+    pub(super) fn remove_unless_put_since(&self, id: &BlobId, turn: u64) -> Result<Option<u64>, BlobError> {
+        let path = self.path(id)?;
+        // Held over the removal: who puts the same content now waits here, and then finds no file and writes it.
+        let puts = self.puts.lock().unwrap_or_else(PoisonError::into_inner);
+        if puts.last.get(id).is_some_and(|last| *last >= turn) {
+            return Ok(None);
+        }
+        let bytes = match std::fs::metadata(&path) {
+            Ok(file) => file.len(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(at(&path)(error)),
+        };
+        std::fs::remove_file(&path).map_err(at(&path))?;
+        drop(puts);
+        Ok(Some(bytes))
+    }
+
+    /// Notes that a blob is being put, which must come before the question whether it is there already.
+    pub(super) fn note_put(&self, id: &BlobId) {
+        let mut puts = self.puts.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = puts.turn;
+        puts.last.insert(id.clone(), turn);
     }
 
     /// Says whether the blob is there and whole; where it is, it has survived a loss of power from now on, even if the
@@ -126,6 +179,7 @@ impl Draft {
     /// Syncs the bytes and puts them in their place. Two at once put the same bytes there, so neither need wait.
     pub(super) fn keep(mut self) -> Result<(BlobId, u64), BlobError> {
         let id = name(&std::mem::take(&mut self.hash).finalize().into());
+        self.folder.note_put(&id);
         if self.folder.holds(&id, self.bytes)? {
             return Ok((id, self.bytes));
         }

@@ -6,6 +6,6 @@ mod body;
 mod folder;
 mod outputs;
 
-pub use blobs::{BlobError, Blobs, PutError};
+pub use blobs::{BlobError, Blobs, PutError, Removed, Turn};
 pub use body::body_stream;
 pub use outputs::{Fetched, fetch};

@@ -6,6 +6,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// How much longer than the schedule of webhooks a job must be kept.
+const A_DAY: Duration = Duration::from_hours(24);
+
 /// Which file to read.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum FileChoice {
@@ -193,4 +196,16 @@ fn check_together(settings: &Settings, problems: &mut Vec<Problem>) {
     at_most("START_TIMEOUT", usual.start, most.start);
     at_most("SILENCE_TIMEOUT", usual.silence, most.silence);
     at_most("RUN_TIMEOUT", usual.run, most.run);
+    if let Some(retention) = settings.storage.retention {
+        let schedule: Duration = settings.webhooks.schedule.iter().sum();
+        if retention < schedule + A_DAY {
+            let (retention, schedule) = (humantime::format_duration(retention), humantime::format_duration(schedule));
+            let text = format!(
+                "`COMFYGATE_RETENTION` is {retention}, less than a day longer than the waits of \
+                 `COMFYGATE_WEBHOOK_SCHEDULE`, which are {schedule} together; what could not be delivered would be gone \
+                 before anybody has looked"
+            );
+            problems.push(Problem { place: Place::Together, text });
+        }
+    }
 }

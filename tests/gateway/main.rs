@@ -12,6 +12,7 @@ mod process;
 mod refusing;
 mod restarts;
 mod results;
+mod retention;
 mod storage;
 mod support;
 mod timeouts;
