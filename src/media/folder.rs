@@ -67,23 +67,45 @@ impl Folder {
         self.root.join("nowhere")
     }
 
+    /// The folder at `root` as it lies there; nothing is made or removed.
+    pub(super) fn found(root: PathBuf) -> Self {
+        Self { aside: root.join("tmp"), root, next: AtomicU64::new(0), puts: Mutex::default() }
+    }
+
     /// Removes every blob that is not among `needed`, and returns how many.
     pub(super) fn sweep(&self, needed: &HashSet<BlobId>) -> Result<u64, BlobError> {
         let mut removed = 0;
+        self.each_blob(|id, path| {
+            if !needed.contains(&id) {
+                std::fs::remove_file(path).map_err(at(path))?;
+                removed += 1;
+            }
+            Ok(())
+        })?;
+        Ok(removed)
+    }
+
+    /// Shows every blob with its path. What does not have the name of a blob is not ours.
+    pub(super) fn each_blob(
+        &self,
+        mut show: impl FnMut(BlobId, &Path) -> Result<(), BlobError>,
+    ) -> Result<(), BlobError> {
         for fan_out in self.fan_outs() {
-            for entry in std::fs::read_dir(&fan_out).map_err(at(&fan_out))? {
-                let path = entry.map_err(at(&fan_out))?.path();
+            for path in entries(&fan_out)? {
                 let names = (fan_out.file_name().and_then(OsStr::to_str), path.file_name().and_then(OsStr::to_str));
                 let (Some(first), Some(rest)) = names else { continue };
                 let id = BlobId(format!("{first}{rest}"));
-                // Only what has the name of a blob is ours to remove.
-                if self.path(&id).is_ok() && !needed.contains(&id) {
-                    std::fs::remove_file(&path).map_err(at(&path))?;
-                    removed += 1;
+                if self.path(&id).is_ok() {
+                    show(id, &path)?;
                 }
             }
         }
-        Ok(removed)
+        Ok(())
+    }
+
+    /// Returns what is being written, or was when the gateway ended.
+    pub(super) fn drafts(&self) -> Result<Vec<PathBuf>, BlobError> {
+        entries(&self.aside)
     }
 
     /// Begins a turn and returns its number: what is put from now on is put in it or later.
@@ -209,6 +231,15 @@ pub(super) fn name(digest: &[u8; 32]) -> BlobId {
         let _ = write!(hex, "{byte:02x}");
     }
     BlobId(hex)
+}
+
+/// Returns what lies in a folder; nothing where the folder is not there.
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, BlobError> {
+    match std::fs::read_dir(folder) {
+        Ok(entries) => entries.map(|entry| Ok(entry.map_err(at(folder))?.path())).collect(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(at(folder)(error)),
+    }
 }
 
 fn at(path: &Path) -> impl Fn(io::Error) -> BlobError {

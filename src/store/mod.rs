@@ -8,7 +8,7 @@ mod persist;
 mod sqlite;
 
 pub use persist::persist;
-pub use sqlite::{OpenError, SqliteStore};
+pub use sqlite::{Audit, Flaw, NamedBlob, OpenError, SqliteStore, audit};
 
 use crate::clock::Timestamp;
 use crate::job::{BlobId, FrozenBody, Job, JobId, JobState, Outcome, Output, PromptId, Request, RunRef};

@@ -5,6 +5,7 @@
 mod cancel;
 mod comfylite;
 mod faults;
+mod folder;
 mod hostile_http;
 mod hostile_json;
 mod lost_socket;

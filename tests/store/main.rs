@@ -5,6 +5,7 @@
 mod clearing;
 mod crash;
 mod deliveries;
+mod fsck;
 mod jobs;
 mod lists;
 mod model;

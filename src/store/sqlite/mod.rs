@@ -2,6 +2,7 @@
 //!
 //! What each verb does to the rows is in `jobs` and `deliveries`; here they are sent to the writer or a reader.
 
+mod audit;
 mod clearing;
 mod deliveries;
 mod jobs;
@@ -10,6 +11,7 @@ mod rows;
 mod schema;
 mod writer;
 
+pub use audit::{Audit, Flaw, NamedBlob, audit};
 pub use schema::OpenError;
 
 use crate::clock::Timestamp;
