@@ -4,6 +4,7 @@
 //! dispatch, notifier, and the HTTP server in front.
 
 use crate::api::{self, Api};
+use crate::clearing;
 use crate::clock::Clock;
 use crate::comfy::{self, Client, ComfyUrl, SocketOptions};
 use crate::dispatch::{self, Backend};
@@ -102,6 +103,13 @@ impl App {
                 lifecycle.stop(),
             ),
         );
+        let clearing = clearing::Parts {
+            store: Arc::clone(&store),
+            blobs: Arc::clone(&blobs),
+            clock: Arc::clone(&clock),
+            retention: settings.storage.retention,
+        };
+        lifecycle.spawn_station("clearing", clearing::run(clearing, lifecycle.stop()));
         let bodies = Arc::clone(&blobs);
         lifecycle.spawn_station(
             "notifier",
@@ -268,8 +276,14 @@ fn report(catalog: &Catalog, settings: &Settings) {
     }
 }
 
-/// Removes the outputs that a crash has left without a job. Nothing is removed where it is not certain what is needed.
+/// Removes the outputs that a crash has left without a job, and revisions that no job refers to. Nothing is removed where
+/// it is not certain what is needed.
 async fn sweep(store: &Arc<dyn Store>, blobs: &Arc<Blobs>) {
+    match store.clear_revisions().await {
+        Ok(0) => {}
+        Ok(removed) => info!(removed, "removed revisions of workflows that no job refers to"),
+        Err(error) => warn!(%error, "revisions of workflows that no job refers to stay"),
+    }
     let needed = match store.needed_blobs().await {
         Ok(needed) => needed,
         Err(error) => return warn!(%error, "left-over outputs stay: it is not certain which are needed"),

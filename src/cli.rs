@@ -3,6 +3,7 @@
 use crate::app::App;
 use crate::clock::SystemClock;
 use crate::demo;
+use crate::fsck;
 use crate::lifecycle::{Lifecycle, asked_to_stop};
 use crate::settings::{FileChoice, LogSettings, Settings, Sources, process_environment, reference};
 use crate::sim::{Sim, SimOptions};
@@ -16,6 +17,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
+
+/// What `fsck` ends with where a folder cannot be checked.
+const CANNOT_CHECK: u8 = 2;
 
 /// A webhook-delivery asynchronous generation gateway in front of ComfyUI.
 #[derive(Parser, Debug)]
@@ -33,13 +37,15 @@ enum Command {
     Check(SettingArgs),
     /// List every setting with its default and what may be written.
     Settings,
+    /// Check the data folder of a gateway that does not run: 0 for no problems, 1 for some, 2 if it cannot be checked.
+    Fsck(FsckArgs),
     /// Serve a simulated ComfyUI that draws real pictures without a model.
     Sim(SimArgs),
     /// Show the whole journey in one process: simulator, gateway, webhook receiver, three requests.
     Demo(DemoArgs),
 }
 
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Default)]
 struct SettingArgs {
     /// Where the gateway listens.
     #[arg(long, value_name = "HOST:PORT")]
@@ -62,6 +68,22 @@ struct SettingArgs {
     /// An environment file instead of ./.env.
     #[arg(long, value_name = "FILE")]
     env_file: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+struct FsckArgs {
+    /// The data folder, instead of that of the settings.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Remove what is nobody's: outputs that no job names, and half-written ones.
+    #[arg(long)]
+    repair: bool,
+    /// Look at the sizes of outputs only, not at their contents.
+    #[arg(long)]
+    quick: bool,
+    /// Answer in JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Args, Debug)]
@@ -94,6 +116,7 @@ impl Cli {
                 std::io::stdout().write_all(reference().as_bytes())?;
                 Ok(ExitCode::SUCCESS)
             }
+            Command::Fsck(args) => check_data(args),
             Command::Sim(args) => sim(&args),
             Command::Demo(args) => {
                 telemetry::init(&LogSettings { filter: "error".into(), ..LogSettings::default() });
@@ -157,6 +180,29 @@ fn check(args: SettingArgs) -> anyhow::Result<ExitCode> {
         writeln!(out, "the default workflow `{}` is not there", settings.workflows.default)?;
     }
     Ok(if problems.is_empty() && has_default { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "why a folder cannot be checked belongs to stderr, with an exit code of its own"
+)]
+fn check_data(args: FsckArgs) -> anyhow::Result<ExitCode> {
+    let folder = match args.data {
+        Some(folder) => folder,
+        None => SettingArgs::default().load()?.storage.folder,
+    };
+    match fsck::check(&folder, fsck::Options { quick: args.quick, repair: args.repair }) {
+        Ok(report) => {
+            let text = if args.json { format!("{:#}\n", report.json()) } else { report.text() };
+            std::io::stdout().write_all(text.as_bytes())?;
+            Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        Err(error) => {
+            let error = anyhow::Error::from(error);
+            eprintln!("error: {error:#}");
+            Ok(ExitCode::from(CANNOT_CHECK))
+        }
+    }
 }
 
 fn sim(args: &SimArgs) -> anyhow::Result<ExitCode> {

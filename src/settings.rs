@@ -92,11 +92,13 @@ impl Default for BackendSettings {
 pub struct StorageSettings {
     /// The folder of the database and the outputs; made where it is missing.
     pub folder: PathBuf,
+    /// How long a job is kept after its end; none means for ever.
+    pub retention: Option<Duration>,
 }
 
 impl Default for StorageSettings {
     fn default() -> Self {
-        Self { folder: PathBuf::from("./data") }
+        Self { folder: PathBuf::from("./data"), retention: Some(Duration::from_hours(7 * 24)) }
     }
 }
 

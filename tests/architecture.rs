@@ -12,10 +12,12 @@ const FLOOR: &[&str] = &["clock", "crash", "job", "lifecycle", "settings", "tele
 /// What a room may import besides. Arrows go down the list: nothing below imports what is above it.
 const ARROWS: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
-    ("cli", &["app", "demo", "sim", "workflow"]),
+    ("cli", &["app", "demo", "fsck", "sim", "workflow"]),
     ("demo", &["app", "sim", "workflow"]),
-    ("app", &["api", "comfy", "dispatch", "intake", "media", "notifier", "store", "tracker", "workflow"]),
+    ("app", &["api", "clearing", "comfy", "dispatch", "intake", "media", "notifier", "store", "tracker", "workflow"]),
     ("api", &["intake", "media", "notifier", "store", "tracker", "workflow"]),
+    ("clearing", &["media", "store"]),
+    ("fsck", &["media", "store"]),
     ("intake", &["store", "tracker", "workflow"]),
     ("dispatch", &["comfy", "store", "tracker", "workflow"]),
     ("tracker", &["comfy", "media", "store"]),

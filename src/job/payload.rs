@@ -42,9 +42,14 @@ impl FrozenBody {
 
     /// Returns the blobs that the body needs.
     pub fn blobs(&self) -> impl Iterator<Item = &BlobId> {
+        self.blobs_with_sizes().map(|(blob, _)| blob)
+    }
+
+    /// Returns the blobs that the body needs, and how many bytes of each.
+    pub fn blobs_with_sizes(&self) -> impl Iterator<Item = (&BlobId, u64)> {
         self.segments.iter().filter_map(|segment| match segment {
             Segment::Text(_) => None,
-            Segment::Base64(blob, _) => Some(blob),
+            Segment::Base64(blob, bytes) => Some((blob, *bytes)),
         })
     }
 }

@@ -50,6 +50,19 @@ pub enum PutError<E: std::error::Error + 'static> {
     Blob(#[from] BlobError),
 }
 
+/// A stretch of time between two looks at what may be removed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Turn(u64);
+
+/// What a removal has freed.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Removed {
+    /// How many blobs are gone.
+    pub blobs: u64,
+    /// How many bytes they had.
+    pub bytes: u64,
+}
+
 /// The blobs in their folder.
 #[derive(Debug)]
 pub struct Blobs {
@@ -68,6 +81,7 @@ impl Blobs {
         let folder = Arc::clone(&self.folder);
         blocking(move || {
             let id = name(&Sha256::digest(&bytes).into());
+            folder.note_put(&id);
             if folder.holds(&id, bytes.len() as u64)? {
                 return Ok((id, bytes.len() as u64));
             }
@@ -123,6 +137,38 @@ impl Blobs {
     /// many. Only at the start, before anything is put. Blocks.
     pub fn sweep(&self, needed: &HashSet<BlobId>) -> Result<u64, BlobError> {
         self.folder.sweep(needed)
+    }
+
+    /// Begins a turn. A blob that nobody names may be removed if it was not put since a turn began, and every run that went
+    /// on at its beginning has ended: then nobody is left who could still come to name it.
+    pub fn begin_turn(&self) -> Turn {
+        Turn(self.folder.begin_turn())
+    }
+
+    /// Returns the blobs that were put in this life of the gateway, the last time before `turn`.
+    pub fn put_before(&self, turn: Turn) -> Vec<BlobId> {
+        self.folder.put_before(turn.0)
+    }
+
+    /// Removes those of `unneeded` that were not put again since `turn` began, and says how many and how large they were.
+    pub async fn remove(&self, unneeded: Vec<BlobId>, turn: Turn) -> Result<Removed, BlobError> {
+        let folder = Arc::clone(&self.folder);
+        blocking(move || {
+            let mut removed = Removed::default();
+            for id in &unneeded {
+                if let Some(bytes) = folder.remove_unless_put_since(id, turn.0)? {
+                    removed.blobs += 1;
+                    removed.bytes += bytes;
+                }
+            }
+            Ok(removed)
+        })
+        .await
+    }
+
+    /// Ends the concern with what was put before `turn`.
+    pub fn forget_before(&self, turn: Turn) {
+        self.folder.forget_before(turn.0);
     }
 
     /// Returns where a blob lies, or would lie. An id that is not 64 lower-case hex digits gets a place below the folder

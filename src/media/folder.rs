@@ -6,13 +6,13 @@ use crate::crash::{self, Point};
 use crate::job::BlobId;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Where the blobs lie: 256 folders by the first byte of the name, and one for drafts.
 #[derive(Debug)]
@@ -21,6 +21,15 @@ pub(super) struct Folder {
     aside: PathBuf,
     /// The name of the next draft.
     next: AtomicU64,
+    /// Whoever removes a blob holds this meanwhile, and whoever puts one notes it here first.
+    puts: Mutex<Puts>,
+}
+
+/// When each blob was put last, by turns; one that is not listed was put before all of them.
+#[derive(Debug, Default)]
+struct Puts {
+    turn: u64,
+    last: HashMap<BlobId, u64>,
 }
 
 impl Folder {
@@ -33,7 +42,7 @@ impl Folder {
             }
             Ok(()) | Err(_) => {}
         }
-        let folder = Self { root, aside, next: AtomicU64::new(0) };
+        let folder = Self { root, aside, next: AtomicU64::new(0), puts: Mutex::default() };
         make_folder(&folder.aside)?;
         for fan_out in folder.fan_outs() {
             make_folder(&fan_out)?;
@@ -58,23 +67,89 @@ impl Folder {
         self.root.join("nowhere")
     }
 
+    /// The folder at `root` as it lies there; nothing is made or removed.
+    pub(super) fn found(root: PathBuf) -> Self {
+        Self { aside: root.join("tmp"), root, next: AtomicU64::new(0), puts: Mutex::default() }
+    }
+
     /// Removes every blob that is not among `needed`, and returns how many.
     pub(super) fn sweep(&self, needed: &HashSet<BlobId>) -> Result<u64, BlobError> {
         let mut removed = 0;
+        self.each_blob(|id, path| {
+            if !needed.contains(&id) {
+                std::fs::remove_file(path).map_err(at(path))?;
+                removed += 1;
+            }
+            Ok(())
+        })?;
+        Ok(removed)
+    }
+
+    /// Shows every blob with its path. What does not have the name of a blob is not ours.
+    pub(super) fn each_blob(
+        &self,
+        mut show: impl FnMut(BlobId, &Path) -> Result<(), BlobError>,
+    ) -> Result<(), BlobError> {
         for fan_out in self.fan_outs() {
-            for entry in std::fs::read_dir(&fan_out).map_err(at(&fan_out))? {
-                let path = entry.map_err(at(&fan_out))?.path();
+            for path in entries(&fan_out)? {
                 let names = (fan_out.file_name().and_then(OsStr::to_str), path.file_name().and_then(OsStr::to_str));
                 let (Some(first), Some(rest)) = names else { continue };
                 let id = BlobId(format!("{first}{rest}"));
-                // Only what has the name of a blob is ours to remove.
-                if self.path(&id).is_ok() && !needed.contains(&id) {
-                    std::fs::remove_file(&path).map_err(at(&path))?;
-                    removed += 1;
+                if self.path(&id).is_ok() {
+                    show(id, &path)?;
                 }
             }
         }
-        Ok(removed)
+        Ok(())
+    }
+
+    /// Returns what is being written, or was when the gateway ended.
+    pub(super) fn drafts(&self) -> Result<Vec<PathBuf>, BlobError> {
+        entries(&self.aside)
+    }
+
+    /// Begins a turn and returns its number: what is put from now on is put in it or later.
+    pub(super) fn begin_turn(&self) -> u64 {
+        let mut puts = self.puts.lock().unwrap_or_else(PoisonError::into_inner);
+        puts.turn += 1;
+        puts.turn
+    }
+
+    /// Returns the blobs that were put in this life of the gateway, the last time before `turn`.
+    pub(super) fn put_before(&self, turn: u64) -> Vec<BlobId> {
+        let puts = self.puts.lock().unwrap_or_else(PoisonError::into_inner);
+        puts.last.iter().filter(|(_, last)| **last < turn).map(|(id, _)| id.clone()).collect()
+    }
+
+    /// Forgets when blobs were put before `turn`; they count as old from now on.
+    pub(super) fn forget_before(&self, turn: u64) {
+        self.puts.lock().unwrap_or_else(PoisonError::into_inner).last.retain(|_, last| *last >= turn);
+    }
+
+    /// Removes a blob unless it was put again since `turn` began; returns the bytes that this freed, none where nothing
+    /// was removed.
+    pub(super) fn remove_unless_put_since(&self, id: &BlobId, turn: u64) -> Result<Option<u64>, BlobError> {
+        let path = self.path(id)?;
+        // Held over the removal: who puts the same content now waits here, and then finds no file and writes it.
+        let puts = self.puts.lock().unwrap_or_else(PoisonError::into_inner);
+        if puts.last.get(id).is_some_and(|last| *last >= turn) {
+            return Ok(None);
+        }
+        let bytes = match std::fs::metadata(&path) {
+            Ok(file) => file.len(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(at(&path)(error)),
+        };
+        std::fs::remove_file(&path).map_err(at(&path))?;
+        drop(puts);
+        Ok(Some(bytes))
+    }
+
+    /// Notes that a blob is being put, which must come before the question whether it is there already.
+    pub(super) fn note_put(&self, id: &BlobId) {
+        let mut puts = self.puts.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = puts.turn;
+        puts.last.insert(id.clone(), turn);
     }
 
     /// Says whether the blob is there and whole; where it is, it has survived a loss of power from now on, even if the
@@ -126,6 +201,7 @@ impl Draft {
     /// Syncs the bytes and puts them in their place. Two at once put the same bytes there, so neither need wait.
     pub(super) fn keep(mut self) -> Result<(BlobId, u64), BlobError> {
         let id = name(&std::mem::take(&mut self.hash).finalize().into());
+        self.folder.note_put(&id);
         if self.folder.holds(&id, self.bytes)? {
             return Ok((id, self.bytes));
         }
@@ -155,6 +231,15 @@ pub(super) fn name(digest: &[u8; 32]) -> BlobId {
         let _ = write!(hex, "{byte:02x}");
     }
     BlobId(hex)
+}
+
+/// Returns what lies in a folder; nothing where the folder is not there.
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, BlobError> {
+    match std::fs::read_dir(folder) {
+        Ok(entries) => entries.map(|entry| Ok(entry.map_err(at(folder))?.path())).collect(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(at(folder)(error)),
+    }
 }
 
 fn at(path: &Path) -> impl Fn(io::Error) -> BlobError {

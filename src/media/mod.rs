@@ -5,7 +5,9 @@ mod blobs;
 mod body;
 mod folder;
 mod outputs;
+mod survey;
 
-pub use blobs::{BlobError, Blobs, PutError};
+pub use blobs::{BlobError, Blobs, PutError, Removed, Turn};
 pub use body::body_stream;
 pub use outputs::{Fetched, fetch};
+pub use survey::Survey;

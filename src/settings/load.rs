@@ -1,10 +1,15 @@
 //! Joins the sources: reads each, lays one over the other, checks what no single value can tell.
 
 use super::{Place, Problem, SETTINGS, Setting, Settings, SettingsError, dotenv, error, file};
+use crate::crash;
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+/// How much longer than the schedule of webhooks a job must be kept.
+const A_DAY: Duration = Duration::from_hours(24);
 
 /// Which file to read.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -32,7 +37,8 @@ pub struct Sources<E> {
 
 /// Reads the environment of this process; text that is not Unicode becomes so, and will be told as a wrong value.
 pub fn process_environment() -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os().map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
+    let text = |(name, value): (OsString, OsString)| (name.to_string_lossy().into(), value.to_string_lossy().into());
+    std::env::vars_os().map(text).filter(|(name, _): &(String, String)| !crash::is_order(name))
 }
 
 /// One thing that a source says.
@@ -193,4 +199,16 @@ fn check_together(settings: &Settings, problems: &mut Vec<Problem>) {
     at_most("START_TIMEOUT", usual.start, most.start);
     at_most("SILENCE_TIMEOUT", usual.silence, most.silence);
     at_most("RUN_TIMEOUT", usual.run, most.run);
+    if let Some(retention) = settings.storage.retention {
+        let schedule: Duration = settings.webhooks.schedule.iter().sum();
+        if retention < schedule + A_DAY {
+            let (retention, schedule) = (humantime::format_duration(retention), humantime::format_duration(schedule));
+            let text = format!(
+                "`COMFYGATE_RETENTION` is {retention}, less than a day longer than the waits of \
+                 `COMFYGATE_WEBHOOK_SCHEDULE`, which are {schedule} together; what could not be delivered would be gone \
+                 before anybody has looked"
+            );
+            problems.push(Problem { place: Place::Together, text });
+        }
+    }
 }

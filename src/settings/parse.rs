@@ -116,6 +116,10 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     Ok(duration)
 }
 
+pub(super) fn retention(text: &str) -> Result<Option<Duration>, String> {
+    if text == "forever" { Ok(None) } else { duration(text).map(Some) }
+}
+
 pub(super) fn schedule(text: &str) -> Result<Vec<Duration>, String> {
     let steps: Vec<Duration> = parts(text)?.map(duration).collect::<Result<_, _>>()?;
     if steps.len() > 100 {

@@ -117,6 +117,14 @@ pub const SETTINGS: &[Setting] = &[
         |settings, text| put(&mut settings.storage.folder, parse::folder(text)),
     ),
     setting(
+        "COMFYGATE_RETENTION",
+        "storage.retention",
+        "7days",
+        "How long a job, its result and its outputs are kept after its end; longer where its webhook has not arrived yet.",
+        "a duration such as 7days, at least a day longer than the waits of the webhook schedule together, or forever",
+        |settings, text| put(&mut settings.storage.retention, parse::retention(text)),
+    ),
+    setting(
         "COMFYGATE_WORKFLOW",
         "workflows.default",
         "starter",

@@ -108,6 +108,17 @@ fn a_usual_limit_above_the_longest_is_told() {
 }
 
 #[test]
+fn jobs_are_kept_a_day_longer_than_their_webhooks_are_tried() {
+    let both = |retention| from_env(&[("COMFYGATE_WEBHOOK_SCHEDULE", "1h,2h"), ("COMFYGATE_RETENTION", retention)]);
+    assert_eq!(both("27h").unwrap().storage.retention, Some(Duration::from_hours(27)));
+    assert_eq!(both("forever").unwrap().storage.retention, None);
+    let error = both("26h").unwrap_err().to_string();
+    assert!(error.contains("`COMFYGATE_RETENTION` is 1day 2h") && error.contains("which are 3h together"), "{error}");
+    let error = both("7").unwrap_err().to_string();
+    assert!(error.contains("no unit") && error.contains("or forever"), "{error}");
+}
+
+#[test]
 fn a_password_in_a_wrong_value_is_not_repeated() {
     let error = from_env(&[("COMFYUI_ADDRESS", "http://me:sesame@gpu:8188")]).unwrap_err().to_string();
     assert!(error.contains("COMFYUI_ADDRESS") && !error.contains("sesame"), "{error}");

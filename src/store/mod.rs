@@ -8,7 +8,7 @@ mod persist;
 mod sqlite;
 
 pub use persist::persist;
-pub use sqlite::{OpenError, SqliteStore};
+pub use sqlite::{Audit, Flaw, NamedBlob, OpenError, SqliteStore, audit};
 
 use crate::clock::Timestamp;
 use crate::job::{BlobId, FrozenBody, Job, JobId, JobState, Outcome, Output, PromptId, Request, RunRef};
@@ -250,6 +250,17 @@ pub struct Backlog {
     pub deliveries: u64,
 }
 
+/// What a step of clearing has removed.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Cleared {
+    /// How many jobs.
+    pub jobs: u32,
+    /// How many idempotency keys.
+    pub keys: u32,
+    /// The blobs that those jobs named; others may name them still.
+    pub blobs: Vec<BlobId>,
+}
+
 /// Keeps jobs, outputs and deliveries. Every verb is one transaction.
 #[async_trait]
 pub trait Store: Send + Sync + fmt::Debug {
@@ -337,6 +348,19 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Returns the blobs that jobs need; any other is left over from a run whose end was never stored.
     async fn needed_blobs(&self) -> Result<HashSet<BlobId>, StoreError>;
+
+    /// Removes at most `limit` jobs that ended by `ended_by` and have no delivery that is pending, with all that belongs
+    /// to them, and at most as many idempotency keys that have expired by `now`. None for `ended_by` keeps all jobs.
+    async fn clear(&self, ended_by: Option<Timestamp>, now: Timestamp, limit: u32) -> Result<Cleared, StoreError>;
+
+    /// Returns those of `blobs` that no job names.
+    async fn unnamed(&self, blobs: Vec<BlobId>) -> Result<Vec<BlobId>, StoreError>;
+
+    /// Removes the revisions that no job refers to, and says how many. Only at the start, before anybody keeps one.
+    async fn clear_revisions(&self) -> Result<u64, StoreError>;
+
+    /// Tries whether the store can write, by writing about as much as a job takes and undoing it in the same transaction.
+    async fn probe(&self) -> Result<(), StoreError>;
 
     /// Counts what is not done.
     async fn backlog(&self) -> Result<Backlog, StoreError>;

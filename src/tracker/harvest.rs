@@ -102,6 +102,7 @@ struct Bar {
 pub(super) struct Harvest {
     nodes: BTreeSet<String>,
     websocket_nodes: BTreeSet<String>,
+    declared: Option<Vec<String>>,
     slots: Vec<Slot>,
     bars: BTreeMap<String, Bar>,
     executing: BTreeSet<String>,
@@ -114,6 +115,7 @@ impl Harvest {
         Self {
             nodes: plan.nodes.clone(),
             websocket_nodes: plan.websocket_nodes.clone(),
+            declared: plan.declared.clone(),
             slots: Vec::new(),
             bars: BTreeMap::new(),
             executing: BTreeSet::new(),
@@ -160,6 +162,9 @@ impl Harvest {
         let origin = frame.origin?;
         let made_by = |node: &String| self.websocket_nodes.contains(node);
         let node = [origin.node, origin.display_node].into_iter().find(made_by)?;
+        if !self.may_be_wanted(&node) {
+            return None;
+        }
         // Its progress bar counts the images, from 0: a frame that comes twice finds its place taken.
         let index = match self.bars.get(&node) {
             Some(bar) => index_of(bar.value),
@@ -175,6 +180,9 @@ impl Harvest {
     /// Takes a node's output, from an event or from the history; what is known already is passed over.
     pub(super) fn executed(&mut self, node: &str, output: NodeOutput) -> Vec<(SlotId, Source)> {
         let node = self.node_of_graph(node);
+        if !self.may_be_wanted(&node) {
+            return Vec::new();
+        }
         let mut new = Vec::new();
         for file in output.files {
             let known = self.slots.iter().any(|slot| slot.node == node && slot.file.as_ref() == Some(&file));
@@ -278,6 +286,11 @@ impl Harvest {
         }
         let outer = node.split('.').next().unwrap_or(node);
         if self.nodes.contains(outer) { outer.to_owned() } else { node.to_owned() }
+    }
+
+    /// Says whether the outputs of a node can come into the result: where the workflow declares its outputs, only theirs.
+    fn may_be_wanted(&self, node: &String) -> bool {
+        self.declared.as_ref().is_none_or(|declared| declared.contains(node))
     }
 
     fn add(&mut self, node: String, index: u32, file: Option<FileRef>, source: Source) -> (SlotId, Source) {

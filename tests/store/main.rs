@@ -2,9 +2,11 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "this whole program is a test")]
 
+mod clearing;
 mod crash;
 mod deliveries;
 mod elsewhere;
+mod fsck;
 mod jobs;
 mod lists;
 mod model;

@@ -125,6 +125,66 @@ async fn damage_to_any_page_is_an_error_and_never_a_fresh_start() {
 }
 
 #[tokio::test]
+async fn a_flipped_byte_anywhere_stops_the_start_or_spares_every_job() {
+    let house = House::new();
+    for number in 0..20 {
+        house.ended(number).await;
+    }
+    let ids: Vec<_> = (0..20).map(|number| new_job(number).id).collect();
+    house.store.close().await;
+    let sound = std::fs::read(house.database()).unwrap();
+    let page = 4096;
+    let (mut refused, mut opened) = (0, 0);
+    for number in 0..sound.len() / page {
+        // The head of a page, its directory of cells, its middle, and its contents, which are at its end.
+        for (place, mask) in [
+            (0, 0xFF),
+            (3, 0x01),
+            (5, 0x10),
+            (8, 0x80),
+            (13, 0xFF),
+            (100, 0xFF),
+            (page / 2, 0x08),
+            (page - 40, 0xFF),
+            (page - 1, 0x01),
+        ] {
+            let mut torn = sound.clone();
+            torn[number * page + place] ^= mask;
+            std::fs::write(house.database(), &torn).unwrap();
+            match SqliteStore::open(house.folder.path()) {
+                Err(error) => {
+                    refused += 1;
+                    let text = error.to_string();
+                    assert!(matches!(error, OpenError::Damaged { .. } | OpenError::NewerSchema { .. }), "{text}");
+                    assert!(text.contains(&house.database().display().to_string()), "{text}");
+                }
+                Ok(store) => {
+                    opened += 1;
+                    let place = number * page + place;
+                    for id in &ids {
+                        // SQLite keeps no checksums: a changed letter within a text is not noticed, a lost row is.
+                        let job = store.job(*id).await;
+                        assert!(
+                            matches!(job, Ok(Some(_)) | Err(StoreError::Damaged(_))),
+                            "{id} after {place}: {job:?}"
+                        );
+                        let end = store.finished(*id).await;
+                        assert!(
+                            matches!(end, Ok(Some(_)) | Err(StoreError::Damaged(_))),
+                            "{id} after {place}: {end:?}"
+                        );
+                    }
+                    store.close().await;
+                    drop(store);
+                    std::fs::remove_file(house.database().with_extension("db-wal")).ok();
+                }
+            }
+        }
+    }
+    assert!(refused > 50 && opened > 10, "{refused} refused, {opened} opened");
+}
+
+#[tokio::test]
 async fn a_request_that_cannot_be_read_back_is_an_error_that_names_its_job() {
     let house = House::new();
     let id = house.accept(1).await;

@@ -2,7 +2,9 @@
 //!
 //! What each verb does to the rows is in `jobs`, `claims` and `deliveries`; here they are sent to the writer or a reader.
 
+mod audit;
 mod claims;
+mod clearing;
 mod deliveries;
 mod jobs;
 mod readers;
@@ -10,13 +12,14 @@ mod rows;
 mod schema;
 mod writer;
 
+pub use audit::{Audit, Flaw, NamedBlob, audit};
 pub use schema::OpenError;
 
 use crate::clock::Timestamp;
 use crate::job::{BlobId, Job, JobId, PromptId};
 use crate::store::{
-    Attempt, Backlog, CancelWish, Claimed, Delivery, Ending, Finished, ListFilter, Listed, NewJob, Refused, Revision,
-    Store, StoreError, Verdict,
+    Attempt, Backlog, CancelWish, Claimed, Cleared, Delivery, Ending, Finished, ListFilter, Listed, NewJob, Refused,
+    Revision, Store, StoreError, Verdict,
 };
 use async_trait::async_trait;
 use readers::Readers;
@@ -164,6 +167,23 @@ impl Store for SqliteStore {
 
     async fn needed_blobs(&self) -> Result<HashSet<BlobId>, StoreError> {
         self.readers.read(deliveries::needed_blobs).await
+    }
+
+    async fn clear(&self, ended_by: Option<Timestamp>, now: Timestamp, limit: u32) -> Result<Cleared, StoreError> {
+        // Never a note: were it lost with the power, rows would name blobs that were removed meanwhile.
+        self.writer.write(move |connection| clearing::clear(connection, ended_by, now, limit)).await
+    }
+
+    async fn unnamed(&self, blobs: Vec<BlobId>) -> Result<Vec<BlobId>, StoreError> {
+        self.readers.read(move |connection| clearing::unnamed(connection, blobs)).await
+    }
+
+    async fn clear_revisions(&self) -> Result<u64, StoreError> {
+        self.writer.write(clearing::clear_revisions).await
+    }
+
+    async fn probe(&self) -> Result<(), StoreError> {
+        self.writer.write(clearing::probe).await
     }
 
     async fn backlog(&self) -> Result<Backlog, StoreError> {

@@ -96,10 +96,18 @@ pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
 /// Opens a connection that can only read.
 pub(super) fn open_reader(path: &Path) -> Result<Connection, OpenError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).map_err(sqlite(path))?;
-    connection.busy_timeout(Duration::from_secs(5)).map_err(sqlite(path))?;
+    let connection = Connection::open_with_flags(path, flags).map_err(failed(path))?;
+    connection.busy_timeout(Duration::from_secs(5)).map_err(failed(path))?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)
+}
+
+/// Opens the database to be read as a whole, whatever state it is in; returns its schema version too.
+pub(super) fn open_to_check(path: &Path) -> Result<(Connection, usize), OpenError> {
+    check_header(path, File::open(path).map_err(|source| OpenError::Folder { folder: path.to_owned(), source })?)?;
+    let connection = open_reader(path)?;
+    let version = check_ours(path, &connection)?;
+    Ok((connection, version))
 }
 
 fn check_header(path: &Path, mut file: File) -> Result<(), OpenError> {
@@ -134,39 +142,42 @@ fn create(path: &Path) -> Result<(), OpenError> {
 fn open_checked(path: &Path) -> Result<Connection, OpenError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(sqlite(path))?;
-    let failed = |error: rusqlite::Error| match error.sqlite_error_code() {
-        Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase) => {
-            damaged(path, error.to_string())
-        }
-        Some(_) | None => sqlite(path)(error),
-    };
-    connection.busy_timeout(Duration::from_secs(5)).map_err(failed)?;
+    let failed = failed(path);
+    connection.busy_timeout(Duration::from_secs(5)).map_err(&failed)?;
     let mode: String =
-        connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0)).map_err(failed)?;
-    connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
-    connection.pragma_update(None, "foreign_keys", true).map_err(failed)?;
+        connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0)).map_err(&failed)?;
+    connection.pragma_update(None, "synchronous", "FULL").map_err(&failed)?;
+    connection.pragma_update(None, "foreign_keys", true).map_err(&failed)?;
     connection.set_prepared_statement_cache_capacity(128);
-    let synchronous = number(&connection, "synchronous").map_err(failed)?;
-    let foreign_keys = number(&connection, "foreign_keys").map_err(failed)?;
+    let synchronous = number(&connection, "synchronous").map_err(&failed)?;
+    let foreign_keys = number(&connection, "foreign_keys").map_err(&failed)?;
     if mode != "wal" || synchronous != 2 || foreign_keys != 1 {
         return Err(damaged(path, format!("SQLite would not be durable: {mode}, {synchronous}, {foreign_keys}")));
     }
-    let application = number(&connection, "application_id").map_err(failed)?;
-    if application != APPLICATION_ID {
-        return Err(damaged(path, format!("its application id is {application}")));
-    }
-    let version = usize::try_from(number(&connection, "user_version").map_err(failed)?).unwrap_or(0);
-    if version > MIGRATIONS.len() {
-        return Err(OpenError::NewerSchema { path: path.to_owned(), found: version, known: MIGRATIONS.len() });
-    }
+    let version = check_ours(path, &connection)?;
     if std::fs::metadata(path).is_ok_and(|file| file.len() <= CHECKED_WHOLE) {
-        let verdict: String = connection.query_row("PRAGMA quick_check(1)", (), |row| row.get(0)).map_err(failed)?;
+        // Not the quick one, which does not see where an index and its table differ: such a job would seem not to be there.
+        let verdict: String =
+            connection.query_row("PRAGMA integrity_check(1)", (), |row| row.get(0)).map_err(&failed)?;
         if verdict != "ok" {
             return Err(damaged(path, verdict));
         }
     }
     migrate(path, &connection, version)?;
     Ok(connection)
+}
+
+/// Returns the schema version of a database that is ours and not too new.
+fn check_ours(path: &Path, connection: &Connection) -> Result<usize, OpenError> {
+    let application = number(connection, "application_id").map_err(failed(path))?;
+    if application != APPLICATION_ID {
+        return Err(damaged(path, format!("its application id is {application}")));
+    }
+    let version = usize::try_from(number(connection, "user_version").map_err(failed(path))?).unwrap_or(0);
+    if version > MIGRATIONS.len() {
+        return Err(OpenError::NewerSchema { path: path.to_owned(), found: version, known: MIGRATIONS.len() });
+    }
+    Ok(version)
 }
 
 /// Brings the schema from `version` to the newest, each step in a transaction of its own.
@@ -186,6 +197,25 @@ fn number(connection: &Connection, pragma: &str) -> rusqlite::Result<i64> {
 
 fn damaged(path: &Path, reason: String) -> OpenError {
     OpenError::Damaged { path: path.to_owned(), reason }
+}
+
+/// Tells damage from what has other causes: a disk or a system that says no.
+fn failed(path: &Path) -> impl Fn(rusqlite::Error) -> OpenError {
+    use rusqlite::ErrorCode;
+    move |error| match error.sqlite_error_code() {
+        Some(
+            ErrorCode::PermissionDenied
+            | ErrorCode::DatabaseBusy
+            | ErrorCode::DatabaseLocked
+            | ErrorCode::OutOfMemory
+            | ErrorCode::ReadOnly
+            | ErrorCode::SystemIoFailure
+            | ErrorCode::DiskFull
+            | ErrorCode::CannotOpen
+            | ErrorCode::NoLargeFileSupport,
+        ) => sqlite(path)(error),
+        Some(_) | None => damaged(path, error.to_string()),
+    }
 }
 
 fn sqlite(path: &Path) -> impl Fn(rusqlite::Error) -> OpenError {

@@ -478,6 +478,19 @@ fn declared_outputs_decide_order_and_what_must_be_there() {
 }
 
 #[test]
+fn what_a_node_that_is_not_declared_gives_is_neither_fetched_nor_kept() {
+    let websocket_nodes = BTreeSet::from(["2".to_owned()]);
+    let mut rig = Rig::running(Plan { declared: Some(vec!["9".into()]), websocket_nodes, ..plan() });
+    assert_eq!(rig.event(executed("1", &[file("b.png", "output")])), []);
+    let origin = ImageOrigin { prompt: PROMPT.into(), node: "2".into(), display_node: "2".into() };
+    let (content_type, bytes) = ("image/png".into(), Bytes::from_static(b"x"));
+    assert_eq!(rig.event(Event::Image(ImageFrame { content_type, bytes, origin: Some(origin) })), []);
+    assert_eq!(rig.event(executed("9", &[file("a.png", "output")])).len(), 1);
+    rig.event(succeeded());
+    assert_eq!(images(&rig.take(stored(0))), Some(vec![("9".into(), 0)]));
+}
+
+#[test]
 fn an_output_above_the_limit_or_gone_fails_the_job_and_says_so() {
     for (result, expected) in [
         (SlotResult::TooLarge { limit: 5 }, FailureCode::OutputTooLarge),

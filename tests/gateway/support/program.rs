@@ -28,6 +28,13 @@ impl Program {
         Self::start(shell, folder, comfyui, &[]).await
     }
 
+    /// The same where it dies at a named point.
+    pub(crate) async fn serve_to_die_at(order: &str, folder: &Path, comfyui: &str, settings: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_comfygate"));
+        command.env("COMFYGATE_CRASH_AT", order);
+        Self::start(command, folder, comfyui, settings).await
+    }
+
     async fn start(mut command: Command, folder: &Path, comfyui: &str, settings: &[(&str, &str)]) -> Self {
         command.arg("serve").args(["--address", "127.0.0.1:0", "--comfyui", comfyui]).current_dir(folder);
         for (name, value) in settings {
