@@ -1,5 +1,8 @@
 //! The commands; each is a few calls into the library.
 
+mod deliveries;
+mod table;
+
 use crate::app::App;
 use crate::clock::SystemClock;
 use crate::demo;
@@ -10,6 +13,7 @@ use crate::telemetry;
 use crate::workflow::Catalog;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
+use deliveries::DeliveriesCommand;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -33,13 +37,16 @@ enum Command {
     Check(SettingArgs),
     /// List every setting with its default and what may be written.
     Settings,
+    /// List, show and send again the webhooks of a running gateway.
+    #[command(subcommand)]
+    Deliveries(DeliveriesCommand),
     /// Serve a simulated ComfyUI that draws real pictures without a model.
     Sim(SimArgs),
     /// Show the whole journey in one process: simulator, gateway, webhook receiver, three requests.
     Demo(DemoArgs),
 }
 
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Default)]
 struct SettingArgs {
     /// Where the gateway listens.
     #[arg(long, value_name = "HOST:PORT")]
@@ -94,6 +101,7 @@ impl Cli {
                 std::io::stdout().write_all(reference().as_bytes())?;
                 Ok(ExitCode::SUCCESS)
             }
+            Command::Deliveries(command) => deliveries::run(command),
             Command::Sim(args) => sim(&args),
             Command::Demo(args) => {
                 telemetry::init(&LogSettings { filter: "error".into(), ..LogSettings::default() });

@@ -4,6 +4,7 @@
 
 mod cancel;
 mod comfylite;
+mod deliveries;
 mod faults;
 mod hostile_http;
 mod hostile_json;

@@ -8,4 +8,5 @@ mod jobs;
 mod lists;
 mod model;
 mod opening;
+mod replays;
 mod support;

@@ -68,7 +68,12 @@ impl Program {
 
     /// Posts a request; none where no answer came.
     pub(crate) async fn post(&self, body: &Value) -> Option<reqwest::Response> {
-        let request = self.client.post(self.url("/generate")).header("content-type", "application/json");
+        self.post_to("/generate", body).await
+    }
+
+    /// Posts to any path; none where no answer came.
+    pub(crate) async fn post_to(&self, path: &str, body: &Value) -> Option<reqwest::Response> {
+        let request = self.client.post(self.url(path)).header("content-type", "application/json");
         request.body(body.to_string()).send().await.ok()
     }
 
