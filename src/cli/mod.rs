@@ -6,7 +6,7 @@ mod table;
 use crate::app::App;
 use crate::clock::SystemClock;
 use crate::demo;
-use crate::lifecycle::{Lifecycle, asked_to_stop};
+use crate::lifecycle::{Lifecycle, StopSignals, asked_to_stop};
 use crate::settings::{FileChoice, LogSettings, Settings, Sources, process_environment, reference};
 use crate::sim::{Sim, SimOptions};
 use crate::telemetry;
@@ -20,6 +20,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 
 /// A webhook-delivery asynchronous generation gateway in front of ComfyUI.
 #[derive(Parser, Debug)]
@@ -144,8 +145,23 @@ fn serve(args: SettingArgs) -> anyhow::Result<ExitCode> {
     telemetry::init(&settings.logging);
     runtime()?.block_on(async {
         let app = App::build(&settings, SystemClock::start(), Lifecycle::new()).await?;
-        let is_well = app.run(asked_to_stop()).await;
-        Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        let mut signals = StopSignals::listen();
+        let asked = CancellationToken::new();
+        let stop = asked.clone();
+        tokio::select! {
+            is_well = app.run(stop.cancelled_owned()) => {
+                Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+            }
+            second = async {
+                signals.next().await;
+                asked.cancel();
+                signals.next().await
+            } => {
+                // Whoever asks twice wants no grace. What is on disk is as whole as after a kill.
+                tracing::warn!("asked to stop a second time: ending at once");
+                std::process::exit(second.exit_code().into())
+            }
+        }
     })
 }
 

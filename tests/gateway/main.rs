@@ -13,6 +13,7 @@ mod process;
 mod refusing;
 mod restarts;
 mod results;
+mod stopping;
 mod storage;
 mod support;
 mod timeouts;
