@@ -39,6 +39,12 @@ impl Timestamp {
         humantime::format_rfc3339_millis(self.system_time()).to_string()
     }
 
+    /// Reads RFC 3339 in UTC; none where the text is none, or is before 1970.
+    pub fn parse_rfc3339(text: &str) -> Option<Self> {
+        let since_epoch = humantime::parse_rfc3339(text).ok()?.duration_since(UNIX_EPOCH).ok()?;
+        Some(Self(0) + since_epoch)
+    }
+
     /// Returns the point as the standard library has it; points before 1970 become 1970.
     pub fn system_time(self) -> SystemTime {
         UNIX_EPOCH + Duration::from_millis(u64::try_from(self.0).unwrap_or(0))
@@ -132,6 +138,17 @@ mod tests {
     #[test]
     fn a_timestamp_is_written_in_utc_with_milliseconds() {
         assert_eq!(Timestamp::from_millis(1_795_229_844_921).rfc3339(), "2026-11-21T02:57:24.921Z");
+    }
+
+    #[test]
+    fn a_timestamp_is_read_back() {
+        let now = Timestamp::from_millis(1_795_229_844_921);
+        assert_eq!(Timestamp::parse_rfc3339(&now.rfc3339()), Some(now));
+        for text in
+            ["", "now", "2026-11-21", "2026-11-21T25:00:00Z", "1969-12-31T23:59:59Z", "2026-11-21T02:57:24+01:00"]
+        {
+            assert_eq!(Timestamp::parse_rfc3339(text), None, "{text}");
+        }
     }
 
     #[test]

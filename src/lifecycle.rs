@@ -81,23 +81,80 @@ impl Lifecycle {
     }
 }
 
-/// Ends when somebody asks the process to stop: at Ctrl-C or SIGTERM.
-pub async fn asked_to_stop() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = tokio::signal::ctrl_c() => {}
-            }
-            return;
+/// Why the process should stop.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StopSignal {
+    /// SIGINT, as by Ctrl-C.
+    Interrupt,
+    /// SIGTERM, as by a supervisor.
+    Terminate,
+}
+
+impl StopSignal {
+    /// Returns the exit code of a process that a signal has ended: 128 and its number.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Interrupt => 130,
+            Self::Terminate => 143,
         }
     }
-    // Without a way to hear signals the process can only be killed, so there is nothing to wait for but that.
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
+}
+
+/// Hears the signals that ask the process to stop. From its making on, they no longer end the process by themselves.
+#[derive(Debug)]
+pub struct StopSignals {
+    #[cfg(unix)]
+    terminate: Option<tokio::signal::unix::Signal>,
+    #[cfg(unix)]
+    interrupt: Option<tokio::signal::unix::Signal>,
+}
+
+impl StopSignals {
+    /// Begins to listen.
+    #[cfg(unix)]
+    pub fn listen() -> Self {
+        use tokio::signal::unix::{SignalKind, signal};
+        // A signal that cannot be heard does what it always did: it ends the process.
+        Self { terminate: signal(SignalKind::terminate()).ok(), interrupt: signal(SignalKind::interrupt()).ok() }
     }
+
+    /// Begins to listen.
+    #[cfg(not(unix))]
+    pub fn listen() -> Self {
+        Self {}
+    }
+
+    /// Ends when the next one comes.
+    #[cfg(unix)]
+    pub async fn next(&mut self) -> StopSignal {
+        async fn heard(signal: &mut Option<tokio::signal::unix::Signal>) {
+            if let Some(signal) = signal
+                && signal.recv().await.is_some()
+            {
+                return;
+            }
+            std::future::pending().await
+        }
+        tokio::select! {
+            () = heard(&mut self.terminate) => StopSignal::Terminate,
+            () = heard(&mut self.interrupt) => StopSignal::Interrupt,
+        }
+    }
+
+    /// Ends when the next one comes.
+    #[cfg(not(unix))]
+    pub async fn next(&mut self) -> StopSignal {
+        // Without a way to hear signals the process can only be killed, so there is nothing to wait for but that.
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        StopSignal::Interrupt
+    }
+}
+
+/// Ends when somebody asks the process to stop: at Ctrl-C or SIGTERM.
+pub async fn asked_to_stop() {
+    StopSignals::listen().next().await;
 }
 
 /// Returns what a caught panic said.

@@ -93,7 +93,8 @@ pub(super) async fn output(
     Ok(answer)
 }
 
-async fn find(api: &Api, id: &str) -> Result<Job, ApiError> {
+/// Returns the job of a path.
+pub(super) async fn find(api: &Api, id: &str) -> Result<Job, ApiError> {
     api.store.job(parse(id)?).await?.ok_or_else(|| no_job(id))
 }
 
@@ -123,6 +124,9 @@ fn summary(api: &Api, entry: &Listed) -> Map<String, Value> {
         view.insert("code".into(), json!(code));
         view.insert("error".into(), json!(entry.error));
     }
+    if let Some(delivery) = entry.delivery {
+        view.insert("delivery".into(), json!(delivery.as_str()));
+    }
     view.insert("status_url".into(), json!(format!("/jobs/{}", entry.job.id)));
     view
 }
@@ -137,12 +141,7 @@ fn filter(query: &HashMap<String, String>) -> Result<ListFilter, ApiError> {
                 let wrong = |_| ApiError::bad_request("invalid_cursor", format!("cursor `{value}` is not a job id"));
                 filter.before = Some(value.parse().map_err(wrong)?);
             }
-            "limit" => {
-                let limit = value.parse().ok().filter(|limit| (1..=LARGEST_PAGE).contains(limit));
-                filter.limit = limit.ok_or_else(|| {
-                    ApiError::bad_request("out_of_range", format!("limit: `{value}` is outside 1..={LARGEST_PAGE}"))
-                })?;
-            }
+            "limit" => filter.limit = limit(value)?,
             _ => {
                 let message = format!("there is no filter `{name}`; there are status, workflow, limit, cursor");
                 return Err(ApiError::bad_request("unknown_field", message));
@@ -150,6 +149,13 @@ fn filter(query: &HashMap<String, String>) -> Result<ListFilter, ApiError> {
         }
     }
     Ok(filter)
+}
+
+/// Reads how many entries a page shall have.
+pub(super) fn limit(value: &str) -> Result<u32, ApiError> {
+    let limit = value.parse().ok().filter(|limit| (1..=LARGEST_PAGE).contains(limit));
+    limit
+        .ok_or_else(|| ApiError::bad_request("out_of_range", format!("limit: `{value}` is outside 1..={LARGEST_PAGE}")))
 }
 
 fn state(word: &str) -> Result<JobState, ApiError> {

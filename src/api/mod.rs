@@ -2,6 +2,7 @@
 
 mod body;
 mod capacity;
+mod deliveries;
 mod error;
 mod guard;
 mod health;
@@ -72,6 +73,14 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(
             only_get("/jobs/{id}/outputs/{n}").route(web::get().to(jobs::output)).route(web::head().to(jobs::output)),
         )
+        .service(
+            only_get("/jobs/{id}/deliveries")
+                .route(web::get().to(deliveries::of_job))
+                .route(web::head().to(deliveries::of_job)),
+        )
+        .service(only_post("/jobs/{id}/deliveries/{d}/replay").route(web::post().to(deliveries::replay)))
+        .service(only_get("/deliveries").route(web::get().to(deliveries::list)).route(web::head().to(deliveries::list)))
+        .service(only_post("/deliveries/replay").route(web::post().to(deliveries::replay_all)))
         .service(only_get("/health").route(web::get().to(health::health)).route(web::head().to(health::health)))
         .service(only_get("/ready").route(web::get().to(health::ready)).route(web::head().to(health::ready)))
         .default_service(web::route().to(unknown));

@@ -399,9 +399,13 @@ mod tests {
             url: url.into(),
             body: FrozenBody { segments: vec![] },
             attempts: 0,
+            attempts_before: 0,
             created_at: NOW,
             due_at: NOW,
             state: DeliveryState::Pending,
+            replays: 0,
+            replayed_at: None,
+            ended_at: None,
         }
     }
 }

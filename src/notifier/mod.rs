@@ -10,5 +10,5 @@ mod snippet;
 mod target;
 
 pub use run::{BodyStream, Parts, run};
-pub use schedule::{Answer, RETRY_AFTER_CAP, Trouble, after, retry_after};
-pub use target::{TargetError, TargetRules, check_target};
+pub use schedule::{Answer, RETRY_AFTER_CAP, Round, Trouble, after, retry_after};
+pub use target::{TargetError, TargetRules, check_target, without_query};

@@ -4,7 +4,7 @@
 use super::attempt::Caller;
 use super::client;
 use super::lanes::Lanes;
-use super::schedule::{Answer, after};
+use super::schedule::{Answer, Round, after};
 use super::target::{TargetRules, lane_of};
 use crate::clock::{Clock, Timestamp};
 use crate::crash::{self, Point};
@@ -253,7 +253,8 @@ impl Sending {
         };
         crash::pass(Point::Answered);
         let now = self.clock.now();
-        let verdict = after(number, &made.answer, now, &self.schedule, self.chance);
+        let round = Round::of(&delivery, &self.schedule);
+        let verdict = after(&round, &made.answer, now, self.chance);
         let attempt = Attempt {
             number,
             started_at,

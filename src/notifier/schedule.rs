@@ -1,7 +1,7 @@
 //! What an answer means for its delivery, and how long to wait for the next attempt. Decides only; `run.rs` acts.
 
 use crate::clock::Timestamp;
-use crate::store::Verdict;
+use crate::store::{Delivery, Verdict};
 use std::time::Duration;
 
 /// The longest wait that a receiver's `Retry-After` can ask for.
@@ -12,6 +12,31 @@ const BUSY_WAIT: Duration = Duration::from_mins(1);
 
 /// How far a wait may differ from the schedule, as a part of it.
 const JITTER: f64 = 0.2;
+
+/// Where a delivery stands on its schedule. A replay begins a new round.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Round<'a> {
+    /// The number of the attempt within the round, from 1.
+    pub attempt: u32,
+    /// The waits between attempts, so there is one attempt more than it has entries.
+    pub schedule: &'a [Duration],
+    /// When the round ends, whatever a receiver asks for and however long the gateway was away.
+    pub deadline: Timestamp,
+}
+
+impl<'a> Round<'a> {
+    /// Says where the next attempt of a delivery stands. The round may take as long as the schedule with the longest
+    /// jitter, and as the longest `Retry-After` besides.
+    pub fn of(delivery: &Delivery, schedule: &'a [Duration]) -> Self {
+        let sum = schedule.iter().fold(Duration::ZERO, |sum, wait| sum.saturating_add(*wait));
+        let longest = sum.saturating_add(sum / 5).saturating_add(RETRY_AFTER_CAP);
+        Self {
+            attempt: delivery.attempts.saturating_sub(delivery.attempts_before).saturating_add(1),
+            schedule,
+            deadline: delivery.begun_at() + longest,
+        }
+    }
+}
 
 /// How an attempt ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -108,19 +133,23 @@ impl Answer {
     }
 }
 
-/// Says what the answer to attempt number `attempt` (from 1) means. `schedule` has the waits between attempts, so there
-/// is one attempt more than it has entries; `chance` from 0 to 1 moves the wait by at most a fifth.
-pub fn after(attempt: u32, answer: &Answer, now: Timestamp, schedule: &[Duration], chance: f64) -> Verdict {
+/// Says what the answer to an attempt means; `chance` from 0 to 1 moves the wait by at most a fifth. No attempt is put
+/// off beyond the round's deadline, and one that failed at the deadline or later was the last.
+pub fn after(round: &Round<'_>, answer: &Answer, now: Timestamp, chance: f64) -> Verdict {
     match answer {
         Answer::Status { status: 200..=299, .. } => return Verdict::Delivered,
         Answer::Status { status: 410, .. } => return Verdict::Gone,
         Answer::Status { .. } | Answer::Failed(_) => {}
     }
-    let step = usize::try_from(attempt.saturating_sub(1)).ok().and_then(|place| schedule.get(place));
-    let Some(step) = step else { return Verdict::GiveUp };
+    let place = usize::try_from(round.attempt.saturating_sub(1)).ok();
+    let Some(step) = place.and_then(|place| round.schedule.get(place)) else { return Verdict::GiveUp };
+    if now >= round.deadline {
+        return Verdict::GiveUp;
+    }
     let least = if answer.is_overload() { BUSY_WAIT } else { Duration::ZERO };
     let asked = answer.retry_after().unwrap_or(Duration::ZERO).min(RETRY_AFTER_CAP);
-    Verdict::RetryAt(now + jittered(*step, chance).max(least).max(asked))
+    let next = now + jittered(*step, chance).max(least).max(asked);
+    Verdict::RetryAt(next.min(round.deadline))
 }
 
 /// Reads a `Retry-After`: whole seconds, or an HTTP date that is still to come. Anything else says nothing.
@@ -143,7 +172,9 @@ fn jittered(wait: Duration, chance: f64) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::job::{FrozenBody, JobId};
     use crate::settings::WebhookSettings;
+    use crate::store::DeliveryState;
     use proptest::prelude::*;
 
     const NOW: Timestamp = Timestamp::from_millis(1_795_000_000_000);
@@ -152,7 +183,7 @@ mod tests {
     fn every_status_has_its_meaning() {
         let schedule = WebhookSettings::default().schedule;
         for status in 0..=999 {
-            let verdict = after(1, &status_only(status), NOW, &schedule, 0.5);
+            let verdict = after(&round(1, &schedule), &status_only(status), NOW, 0.5);
             let wanted = match status {
                 200..=299 => Verdict::Delivered,
                 410 => Verdict::Gone,
@@ -178,7 +209,7 @@ mod tests {
             (Trouble::HttpsRequired, 5),
             (Trouble::BodyUnreadable, 5),
         ] {
-            let verdict = after(1, &Answer::Failed(trouble), NOW, &[Duration::from_secs(5)], 0.5);
+            let verdict = after(&round(1, &[Duration::from_secs(5)]), &Answer::Failed(trouble), NOW, 0.5);
             assert_eq!(verdict, Verdict::RetryAt(NOW + Duration::from_secs(seconds)), "{trouble:?}");
         }
     }
@@ -188,7 +219,7 @@ mod tests {
         let schedule = WebhookSettings::default().schedule;
         let mut waits = Vec::new();
         for attempt in 1.. {
-            match after(attempt, &status_only(500), NOW, &schedule, 0.5) {
+            match after(&round(attempt, &schedule), &status_only(500), NOW, 0.5) {
                 Verdict::RetryAt(at) => waits.push(at.since(NOW).as_secs()),
                 Verdict::GiveUp => break,
                 other @ (Verdict::Delivered | Verdict::Gone) => panic!("{other:?}"),
@@ -209,7 +240,7 @@ mod tests {
         ] {
             for status in [302, 404, 500, 503] {
                 let answer = Answer::Status { status, retry_after: asked.map(Duration::from_secs) };
-                let verdict = after(1, &answer, NOW, &[Duration::from_secs(step)], 0.5);
+                let verdict = after(&round(1, &[Duration::from_secs(step)]), &answer, NOW, 0.5);
                 assert_eq!(verdict, Verdict::RetryAt(NOW + Duration::from_secs(waited)), "{status} {step} {asked:?}");
             }
         }
@@ -241,6 +272,41 @@ mod tests {
     }
 
     #[test]
+    fn no_wait_goes_beyond_the_deadline_and_at_the_deadline_is_the_last_attempt() {
+        let schedule = [Duration::from_secs(100); 3];
+        let day = Answer::Status { status: 503, retry_after: Some(RETRY_AFTER_CAP) };
+        for (left, answer, wanted) in [
+            (3600, &day, Some(3600)),
+            (1, &day, Some(1)),
+            (0, &day, None),
+            (3600, &status_only(500), Some(100)),
+            (60, &status_only(500), Some(60)),
+            (0, &status_only(500), None),
+        ] {
+            let round = Round { attempt: 1, schedule: &schedule, deadline: NOW + Duration::from_secs(left) };
+            let wanted = wanted.map_or(Verdict::GiveUp, |wait| Verdict::RetryAt(NOW + Duration::from_secs(wait)));
+            assert_eq!(after(&round, answer, NOW, 0.5), wanted, "{left} {answer:?}");
+        }
+        let late = Round { attempt: 1, schedule: &schedule, deadline: Timestamp::from_millis(0) };
+        assert_eq!(after(&late, &status_only(204), NOW, 0.5), Verdict::Delivered);
+        assert_eq!(after(&late, &status_only(410), NOW, 0.5), Verdict::Gone);
+    }
+
+    #[test]
+    fn a_replay_begins_the_schedule_and_its_deadline_anew() {
+        let schedule = [Duration::from_secs(10), Duration::from_secs(20)];
+        let later = NOW + Duration::from_hours(500);
+        let mut delivery = delivery();
+        let first = Round::of(&delivery, &schedule);
+        assert_eq!((first.attempt, first.deadline), (4, NOW + Duration::from_secs(36) + RETRY_AFTER_CAP));
+        (delivery.attempts_before, delivery.replayed_at) = (3, Some(later));
+        let second = Round::of(&delivery, &schedule);
+        assert_eq!((second.attempt, second.deadline), (1, later + Duration::from_secs(36) + RETRY_AFTER_CAP));
+        let endless = [Duration::MAX; 2];
+        assert_eq!(Round::of(&delivery, &endless).deadline, Timestamp::from_millis(i64::MAX));
+    }
+
+    #[test]
     fn chance_moves_a_wait_by_a_fifth_at_most_and_nonsense_by_nothing() {
         let step = Duration::from_secs(100);
         for (chance, seconds) in
@@ -266,7 +332,7 @@ mod tests {
                 Some(status) => Answer::Status { status, retry_after: asked.map(Duration::from_secs) },
                 None => Answer::Failed(Trouble::Timeout),
             };
-            let verdict = after(attempt, &answer, NOW, &schedule, chance);
+            let verdict = after(&round(attempt, &schedule), &answer, NOW, chance);
             if let Verdict::RetryAt(at) = verdict {
                 let place = usize::try_from(attempt.saturating_sub(1)).unwrap();
                 let step = schedule[place];
@@ -285,6 +351,27 @@ mod tests {
             let wait = retry_after(&seconds.to_string(), NOW);
             prop_assert_eq!(wait, Some(Duration::from_secs(seconds).min(RETRY_AFTER_CAP)));
         }
+    }
+
+    fn delivery() -> Delivery {
+        Delivery {
+            job: JobId::new(NOW, [0; 10]),
+            url: String::new(),
+            body: FrozenBody { segments: Vec::new() },
+            attempts: 3,
+            attempts_before: 0,
+            created_at: NOW,
+            due_at: NOW,
+            state: DeliveryState::Pending,
+            replays: 0,
+            replayed_at: None,
+            ended_at: None,
+        }
+    }
+
+    /// A round without a deadline.
+    fn round(attempt: u32, schedule: &[Duration]) -> Round<'_> {
+        Round { attempt, schedule, deadline: Timestamp::from_millis(i64::MAX) }
     }
 
     fn status_only(status: u16) -> Answer {

@@ -72,6 +72,17 @@ pub fn check_target(text: &str) -> Result<Url, TargetError> {
     TargetRules::default().check(text)
 }
 
+/// Returns a URL as answers show it: without user, password, query and fragment, where secrets often are.
+pub fn without_query(text: &str) -> String {
+    let Ok(mut url) = Url::parse(text) else { return String::new() };
+    url.set_query(None);
+    url.set_fragment(None);
+    // An error means that such a URL cannot have a user.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.into()
+}
+
 /// Returns the lane of a URL: its host and port.
 pub(super) fn lane_of(text: &str) -> String {
     let Ok(url) = Url::parse(text) else { return String::new() };
@@ -303,6 +314,18 @@ mod tests {
         assert_eq!(strict.check("http://example.com/").unwrap_err().code(), "https_required");
         assert!(strict.check("https://example.com/").is_ok());
         assert!(TargetRules::default().check("http://example.com/").is_ok());
+    }
+
+    #[test]
+    fn a_url_is_shown_without_what_is_often_secret() {
+        for (text, shown) in [
+            ("http://example.com/hook?token=x#y", "http://example.com/hook"),
+            ("https://u:p@example.com:8443/a/b?", "https://example.com:8443/a/b"),
+            ("mailto:a@b?subject=x", "mailto:a@b"),
+            ("no url?token=x", ""),
+        ] {
+            assert_eq!(without_query(text), shown);
+        }
     }
 
     fn code(text: &str) -> &'static str {

@@ -5,9 +5,11 @@
 //! (`media::Blobs`).
 
 mod persist;
+mod replay;
 mod sqlite;
 
 pub use persist::persist;
+pub use replay::{DeliveryFilter, ListedDelivery, ReplayFilter};
 pub use sqlite::{Audit, Flaw, NamedBlob, OpenError, SqliteStore, audit};
 
 use crate::clock::Timestamp;
@@ -134,6 +136,8 @@ pub struct Listed {
     pub code: Option<String>,
     /// The failure's one line.
     pub error: Option<String>,
+    /// Where its delivery stands, for a job that has ended and has one.
+    pub delivery: Option<DeliveryState>,
 }
 
 /// Which jobs to list; newest first.
@@ -172,6 +176,9 @@ pub enum DeliveryState {
 }
 
 impl DeliveryState {
+    /// Every state; pending first, as each delivery begins with it.
+    pub const ALL: [Self; 4] = [Self::Pending, Self::Delivered, Self::Gone, Self::Undeliverable];
+
     /// Returns the word used in answers and the database.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -184,9 +191,7 @@ impl DeliveryState {
 
     /// Reads the word back.
     pub fn parse(word: &str) -> Option<Self> {
-        [Self::Pending, Self::Delivered, Self::Gone, Self::Undeliverable]
-            .into_iter()
-            .find(|state| state.as_str() == word)
+        Self::ALL.into_iter().find(|state| state.as_str() == word)
     }
 }
 
@@ -201,12 +206,27 @@ pub struct Delivery {
     pub body: FrozenBody,
     /// How many attempts were made.
     pub attempts: u32,
-    /// When the job ended, from which the schedule counts.
+    /// How many of them were made before the last replay: the schedule counts only the later ones.
+    pub attempts_before: u32,
+    /// When the job ended.
     pub created_at: Timestamp,
     /// When the next attempt is due.
     pub due_at: Timestamp,
     /// Where it stands.
     pub state: DeliveryState,
+    /// How often it was begun anew.
+    pub replays: u32,
+    /// When that was done last.
+    pub replayed_at: Option<Timestamp>,
+    /// When it arrived or was given up; none while it is pending.
+    pub ended_at: Option<Timestamp>,
+}
+
+impl Delivery {
+    /// Returns when the schedule that it is on began: at the job's end, or at the last replay.
+    pub fn begun_at(&self) -> Timestamp {
+        self.replayed_at.unwrap_or(self.created_at)
+    }
 }
 
 /// One HTTP call of a delivery, for the log.
@@ -345,6 +365,18 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Returns the delivery of a job and the log of its attempts.
     async fn delivery(&self, job: JobId) -> Result<Option<(Delivery, Vec<Attempt>)>, StoreError>;
+
+    /// Lists deliveries, those of the newest jobs first.
+    async fn list_deliveries(&self, filter: DeliveryFilter) -> Result<Vec<ListedDelivery>, StoreError>;
+
+    /// Begins a delivery anew: it is due at `at`, and the schedule starts from its beginning, while its attempts go on
+    /// being numbered. One that is pending is only due at once. Returns the state that it had; none where the job has no
+    /// delivery.
+    async fn replay_delivery(&self, job: JobId, at: Timestamp) -> Result<Option<DeliveryState>, StoreError>;
+
+    /// Does that to all that match when it is called, and returns how many they were. The only verb of several
+    /// transactions, so that others can write in between: after an error some were begun anew and others were not.
+    async fn replay_deliveries(&self, filter: ReplayFilter, at: Timestamp) -> Result<u64, StoreError>;
 
     /// Returns the blobs that jobs need; any other is left over from a run whose end was never stored.
     async fn needed_blobs(&self) -> Result<HashSet<BlobId>, StoreError>;

@@ -4,6 +4,7 @@
 
 mod cancel;
 mod comfylite;
+mod deliveries;
 mod elsewhere;
 mod faults;
 mod folder;
@@ -15,6 +16,7 @@ mod refusing;
 mod restarts;
 mod results;
 mod retention;
+mod stopping;
 mod storage;
 mod support;
 mod timeouts;

@@ -131,6 +131,11 @@ impl Rig {
         (id, expected)
     }
 
+    /// Wakes the notifier, as whoever changes a delivery does.
+    pub(crate) fn ring(&self) {
+        self.bell.notify_one();
+    }
+
     /// Waits until the store says about a delivery what is asked for.
     pub(crate) async fn until(
         &self,

@@ -11,4 +11,5 @@ mod jobs;
 mod lists;
 mod model;
 mod opening;
+mod replays;
 mod support;

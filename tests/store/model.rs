@@ -20,6 +20,7 @@ enum Verb {
     WishCancel { job: u16 },
     Finish { job: u16, run: Run, how: How },
     Deliver { at_most: u8, verdict: Sent },
+    Replay { job: u16 },
     Restart,
 }
 
@@ -133,6 +134,7 @@ impl Both {
             Verb::WishCancel { job } => self.wish_cancel(job).await,
             Verb::Finish { job, run, how } => self.finish(job, run, how).await,
             Verb::Deliver { at_most, verdict } => self.deliver(at_most, verdict).await,
+            Verb::Replay { job } => self.replay(job).await,
             Verb::Restart => self.house = self.house.reopened().await,
         }
         self
@@ -233,6 +235,16 @@ impl Both {
         }
     }
 
+    async fn replay(&mut self, job: u16) {
+        let Some((id, _)) = self.pick(job, Run::Waiting) else { return };
+        let was = self.house.store.replay_delivery(id, self.time()).await.unwrap();
+        let expected = self.expected(id).delivery.as_mut();
+        assert_eq!(was, expected.as_ref().map(|(state, _)| *state));
+        if let Some((state, _)) = expected {
+            *state = DeliveryState::Pending;
+        }
+    }
+
     /// Takes every job to its end and every delivery to its receiver: nothing is left over, and nothing came twice.
     async fn settle(mut self) {
         self.now += 1_000_000;
@@ -325,6 +337,7 @@ fn verb() -> impl Strategy<Value = Verb> {
         1 => job.clone().prop_map(|job| Verb::WishCancel { job }),
         5 => (job, run(), how).prop_map(|(job, run, how)| Verb::Finish { job, run, how }),
         4 => (0_u8..4, sent).prop_map(|(at_most, verdict)| Verb::Deliver { at_most, verdict }),
+        2 => (0_u16..8).prop_map(|job| Verb::Replay { job }),
         1 => Just(Verb::Restart),
     ]
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// The columns that [`delivery_of`] reads, from `delivery JOIN job .. JOIN result ..`.
 const DELIVERY: &str = "job.id, delivery.url, result.body, delivery.attempts, delivery.created_at, delivery.due_at, \
-     delivery.state, delivery.job";
+     delivery.state, delivery.job, delivery.attempts_before, delivery.replays, delivery.replayed_at, delivery.ended_at";
 
 /// Ends a job; `body` is the frozen body as JSON. Returns false where the job or the run has ended already.
 pub(super) fn finish(connection: &Connection, ending: &Ending, body: &str) -> Result<bool, StoreError> {
@@ -154,12 +154,14 @@ pub(super) fn record(
         Verdict::RetryAt(at) => (DeliveryState::Pending, Some(at.millis()), false),
         Verdict::GiveUp => (DeliveryState::Undeliverable, None, false),
     };
+    let ended_at = (state != DeliveryState::Pending).then(|| (attempt.started_at + attempt.took).millis());
     let changed = connection
         .prepare_cached(
-            "UPDATE delivery SET state = ?2, due_at = coalesce(?3, due_at), lease_until = 0, attempts = max(attempts, ?4)
+            "UPDATE delivery SET state = ?2, due_at = coalesce(?3, due_at), lease_until = 0,
+                attempts = max(attempts, ?4), ended_at = ?6
              WHERE job = ?1 AND state = 'pending' AND (?5 OR attempts < ?4)",
         )?
-        .execute(params![row, state.as_str(), due_at, attempt.number, for_good])?;
+        .execute(params![row, state.as_str(), due_at, attempt.number, for_good, ended_at])?;
     let log = if changed > 0 {
         "INSERT OR REPLACE INTO attempt (job, number, started_at, took_us, status, code, snippet)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"
@@ -223,8 +225,7 @@ pub(super) fn delivery(connection: &Connection, id: JobId) -> Result<Option<(Del
 
 fn delivery_of(row: &Row<'_>) -> Result<(rows::RowNumber, Delivery), StoreError> {
     let job = rows::job_id(row, 0)?;
-    let word: String = row.get(6)?;
-    let state = DeliveryState::parse(&word).ok_or_else(|| rows::damaged(job, &format!("its delivery is `{word}`")))?;
+    let state = rows::delivery_state(job, row, 6)?;
     let delivery = Delivery {
         job,
         url: row.get(1)?,
@@ -233,6 +234,10 @@ fn delivery_of(row: &Row<'_>) -> Result<(rows::RowNumber, Delivery), StoreError>
         created_at: rows::time(row, 4)?,
         due_at: rows::time(row, 5)?,
         state,
+        attempts_before: row.get(8)?,
+        replays: row.get(9)?,
+        replayed_at: rows::time_or_none(row, 10)?,
+        ended_at: rows::time_or_none(row, 11)?,
     };
     Ok((row.get(7)?, delivery))
 }

@@ -4,7 +4,7 @@ use super::rows::{self, JOB, Stored};
 use crate::clock::Timestamp;
 use crate::job::{Job, JobId, JobState};
 use crate::store::{Backlog, CancelWish, IdempotencyKey, ListFilter, Listed, NewJob, Revision, StoreError};
-use rusqlite::types::Value;
+use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
 /// How many forgotten idempotency keys are removed with each new one.
@@ -126,7 +126,8 @@ pub(super) fn list(connection: &Connection, filter: &ListFilter) -> Result<Vec<L
         Some(JobState::Cancelled) => ("INDEXED BY job_ended", "ended_at IS NOT NULL AND state = 'cancelled'"),
     };
     let mut sql = format!(
-        "SELECT {JOB}, job.code, job.error FROM job {index} JOIN job_request ON job_request.job = job.row
+        "SELECT {JOB}, job.code, job.error, (SELECT delivery.state FROM delivery WHERE delivery.job = job.row)
+         FROM job {index} JOIN job_request ON job_request.job = job.row
          WHERE {condition}"
     );
     let mut values = Vec::new();
@@ -141,7 +142,10 @@ pub(super) fn list(connection: &Connection, filter: &ListFilter) -> Result<Vec<L
     sql += " ORDER BY id DESC LIMIT ?";
     values.push(Value::Integer(filter.limit.into()));
     rows::all(connection.prepare_cached(&sql)?.query(params_from_iter(values))?, |row| {
-        Ok(Listed { job: rows::job(row)?.job, code: row.get(13)?, error: row.get(14)? })
+        let job = rows::job(row)?.job;
+        let has_delivery = row.get_ref(15)? != ValueRef::Null;
+        let delivery = has_delivery.then(|| rows::delivery_state(job.id, row, 15)).transpose()?;
+        Ok(Listed { job, code: row.get(13)?, error: row.get(14)?, delivery })
     })
 }
 

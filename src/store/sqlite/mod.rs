@@ -1,6 +1,7 @@
 //! The embedded engine: SQLite in a folder that one process owns, one thread that writes, a few connections that read.
 //!
-//! What each verb does to the rows is in `jobs`, `claims` and `deliveries`; here they are sent to the writer or a reader.
+//! What each verb does to the rows is in `jobs`, `claims`, `deliveries`, `replays` and `clearing`; here they are sent to the
+//! writer or a reader.
 
 mod audit;
 mod claims;
@@ -8,6 +9,7 @@ mod clearing;
 mod deliveries;
 mod jobs;
 mod readers;
+mod replays;
 mod rows;
 mod schema;
 mod writer;
@@ -18,8 +20,8 @@ pub use schema::OpenError;
 use crate::clock::Timestamp;
 use crate::job::{BlobId, Job, JobId, PromptId};
 use crate::store::{
-    Attempt, Backlog, CancelWish, Claimed, Cleared, Delivery, Ending, Finished, ListFilter, Listed, NewJob, Refused,
-    Revision, Store, StoreError, Verdict,
+    Attempt, Backlog, CancelWish, Claimed, Cleared, Delivery, DeliveryFilter, DeliveryState, Ending, Finished,
+    ListFilter, Listed, ListedDelivery, NewJob, Refused, ReplayFilter, Revision, Store, StoreError, Verdict,
 };
 use async_trait::async_trait;
 use readers::Readers;
@@ -163,6 +165,25 @@ impl Store for SqliteStore {
 
     async fn delivery(&self, job: JobId) -> Result<Option<(Delivery, Vec<Attempt>)>, StoreError> {
         self.readers.read(move |connection| deliveries::delivery(connection, job)).await
+    }
+
+    async fn list_deliveries(&self, filter: DeliveryFilter) -> Result<Vec<ListedDelivery>, StoreError> {
+        self.readers.read(move |connection| replays::list(connection, &filter)).await
+    }
+
+    async fn replay_delivery(&self, job: JobId, at: Timestamp) -> Result<Option<DeliveryState>, StoreError> {
+        self.writer.write(move |connection| replays::replay(connection, job, at)).await
+    }
+
+    async fn replay_deliveries(&self, filter: ReplayFilter, at: Timestamp) -> Result<u64, StoreError> {
+        let state = filter.state;
+        let found = self.readers.read(move |connection| replays::matching(connection, &filter)).await?;
+        let mut replayed = 0;
+        for some in found.chunks(replays::BATCH) {
+            let some = some.to_vec();
+            replayed += self.writer.write(move |connection| replays::replay_some(connection, &some, state, at)).await?;
+        }
+        Ok(replayed)
     }
 
     async fn needed_blobs(&self) -> Result<HashSet<BlobId>, StoreError> {

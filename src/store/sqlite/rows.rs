@@ -2,7 +2,7 @@
 
 use crate::clock::Timestamp;
 use crate::job::{FrozenBody, Job, JobId, JobState, PromptId, Request, RunRef};
-use crate::store::StoreError;
+use crate::store::{DeliveryState, StoreError};
 use rusqlite::{Connection, OptionalExtension, Row};
 
 /// The columns that [`job`] reads, from `job JOIN job_request ON job_request.job = job.row`.
@@ -98,12 +98,19 @@ pub(super) fn body(id: JobId, row: &Row<'_>, column: usize) -> Result<FrozenBody
     serde_json::from_str(text(row, column)?).map_err(|error| damaged(id, &format!("its body: {error}")))
 }
 
+/// Reads where a job's delivery stands.
+pub(super) fn delivery_state(id: JobId, row: &Row<'_>, column: usize) -> Result<DeliveryState, StoreError> {
+    let word: String = row.get(column)?;
+    DeliveryState::parse(&word).ok_or_else(|| damaged(id, &format!("its delivery is `{word}`")))
+}
+
 /// Says what is wrong with a job's rows.
 pub(super) fn damaged(id: JobId, what: &str) -> StoreError {
     StoreError::Damaged(format!("job {id}: {what}"))
 }
 
-fn time_or_none(row: &Row<'_>, column: usize) -> Result<Option<Timestamp>, StoreError> {
+/// Reads a time that may be absent.
+pub(super) fn time_or_none(row: &Row<'_>, column: usize) -> Result<Option<Timestamp>, StoreError> {
     Ok(row.get::<_, Option<i64>>(column)?.map(Timestamp::from_millis))
 }
 

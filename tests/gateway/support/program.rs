@@ -75,7 +75,12 @@ impl Program {
 
     /// Posts a request; none where no answer came.
     pub(crate) async fn post(&self, body: &Value) -> Option<reqwest::Response> {
-        let request = self.client.post(self.url("/generate")).header("content-type", "application/json");
+        self.post_to("/generate", body).await
+    }
+
+    /// Posts to any path; none where no answer came.
+    pub(crate) async fn post_to(&self, path: &str, body: &Value) -> Option<reqwest::Response> {
+        let request = self.client.post(self.url(path)).header("content-type", "application/json");
         request.body(body.to_string()).send().await.ok()
     }
 
@@ -104,7 +109,12 @@ impl Program {
 
     /// Asks it to stop as a supervisor does.
     pub(crate) fn terminate(&self) {
-        let status = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        self.signal("TERM");
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status().unwrap();
         assert!(status.success());
     }
 

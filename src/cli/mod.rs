@@ -1,22 +1,27 @@
 //! The commands; each is a few calls into the library.
 
+mod deliveries;
+mod table;
+
 use crate::app::App;
 use crate::clock::SystemClock;
 use crate::demo;
 use crate::fsck;
-use crate::lifecycle::{Lifecycle, asked_to_stop};
+use crate::lifecycle::{Lifecycle, StopSignals, asked_to_stop};
 use crate::settings::{FileChoice, LogSettings, Settings, Sources, process_environment, reference};
 use crate::sim::{Sim, SimOptions};
 use crate::telemetry;
 use crate::workflow::Catalog;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
+use deliveries::DeliveriesCommand;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 
 /// What `fsck` ends with where a folder cannot be checked.
 const CANNOT_CHECK: u8 = 2;
@@ -39,6 +44,9 @@ enum Command {
     Settings,
     /// Check the data folder of a gateway that does not run: 0 for no problems, 1 for some, 2 if it cannot be checked.
     Fsck(FsckArgs),
+    /// List, show and send again the webhooks of a running gateway.
+    #[command(subcommand)]
+    Deliveries(DeliveriesCommand),
     /// Serve a simulated ComfyUI that draws real pictures without a model.
     Sim(SimArgs),
     /// Show the whole journey in one process: simulator, gateway, webhook receiver, three requests.
@@ -117,6 +125,7 @@ impl Cli {
                 Ok(ExitCode::SUCCESS)
             }
             Command::Fsck(args) => check_data(args),
+            Command::Deliveries(command) => deliveries::run(command),
             Command::Sim(args) => sim(&args),
             Command::Demo(args) => {
                 telemetry::init(&LogSettings { filter: "error".into(), ..LogSettings::default() });
@@ -159,8 +168,23 @@ fn serve(args: SettingArgs) -> anyhow::Result<ExitCode> {
     telemetry::init(&settings.logging);
     runtime()?.block_on(async {
         let app = App::build(&settings, SystemClock::start(), Lifecycle::new()).await?;
-        let is_well = app.run(asked_to_stop()).await;
-        Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        let mut signals = StopSignals::listen();
+        let asked = CancellationToken::new();
+        let stop = asked.clone();
+        tokio::select! {
+            is_well = app.run(stop.cancelled_owned()) => {
+                Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+            }
+            second = async {
+                signals.next().await;
+                asked.cancel();
+                signals.next().await
+            } => {
+                // Whoever asks twice wants no grace. What is on disk is as whole as after a kill.
+                tracing::warn!("asked to stop a second time: ending at once");
+                std::process::exit(second.exit_code().into())
+            }
+        }
     })
 }
 
