@@ -2,6 +2,7 @@
 
 mod body;
 mod capacity;
+mod contain;
 mod error;
 mod guard;
 mod health;
@@ -9,6 +10,7 @@ mod jobs;
 mod submit;
 
 pub use capacity::most_connections;
+pub(crate) use contain::contain;
 pub use error::ApiError;
 pub(crate) use guard::guard;
 

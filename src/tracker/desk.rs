@@ -2,8 +2,8 @@
 
 use crate::clock::Timestamp;
 use crate::job::JobId;
-use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// How long a backend is left alone after it did not take a prompt; each further time twice as long.
@@ -23,6 +23,7 @@ struct State {
     last_loss: Option<String>,
     occupied: usize,
     progress: HashMap<JobId, Progress>,
+    held: HashMap<JobId, usize>,
     rest: Option<Rest>,
 }
 
@@ -32,6 +33,19 @@ struct Rest {
     times: u32,
     until: Timestamp,
     reason: String,
+}
+
+/// Says that somebody sees to a job, for as long as it lives: a panic drops it too.
+#[derive(Debug)]
+pub(super) struct Held {
+    desk: Arc<Desk>,
+    job: JobId,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.desk.let_go(self.job);
+    }
 }
 
 /// The notes of one backend's tracker, for others to read.
@@ -66,6 +80,27 @@ impl Desk {
     /// Returns how far a run is, if it runs here.
     pub fn progress_of(&self, job: JobId) -> Option<Progress> {
         self.lock().progress.get(&job).copied()
+    }
+
+    /// Returns the jobs of which a run is watched here, or its end is being stored.
+    pub fn held(&self) -> HashSet<JobId> {
+        self.lock().held.keys().copied().collect()
+    }
+
+    /// Holds a job until what is returned is dropped.
+    pub(super) fn hold(self: &Arc<Self>, job: JobId) -> Held {
+        *self.lock().held.entry(job).or_default() += 1;
+        Held { desk: Arc::clone(self), job }
+    }
+
+    fn let_go(&self, job: JobId) {
+        let mut state = self.lock();
+        if let Some(count) = state.held.get_mut(&job) {
+            *count -= 1;
+            if *count == 0 {
+                state.held.remove(&job);
+            }
+        }
     }
 
     /// Notes that the backend answered a prompt as ComfyUI does.
@@ -115,6 +150,17 @@ impl Desk {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_job_is_held_until_the_last_who_sees_to_it_has_ended() {
+        let desk = Arc::new(Desk::default());
+        let job = JobId::from_bytes([1; 16]);
+        let (watched, ending) = (desk.hold(job), desk.hold(job));
+        drop(watched);
+        assert_eq!(desk.held(), [job].into());
+        drop(ending);
+        assert!(desk.held().is_empty());
+    }
 
     #[test]
     fn a_backend_that_takes_no_prompts_rests_longer_each_time_until_it_takes_one() {

@@ -8,6 +8,7 @@ mod faults;
 mod hostile_http;
 mod hostile_json;
 mod lost_socket;
+mod panics;
 mod process;
 mod refusing;
 mod restarts;

@@ -129,13 +129,16 @@ fn take_submitted(run: &mut Run, result: SubmitResult, now: Timestamp, effects: 
             let failure = Failure::new(FailureCode::BackendLost, format!("the backend could not be reached: {reason}"));
             retry(run, failure, false, effects);
         }
-        SubmitResult::Ambiguous(reason) if still_submitting => {
+        SubmitResult::Ambiguous(reason) | SubmitResult::Failed(reason) if still_submitting => {
             run.doubt = Some(reason);
             run.phase = Phase::Submitting { since: now, ambiguous: true };
             look(run, now, effects);
         }
         // Events came before the answer, so ComfyUI did take it.
-        SubmitResult::Refused(_) | SubmitResult::Unreachable(_) | SubmitResult::Ambiguous(_) => {}
+        SubmitResult::Refused(_)
+        | SubmitResult::Unreachable(_)
+        | SubmitResult::Ambiguous(_)
+        | SubmitResult::Failed(_) => {}
     }
 }
 
