@@ -168,7 +168,7 @@ impl App {
 
     /// Serves until `stop` ends or a station has failed, then stops: nothing new is taken in, what is under way gets
     /// its grace, and until that is over callers are still answered. What is on backends goes on there and is taken up at
-    /// the next start. Returns false where a station has failed.
+    /// the next start. Returns false where a station has failed; a panic that was contained is no failure of the whole.
     pub async fn run(self, stop: impl Future<Output = ()>) -> bool {
         let failing = self.lifecycle.stop();
         let is_asked = tokio::select! {
@@ -189,7 +189,11 @@ impl App {
             warn!("not every request was answered in time");
         }
         info!("stopped");
-        is_asked && self.lifecycle.panics() == 0 && self.front.panics() == 0
+        let panics = self.lifecycle.panics();
+        if panics > 0 {
+            error!(panics, "units of the gateway panicked since the start and were contained: please report them");
+        }
+        is_asked && !self.lifecycle.has_failed() && !self.front.has_failed()
     }
 }
 
@@ -246,6 +250,7 @@ fn serve(
             .app_data(data.clone())
             .wrap(actix_web::middleware::from_fn(api::guard))
             .wrap(actix_web::middleware::DefaultHeaders::new().add(("x-content-type-options", "nosniff")))
+            .wrap(actix_web::middleware::from_fn(api::contain))
             .configure(api::routes)
     })
     .workers(workers)

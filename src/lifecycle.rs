@@ -1,10 +1,10 @@
-//! Every task is spawned here and awaited here, and all end when told.
+//! Every task is spawned here and awaited here, and all end when told. A panic is caught here, and ends as little as it can.
 
 use std::any::Any;
 use std::future::Future;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
@@ -17,7 +17,12 @@ pub struct Lifecycle {
     stop: CancellationToken,
     tasks: TaskTracker,
     panics: Arc<AtomicU64>,
+    has_failed: Arc<AtomicBool>,
 }
+
+/// Something panicked; what it said is in the log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Panicked;
 
 impl Lifecycle {
     /// Makes a lifecycle that has not ended.
@@ -35,11 +40,12 @@ impl Lifecycle {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let stop = self.stop.clone();
-        let panics = Arc::clone(&self.panics);
-        self.spawn_watched(name, task, move || {
-            panics.fetch_add(1, Ordering::Relaxed);
-            stop.cancel();
+        let (watcher, stop, has_failed) = (self.clone(), self.stop.clone(), Arc::clone(&self.has_failed));
+        self.spawn_tracked(async move {
+            if watcher.contain(name, task).await.is_err() {
+                has_failed.store(true, Ordering::Relaxed);
+                stop.cancel();
+            }
         });
     }
 
@@ -48,15 +54,31 @@ impl Lifecycle {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let panics = Arc::clone(&self.panics);
-        self.spawn_watched(name, task, move || {
-            panics.fetch_add(1, Ordering::Relaxed);
+        let watcher = self.clone();
+        self.spawn_tracked(async move {
+            // The unit has ended, one way or the other; a panic is in the log.
+            let _ = watcher.contain(name, task).await;
         });
     }
 
-    /// Returns how many tasks have panicked.
+    /// Awaits a part of a task whose panic must not end the rest of it.
+    pub async fn contain<F: Future>(&self, name: &'static str, part: F) -> Result<F::Output, Panicked> {
+        AssertUnwindSafe(part).catch_unwind().await.map_err(|panic| self.note(name, panic.as_ref()))
+    }
+
+    /// Does what does not wait, and whose panic must not end the rest of its task.
+    pub fn contain_now<T>(&self, name: &'static str, part: impl FnOnce() -> T) -> Result<T, Panicked> {
+        catch_unwind(AssertUnwindSafe(part)).map_err(|panic| self.note(name, panic.as_ref()))
+    }
+
+    /// Returns how many panics were caught.
     pub fn panics(&self) -> u64 {
         self.panics.load(Ordering::Relaxed)
+    }
+
+    /// Says whether a station has panicked, and everything stops because of it.
+    pub fn has_failed(&self) -> bool {
+        self.has_failed.load(Ordering::Relaxed)
     }
 
     /// Tells every task to stop and waits until all have.
@@ -67,18 +89,24 @@ impl Lifecycle {
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is the one place that spawns")]
-    fn spawn_watched<F>(&self, name: &'static str, task: F, on_panic: impl FnOnce() + Send + 'static)
-    where
-        F: Future<Output = ()> + Send + 'static,
-    {
-        let watched = async move {
-            if let Err(panic) = AssertUnwindSafe(task).catch_unwind().await {
-                error!(task = name, panic = panic_text(panic.as_ref()), "a task panicked");
-                on_panic();
-            }
-        };
-        tokio::spawn(self.tasks.track_future(watched.in_current_span()));
+    fn spawn_tracked(&self, task: impl Future<Output = ()> + Send + 'static) {
+        tokio::spawn(self.tasks.track_future(task.in_current_span()));
     }
+
+    fn note(&self, name: &'static str, panic: &(dyn Any + Send)) -> Panicked {
+        self.panics.fetch_add(1, Ordering::Relaxed);
+        noted(name, panic)
+    }
+}
+
+/// Does what may panic, where no lifecycle is at hand.
+pub fn caught<T>(name: &'static str, part: impl FnOnce() -> T) -> Result<T, Panicked> {
+    catch_unwind(AssertUnwindSafe(part)).map_err(|panic| noted(name, panic.as_ref()))
+}
+
+fn noted(name: &'static str, panic: &(dyn Any + Send)) -> Panicked {
+    error!(task = name, panic = panic_text(panic), "a task panicked: please report this");
+    Panicked
 }
 
 /// Why the process should stop.

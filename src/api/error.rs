@@ -68,6 +68,12 @@ impl ApiError {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message).with_header("retry-after", "5")
     }
 
+    /// 500: a fault of the gateway's own.
+    pub fn internal() -> Self {
+        let message = "the gateway failed on this request; its log says more";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message)
+    }
+
     fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         Self { status, code, message: message.into(), details: None, header: None }
     }
@@ -107,6 +113,8 @@ impl ResponseError for ApiError {
             body["details"] = details.clone();
         }
         let mut answer = HttpResponse::build(self.status);
+        // Said here too, since an error that no handler made passes nobody who would add it.
+        answer.insert_header(("x-content-type-options", "nosniff"));
         if let Some(header) = self.header {
             answer.insert_header(header);
         }
@@ -125,6 +133,7 @@ impl From<StoreError> for ApiError {
             StoreError::KeyReused(_) => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused", error.to_string())
             }
+            StoreError::Panicked(_) => Self::internal(),
             StoreError::Damaged(_) => {
                 error!(%error, "the store is damaged");
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the gateway's store is damaged")

@@ -2,6 +2,7 @@
 
 mod body;
 mod capacity;
+mod contain;
 mod deliveries;
 mod error;
 mod guard;
@@ -10,6 +11,7 @@ mod jobs;
 mod submit;
 
 pub use capacity::most_connections;
+pub(crate) use contain::contain;
 pub use error::ApiError;
 pub(crate) use guard::guard;
 

@@ -8,6 +8,7 @@ use super::decode::{decode_binary, decode_text};
 use super::event::Event;
 use super::heard::{Counted, Heard};
 use crate::clock::{Clock, Timestamp};
+use crate::lifecycle::{Panicked, caught};
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use std::sync::Arc;
@@ -330,14 +331,19 @@ fn heard_event(frame: Option<Result<Message, tungstenite::Error>>) -> Result<Opt
     match frame {
         None => Err("the connection ended".to_owned()),
         Some(Err(error)) => Err(told(&error)),
-        Some(Ok(Message::Text(text))) => Ok(Some(decode_text(&text))),
-        Some(Ok(Message::Binary(bytes))) => Ok(Some(decode_binary(bytes))),
+        // A frame that we fail on is lost; on a new connection the runs are looked up, and what it said is found out.
+        Some(Ok(Message::Text(text))) => caught("socket", || Some(decode_text(&text))).map_err(undecodable),
+        Some(Ok(Message::Binary(bytes))) => caught("socket", || Some(decode_binary(bytes))).map_err(undecodable),
         Some(Ok(Message::Close(frame))) => {
             let why = frame.map_or_else(|| "without a reason".to_owned(), |frame| frame.to_string());
             Err(format!("the backend closed the connection: {why}"))
         }
         Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Ok(None),
     }
+}
+
+fn undecodable(Panicked: Panicked) -> String {
+    "the gateway failed on a frame".to_owned()
 }
 
 fn told(error: &tungstenite::Error) -> String {

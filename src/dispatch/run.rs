@@ -3,14 +3,14 @@
 use super::backend::{Backend, others};
 use crate::clock::Clock;
 use crate::crash::{self, Point};
-use crate::job::{Failure, FailureCode, Job, Outcome, PromptId, freeze};
-use crate::lifecycle::Lifecycle;
+use crate::job::{Failure, FailureCode, Job, JobId, Outcome, PromptId, freeze};
+use crate::lifecycle::{Lifecycle, Panicked};
 use crate::store::{Claimed, Ending, Refused, Revision, Store, StoreError, persist};
 use crate::telemetry::job_span;
 use crate::tracker::{Plan, Run, SubmitResult, refused_everywhere, submit_result};
 use crate::workflow::{Built, Catalog, Source, Workflow, build};
 use futures_util::future::join_all;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -19,6 +19,9 @@ use tracing::{Instrument, info, warn};
 
 /// How often the queue is looked at when nobody rings: a lost wake-up costs no more.
 const POLL: Duration = Duration::from_secs(1);
+
+/// How often jobs are looked for that are on a backend and that nobody follows.
+const STRAY_POLL: Duration = Duration::from_secs(15);
 
 /// How many overdue jobs are ended together.
 const OVERDUE_AT_ONCE: u32 = 256;
@@ -53,17 +56,23 @@ pub struct Parts {
 /// Runs dispatch until told to stop.
 pub async fn run(parts: Parts, stop: CancellationToken) {
     let mut revisions = HashMap::new();
-    recover(&parts, &mut revisions).await;
-    end_stranded(&parts).await;
+    let lifecycle = parts.lifecycle.clone();
     let mut next_sweep = parts.clock.now();
+    let mut next_look = next_sweep;
     loop {
+        if parts.clock.now() >= next_look {
+            // At the start that is every run of an earlier life; afterwards it should be none.
+            let _ = lifecycle.contain("recover", recover(&parts, &mut revisions)).await;
+            let _ = lifecycle.contain("stranded", end_stranded(&parts)).await;
+            next_look = parts.clock.now() + STRAY_POLL;
+        }
         let claimed_any = tokio::select! {
             () = stop.cancelled() => return,
-            any = claim_round(&parts, &mut revisions) => any,
+            any = lifecycle.contain("dispatch", claim_round(&parts, &mut revisions)) => any.unwrap_or(false),
         };
         let now = parts.clock.now();
         let sweeps = now >= next_sweep;
-        let is_more_overdue = sweeps && end_overdue(&parts).await;
+        let is_more_overdue = sweeps && lifecycle.contain("overdue", end_overdue(&parts)).await.unwrap_or(false);
         if sweeps && !is_more_overdue {
             next_sweep = now + POLL;
         }
@@ -78,27 +87,17 @@ pub async fn run(parts: Parts, stop: CancellationToken) {
     }
 }
 
-/// Has every run of an earlier life watched again; where its backend is not known any more, its job is queued again.
+/// Has every run watched that nobody sees to: it is of an earlier life, or a fault has ended whoever saw to it.
 async fn recover(parts: &Parts, revisions: &mut HashMap<String, Arc<Workflow>>) {
+    // Asked before the store: whoever lets go of a job in between has stored its end.
+    let held: HashSet<JobId> = parts.backends.iter().flat_map(|backend| backend.desk.held()).collect();
     let (clock, stop) = (parts.clock.as_ref(), parts.lifecycle.stop());
-    let claimed = persist(clock, &stop, "the runs of the last start", || parts.store.on_backends()).await;
-    for claimed in claimed.unwrap_or_default() {
-        let (job, run) = (&claimed.job, &claimed.run);
-        let Some(backend) = parts.backends.iter().find(|backend| backend.name == run.backend) else {
-            warn!(job.id = %job.id, backend = run.backend, "the run's backend is not configured any more");
-            let write = || parts.store.requeue(job.id, run.number, true, parts.clock.now());
-            crash::pass(Point::Requeuing);
-            persist(clock, &stop, "the requeue", write).await;
-            crash::pass(Point::Requeued);
-            continue;
-        };
-        match rebuild(parts, job, revisions).await {
-            Ok(built) => {
-                info!(job.id = %job.id, backend = run.backend, "taking up the run again");
-                let watched = Run::recovered(plan(parts, &claimed, &built), job.started_at, parts.clock.now());
-                backend.tracker.watch(watched, claimed.job).await;
-            }
-            Err(failure) => end(parts, job, Some(run.number), failure).await,
+    let claimed = persist(clock, &stop, "the runs on the backends", || parts.store.on_backends()).await;
+    for claimed in claimed.unwrap_or_default().into_iter().filter(|claimed| !held.contains(&claimed.job.id)) {
+        let (job, number) = (claimed.job.clone(), claimed.run.number);
+        let taken_up = parts.lifecycle.contain("recover", take_up(parts, claimed, revisions)).await;
+        if taken_up == Err(Panicked) {
+            end(parts, &job, Some(number), internal("the gateway failed while it took the run up again")).await;
         }
     }
 }
@@ -122,6 +121,27 @@ async fn end_stranded(parts: &Parts) {
     }
 }
 
+/// Has a run watched again; where its backend is not known any more, its job is queued again.
+async fn take_up(parts: &Parts, claimed: Claimed, revisions: &mut HashMap<String, Arc<Workflow>>) {
+    let (job, run) = (&claimed.job, &claimed.run);
+    let Some(backend) = parts.backends.iter().find(|backend| backend.name == run.backend) else {
+        warn!(job.id = %job.id, backend = run.backend, "the run's backend is not configured any more");
+        let write = || parts.store.requeue(job.id, run.number, true, parts.clock.now());
+        crash::pass(Point::Requeuing);
+        persist(parts.clock.as_ref(), &parts.lifecycle.stop(), "the requeue", write).await;
+        crash::pass(Point::Requeued);
+        return;
+    };
+    match rebuild(parts, job, revisions).await {
+        Ok(built) => {
+            info!(job.id = %job.id, backend = run.backend, "taking up the run again");
+            let watched = Run::recovered(plan(parts, &claimed, &built), job.started_at, parts.clock.now());
+            backend.tracker.watch(watched, claimed.job).await;
+        }
+        Err(failure) => end(parts, job, Some(run.number), failure).await,
+    }
+}
+
 /// Fills every backend that has room. Returns whether any job was claimed.
 async fn claim_round(parts: &Parts, revisions: &mut HashMap<String, Arc<Workflow>>) -> bool {
     let mut backends: Vec<&Backend> = parts.backends.iter().collect();
@@ -137,15 +157,34 @@ async fn claim_round(parts: &Parts, revisions: &mut HashMap<String, Arc<Workflow
             Ok(claimed) => {
                 for claimed in claimed {
                     claimed_any = true;
-                    crash::pass(Point::Claimed);
                     let span = job_span(claimed.job.id);
-                    launch(parts, backend, claimed, revisions).instrument(span).await;
+                    launch_or_end(parts, backend, claimed, revisions).instrument(span).await;
                 }
             }
             Err(error) => warn!(%error, "no job could be claimed"),
         }
     }
     claimed_any
+}
+
+/// A claimed job is launched, or ends: nobody else would see to it.
+async fn launch_or_end(
+    parts: &Parts,
+    backend: &Backend,
+    claimed: Claimed,
+    revisions: &mut HashMap<String, Arc<Workflow>>,
+) {
+    let (job, run) = (claimed.job.clone(), claimed.run.clone());
+    let launching = async {
+        crash::pass(Point::Claimed);
+        launch(parts, backend, claimed, revisions).await;
+    };
+    if parts.lifecycle.contain("launch", launching).await == Err(Panicked) {
+        let failure = internal("the gateway failed before it submitted the job");
+        end(parts, &job, Some(run.number), failure.clone()).await;
+        // The tracker may watch it by now; nothing was sent.
+        backend.tracker.submitted(run.prompt, SubmitResult::Refused(failure)).await;
+    }
 }
 
 async fn launch(parts: &Parts, backend: &Backend, claimed: Claimed, revisions: &mut HashMap<String, Arc<Workflow>>) {
@@ -162,11 +201,18 @@ async fn launch(parts: &Parts, backend: &Backend, claimed: Claimed, revisions: &
         return tracker.submitted(run.prompt, result).await;
     };
     info!(backend = backend.name, prompt = %run.prompt, run = run.number, "submitting");
+    let lifecycle = parts.lifecycle.clone();
     let submission = async move {
-        crash::pass(Point::Submitting);
-        let answer = client.submit(&built.graph, &client_id, run.prompt.as_str()).await;
-        crash::pass(Point::Submitted);
-        tracker.submitted(run.prompt, submit_result(answer)).await;
+        let posting = async {
+            crash::pass(Point::Submitting);
+            let answer = client.submit(&built.graph, &client_id, run.prompt.as_str()).await;
+            crash::pass(Point::Submitted);
+            submit_result(answer)
+        };
+        let answered = lifecycle.contain("submit", posting).await;
+        // It may have been sent or not: the backend is asked.
+        let failed = |Panicked| SubmitResult::Failed("the gateway failed while it submitted it".into());
+        tracker.submitted(run.prompt, answered.unwrap_or_else(failed)).await;
     };
     parts.lifecycle.spawn("submit", submission.in_current_span());
 }
@@ -193,15 +239,14 @@ fn plan(parts: &Parts, claimed: &Claimed, built: &Built) -> Plan {
 
 /// Builds a job's graph from the revision that it was checked against.
 async fn rebuild(parts: &Parts, job: &Job, revisions: &mut HashMap<String, Arc<Workflow>>) -> Result<Built, Failure> {
-    let internal = |message: String| Failure::new(FailureCode::Internal, message);
     let workflow = match revision(parts, job, revisions).await {
         Ok(Some(workflow)) => workflow,
         Ok(None) => {
-            return Err(internal(format!("the revision of workflow `{}` is not stored", job.request.workflow)));
+            return Err(internal(&format!("the revision of workflow `{}` is not stored", job.request.workflow)));
         }
-        Err(error) => return Err(internal(format!("workflow `{}`: {error}", job.request.workflow))),
+        Err(error) => return Err(internal(&format!("workflow `{}`: {error}", job.request.workflow))),
     };
-    build(&workflow, &job.request.params).map_err(|error| internal(error.to_string()))
+    build(&workflow, &job.request.params).map_err(|error| internal(&error.to_string()))
 }
 
 async fn revision(
@@ -240,8 +285,9 @@ async fn end_overdue(parts: &Parts) -> bool {
         }
     };
     // All at once, so that they share the store's sync of the disk.
-    let ended = join_all(overdue.iter().map(|job| end_waiting(parts, job))).await;
-    ended.len() == OVERDUE_AT_ONCE as usize && ended.into_iter().all(|stored| stored)
+    let each = |job| parts.lifecycle.contain("overdue", end_waiting(parts, job));
+    let ended = join_all(overdue.iter().map(each)).await;
+    ended.len() == OVERDUE_AT_ONCE as usize && ended.into_iter().all(|stored| stored == Ok(true))
 }
 
 async fn end_waiting(parts: &Parts, job: &Job) -> bool {
@@ -261,15 +307,22 @@ async fn end_waiting(parts: &Parts, job: &Job) -> bool {
     stored.inspect_err(|error| warn!(%error, "the end of a waiting job is not stored, trying again")).is_ok()
 }
 
-/// Ends a job that cannot be run.
+/// Ends a job that cannot be run. Where that fails, it is found again as one that nobody sees to.
 async fn end(parts: &Parts, job: &Job, run: Option<u32>, failure: Failure) {
     warn!(job.id = %job.id, code = failure.code.as_str(), reason = failure.message, "job failed before it ran");
-    let ending = ending(parts, job, run, Outcome::Failed(failure, Vec::new()));
-    let write = || parts.store.finish(ending.clone());
-    crash::pass(Point::Ending);
-    persist(parts.clock.as_ref(), &parts.lifecycle.stop(), "the end", write).await;
-    crash::pass(Point::Ended);
+    let storing = async {
+        let ending = ending(parts, job, run, Outcome::Failed(failure, Vec::new()));
+        let write = || parts.store.finish(ending.clone());
+        crash::pass(Point::Ending);
+        persist(parts.clock.as_ref(), &parts.lifecycle.stop(), "the end", write).await;
+        crash::pass(Point::Ended);
+    };
+    let _ = parts.lifecycle.contain("finish", storing).await;
     parts.delivery_bell.notify_one();
+}
+
+fn internal(message: &str) -> Failure {
+    Failure::new(FailureCode::Internal, message)
 }
 
 fn ending(parts: &Parts, job: &Job, run: Option<u32>, outcome: Outcome) -> Ending {

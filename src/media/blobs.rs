@@ -189,8 +189,12 @@ where
     T: Send + 'static,
     F: FnOnce() -> Result<T, BlobError> + Send + 'static,
 {
-    let stopped = |error| BlobError::Io { path: PathBuf::from("blobs"), cause: io::Error::other(error) };
-    tokio::task::spawn_blocking(work).await.map_err(stopped)?
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        // A fault of ours is no fault of the disk: trying again for long would not help.
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(error) => Err(BlobError::Io { path: PathBuf::from("blobs"), cause: io::Error::other(error) }),
+    }
 }
 
 /// Says that a blob is missing where the error means that, and which file failed otherwise.

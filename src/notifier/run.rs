@@ -1,15 +1,15 @@
 //! The task: takes due deliveries from the store, sends each in a task of its own, and records what came of it. Which
 //! goes next is decided by `lanes.rs`, what an answer means by `schedule.rs`.
 
-use super::attempt::Caller;
+use super::attempt::{Caller, Made};
 use super::client;
 use super::lanes::Lanes;
-use super::schedule::{Answer, Round, after};
+use super::schedule::{Answer, Round, Trouble, after};
 use super::target::{TargetRules, lane_of};
 use crate::clock::{Clock, Timestamp};
 use crate::crash::{self, Point};
 use crate::job::{FrozenBody, JobId};
-use crate::lifecycle::Lifecycle;
+use crate::lifecycle::{Lifecycle, Panicked};
 use crate::settings::WebhookSettings;
 use crate::store::{Attempt, Delivery, Store, StoreError, Verdict};
 use crate::telemetry::job_span;
@@ -72,8 +72,11 @@ pub async fn run(parts: Parts, stop: CancellationToken) {
     let clock = Arc::clone(&parts.clock);
     let grace = parts.grace;
     let (mut station, mut ended) = Station::new(parts);
+    let lifecycle = station.lifecycle.clone();
     while !stop.is_cancelled() {
-        let wake_at = station.fill().await;
+        // What was leased in a round that panicked comes back when its lease ends.
+        let filled = lifecycle.contain("notifier", station.fill()).await;
+        let wake_at = filled.unwrap_or_else(|Panicked| clock.now() + STORE_PAUSE);
         tokio::select! {
             () = stop.cancelled() => break,
             () = bell.notified() => {}
@@ -183,6 +186,7 @@ impl Station {
                 end: Some(End { job: delivery.job, is_shunned: true, pause_until: None }),
                 ended: self.ended.clone(),
                 caller: Arc::clone(&self.caller),
+                lifecycle: self.lifecycle.clone(),
                 store: Arc::clone(&self.store),
                 clock: Arc::clone(&self.clock),
                 schedule: Arc::clone(&self.schedule),
@@ -221,6 +225,7 @@ struct Sending {
     end: Option<End>,
     ended: mpsc::UnboundedSender<End>,
     caller: Arc<Caller>,
+    lifecycle: Lifecycle,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     schedule: Arc<[Duration]>,
@@ -241,9 +246,17 @@ impl Sending {
     async fn run(mut self, delivery: Delivery) {
         let number = delivery.attempts.saturating_add(1);
         let started_at = self.clock.now();
-        crash::pass(Point::Leased);
+        let calling = async {
+            crash::pass(Point::Leased);
+            let made = self.caller.call(&delivery).await;
+            crash::pass(Point::Answered);
+            made
+        };
         let made = tokio::select! {
-            made = self.caller.call(&delivery) => made,
+            // Whether it arrived is not known; it counts, so that one on which we always fail has an end too.
+            made = self.lifecycle.contain("delivery", calling) => made.unwrap_or_else(|Panicked| {
+                Made::failed(Trouble::Internal, "the gateway failed on this attempt; its log says more")
+            }),
             () = self.give_up.cancelled() => {
                 info!(attempt = number, "the attempt was broken off by the stop and will be made at the next start");
                 release(&self.store, vec![delivery.job]).await;
@@ -251,7 +264,6 @@ impl Sending {
                 return;
             }
         };
-        crash::pass(Point::Answered);
         let now = self.clock.now();
         let round = Round::of(&delivery, &self.schedule);
         let verdict = after(&round, &made.answer, now, self.chance);
@@ -265,8 +277,8 @@ impl Sending {
         };
         tell(&delivery, &attempt, verdict);
         if self.record(delivery.job, attempt, verdict).await {
-            crash::pass(Point::Recorded);
             self.settle(pause_until(&made.answer, verdict, now));
+            crash::pass(Point::Recorded);
         }
     }
 
@@ -277,7 +289,7 @@ impl Sending {
             tries += 1;
             let Err(error) = self.store.record_attempt(job, attempt.clone(), verdict).await else { return true };
             let may_pass = match error {
-                StoreError::Busy { .. } | StoreError::Unavailable(_) => true,
+                StoreError::Busy { .. } | StoreError::Unavailable(_) | StoreError::Panicked(_) => true,
                 StoreError::Damaged(_) | StoreError::KeyReused(_) => false,
             };
             if !may_pass || tries == STORE_TRIES || self.give_up.is_cancelled() {

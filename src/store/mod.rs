@@ -34,6 +34,9 @@ pub enum StoreError {
     /// What is stored cannot be read back.
     #[error("the store is damaged: {0}")]
     Damaged(String),
+    /// A fault of the gateway's own: the write panicked and nothing of it is stored.
+    #[error("the store failed on a write: {0}")]
+    Panicked(String),
     /// The same idempotency key came with another body.
     #[error("the idempotency key `{0}` was used with another request body")]
     KeyReused(String),

@@ -9,8 +9,12 @@ use tracing::{error, warn};
 /// How long to wait before the store is asked again.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// How often a write that panics is tried.
+const PANICS: u32 = 3;
+
 /// Asks the store again every second until it answers or `stop`; what is then not stored is found again at the next
-/// start, from the run's intent. A store that is damaged is not asked twice. Returns none where nothing was stored.
+/// start, from the run's intent. A store that is damaged is not asked twice, and a write that panics only a few times.
+/// Returns none where nothing was stored.
 pub async fn persist<T, F>(
     clock: &dyn Clock,
     stop: &CancellationToken,
@@ -20,13 +24,18 @@ pub async fn persist<T, F>(
 where
     F: Future<Output = Result<T, StoreError>>,
 {
+    let mut panics = 0;
     loop {
         match write().await {
             Ok(value) => return Some(value),
             Err(error @ (StoreError::Busy { .. } | StoreError::Unavailable(_))) => {
                 warn!(%error, what, "not stored, trying again");
             }
-            Err(error @ (StoreError::Damaged(_) | StoreError::KeyReused(_))) => {
+            Err(error @ StoreError::Panicked(_)) if panics + 1 < PANICS => {
+                panics += 1;
+                error!(%error, what, "not stored, trying again");
+            }
+            Err(error @ (StoreError::Panicked(_) | StoreError::Damaged(_) | StoreError::KeyReused(_))) => {
                 error!(%error, what, "cannot be stored");
                 return None;
             }

@@ -3,8 +3,8 @@
 
 use crate::clock::Timestamp;
 use crate::job::JobId;
-use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// How long a backend is left alone after it did not take a prompt; each further time twice as long.
@@ -36,6 +36,7 @@ struct State {
     last_loss: Option<String>,
     load: Load,
     progress: HashMap<JobId, Progress>,
+    held: HashMap<JobId, usize>,
     rest: Option<Rest>,
 }
 
@@ -56,6 +57,19 @@ impl State {
             None => UNANSWERED,
             Some(rest) => usize::from(rest.answers),
         }
+    }
+}
+
+/// Says that somebody sees to a job, for as long as it lives: a panic drops it too.
+#[derive(Debug)]
+pub(super) struct Held {
+    desk: Arc<Desk>,
+    job: JobId,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.desk.let_go(self.job);
     }
 }
 
@@ -119,6 +133,27 @@ impl Desk {
         }
     }
 
+    /// Returns the jobs of which a run is watched here, or its end is being stored.
+    pub fn held(&self) -> HashSet<JobId> {
+        self.lock().held.keys().copied().collect()
+    }
+
+    /// Holds a job until what is returned is dropped.
+    pub(super) fn hold(self: &Arc<Self>, job: JobId) -> Held {
+        *self.lock().held.entry(job).or_default() += 1;
+        Held { desk: Arc::clone(self), job }
+    }
+
+    fn let_go(&self, job: JobId) {
+        let mut state = self.lock();
+        if let Some(count) = state.held.get_mut(&job) {
+            *count -= 1;
+            if *count == 0 {
+                state.held.remove(&job);
+            }
+        }
+    }
+
     /// Notes that the backend answered a prompt as ComfyUI does.
     pub(super) fn took_prompt(&self) {
         self.lock().rest = None;
@@ -174,6 +209,17 @@ mod tests {
         let desk = Desk::default();
         desk.connected();
         desk
+    }
+
+    #[test]
+    fn a_job_is_held_until_the_last_who_sees_to_it_has_ended() {
+        let desk = Arc::new(Desk::default());
+        let job = JobId::from_bytes([1; 16]);
+        let (watched, ending) = (desk.hold(job), desk.hold(job));
+        drop(watched);
+        assert_eq!(desk.held(), [job].into());
+        drop(ending);
+        assert!(desk.held().is_empty());
     }
 
     #[test]

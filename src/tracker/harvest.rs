@@ -47,6 +47,8 @@ pub enum SlotResult {
     NotFound,
     /// It could not be fetched or stored.
     Unavailable(String),
+    /// The gateway itself failed while it stored it.
+    Failed,
 }
 
 /// Whether a run that ended well has what was expected of it.
@@ -85,7 +87,10 @@ impl Slot {
                 bytes: *bytes,
                 sha256: sha256.clone(),
             }),
-            Some(SlotResult::TooLarge { .. } | SlotResult::NotFound | SlotResult::Unavailable(_)) | None => None,
+            Some(
+                SlotResult::TooLarge { .. } | SlotResult::NotFound | SlotResult::Unavailable(_) | SlotResult::Failed,
+            )
+            | None => None,
         }
     }
 }
@@ -219,6 +224,7 @@ impl Harvest {
                 Some(SlotResult::TooLarge { limit }) => return Verdict::Fail(too_large(slot, *limit)),
                 Some(SlotResult::NotFound) => return Verdict::Fail(gone(slot)),
                 Some(SlotResult::Unavailable(reason)) => return Verdict::Retry(unavailable(slot, reason)),
+                Some(SlotResult::Failed) => return Verdict::Retry(not_stored(slot)),
                 Some(SlotResult::Stored { .. }) | None => {}
             }
         }
@@ -329,6 +335,11 @@ fn gone(slot: &Slot) -> Failure {
 fn unavailable(slot: &Slot, reason: &str) -> Failure {
     let message = format!("output {} of node `{}` could not be fetched: {reason}", slot.index, slot.node);
     Failure::new(FailureCode::BackendLost, message)
+}
+
+fn not_stored(slot: &Slot) -> Failure {
+    let message = format!("the gateway failed while it stored output {} of node `{}`", slot.index, slot.node);
+    Failure::new(FailureCode::Internal, message)
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast saturates, NaN becomes 0")]

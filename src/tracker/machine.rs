@@ -20,7 +20,7 @@ use super::harvest::{Harvest, SlotId, SlotResult, Source};
 use super::limits::{CANCEL_LIMIT, COLLECT_LIMIT, Deadline, LOOKUP_LIMIT, POLL_HEARD, SUBMIT_LIMIT};
 use crate::clock::Timestamp;
 use crate::comfy::event::Event;
-use crate::job::{Failure, JobId, Limits, Outcome, PromptId};
+use crate::job::{Failure, FailureCode, JobId, Limits, Outcome, PromptId};
 use crate::store::Refused;
 use std::collections::BTreeSet;
 
@@ -92,6 +92,8 @@ pub enum SubmitResult {
     Unreachable(String),
     /// It may or may not have been queued.
     Ambiguous(String),
+    /// The same, by a fault of the gateway's own: it says nothing about the backend.
+    Failed(String),
 }
 
 /// Something to be done for a run.
@@ -282,6 +284,13 @@ impl Run {
             None => due.push((self.next_look, Deadline::Look)),
         }
         due.into_iter().min_by_key(|(at, _)| *at)
+    }
+
+    /// Ends the run because the gateway itself failed on it: what it holds may be wrong, so it is not looked at.
+    pub fn break_off(&mut self) -> Vec<Effect> {
+        self.phase = Phase::Done;
+        let failure = Failure::new(FailureCode::Internal, "the gateway failed while it followed the run");
+        vec![Effect::StopUpstream, Effect::Finish(Outcome::Failed(failure, Vec::new()))]
     }
 
     fn is_proven(&self) -> bool {

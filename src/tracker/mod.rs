@@ -5,6 +5,7 @@
 mod attribution;
 mod desk;
 mod early;
+mod ending;
 mod evidence;
 mod harvest;
 mod limits;

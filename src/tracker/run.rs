@@ -4,20 +4,21 @@
 //! back, so the events of the socket are taken in as fast as they come.
 
 use super::attribution::Attribution;
-use super::desk::{Desk, Load, Progress};
+use super::desk::{Desk, Held, Load, Progress};
 use super::early::EarlyCancels;
+use super::ending::{self, End, Return};
 use super::evidence::{self, Evidence};
-use super::harvest::{SlotId, Source};
+use super::harvest::{SlotId, SlotResult, Source};
 use super::machine::{Effect, Input, Run, SubmitResult, step};
 use super::orphans::{self, Orphans};
 use super::storing::Storing;
 use crate::clock::{Clock, Timestamp};
 use crate::comfy::{Accepted, Client, ClientError, SocketEvent, SubmitError};
 use crate::crash::{self, Point};
-use crate::job::{Job, JobId, Outcome, PromptId, freeze};
-use crate::lifecycle::Lifecycle;
+use crate::job::{Job, JobId, PromptId};
+use crate::lifecycle::{Lifecycle, Panicked};
 use crate::media::Blobs;
-use crate::store::{Ending, Store, persist};
+use crate::store::Store;
 use crate::telemetry::job_span;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -119,6 +120,7 @@ impl Tracker {
 struct Watched {
     run: Run,
     job: Job,
+    held: Arc<Held>,
 }
 
 struct Room {
@@ -167,9 +169,9 @@ pub async fn run(
         tokio::select! {
             biased;
             () = stop.cancelled() => return,
-            Some(event) = socket.recv() => room.take_socket(event),
-            Some(command) = commands.recv() => room.take_command(command),
-            () = sleep_until(clock.as_ref(), deadline) => room.tick(),
+            Some(event) = socket.recv() => room.contained(|room| room.take_socket(event)),
+            Some(command) = commands.recv() => room.contained(|room| room.take_command(command)),
+            () = sleep_until(clock.as_ref(), deadline) => room.contained(Room::tick),
         }
     }
 }
@@ -190,6 +192,15 @@ impl Room {
     /// When to ask a backend that rests whether it is well again. Without a socket it is given nothing anyway.
     fn ask_at(&self) -> Option<Timestamp> {
         self.parts.desk.ask_at().filter(|_| self.client_id.is_some() && !self.is_asking)
+    }
+
+    /// Takes in one message. Should that panic, the message is lost and everything else goes on; a run that is lost with it
+    /// is found by dispatch.
+    fn contained(&mut self, take_in: impl FnOnce(&mut Self)) {
+        let lifecycle = self.parts.lifecycle.clone();
+        if lifecycle.contain_now("tracker", || take_in(self)) == Err(Panicked) {
+            self.watched.retain(|_, watched| !watched.run.is_done());
+        }
     }
 
     fn take_socket(&mut self, event: SocketEvent) {
@@ -225,7 +236,8 @@ impl Room {
             Command::Watch { run, job, watching } => {
                 let prompt = run.plan().prompt.clone();
                 let wants_cancel = self.early_cancels.contains(job.id) || job.cancel_requested;
-                self.watched.insert(prompt.clone(), Watched { run: *run, job: *job });
+                let held = Arc::new(self.parts.desk.hold(job.id));
+                self.watched.insert(prompt.clone(), Watched { run: *run, job: *job, held });
                 if self.client_id.is_some() {
                     self.feed(&prompt, Input::SocketUp);
                 } else {
@@ -234,11 +246,16 @@ impl Room {
                 if wants_cancel {
                     self.feed(&prompt, Input::Cancel);
                 }
+                // What has ended already must not be submitted.
+                let client_id = self.client_id.clone().filter(|_| self.watched.contains_key(&prompt));
                 // A dispatcher that stopped waiting has ended, and with it the whole gateway.
-                let _ = watching.send(self.client_id.clone());
+                let _ = watching.send(client_id);
             }
             Command::Happened { prompt, input } => {
-                if let Input::Submitted(result) = input.as_ref() {
+                let is_watched = self.watched.contains_key(&prompt);
+                if let Input::Submitted(result) = input.as_ref()
+                    && (is_watched || matches!(result, SubmitResult::Accepted(_)))
+                {
                     self.note_submission(result);
                 }
                 if matches!(*input, Input::Submitted(_)) && self.abandoned.remove(&prompt) {
@@ -276,7 +293,7 @@ impl Room {
             SubmitResult::Unreachable(reason) | SubmitResult::Ambiguous(reason) if self.client_id.is_some() => {
                 self.parts.desk.did_not_answer(reason, self.parts.clock.now());
             }
-            SubmitResult::Unreachable(_) | SubmitResult::Ambiguous(_) => {}
+            SubmitResult::Unreachable(_) | SubmitResult::Ambiguous(_) | SubmitResult::Failed(_) => {}
         }
     }
 
@@ -305,9 +322,13 @@ impl Room {
         let now = self.parts.clock.now();
         let is_answer = matches!(input, Input::Submitted(_));
         let answer_was_open = watched.run.answer_is_open();
-        crash::pass(Point::Stepping);
-        let effects = step(&mut watched.run, input, now);
-        if let Some(fraction) = watched.run.progress() {
+        let run = &mut watched.run;
+        let decided = self.parts.lifecycle.contain_now("step", || {
+            crash::pass(Point::Stepping);
+            (step(run, input, now), run.progress())
+        });
+        let (effects, progress) = decided.unwrap_or_else(|Panicked| (watched.run.break_off(), None));
+        if let Some(fraction) = progress {
             self.parts.desk.progress(watched.job.id, Progress { fraction });
         }
         for effect in effects {
@@ -346,15 +367,16 @@ impl Room {
                 let store = Arc::clone(&self.parts.store);
                 self.parts.lifecycle.spawn("note start", async move {
                     if let Err(error) = store.started(id, number, now).await {
+                        // Only a look at the job shows it; its end says when it began all the same.
                         debug!(%error, "the start was not noted");
                     }
                 });
             }
             Effect::LookUp => {
-                let (client, tracker, prompt) = (self.parts.client.clone(), self.tracker.clone(), prompt.clone());
+                let (parts, tracker, prompt) = (self.parts.clone(), self.tracker.clone(), prompt.clone());
                 self.parts.lifecycle.spawn("look up", async move {
-                    let evidence = look_up(&client, &prompt).await;
-                    tracker.happened(prompt, Input::Evidence(evidence)).await;
+                    let evidence = parts.lifecycle.contain("look up", look_up(&parts.client, &prompt)).await;
+                    tracker.happened(prompt, Input::Evidence(evidence.unwrap_or(Evidence::Hung))).await;
                 });
             }
             Effect::Reconnect => {
@@ -367,27 +389,30 @@ impl Room {
             Effect::Collect(slot, source) => self.collect(prompt.clone(), slot, source),
             Effect::Finish(outcome) => {
                 info!(backend = %self.parts.backend, state = outcome.state().as_str(), "run ended");
-                let ending = Ending {
-                    job: id,
-                    run: Some(number),
-                    body: freeze(&watched.job, &outcome, now, &self.parts.base_url),
-                    outcome,
-                    ended_at: now,
-                };
-                let parts = self.parts.clone();
-                let prompt = prompt.clone();
-                self.parts.lifecycle.spawn("finish", async move { finish(&parts, ending, &prompt).await });
+                let (parts, held) = (self.parts.clone(), Arc::clone(&watched.held));
+                let end = End { job: watched.job.clone(), run: number, prompt: prompt.clone(), at: now };
+                self.parts.lifecycle.spawn("finish", async move {
+                    ending::finish(&parts, &end, outcome).await;
+                    drop(held);
+                });
             }
             Effect::Requeue { failure, counts } => {
                 warn!(backend = %self.parts.backend, reason = failure.message, counts, "run goes back into the queue");
-                let parts = self.parts.clone();
-                self.parts.lifecycle.spawn("requeue", async move { requeue(&parts, id, number, counts).await });
+                let (parts, held) = (self.parts.clone(), Arc::clone(&watched.held));
+                let end = End { job: watched.job.clone(), run: number, prompt: prompt.clone(), at: now };
+                self.parts.lifecycle.spawn("requeue", async move {
+                    ending::put_back(&parts, &end, &Return::Again { counts }).await;
+                    drop(held);
+                });
             }
             Effect::Elsewhere { failure } => {
                 warn!(backend = %self.parts.backend, reason = failure.message, "the backend cannot run this job");
-                let parts = self.parts.clone();
-                let reason = failure.message;
-                self.parts.lifecycle.spawn("pass on", async move { pass_on(&parts, id, number, &reason).await });
+                let (parts, held) = (self.parts.clone(), Arc::clone(&watched.held));
+                let end = End { job: watched.job.clone(), run: number, prompt: prompt.clone(), at: now };
+                self.parts.lifecycle.spawn("pass on", async move {
+                    ending::put_back(&parts, &end, &Return::Elsewhere { reason: failure.message }).await;
+                    drop(held);
+                });
             }
         }
     }
@@ -402,7 +427,9 @@ impl Room {
         self.parts.lifecycle.spawn("collect", async move {
             let (client, clock) = (&parts.client, parts.clock.as_ref());
             let storing = Storing { blobs: &parts.blobs, client, clock, max_output: parts.max_output };
-            if let Some(result) = storing.store(&source, &parts.lifecycle.stop()).await {
+            let stop = parts.lifecycle.stop();
+            let stored = parts.lifecycle.contain("collect", storing.store(&source, &stop)).await;
+            if let Some(result) = stored.unwrap_or(Some(SlotResult::Failed)) {
                 tracker.happened(prompt, Input::Stored(slot, result)).await;
             }
         });
@@ -436,37 +463,6 @@ pub(super) async fn stop_upstream(client: &Client, prompt: &PromptId) {
     if let Err(error) = client.interrupt(prompt.as_str()).await {
         debug!(%error, "the prompt could not be interrupted on the backend");
     }
-}
-
-/// Stores the end; a store that cannot write is asked again, since the run will not end a second time.
-async fn finish(parts: &Parts, ending: Ending, prompt: &PromptId) {
-    let succeeded = matches!(ending.outcome, Outcome::Succeeded(_));
-    crash::pass(Point::Ending);
-    let stored =
-        persist(parts.clock.as_ref(), &parts.lifecycle.stop(), "the end", || parts.store.finish(ending.clone())).await;
-    crash::pass(Point::Ended);
-    if stored == Some(true) {
-        parts.delivery_bell.notify_one();
-        // ComfyUI keeps whole graphs in its history; ours are not needed there any more.
-        if succeeded && let Err(error) = parts.client.forget(prompt.as_str()).await {
-            debug!(%error, "the prompt stays in the backend's history");
-        }
-    }
-}
-
-async fn requeue(parts: &Parts, id: JobId, number: u32, counts: bool) {
-    let now = parts.clock.now();
-    let write = || parts.store.requeue(id, number, counts, now);
-    crash::pass(Point::Requeuing);
-    persist(parts.clock.as_ref(), &parts.lifecycle.stop(), "the requeue", write).await;
-    crash::pass(Point::Requeued);
-    parts.queue_bell.notify_one();
-}
-
-async fn pass_on(parts: &Parts, id: JobId, number: u32, reason: &str) {
-    let write = || parts.store.pass_on(id, number, reason);
-    persist(parts.clock.as_ref(), &parts.lifecycle.stop(), "the requeue", write).await;
-    parts.queue_bell.notify_one();
 }
 
 /// Turns ComfyUI's answer to `POST /prompt` into what the machine takes in.

@@ -4,6 +4,7 @@
 use super::folder::{self, Look, Pair, Text};
 use super::pair::{Files, Workflow};
 use super::problem::Problem;
+use crate::lifecycle::{Panicked, caught};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -133,7 +134,13 @@ impl Catalog {
         if let Some(old) = old.filter(is_same) {
             return Ok(Arc::clone(old));
         }
-        Workflow::parse(name, config, template, &files).map(Arc::new)
+        // A pair that is a fault of ours keeps neither the others from being loaded nor the gateway from starting.
+        caught("workflow", || Workflow::parse(name, config, template, &files))
+            .unwrap_or_else(|Panicked| {
+                let reason = "comfygate itself fails on this pair: please report it".to_owned();
+                Err(vec![Problem::of_file(files.config.clone(), reason)])
+            })
+            .map(Arc::new)
     }
 }
 

@@ -11,6 +11,7 @@ mod folder;
 mod hostile_http;
 mod hostile_json;
 mod lost_socket;
+mod panics;
 mod process;
 mod refusing;
 mod restarts;

@@ -401,7 +401,7 @@ async fn plain_http_behind_an_https_url_is_a_tls_failure() {
 }
 
 #[tokio::test]
-async fn a_panic_in_one_delivery_ends_that_one_only_and_it_is_not_tried_in_a_circle() {
+async fn a_panic_in_one_delivery_is_a_failed_attempt_of_that_one_and_the_schedule_goes_on() {
     let rig = Rig::new();
     let mut receiver = Receiver::start([OK]).await;
     let (unlucky, _) = rig.ended_job(1, &receiver.url, &[b"image"]).await;
@@ -413,14 +413,22 @@ async fn a_panic_in_one_delivery_ends_that_one_only_and_it_is_not_tried_in_a_cir
     let (lucky, _) = rig.ended_job(2, &receiver.url, &[]).await;
     receiver.next().await;
     rig.until(lucky, |delivery, _| delivery.state == DeliveryState::Delivered).await;
-    rig.clock.advance(Duration::from_mins(10));
+    let (delivery, attempts) = rig.after_attempts(unlucky, 1).await;
+    assert_eq!((attempts[0].code.as_deref(), attempts[0].status), (Some("internal"), None));
+    assert_eq!(
+        (delivery.state, delivery.due_at.since(delivery.created_at)),
+        (DeliveryState::Pending, Duration::from_secs(5))
+    );
     let (later, _) = rig.ended_job(3, &receiver.url, &[]).await;
     rig.until(later, |delivery, _| delivery.state == DeliveryState::Delivered).await;
-    assert_eq!(rig.panics(), 1);
-    let (delivery, _) = rig.store.delivery(unlucky).await.unwrap().unwrap();
-    assert_eq!(delivery.state, DeliveryState::Pending);
+    assert_eq!(rig.panics(), 1, "it is not tried in a circle");
+    rig.clock.advance(Duration::from_secs(5));
+    rig.after_attempts(unlucky, 2).await;
+    assert_eq!(rig.panics(), 2);
 
-    rig.restart().await.until(unlucky, |delivery, _| delivery.state == DeliveryState::Delivered).await;
+    let rig = rig.restart().await;
+    rig.clock.advance(Duration::from_mins(6));
+    rig.until(unlucky, |delivery, _| delivery.state == DeliveryState::Delivered).await;
 }
 
 #[tokio::test]

@@ -37,7 +37,7 @@ impl Readers {
             drop(permit);
             answer
         });
-        reading.await.unwrap_or_else(|error| Err(StoreError::Damaged(format!("a read did not end: {error}"))))
+        reading.await.unwrap_or_else(|error| Err(StoreError::Panicked(format!("a read did not end: {error}"))))
     }
 
     /// Closes every connection, after the reads that are under way; later reads are refused.

@@ -5,7 +5,7 @@
 //! again with each apart from the others: then that one alone is undone, and all the other batches need no savepoints.
 
 use crate::crash::{self, Point};
-use crate::lifecycle::panic_text;
+use crate::lifecycle::{Panicked, caught, panic_text};
 use crate::store::StoreError;
 use rusqlite::Connection;
 use std::fmt;
@@ -154,9 +154,8 @@ where
     }
 
     fn perform(&mut self, connection: &Connection) -> Result<(), String> {
-        let result = catch_unwind(AssertUnwindSafe(|| (self.work)(connection))).unwrap_or_else(|panic| {
-            Err(StoreError::Damaged(format!("a write panicked: {}", panic_text(panic.as_ref()))))
-        });
+        let result = catch_unwind(AssertUnwindSafe(|| (self.work)(connection)))
+            .unwrap_or_else(|panic| Err(StoreError::Panicked(panic_text(panic.as_ref()).to_owned())));
         let kept = result.as_ref().map(|_| ()).map_err(ToString::to_string);
         self.result = Some(result);
         kept
@@ -197,9 +196,11 @@ fn run(connection: &Connection, inbox: &Receiver<Message>) {
                 Err(_) => break,
             }
         }
-        let committed = set_safety(connection, &batch, &mut safety).and_then(|()| transact(connection, &mut batch));
+        let work = || set_safety(connection, &batch, &mut safety).and_then(|()| transact(connection, &mut batch));
+        let committed = caught("store writer", work).unwrap_or_else(|Panicked| Err(undone_after_panic(connection)));
         if committed.is_ok() {
-            crash::pass(Point::Written);
+            // What is on disk is answered as stored, whatever happens here.
+            let _ = caught("store writer", || crash::pass(Point::Written));
         }
         for write in batch.drain(..) {
             write.answer(&committed);
@@ -239,6 +240,14 @@ fn undone_unless_committed<T>(connection: &Connection, work: impl FnOnce() -> Re
         warn!(error, "the store could not roll back");
     }
     done
+}
+
+/// Leaves no transaction open after a panic, so that the next batch can begin one.
+fn undone_after_panic(connection: &Connection) -> String {
+    match undone_unless_committed(connection, || Ok(())) {
+        Ok(()) => "the writer panicked".into(),
+        Err(why) => why,
+    }
 }
 
 enum Together {

@@ -261,6 +261,7 @@ fn slot_trouble() -> impl Strategy<Value = Input> {
         Just(SlotResult::TooLarge { limit: 1 }),
         Just(SlotResult::NotFound),
         Just(SlotResult::Unavailable("reset".into())),
+        Just(SlotResult::Failed),
     ];
     (0..4_usize, result).prop_map(|(slot, result)| Input::Stored(SlotId(slot), result))
 }

@@ -132,7 +132,7 @@ fn take_submitted(run: &mut Run, result: SubmitResult, now: Timestamp, effects: 
             let failure = Failure::new(FailureCode::BackendLost, format!("the backend could not be reached: {reason}"));
             retry(run, failure, false, effects);
         }
-        SubmitResult::Ambiguous(reason) if still_submitting => {
+        SubmitResult::Ambiguous(reason) | SubmitResult::Failed(reason) if still_submitting => {
             run.doubt = Some(reason);
             run.phase = Phase::Submitting { since: now, ambiguous: true };
             look(run, now, effects);
@@ -141,7 +141,8 @@ fn take_submitted(run: &mut Run, result: SubmitResult, now: Timestamp, effects: 
         SubmitResult::Refused(_)
         | SubmitResult::Incompatible(_)
         | SubmitResult::Unreachable(_)
-        | SubmitResult::Ambiguous(_) => {}
+        | SubmitResult::Ambiguous(_)
+        | SubmitResult::Failed(_) => {}
     }
 }
 

@@ -496,6 +496,7 @@ fn an_output_above_the_limit_or_gone_fails_the_job_and_says_so() {
         (SlotResult::TooLarge { limit: 5 }, FailureCode::OutputTooLarge),
         (SlotResult::NotFound, FailureCode::OutputMissing),
         (SlotResult::Unavailable("reset".into()), FailureCode::BackendLost),
+        (SlotResult::Failed, FailureCode::Internal),
     ] {
         let mut rig = Rig::running(plan());
         rig.event(executed("9", &[file("a.png", "output")]));

@@ -21,6 +21,13 @@ impl Program {
         Self::start(Command::new(env!("CARGO_BIN_EXE_comfygate")), folder, comfyui, settings).await
     }
 
+    /// The same with a fault at a named point, such as `panic:stepping:2`.
+    pub(crate) async fn serve_with_fault(fault: &str, folder: &Path, comfyui: &str, settings: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_comfygate"));
+        command.env("COMFYGATE_CRASH_AT", fault);
+        Self::start(command, folder, comfyui, settings).await
+    }
+
     /// The same where only so many files may be open.
     pub(crate) async fn serve_with_files(files: u32, folder: &Path, comfyui: &str) -> Self {
         let mut shell = Command::new("sh");
@@ -50,10 +57,10 @@ impl Program {
                 kept.push('\n');
             }
         });
-        let listening = async || {
-            let log = log.lock().unwrap();
-            let line = log.lines().find(|line| line.contains("listening address="))?;
-            line.split("address=").nth(1)?.split_whitespace().next().map(str::to_owned)
+        let listening = || {
+            let ended = child.try_wait().unwrap();
+            assert!(ended.is_none(), "the program ended at its start: {}", log.lock().unwrap());
+            std::future::ready(address_in(&log.lock().unwrap()))
         };
         let address = eventually("the program listens", listening).await;
         let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
@@ -130,4 +137,9 @@ impl Drop for Program {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn address_in(log: &str) -> Option<String> {
+    let line = log.lines().find(|line| line.contains("listening address="))?;
+    line.split("address=").nth(1)?.split_whitespace().next().map(str::to_owned)
 }

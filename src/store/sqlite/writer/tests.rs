@@ -21,7 +21,7 @@ async fn a_failing_write_does_not_spoil_its_neighbours() {
         let answer = write.await;
         match number % 10 {
             3 => assert!(matches!(answer, Err(StoreError::KeyReused(_)))),
-            7 => assert!(matches!(answer, Err(StoreError::Damaged(text)) if text.contains("on purpose"))),
+            7 => assert!(matches!(answer, Err(StoreError::Panicked(text)) if text.contains("on purpose"))),
             _ => answer.unwrap(),
         }
     }

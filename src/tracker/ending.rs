@@ -1,0 +1,115 @@
+//! Stores how a run ended, whatever comes between: a store that cannot write is asked again, and a panic is met by another
+//! try and at last by the plainest end that there is. A run does not end a second time, so nothing else would store it.
+
+use super::run::Parts;
+use crate::clock::Timestamp;
+use crate::crash::{self, Point};
+use crate::job::{Failure, FailureCode, Job, Outcome, PromptId, freeze};
+use crate::store::{Ending, persist};
+use tracing::{debug, error};
+
+/// How often the same is tried where it panics.
+const TRIES: u32 = 3;
+
+/// What has ended.
+pub(super) struct End {
+    pub(super) job: Job,
+    /// The run's number.
+    pub(super) run: u32,
+    pub(super) prompt: PromptId,
+    pub(super) at: Timestamp,
+}
+
+/// How a job goes back into the queue.
+pub(super) enum Return {
+    /// For another run.
+    Again {
+        /// Whether the last one counts as a try.
+        counts: bool,
+    },
+    /// For a run on another backend, since this one cannot run it.
+    Elsewhere {
+        /// Why it cannot.
+        reason: String,
+    },
+}
+
+/// Ends the job.
+pub(super) async fn finish(parts: &Parts, end: &End, outcome: Outcome) {
+    let succeeded = matches!(outcome, Outcome::Succeeded(_));
+    for _ in 0..TRIES {
+        let storing = async {
+            let ending = frozen(parts, end, outcome.clone());
+            crash::pass(Point::Ending);
+            let stored = store(parts, ending).await;
+            crash::pass(Point::Ended);
+            stored
+        };
+        if let Ok(Some(_)) = parts.lifecycle.contain("finish", storing).await {
+            parts.delivery_bell.notify_one();
+            if succeeded {
+                forget(parts, end).await;
+            }
+            return;
+        }
+        if parts.lifecycle.stop().is_cancelled() {
+            return;
+        }
+    }
+    finish_plainly(parts, end, "the gateway failed while it stored the result").await;
+}
+
+/// Puts the job back into the queue.
+pub(super) async fn put_back(parts: &Parts, end: &End, how: &Return) {
+    for _ in 0..TRIES {
+        let storing = async {
+            let now = parts.clock.now();
+            let write = async || match how {
+                Return::Again { counts } => parts.store.requeue(end.job.id, end.run, *counts, now).await,
+                Return::Elsewhere { reason } => parts.store.pass_on(end.job.id, end.run, reason).await,
+            };
+            crash::pass(Point::Requeuing);
+            let stored = persist(parts.clock.as_ref(), &parts.lifecycle.stop(), "the requeue", write).await;
+            crash::pass(Point::Requeued);
+            stored
+        };
+        if let Ok(Some(_)) = parts.lifecycle.contain("requeue", storing).await {
+            parts.queue_bell.notify_one();
+            return;
+        }
+        if parts.lifecycle.stop().is_cancelled() {
+            return;
+        }
+    }
+    finish_plainly(parts, end, "the gateway failed while it put the job back into the queue").await;
+}
+
+/// Ends the job as failed, with as little as possible that could fail too.
+async fn finish_plainly(parts: &Parts, end: &End, why: &str) {
+    let storing = async {
+        let outcome = Outcome::Failed(Failure::new(FailureCode::Internal, why), Vec::new());
+        store(parts, frozen(parts, end, outcome)).await
+    };
+    match parts.lifecycle.contain("finish", storing).await {
+        Ok(Some(_)) => parts.delivery_bell.notify_one(),
+        // Dispatch finds it, and asks the backend what became of it.
+        Ok(None) | Err(_) => error!(job.id = %end.job.id, "the end of a run could not be stored"),
+    }
+}
+
+fn frozen(parts: &Parts, end: &End, outcome: Outcome) -> Ending {
+    let body = freeze(&end.job, &outcome, end.at, &parts.base_url);
+    Ending { job: end.job.id, run: Some(end.run), outcome, body, ended_at: end.at }
+}
+
+async fn store(parts: &Parts, ending: Ending) -> Option<bool> {
+    let (clock, stop) = (parts.clock.as_ref(), parts.lifecycle.stop());
+    persist(clock, &stop, "the end", || parts.store.finish(ending.clone())).await
+}
+
+/// ComfyUI keeps whole graphs in its history; ours are not needed there any more.
+async fn forget(parts: &Parts, end: &End) {
+    if let Err(error) = parts.client.forget(end.prompt.as_str()).await {
+        debug!(%error, "the prompt stays in the backend's history");
+    }
+}
