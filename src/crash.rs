@@ -90,6 +90,15 @@ impl Point {
     }
 }
 
+/// The variable of the environment in which a test says what is to happen where.
+const ORDER: &str = "COMFYGATE_CRASH_AT";
+
+/// Says whether a variable of the environment is a test's order. What is shipped takes no orders and refuses it, as it
+/// does every variable that is not a setting.
+pub(crate) fn is_order(variable: &str) -> bool {
+    cfg!(feature = "crash-points") && variable == ORDER
+}
+
 /// Passes a point: does what `COMFYGATE_CRASH_AT` says of it. `kill:ended` ends the process the first time,
 /// `kill:ended:7` the seventh; `panic:stepping` panics instead, `panic:stepping:every` each time.
 #[cfg(feature = "crash-points")]
@@ -119,8 +128,9 @@ mod armed {
     static ORDER: OnceLock<Option<Order>> = OnceLock::new();
     static PASSED: AtomicU64 = AtomicU64::new(0);
 
+    #[expect(clippy::disallowed_methods, reason = "an order is a test's, not a setting of whoever runs the gateway")]
     pub(super) fn pass(point: Point) {
-        let Some(order) = ORDER.get_or_init(|| std::env::var("COMFYGATE_CRASH_AT").ok().map(|text| read(&text))) else {
+        let Some(order) = ORDER.get_or_init(|| std::env::var(super::ORDER).ok().map(|text| read(&text))) else {
             return;
         };
         if order.point != point {

@@ -1,7 +1,9 @@
 //! Joins the sources: reads each, lays one over the other, checks what no single value can tell.
 
 use super::{Place, Problem, SETTINGS, Setting, Settings, SettingsError, dotenv, error, file};
+use crate::crash;
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -32,7 +34,8 @@ pub struct Sources<E> {
 
 /// Reads the environment of this process; text that is not Unicode becomes so, and will be told as a wrong value.
 pub fn process_environment() -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os().map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
+    let text = |(name, value): (OsString, OsString)| (name.to_string_lossy().into(), value.to_string_lossy().into());
+    std::env::vars_os().map(text).filter(|(name, _): &(String, String)| !crash::is_order(name))
 }
 
 /// One thing that a source says.
