@@ -3,7 +3,7 @@
 pub(crate) mod tests;
 
 use crate::history::{History, JobRow, Who};
-use crate::loader::Accepted;
+use crate::loader::{Accepted, Cancel};
 use crate::sink::{Call, Seen};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -34,10 +34,12 @@ pub(crate) enum Rule {
     EndIsWhole,
     /// Something waits, runs or is to be delivered although nothing happens any more.
     NothingLeftOver,
-    /// A job did not succeed, though nothing but deaths was in its way.
-    Succeeded,
+    /// A job ended otherwise than it should, though nothing but deaths was in its way.
+    RightEnd,
     /// A job has another number of pictures than it was to have.
-    OnePicture,
+    RightPictures,
+    /// A caller was told that a job is cancelled, and it is not.
+    Cancelled,
     /// A delivery was accepted again without a death that would explain it.
     NoRepeats,
     /// A delivery that has arrived has not one good attempt.
@@ -77,8 +79,16 @@ pub(crate) fn violations(history: &History) -> Vec<Violation> {
         found.unless(is_told, Rule::Told, || format!("job {id} was answered with 202 and never told"));
     }
     telling(history, &jobs, &calls, &mut found);
+    let unwanted = history.accepted.iter().filter(|accepted| accepted.cancel.is_some());
+    let unwanted: BTreeSet<&str> = unwanted.map(|accepted| accepted.id.as_str()).collect();
     for job in &history.jobs {
-        end(job, &mut found);
+        end(job, unwanted.contains(job.id.as_str()), &mut found);
+    }
+    for Accepted { id, .. } in history.accepted.iter().filter(|accepted| accepted.cancel == Some(Cancel::Done)) {
+        let state = jobs.get(id.as_str()).map_or("cancelled", |job| &job.state);
+        found.unless(state == "cancelled", Rule::Cancelled, || {
+            format!("job {id} was said to be cancelled, and is {state}")
+        });
     }
     execution(history, &mut found);
     files(history, &mut found);
@@ -128,7 +138,7 @@ fn telling(history: &History, jobs: &BTreeMap<&str, &JobRow>, calls: &BTreeMap<&
             (all(|call| &call.webhook_id), all(|call| &call.sha256), all(|call| &call.status));
         found.unless(identities.len() == 1, Rule::OneIdentity, || format!("job {id} was told as {identities:?}"));
         found.unless(bodies.len() == 1, Rule::OneBody, || format!("job {id} was told with {} bodies", bodies.len()));
-        let stored = job.map_or("", |job| told_as(&job.state));
+        let stored = job.map_or("", |job| told_as(job));
         let is_one = states.iter().all(|state| *state == stored) && states.len() == 1;
         found.unless(is_one || job.is_none(), Rule::OneStatus, || {
             format!("job {id} was told as {states:?}; stored is `{stored}`")
@@ -164,7 +174,7 @@ fn repeats(id: &str, calls: &[&Call], history: &History, found: &mut Found) {
     }
 }
 
-fn end(job: &JobRow, found: &mut Found) {
+fn end(job: &JobRow, is_unwanted: bool, found: &mut Found) {
     let id = &job.id;
     let is_final = matches!(job.state.as_str(), "succeeded" | "failed" | "cancelled");
     let is_whole = [job.ended_at.is_some(), job.has_result, job.delivery.is_some()].iter().all(|has| *has == is_final);
@@ -182,11 +192,16 @@ fn end(job: &JobRow, found: &mut Found) {
     if is_final {
         let error = job.error.as_deref().unwrap_or("no error");
         let is_well = job.state == "succeeded";
-        found.unless(is_well, Rule::Succeeded, || {
+        let is_right = match job.state.as_str() {
+            "succeeded" => !job.must_fail(),
+            "failed" => job.must_fail() && job.code.as_deref() == Some("node_error"),
+            _ => is_unwanted,
+        };
+        found.unless(is_right, Rule::RightEnd, || {
             format!("job {id} of {} is {} after {} runs: {error}", job.workflow, job.state, job.runs)
         });
-        found.unless(job.outputs == 1 || !is_well, Rule::OnePicture, || {
-            format!("job {id} has {} pictures", job.outputs)
+        found.unless(job.outputs == u32::from(is_well), Rule::RightPictures, || {
+            format!("job {id} is {} and has {} pictures", job.state, job.outputs)
         });
     }
 }
@@ -235,7 +250,11 @@ fn is_good(call: &Call) -> bool {
     (200..300).contains(&call.answer)
 }
 
-/// The status that a webhook has for a state.
-fn told_as(state: &str) -> &str {
-    if state == "succeeded" { "success" } else { state }
+/// How a webhook tells of a job's end.
+fn told_as(job: &JobRow) -> &str {
+    match job.state.as_str() {
+        "succeeded" => "success",
+        "failed" => job.code.as_deref().unwrap_or(""),
+        state => state,
+    }
 }

@@ -36,6 +36,7 @@ pub(crate) struct JobRow {
     pub(crate) id: String,
     pub(crate) workflow: String,
     pub(crate) state: String,
+    pub(crate) code: Option<String>,
     pub(crate) error: Option<String>,
     pub(crate) created_at: i64,
     pub(crate) ended_at: Option<i64>,
@@ -68,7 +69,12 @@ pub(crate) enum Who {
 impl JobRow {
     /// Says whether its pictures are fetched as files, so that no death of the gateway loses them.
     pub(crate) fn is_of_files(&self) -> bool {
-        self.workflow == "canvas-files"
+        self.workflow != "canvas"
+    }
+
+    /// Says whether its workflow always fails.
+    pub(crate) fn must_fail(&self) -> bool {
+        self.workflow == "canvas-fails"
     }
 }
 
@@ -95,7 +101,7 @@ impl History {
         let mut jobs = connection.prepare(
             "SELECT job.id, workflow, job.state, error, job.created_at, job.ended_at, prompt_id, run_number,
                     (SELECT count(*) FROM output WHERE output.job = job.row), result.job IS NOT NULL, delivery.state,
-                    (SELECT count(*) FROM attempt WHERE attempt.job = job.row AND status BETWEEN 200 AND 299)
+                    (SELECT count(*) FROM attempt WHERE attempt.job = job.row AND status BETWEEN 200 AND 299), code
              FROM job LEFT JOIN result ON result.job = job.row LEFT JOIN delivery ON delivery.job = job.row",
         )?;
         self.jobs = jobs.query_map((), job)?.collect::<Result<_, _>>()?;
@@ -129,6 +135,7 @@ fn job(row: &Row<'_>) -> rusqlite::Result<JobRow> {
         id: id(row, 0)?,
         workflow: row.get(1)?,
         state: row.get(2)?,
+        code: row.get(12)?,
         error: row.get(3)?,
         created_at: row.get(4)?,
         ended_at: row.get(5)?,

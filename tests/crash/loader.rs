@@ -21,6 +21,10 @@ const AT_ONCE: usize = 6;
 /// Every so many jobs one is posted again although it was answered.
 const REPEATED_EVERY: usize = 7;
 
+/// Every so many jobs one is wanted no more as soon as it is accepted, and one is of a workflow that always fails.
+const CANCELLED_EVERY: usize = 11;
+const FAILING_EVERY: usize = 13;
+
 /// How long one answer may take, how long it is waited for at all, and the pause between two tries.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -32,6 +36,19 @@ pub(crate) struct Accepted {
     pub(crate) at: i64,
     pub(crate) key: String,
     pub(crate) id: String,
+    /// What the caller was told of the wish to cancel it; none: there was no wish.
+    pub(crate) cancel: Option<Cancel>,
+}
+
+/// What came of a wish to cancel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) enum Cancel {
+    /// No answer came, or the job had ended.
+    Unheard,
+    /// It is being stopped, and may end before that.
+    Asked,
+    /// It is cancelled.
+    Done,
 }
 
 struct Loader {
@@ -92,7 +109,12 @@ impl Loader {
             match self.post_once(number, &key).await {
                 Ok((202, body)) => {
                     let id = body["prompt_id"].as_str().context("a 202 without an id")?.to_owned();
-                    return self.note(&Accepted { at: now(), key, id });
+                    self.note(&Accepted { at: now(), key: key.clone(), id: id.clone(), cancel: None })?;
+                    if number % CANCELLED_EVERY == 3 {
+                        let cancel = Some(self.cancel(&id).await.unwrap_or(Cancel::Unheard));
+                        self.note(&Accepted { at: now(), key, id, cancel })?;
+                    }
+                    return Ok(());
                 }
                 Ok((429 | 503, body)) => trouble = body.to_string(),
                 Ok((status, body)) => bail!("{key} was answered with {status}: {body}"),
@@ -103,8 +125,22 @@ impl Loader {
         bail!("{key} got no answer for {PATIENCE:?}: {trouble}")
     }
 
+    async fn cancel(&self, id: &str) -> anyhow::Result<Cancel> {
+        let answer = self.client.post(format!("{}/jobs/{id}/cancel", self.gateway)).send().await?;
+        let body: Value = serde_json::from_slice(&answer.bytes().await?)?;
+        Ok(match body["status"].as_str() {
+            Some("cancelled") => Cancel::Done,
+            Some("cancelling") => Cancel::Asked,
+            Some(_) | None => Cancel::Unheard,
+        })
+    }
+
     async fn post_once(&self, number: usize, key: &str) -> anyhow::Result<(u16, Value)> {
-        let workflow = if self.files_only || number.is_multiple_of(2) { "canvas-files" } else { "canvas" };
+        let workflow = match number {
+            number if number % FAILING_EVERY == 5 => "canvas-fails",
+            number if self.files_only || number.is_multiple_of(2) => "canvas-files",
+            _ => "canvas",
+        };
         // A colour of its own gives each job a picture of its own.
         let body = json!({
             "workflow": workflow, "prompt": format!("job {number}"), "width": 16, "height": 16, "color": number,

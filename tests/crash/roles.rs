@@ -15,6 +15,9 @@ use tokio::sync::mpsc;
 /// How long a node of the simulated ComfyUI works, so that a kill may find a prompt at any place of it.
 const STEP: Duration = Duration::from_millis(2);
 
+/// A node of this name raises.
+pub(crate) const FAILING: &str = "13";
+
 /// How often it is written down which prompts were executed.
 const NOTED_EVERY: Duration = Duration::from_millis(50);
 
@@ -54,6 +57,10 @@ async fn comfyui(addr: SocketAddr, log: &Path, loses: usize) -> anyhow::Result<(
     for run in 0..loses {
         sim.inject_when(Fault::LoseFrames, When::After(run));
     }
+    // Only one workflow has a node of this name.
+    let raise =
+        Fault::FailNode { node: FAILING.into(), message: "on purpose".into(), exception_type: "ValueError".into() };
+    sim.inject_when(raise, When::Every);
     println!("ready");
     let mut file = std::fs::File::options().create(true).append(true).open(log)?;
     let mut noted = BTreeMap::new();

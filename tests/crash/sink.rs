@@ -33,7 +33,7 @@ pub(crate) struct Call {
     pub(crate) id: String,
     pub(crate) webhook_id: String,
     pub(crate) sha256: String,
-    /// The status that the body tells.
+    /// The end that the body tells of: `success`, or the code of a failure.
     pub(crate) status: String,
     /// The HTTP status that it was answered with.
     pub(crate) answer: u16,
@@ -93,12 +93,13 @@ async fn take(request: HttpRequest, body: web::Bytes, receiver: web::Data<Receiv
     let text = |name: &str| told[name].as_str().unwrap_or("").to_owned();
     let webhook_id = request.headers().get("webhook-id").and_then(|id| id.to_str().ok()).unwrap_or("").to_owned();
     let (id, sha256) = (text("prompt_id"), hex(&body));
+    let status = if told["code"].is_null() { text("status") } else { text("code") };
     let lot = sha256.bytes().fold(0_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
     let is_asked = lot.is_multiple_of(ASKED_EVERY);
     let seen = if is_asked { receiver.look(&id, &sha256).await } else { Seen::Nothing };
     let is_refused = receiver.refuses && lot.is_multiple_of(REFUSED_EVERY) && receiver.try_of(&id) <= REFUSED_TRIES;
     let answer = if is_refused { 500 } else { 204 };
-    let call = Call { at, id, webhook_id, sha256, status: text("status"), answer, seen };
+    let call = Call { at, id, webhook_id, sha256, status, answer, seen };
     match receiver.note(&call) {
         Ok(()) if is_refused => HttpResponse::InternalServerError().finish(),
         Ok(()) => HttpResponse::NoContent().finish(),

@@ -1,6 +1,6 @@
 //! A history in which all is well passes; each kind of violation is noticed, and as nothing else.
 
-use super::{Accepted, BTreeSet, Call, History, JobRow, Rule, Seen, Who, violations};
+use super::{Accepted, BTreeSet, Call, Cancel, History, JobRow, Rule, Seen, Who, violations};
 use crate::history::Death;
 use std::ops::AddAssign;
 
@@ -25,8 +25,8 @@ pub(crate) fn each_kind_of_violation_is_noticed_and_taken_for_nothing_else() {
         ("two ids for a job", |h| repeat(h, |call| call.webhook_id = "other".into()), &[Rule::OneIdentity]),
         ("an id for two jobs", |h| h.calls[1].webhook_id = h.calls[0].webhook_id.clone(), &[Rule::OneIdentity]),
         ("two bodies", |h| repeat(h, |call| call.sha256 = "other".into()), &[Rule::OneBody]),
-        ("two states", |h| repeat(h, |call| call.status = "failed".into()), &[Rule::OneStatus]),
-        ("another state than is stored", |h| h.calls[0].status = "failed".into(), &[Rule::OneStatus]),
+        ("two states", |h| repeat(h, |call| call.status = "node_error".into()), &[Rule::OneStatus]),
+        ("another state than is stored", |h| h.calls[0].status = "node_error".into(), &[Rule::OneStatus]),
         ("an invented job", |h| h.calls[0].id = "0199-x".into(), &[Rule::Told, Rule::NothingInvented]),
         ("an end without a delivery", |h| h.jobs[0].delivery = None, &[Rule::EndIsWhole]),
         ("an end without a result", |h| h.jobs[0].has_result = false, &[Rule::EndIsWhole]),
@@ -45,9 +45,12 @@ pub(crate) fn each_kind_of_violation_is_noticed_and_taken_for_nothing_else() {
         ),
         ("an arrival that was never recorded", |h| h.jobs[0].good_attempts = 0, &[Rule::RecordedOnce]),
         ("an arrival that was recorded twice", |h| h.jobs[0].good_attempts = 2, &[Rule::RecordedOnce]),
-        ("a failure", failed, &[Rule::Succeeded]),
-        ("no picture", |h| h.jobs[0].outputs = 0, &[Rule::OnePicture]),
-        ("a picture too many", |h| h.jobs[1].outputs = 2, &[Rule::OnePicture]),
+        ("a failure", failed, &[Rule::RightEnd]),
+        ("a success that should have failed", |h| h.jobs[0].workflow = "canvas-fails".into(), &[Rule::RightEnd]),
+        ("a cancelled job that nobody wanted cancelled", |h| cancelled(h, None), &[Rule::RightEnd]),
+        ("a cancelled job that is not", |h| h.accepted[0].cancel = Some(Cancel::Done), &[Rule::Cancelled]),
+        ("no picture", |h| h.jobs[0].outputs = 0, &[Rule::RightPictures]),
+        ("a picture too many", |h| h.jobs[1].outputs = 2, &[Rule::RightPictures]),
         ("a repeat that no death explains", |h| h.calls.push(later(&h.calls[0], 60_000)), &[Rule::NoRepeats]),
         ("two repeats for one death", |h| repeat_twice(h), &[Rule::NoRepeats]),
         (
@@ -91,6 +94,22 @@ pub(crate) fn what_a_death_explains_is_no_violation() {
         history.deaths = vec![Death { who: Who::Comfyui, at: 30_000 }];
         assert_eq!(violations(&history).len(), 2);
     }
+    // A wish to cancel may come in time or too late, unless it was said to be done.
+    for cancel in [Cancel::Unheard, Cancel::Asked, Cancel::Done] {
+        let mut history = sound();
+        cancelled(&mut history, Some(cancel));
+        assert_eq!(violations(&history), [], "{cancel:?}");
+    }
+    let mut history = sound();
+    history.accepted[0].cancel = Some(Cancel::Asked);
+    assert_eq!(violations(&history), []);
+
+    // A workflow that fails must.
+    let mut history = sound();
+    failed(&mut history);
+    history.jobs[0].workflow = "canvas-fails".into();
+    assert_eq!(violations(&history), []);
+
     // Refused tries are no repeats.
     let mut history = sound();
     history.calls.insert(0, Call { answer: 500, ..history.calls[0].clone() });
@@ -116,6 +135,7 @@ fn sound() -> History {
         id: id.into(),
         workflow: workflow.into(),
         state: "succeeded".into(),
+        code: None,
         error: None,
         created_at: 1000,
         ended_at: Some(2000),
@@ -135,7 +155,7 @@ fn sound() -> History {
         answer: 204,
         seen: Seen::Same,
     };
-    let accepted = |key: &str, id: &str| Accepted { at: 1000, key: key.into(), id: id.into() };
+    let accepted = |key: &str, id: &str| Accepted { at: 1000, key: key.into(), id: id.into(), cancel: None };
     History {
         accepted: vec![accepted("a", FIRST), accepted("b", SECOND)],
         jobs: vec![job(FIRST, "canvas-files"), job(SECOND, "canvas")],
@@ -191,5 +211,13 @@ fn waiting(history: &mut History, state: &str) {
 fn failed(history: &mut History) {
     history.jobs[0].state = "failed".into();
     history.jobs[0].outputs = 0;
-    history.calls[0].status = "failed".into();
+    history.calls[0].status = "node_error".into();
+    history.jobs[0].code = Some("node_error".into());
+}
+
+fn cancelled(history: &mut History, cancel: Option<Cancel>) {
+    history.jobs[0].state = "cancelled".into();
+    history.jobs[0].outputs = 0;
+    history.calls[0].status = "cancelled".into();
+    history.accepted[0].cancel = cancel;
 }
