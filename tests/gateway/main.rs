@@ -8,6 +8,7 @@ mod elsewhere;
 mod faults;
 mod hostile_http;
 mod hostile_json;
+mod lost_backend;
 mod lost_socket;
 mod process;
 mod refusing;
