@@ -18,7 +18,7 @@ const MOST_HELD_UP: usize = 3;
 
 #[actix_web::test]
 async fn a_backend_that_dies_under_load_costs_no_job() {
-    for death in [Manner::Resets, Manner::Crashes, Manner::OnlySocket] {
+    for (death, jobs) in [(Manner::Resets, 200), (Manner::Crashes, 50), (Manner::OnlySocket, 50)] {
         let sim = Sim::start(SimOptions::default()).await.unwrap();
         let door = Door::open(sim.addr()).await;
         let mut setup = Setup::new();
@@ -29,11 +29,11 @@ async fn a_backend_that_dies_under_load_costs_no_job() {
             sim.inject_when(Fault::Slow(Duration::from_millis(1)), When::Every);
         }
         let mut ids = Vec::new();
-        for _ in 0..200 {
+        for _ in 0..jobs {
             ids.push(gateway.generate(&impatient(&inbox)).await);
         }
         let mut told = BTreeMap::new();
-        while told.len() < 40 {
+        while told.len() < jobs / 5 {
             take(&inbox, &mut told).await;
         }
         door.become_(death);
@@ -174,6 +174,49 @@ async fn what_went_elsewhere_is_stopped_on_the_backend_that_comes_back() {
 }
 
 #[actix_web::test]
+async fn a_later_run_that_went_elsewhere_is_stopped_too() {
+    let sim = Sim::start(SimOptions::default()).await.unwrap();
+    let door = Door::open(sim.addr()).await;
+    let gateway = Setup::new().start_beside(&[door.url()], 2).await;
+    let inbox = Inbox::open();
+    for sim in [&gateway.sim, &sim] {
+        sim.inject(Fault::Hang { at: "executing".into() });
+    }
+    for at in ["executed", "execution_success"] {
+        sim.inject(Fault::Hang { at: at.into() });
+    }
+    // Both backends are full, and somebody deletes what waits on the one that will be cut off.
+    let mut told = BTreeMap::new();
+    for _ in 0..4 {
+        gateway.generate(&impatient(&inbox)).await;
+    }
+    for sim in [&gateway.sim, &sim] {
+        sim.wait_for(|sim| sim.hanging() == 1 && sim.queued() == 2).await.unwrap();
+    }
+    delete_from_queue(&sim, &posted(&sim)[1]).await;
+    let again = |sim: &Sim| posted(sim).len() == 3 && sim.queued() == 2;
+    eventually("it is submitted again under another id", async || again(&sim).then_some(())).await;
+    let second_run = posted(&sim)[2].clone();
+    door.become_(Manner::Resets);
+    gateway.sim.release();
+    while told.len() < 4 {
+        take(&inbox, &mut told).await;
+    }
+    assert!(!told.contains_key(&second_run), "a later run has an id of its own");
+    door.become_(Manner::Passes);
+    eventually("the later run is deleted", async || (sim.queued() == 1).then_some(())).await;
+    assert!(!sim.executions().contains_key(&second_run));
+    eventually("the prompt that runs is stopped", async || {
+        sim.release();
+        (sim.queued() == 0).then_some(())
+    })
+    .await;
+    gateway.close().await;
+    sim.stop().await;
+    assert!(inbox.rest().is_empty());
+}
+
+#[actix_web::test]
 async fn a_run_that_goes_on_while_its_backend_is_cut_off_for_a_moment_is_not_begun_again() {
     let sim = Sim::start(SimOptions::default()).await.unwrap();
     let door = Door::open(sim.addr()).await;
@@ -233,6 +276,12 @@ fn posted(sim: &Sim) -> Vec<String> {
     let posts = sim.requests().into_iter().filter(|it| it.method == "POST" && it.path == "/prompt");
     let prompt = |body: &[u8]| serde_json::from_slice::<Value>(body).unwrap()["prompt_id"].as_str().unwrap().to_owned();
     posts.map(|it| prompt(&it.body)).collect()
+}
+
+async fn delete_from_queue(sim: &Sim, prompt: &str) {
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let body = json!({ "delete": [prompt] }).to_string();
+    assert_eq!(client.post(format!("{}/queue", sim.url())).body(body).send().await.unwrap().status().as_u16(), 200);
 }
 
 async fn submit_as_stranger(sim: &Sim) {
