@@ -3,9 +3,13 @@
 //! [`step`] takes in what happens. A run ends exactly once, with [`Effect::Finish`], [`Effect::Requeue`] or
 //! [`Effect::Elsewhere`], at the latest when its last deadline has passed.
 
+#[cfg(test)]
+mod elsewhere;
 mod ends;
 #[cfg(test)]
 mod laws;
+#[cfg(test)]
+mod orders;
 #[cfg(test)]
 mod recovered;
 mod step;

@@ -10,6 +10,7 @@ mod faults;
 mod folder;
 mod hostile_http;
 mod hostile_json;
+mod lost_backend;
 mod lost_socket;
 mod panics;
 mod process;

@@ -6,6 +6,7 @@
 mod answers;
 mod damage;
 mod frames;
+mod noise;
 mod recording;
 mod refusals;
 mod replay;

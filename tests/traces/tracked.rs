@@ -2,7 +2,7 @@
 
 use crate::recording::{Heard, Trace, traces};
 use comfygate::clock::Timestamp;
-use comfygate::comfy::wire;
+use comfygate::comfy::{Event, wire};
 use comfygate::job::{BlobId, JobId, Limits, Outcome, PromptId};
 use comfygate::tracker::{Attribution, Effect, Evidence, Input, Plan, Run, SlotResult, Source, SubmitResult, step};
 use serde_json::Value;
@@ -101,17 +101,28 @@ fn every_recorded_prompt_ends_as_it_did_and_with_its_outputs() {
     assert_eq!(tracked, TRACKED);
 }
 
-/// Follows one prompt as its socket heard of it; what is asked is answered from the recording.
+/// Follows one prompt as its socket heard of it.
 fn track(trace: &Trace, heard: &Heard, graph: &Value) -> String {
+    follow(trace, heard, graph, trace.heard_by(&heard.socket).cloned()).0
+}
+
+/// Follows one prompt through these events to its end; what is asked is answered from the recording. Returns the end and
+/// the run that has ended.
+pub(crate) fn follow(
+    trace: &Trace,
+    heard: &Heard,
+    graph: &Value,
+    events: impl Iterator<Item = Event>,
+) -> (String, Run) {
     let mut now = Timestamp::from_millis(0);
     let mut run = Run::about_to_submit(plan(&heard.prompt, graph), now);
     let mut effects = step(&mut run, Input::Submitted(SubmitResult::Accepted(None)), now);
     let mut attribution = Attribution::default();
-    for event in trace.heard_by(&heard.socket) {
+    for event in events {
         now = now + Duration::from_millis(1);
-        effects.extend(step(&mut run, Input::Event(attribution.of(event.clone())), now));
+        effects.extend(step(&mut run, Input::Event(attribution.of(event)), now));
         if let Some(end) = perform(&mut run, &mut effects, trace, now) {
-            return end;
+            return (end, run);
         }
     }
     for _ in 0..10_000 {
@@ -119,7 +130,7 @@ fn track(trace: &Trace, heard: &Heard, graph: &Value) -> String {
         now = now.max(at);
         effects.extend(step(&mut run, Input::Tick, now));
         if let Some(end) = perform(&mut run, &mut effects, trace, now) {
-            return end;
+            return (end, run);
         }
     }
     panic!("{}: no end", trace.name);

@@ -42,8 +42,12 @@ fn is_end(effect: &Effect) -> bool {
 }
 
 fn fresh(websocket: bool, recovered: bool) -> Run {
+    fresh_of(plan(), websocket, recovered)
+}
+
+fn fresh_of(plan: Plan, websocket: bool, recovered: bool) -> Run {
     let websocket_nodes = if websocket { ["9".to_owned()].into() } else { BTreeSet::new() };
-    let plan = Plan { websocket_nodes, ..plan() };
+    let plan = Plan { websocket_nodes, ..plan };
     let now = Timestamp::from_millis(0);
     if recovered { Run::recovered(plan, None, now) } else { Run::about_to_submit(plan, now) }
 }
@@ -52,13 +56,25 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_run_ends_exactly_once_whatever_happens(story in story(), websocket: bool, recovered: bool) {
-        let mut run = fresh(websocket, recovered);
+    fn a_run_ends_exactly_once_whatever_happens(
+        story in story(), websocket: bool, recovered: bool, elsewhere: bool, may_retry: bool
+    ) {
+        let mut run = fresh_of(Plan { elsewhere, may_retry, ..plan() }, websocket, recovered);
         let log = tell(&mut run, &story);
         prop_assert!(run.is_done());
         prop_assert_eq!(log.iter().filter(|(_, effect)| is_end(effect)).count(), 1);
         prop_assert!(log.last().is_some_and(|(_, effect)| is_end(effect)), "something is done after the end: {:?}", log);
         prop_assert!(log.iter().filter(|(_, effect)| *effect == Effect::Started).count() <= 1);
+    }
+
+    #[test]
+    fn a_run_that_is_to_be_cancelled_is_never_tried_again(story in story(), websocket: bool, recovered: bool) {
+        let mut run = fresh_of(Plan { elsewhere: true, ..plan() }, websocket, recovered);
+        let mut story = story;
+        story.insert(0, (0, Input::Cancel));
+        let log = tell(&mut run, &story);
+        let end = log.last().map(|(_, effect)| effect);
+        prop_assert!(matches!(end, Some(Effect::Finish(_))), "{:?}", end);
     }
 
     #[test]

@@ -34,44 +34,44 @@ pub(super) fn plan() -> Plan {
 }
 
 /// A run, its time, and what it wanted done.
-struct Rig {
-    run: Run,
+pub(super) struct Rig {
+    pub(super) run: Run,
     now: Timestamp,
 }
 
 impl Rig {
-    fn new(plan: Plan) -> Self {
+    pub(super) fn new(plan: Plan) -> Self {
         let now = Timestamp::from_millis(0);
         Self { run: Run::about_to_submit(plan, now), now }
     }
 
-    fn accepted(plan: Plan) -> Self {
+    pub(super) fn accepted(plan: Plan) -> Self {
         let mut rig = Self::new(plan);
         assert_eq!(rig.take(Input::Submitted(SubmitResult::Accepted(None))), []);
         rig
     }
 
-    fn running(plan: Plan) -> Self {
+    pub(super) fn running(plan: Plan) -> Self {
         let mut rig = Self::accepted(plan);
         assert_eq!(rig.event(Event::Started { prompt: PROMPT.into() }), [Effect::Started]);
         rig
     }
 
-    fn take(&mut self, input: Input) -> Vec<Effect> {
+    pub(super) fn take(&mut self, input: Input) -> Vec<Effect> {
         step(&mut self.run, input, self.now)
     }
 
-    fn event(&mut self, event: Event) -> Vec<Effect> {
+    pub(super) fn event(&mut self, event: Event) -> Vec<Effect> {
         self.take(Input::Event(event))
     }
 
-    fn after(&mut self, seconds: u64) -> &mut Self {
+    pub(super) fn after(&mut self, seconds: u64) -> &mut Self {
         self.now = self.now + Duration::from_secs(seconds);
         self
     }
 
     /// Lets the time pass as the task would: ticks at deadlines, looks answered with `evidence`, until it ended.
-    fn live_on(&mut self, evidence: &Evidence) -> (Timestamp, Vec<Effect>) {
+    pub(super) fn live_on(&mut self, evidence: &Evidence) -> (Timestamp, Vec<Effect>) {
         for _ in 0..100_000 {
             let Some((at, _)) = self.run.next_deadline() else { panic!("a run that has not ended has a deadline") };
             self.now = self.now.max(at);
@@ -87,11 +87,11 @@ impl Rig {
     }
 }
 
-fn seconds(seconds: i64) -> Timestamp {
+pub(super) fn seconds(seconds: i64) -> Timestamp {
     Timestamp::from_millis(seconds * 1000)
 }
 
-fn code(effects: &[Effect]) -> Option<FailureCode> {
+pub(super) fn code(effects: &[Effect]) -> Option<FailureCode> {
     effects.iter().find_map(|effect| match effect {
         Effect::Finish(Outcome::Failed(failure, _))
         | Effect::Requeue { failure, .. }
@@ -105,7 +105,7 @@ fn code(effects: &[Effect]) -> Option<FailureCode> {
     })
 }
 
-fn requeued(effects: &[Effect]) -> Option<bool> {
+pub(super) fn requeued(effects: &[Effect]) -> Option<bool> {
     effects.iter().find_map(|effect| match effect {
         Effect::Requeue { counts, .. } => Some(*counts),
         Effect::Finish(_)
@@ -169,7 +169,7 @@ fn frame(index: f64) -> [Event; 2] {
     [Event::Progress { prompt: Some(prompt), node: Some(node), value: index, max: 2.0 }, Event::Image(image)]
 }
 
-fn node_error(exception: &str) -> NodeError {
+pub(super) fn node_error(exception: &str) -> NodeError {
     NodeError { node: "2".into(), class: "KSampler".into(), exception: exception.into(), message: "no memory".into() }
 }
 

@@ -1,0 +1,117 @@
+//! What another backend can mend, what it cannot, and what must be stopped on the one that was left.
+
+use super::tests::{PROMPT, Rig, code, node_error, plan, requeued, seconds};
+use super::*;
+use crate::comfy::event::Event;
+use crate::job::FailureCode;
+use crate::tracker::limits::CANCEL_LIMIT;
+
+fn incompatible(reason: &str) -> Input {
+    Input::Submitted(SubmitResult::Incompatible(Failure::new(FailureCode::Validation, reason)))
+}
+
+fn with_another() -> Plan {
+    Plan { elsewhere: true, ..plan() }
+}
+
+#[test]
+fn what_one_backend_lacks_another_may_have() {
+    let mut rig = Rig::new(Plan { may_retry: false, ..with_another() });
+    let failure = Failure::new(FailureCode::Validation, "no such model");
+    assert_eq!(rig.take(incompatible("no such model")), [Effect::Elsewhere { failure }]);
+    assert!(rig.run.is_done());
+    // One that the caller does not want any more is not passed on.
+    let mut rig = Rig::new(with_another());
+    rig.take(Input::Cancel);
+    assert_eq!(rig.take(incompatible("no such model")), [Effect::Finish(Outcome::Cancelled)]);
+}
+
+#[test]
+fn what_the_last_backend_lacks_fails_with_the_reasons_of_all() {
+    let alone = |refused: &[(&str, &str)]| {
+        let refused =
+            refused.iter().map(|(backend, reason)| Refused { backend: (*backend).into(), reason: (*reason).into() });
+        let mut rig = Rig::new(Plan { refused: refused.collect(), ..plan() });
+        match rig.take(incompatible("no model x")).pop() {
+            Some(Effect::Finish(Outcome::Failed(failure, _))) => {
+                assert_eq!(failure.code, FailureCode::Validation);
+                failure.message
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(alone(&[]), "no model x");
+    assert_eq!(alone(&[("there", "no model x")]), "no model x", "said once where all say the same");
+    let expected = "no backend can run the graph: there: no class y; here: no model x";
+    assert_eq!(alone(&[("there", "no class y")]), expected);
+    assert!(alone(&[("there", &"y".repeat(5000))]).len() < 300);
+}
+
+#[test]
+fn a_wrong_graph_and_a_node_that_raises_are_nobody_elses_business() {
+    let refused = Input::Submitted(SubmitResult::Refused(Failure::new(FailureCode::Validation, "no")));
+    assert_eq!(code(&Rig::new(with_another()).take(refused)), Some(FailureCode::Validation));
+    for exception in ["ValueError", "torch.OutOfMemoryError"] {
+        let error = node_error(exception);
+        let mut rig = Rig::running(with_another());
+        let effects = rig.event(Event::Failed { prompt: PROMPT.into(), error });
+        assert!(matches!(effects.as_slice(), [Effect::Finish(Outcome::Failed(..))]), "{effects:?}");
+    }
+}
+
+#[test]
+fn a_look_that_began_before_the_submission_was_over_does_not_say_that_the_prompt_is_not_there() {
+    for answer in [SubmitResult::Accepted(None), SubmitResult::Ambiguous("reset".into())] {
+        let mut rig = Rig::new(plan());
+        assert_eq!(rig.after(15).take(Input::Tick), [Effect::LookUp]);
+        assert_eq!(rig.take(Input::Submitted(answer)), [], "a look is under way already");
+        assert_eq!(rig.take(Input::Evidence(Evidence::Absent)), [Effect::LookUp], "but it may have been too early");
+        assert_eq!(requeued(&rig.take(Input::Evidence(Evidence::Absent))), Some(true));
+    }
+}
+
+#[test]
+fn a_request_that_was_cut_off_and_is_not_there_may_still_come_and_is_stopped_then() {
+    let mut rig = Rig::new(plan());
+    rig.take(Input::Submitted(SubmitResult::Ambiguous("reset".into())));
+    let effects = rig.take(Input::Evidence(Evidence::Absent));
+    assert_eq!(effects.first(), Some(&Effect::StopUpstream));
+    assert_eq!(requeued(&effects), Some(true));
+}
+
+#[test]
+fn whatever_is_given_up_without_a_word_of_its_backend_is_stopped_there() {
+    for evidence in [Evidence::Unreachable, Evidence::Hung] {
+        for plan in [plan(), with_another()] {
+            for mut rig in [Rig::running(plan.clone()), Rig::accepted(plan.clone())] {
+                let (_, effects) = rig.live_on(&evidence);
+                assert!(effects.contains(&Effect::StopUpstream), "{evidence:?} {effects:?}");
+            }
+        }
+    }
+    let mut rig = Rig::running(plan());
+    rig.take(Input::Cancel);
+    let (at, effects) = rig.live_on(&Evidence::Running);
+    assert_eq!(at, Timestamp::from_millis(0) + CANCEL_LIMIT);
+    assert_eq!(effects, [Effect::StopUpstream, Effect::Finish(Outcome::Cancelled)]);
+}
+
+#[test]
+fn a_backend_that_hangs_costs_no_job_where_there_is_another() {
+    let (at, effects) = Rig::running(with_another()).live_on(&Evidence::Hung);
+    assert_eq!((code(&effects), requeued(&effects)), (Some(FailureCode::TimeoutSilence), Some(true)));
+    assert!(at >= seconds(120) && at <= seconds(200), "{at:?}");
+    // Not for ever, since it may be the job that makes them hang.
+    let (_, effects) = Rig::running(Plan { may_retry: false, ..with_another() }).live_on(&Evidence::Hung);
+    assert_eq!((code(&effects), requeued(&effects)), (Some(FailureCode::TimeoutSilence), None));
+}
+
+#[test]
+fn what_waited_behind_another_on_a_backend_that_is_gone_has_not_been_tried() {
+    let mut rig = Rig::accepted(plan());
+    rig.take(Input::SocketLost { another_ran: true });
+    assert_eq!(requeued(&rig.live_on(&Evidence::Unreachable).1), Some(false));
+    let mut rig = Rig::running(plan());
+    rig.take(Input::SocketLost { another_ran: false });
+    assert_eq!(requeued(&rig.live_on(&Evidence::Unreachable).1), Some(true));
+}
