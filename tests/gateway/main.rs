@@ -6,6 +6,8 @@ mod cancel;
 mod comfylite;
 mod faults;
 mod folder;
+#[cfg(target_os = "linux")]
+mod full_disk;
 mod hostile_http;
 mod hostile_json;
 mod lost_socket;

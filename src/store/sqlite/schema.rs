@@ -157,7 +157,8 @@ fn open_checked(path: &Path) -> Result<Connection, OpenError> {
     let version = check_ours(path, &connection)?;
     if std::fs::metadata(path).is_ok_and(|file| file.len() <= CHECKED_WHOLE) {
         // Not the quick one, which does not see where an index and its table differ: such a job would seem not to be there.
-        let verdict: String = connection.query_row("PRAGMA integrity_check(1)", (), |row| row.get(0)).map_err(&failed)?;
+        let verdict: String =
+            connection.query_row("PRAGMA integrity_check(1)", (), |row| row.get(0)).map_err(&failed)?;
         if verdict != "ok" {
             return Err(damaged(path, verdict));
         }
