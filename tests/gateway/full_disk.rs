@@ -24,16 +24,16 @@ async fn a_process_that_may_write_nothing_refuses_loses_nothing_and_goes_on_when
 #[actix_web::test]
 async fn a_full_file_system_refuses_loses_nothing_and_goes_on_when_there_is_room_again() {
     let setup = Setup::new();
-    let disk = match mounting(setup.folder.path()) {
-        Some(words) => Disk::Mounted(words),
-        None => {
+    let disk = mounting(setup.folder.path()).map_or_else(
+        || {
             // Not through the test's own output, which is shown only where it fails.
             let text =
                 b"\nNOT TESTED: no file system can be mounted here; the test runs with a limit on files instead\n";
             std::io::stderr().write_all(text).unwrap();
             Disk::Limited
-        }
-    };
+        },
+        Disk::Mounted,
+    );
     outlives_a_full_disk(&setup, disk).await;
 }
 
