@@ -153,6 +153,7 @@ impl App {
             max_body: usize::try_from(settings.server.max_body).unwrap_or(usize::MAX),
             body_limit: BODY_LIMIT,
             loopback_only: address.ip().is_loopback(),
+            write_check: api::WriteCheck::default(),
             draining: AtomicBool::new(false),
         });
         let front = Lifecycle::new();

@@ -17,8 +17,8 @@ use tracing::{info, warn};
 /// How often it looks for something to remove.
 pub const ROUND: Duration = Duration::from_mins(1);
 
-/// How many jobs, and how many keys, are removed in one transaction: a few milliseconds for whoever waits behind it.
-pub const STEP: u32 = 64;
+/// How many jobs, and how many keys, are removed in one transaction: some milliseconds for whoever waits behind it.
+pub const STEP: u32 = 32;
 
 /// What lies between two such transactions, for those who wait.
 const BREATH: Duration = Duration::from_millis(50);
@@ -41,6 +41,8 @@ pub struct Parts {
 
 /// Clears until told to stop.
 pub async fn run(parts: Parts, stop: CancellationToken) {
+    let kept = parts.retention.map_or("forever".to_owned(), |kept| humantime::format_duration(kept).to_string());
+    info!(kept, "jobs are cleared so long after their end");
     let mut collector = Collector::default();
     loop {
         tokio::select! {

@@ -1,18 +1,55 @@
 //! Liveness, which never asks anybody, and readiness, which says what is missing.
 
 use super::{Api, ApiError};
+use crate::clock::{Clock, Timestamp};
+use crate::store::Store;
 use actix_web::{HttpResponse, web};
 use serde_json::{Map, Value, json};
+use std::time::Duration;
+use tokio::sync::Mutex;
+
+/// For so long what was found out about the store is told again: however often somebody asks, it is not written more often.
+const FOUND_OUT: Duration = Duration::from_secs(1);
+
+/// How long the store may take to write before it counts as one that cannot.
+const WRITE_LIMIT: Duration = Duration::from_secs(3);
+
+/// Whether the store could be written when it was tried last.
+#[derive(Debug, Default)]
+pub struct WriteCheck {
+    last: Mutex<Option<(Timestamp, Option<String>)>>,
+}
+
+impl WriteCheck {
+    /// Returns why the store cannot be written; none where it can. Who asks meanwhile waits for the same answer.
+    async fn trouble(&self, store: &dyn Store, clock: &dyn Clock) -> Option<String> {
+        let mut last = self.last.lock().await;
+        if let Some((at, trouble)) = last.as_ref()
+            && clock.now() < *at + FOUND_OUT
+        {
+            return trouble.clone();
+        }
+        let trouble = tokio::select! {
+            written = store.probe() => written.err().map(|error| error.to_string()),
+            () = clock.sleep_until(clock.now() + WRITE_LIMIT) => {
+                Some(format!("the store has not written anything for {} s", WRITE_LIMIT.as_secs()))
+            }
+        };
+        *last = Some((clock.now(), trouble.clone()));
+        trouble
+    }
+}
 
 /// Says that the process serves; a load balancer may ask as often as it likes.
 pub(super) async fn health() -> HttpResponse {
     HttpResponse::Ok().json(json!({ "status": "ok" }))
 }
 
-/// Says whether new jobs can be taken in and run: 503 while stopping, without a store, without any backend, or
+/// Says whether new jobs can be taken in and run: 503 while stopping, without a store that can be written, without any backend, or
 /// without the default workflow. Files that could not be loaded are listed, but do not make it unready.
 pub(super) async fn ready(api: web::Data<Api>) -> Result<HttpResponse, ApiError> {
     let backlog = api.store.backlog().await;
+    let unwritable = api.write_check.trouble(api.store.as_ref(), api.clock.as_ref()).await;
     let backends: Vec<Value> = api
         .desks
         .iter()
@@ -22,7 +59,7 @@ pub(super) async fn ready(api: web::Data<Api>) -> Result<HttpResponse, ApiError>
         .collect();
     let any_backend = api.desks.iter().any(|(_, desk)| desk.is_connected());
     let has_workflow = api.catalog.workflow(&api.intake.default_workflow).is_some();
-    let is_ready = !api.is_draining() && backlog.is_ok() && any_backend && has_workflow;
+    let is_ready = !api.is_draining() && backlog.is_ok() && unwritable.is_none() && any_backend && has_workflow;
 
     let mut view = Map::new();
     view.insert("status".into(), json!(if is_ready { "ready" } else { "not_ready" }));
@@ -32,6 +69,9 @@ pub(super) async fn ready(api: web::Data<Api>) -> Result<HttpResponse, ApiError>
     view.insert("default_workflow".into(), json!({ "name": api.intake.default_workflow, "loaded": has_workflow }));
     let problems: Vec<String> = api.catalog.problems().values().flatten().map(ToString::to_string).collect();
     view.insert("workflow_problems".into(), json!(problems));
+    if let Some(reason) = unwritable {
+        view.insert("store".into(), json!(reason));
+    }
     match backlog {
         Ok(backlog) => {
             let (queued, running, deliveries) = (backlog.queued, backlog.running, backlog.deliveries);

@@ -14,6 +14,7 @@ pub use capacity::most_connections;
 pub(crate) use contain::contain;
 pub use error::ApiError;
 pub(crate) use guard::guard;
+pub use health::WriteCheck;
 
 use crate::clock::Clock;
 use crate::intake::Intake;
@@ -50,6 +51,8 @@ pub struct Api {
     pub body_limit: Duration,
     /// The gateway is bound to a loopback address: only loopback host names are served.
     pub loopback_only: bool,
+    /// What is known of whether the store can be written.
+    pub write_check: WriteCheck,
     /// The gateway is stopping: nothing new is taken in.
     pub draining: AtomicBool,
 }

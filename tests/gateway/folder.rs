@@ -112,7 +112,7 @@ async fn a_damaged_database_stops_the_start_with_a_message_and_is_left_as_it_is(
 }
 
 /// Checks the data folder; returns the exit code and the report.
-fn fsck(folder: &Path) -> (i32, Value) {
+pub(crate) fn fsck(folder: &Path) -> (i32, Value) {
     let output = Command::new(env!("CARGO_BIN_EXE_comfygate"))
         .args(["fsck", "--data", "data", "--json"])
         .current_dir(folder)
@@ -132,6 +132,7 @@ async fn run(folder: &Path, arguments: &[&str]) -> Output {
     child.wait_with_output().unwrap()
 }
 
-fn codes(report: &Value) -> BTreeSet<&str> {
+/// Returns the words for what is wrong.
+pub(crate) fn codes(report: &Value) -> BTreeSet<&str> {
     report["problems"].as_array().unwrap().iter().map(|problem| problem["code"].as_str().unwrap()).collect()
 }

@@ -8,6 +8,8 @@ mod deliveries;
 mod elsewhere;
 mod faults;
 mod folder;
+#[cfg(target_os = "linux")]
+mod full_disk;
 mod hostile_http;
 mod hostile_json;
 mod lost_backend;

@@ -1,5 +1,6 @@
 //! The program as a process: killed at any moment, told to stop, and what it writes into its log.
 
+use crate::folder::{codes, fsck};
 use crate::support::{Inbox, PATIENCE, Program, Setup, Webhook, canvas, canvas_files, eventually};
 use comfygate::sim::{Fault, Sim, SimOptions};
 use serde_json::{Value, json};
@@ -37,6 +38,8 @@ async fn every_job_that_was_taken_in_is_told_although_the_gateway_is_killed_agai
         // The moment of the kill is what this test is about; nothing waits for it.
         tokio::time::timeout(Duration::from_millis(lifetime), posting).await.ok();
         program.kill();
+        let (_, report) = fsck(setup.folder.path());
+        assert!(codes(&report).is_subset(&BTreeSet::from(["draft", "orphan"])), "something dangles: {report:#}");
     }
     assert!(taken_in.len() >= 12, "{}", taken_in.len());
 
@@ -57,6 +60,11 @@ async fn every_job_that_was_taken_in_is_told_although_the_gateway_is_killed_agai
         assert_eq!(job["status"], "success", "job {id}: {job}");
     }
     program.kill();
+    let program = Program::serve(setup.folder.path(), &sim.url(), &[QUICK]).await;
+    program.terminate();
+    assert!(program.ended().await.success());
+    let (code, report) = fsck(setup.folder.path());
+    assert_eq!((code, &report["problems"]), (0, &json!([])));
     sim.stop().await;
 }
 

@@ -33,7 +33,7 @@ async fn a_job_is_there_until_its_time_is_over_and_then_neither_it_nor_its_outpu
     assert_eq!(gateway.get(&format!("/jobs/{old}/outputs/0")).await.status, 404);
     let listed = gateway.get("/jobs").await.json();
     let listed: Vec<_> = listed["jobs"].as_array().unwrap().iter().map(|job| job["prompt_id"].clone()).collect();
-    assert_eq!(listed, [young.clone()]);
+    assert_eq!(listed, [young.as_str()]);
     let output_is_gone = async || {
         clock.advance(Duration::from_secs(1));
         (files(&blobs) == 1).then_some(())

@@ -181,7 +181,7 @@ async fn outputs_are_never_removed_from_under_runs_that_make_the_same_ones() {
         tokio::join!(
             async {
                 runners.await;
-                is_over.store(true, Ordering::Relaxed)
+                is_over.store(true, Ordering::Relaxed);
             },
             time
         )

@@ -1,9 +1,9 @@
 //! Opening a folder: what is refused, with which words, and that nothing is ever replaced.
 
 use crate::support::{House, copy_files, new_job};
-use comfygate::store::{OpenError, SqliteStore, Store, StoreError};
+use comfygate::store::{ListFilter, OpenError, SqliteStore, Store, StoreError};
 use rusqlite::Connection;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 #[tokio::test]
 async fn a_folder_in_use_is_refused_by_name_and_free_after_closing() {
@@ -66,6 +66,51 @@ async fn a_newer_schema_is_refused_and_left_alone() {
     set_version(known);
     let store = SqliteStore::open(house.folder.path()).unwrap();
     assert!(store.job(id).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_migration_that_fails_or_is_killed_half_way_is_done_again_from_its_beginning() {
+    let migration = include_str!("../../src/store/migrations/sqlite/0002.sql");
+    let half_done = |connection: &Connection| {
+        let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+        let sql = "SELECT count(*) FROM sqlite_schema WHERE name = 'unfit'";
+        let tables: u32 = connection.query_row(sql, (), |row| row.get(0)).unwrap();
+        (version, tables)
+    };
+    let jobs = async |folder: &Path| {
+        let store = SqliteStore::open(folder).unwrap();
+        let listed = store.list(ListFilter { limit: 100, ..ListFilter::default() }).await.unwrap();
+        (listed.len(), store.backlog().await.unwrap().queued)
+    };
+
+    // Its last step cannot be done: the steps before it are undone.
+    let folder = tempfile::tempdir().unwrap();
+    copy_files(&schema_1(), folder.path());
+    let connection = Connection::open(folder.path().join("comfygate.db")).unwrap();
+    connection.execute_batch("CREATE INDEX output_by_blob ON output (bytes)").unwrap();
+    let error = SqliteStore::open(folder.path()).unwrap_err();
+    assert!(matches!(error, OpenError::Sqlite { .. }), "{error}");
+    assert_eq!(half_done(&connection), (1, 0));
+    connection.execute_batch("DROP INDEX output_by_blob").unwrap();
+    drop(connection);
+    assert_eq!(jobs(folder.path()).await, (13, 3));
+
+    // Killed before its commit: its pages are in the log already, since they find no room in memory.
+    let folder = tempfile::tempdir().unwrap();
+    copy_files(&schema_1(), folder.path());
+    let connection = Connection::open(folder.path().join("comfygate.db")).unwrap();
+    connection.execute_batch("PRAGMA cache_size = 1; PRAGMA cache_spill = 1").unwrap();
+    let log = folder.path().join("comfygate.db-wal");
+    let before = std::fs::metadata(&log).unwrap().len();
+    connection.execute_batch(&format!("BEGIN IMMEDIATE; {migration} PRAGMA user_version = 2;")).unwrap();
+    assert_eq!(half_done(&connection), (2, 1));
+    assert!(std::fs::metadata(&log).unwrap().len() > before, "nothing of it is on disk");
+    let killed = tempfile::tempdir().unwrap();
+    copy_files(folder.path(), killed.path());
+    let reader = Connection::open(killed.path().join("comfygate.db")).unwrap();
+    assert_eq!(half_done(&reader), (1, 0));
+    drop(reader);
+    assert_eq!(jobs(killed.path()).await, (13, 3));
 }
 
 #[tokio::test]
@@ -209,6 +254,11 @@ async fn the_database_itself_forbids_a_second_end() {
         let error = connection.execute(&format!("UPDATE job SET {change}"), ()).unwrap_err();
         assert!(error.to_string().contains("never changes"), "{change}: {error}");
     }
+}
+
+/// A data folder of schema 1 that a killed gateway left.
+fn schema_1() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/data-schema1/data")
 }
 
 fn refused_as_damaged(folder: &Path) {

@@ -58,7 +58,10 @@ const KEEP: &str = "keep a copy of the folder and report it; the job itself cann
 pub fn audit(folder: &Path) -> Result<Audit, OpenError> {
     let path = folder.join("comfygate.db");
     // Looked at before the lock is taken, which would make a file in a folder that is not ours.
-    std::fs::metadata(&path).map_err(|source| OpenError::Folder { folder: path.clone(), source })?;
+    if let Err(error) = std::fs::metadata(&path) {
+        let source = std::io::Error::new(error.kind(), format!("it has no `comfygate.db` that can be read: {error}"));
+        return Err(OpenError::Folder { folder: folder.to_owned(), source });
+    }
     let lock = lock(folder)?;
     let (connection, schema) = schema::open_to_check(&path)?;
     let mut audit = Audit {
@@ -71,7 +74,6 @@ pub fn audit(folder: &Path) -> Result<Audit, OpenError> {
         is_complete: true,
         _lock: lock,
     };
-    type Check = fn(&mut Audit, &Connection) -> Result<(), StoreError>;
     let checks: [Check; 6] =
         [Audit::file, Audit::references, Audit::states, Audit::requests, Audit::results, Audit::counts];
     for check in checks {
@@ -82,6 +84,9 @@ pub fn audit(folder: &Path) -> Result<Audit, OpenError> {
     }
     Ok(audit)
 }
+
+/// A part of the check.
+type Check = fn(&mut Audit, &Connection) -> Result<(), StoreError>;
 
 /// What must not be, the query that finds the jobs where it is, and what to do about it.
 const STATES: [(&str, &str, &str, &str); 8] = [

@@ -42,6 +42,18 @@ impl Program {
         Self::start(command, folder, comfyui, settings).await
     }
 
+    /// The same behind these words of a command line.
+    pub(crate) async fn serve_behind(words: &[&str], folder: &Path, comfyui: &str, settings: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]).arg(env!("CARGO_BIN_EXE_comfygate"));
+        Self::start(command, folder, comfyui, settings).await
+    }
+
+    /// The id of the process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     async fn start(mut command: Command, folder: &Path, comfyui: &str, settings: &[(&str, &str)]) -> Self {
         command.arg("serve").args(["--address", "127.0.0.1:0", "--comfyui", comfyui]).current_dir(folder);
         for (name, value) in settings {
