@@ -43,7 +43,8 @@ pub(super) struct Made {
 }
 
 impl Made {
-    fn failed(trouble: Trouble, text: &str) -> Self {
+    /// An attempt without an answer.
+    pub(super) fn failed(trouble: Trouble, text: &str) -> Self {
         Self { answer: Answer::Failed(trouble), snippet: snippet(text.as_bytes()) }
     }
 }

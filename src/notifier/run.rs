@@ -1,16 +1,16 @@
 //! The task: takes due deliveries from the store, sends each in a task of its own, and records what came of it. Which
 //! goes next is decided by `lanes.rs`, what an answer means by `schedule.rs`.
 
-use super::attempt::Caller;
+use super::attempt::{Caller, Made};
 use super::client;
 use super::lanes::Lanes;
-use super::schedule::{Answer, Round, after};
+use super::schedule::{Answer, Round, Trouble, after};
 use super::target::{TargetRules, lane_of};
 use crate::clock::{Clock, Timestamp};
 use crate::job::{FrozenBody, JobId};
 use crate::lifecycle::Lifecycle;
 use crate::settings::WebhookSettings;
-use crate::store::{Attempt, Delivery, Store, StoreError, Verdict};
+use crate::store::{Attempt, Delivery, Store, StoreError, Verdict, persist};
 use crate::telemetry::job_span;
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, error, info, warn};
+use tracing::{Instrument, info, warn};
 
 /// How many deliveries are claimed at once.
 const BATCH: u32 = 256;
@@ -28,9 +28,8 @@ const BATCH: u32 = 256;
 /// How long to wait at most before the store is asked again, should a bell be lost.
 const POLL: Duration = Duration::from_secs(5);
 
-/// How long to wait after the store has failed, and how often an attempt is offered to it.
+/// How long to wait after the store has failed.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
-const STORE_TRIES: u32 = 10;
 
 /// How long a lease goes beyond the limit of an attempt. One that runs out in this process is only renewed.
 const LEASE_MARGIN: Duration = Duration::from_mins(1);
@@ -76,11 +75,11 @@ pub async fn run(parts: Parts, stop: CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => break,
             () = bell.notified() => {}
-            Some(end) = ended.recv() => station.take_in(&end),
+            Some(end) = ended.recv() => station.take_in(end),
             () = clock.sleep_until(wake_at) => {}
         }
         while let Ok(end) = ended.try_recv() {
-            station.take_in(&end);
+            station.take_in(end);
         }
     }
     station.finish(&mut ended, grace).await;
@@ -103,9 +102,23 @@ struct Station {
 /// Tells that a delivery is no longer under way.
 struct End {
     job: JobId,
-    /// What became of it is not in the store, and will not be: sending it again would have no end.
-    is_shunned: bool,
-    pause_until: Option<Timestamp>,
+    fate: Fate,
+}
+
+/// What is known of an attempt that is over.
+enum Fate {
+    /// The store knows it, or knows of no attempt. Nothing more may go to its host before that time.
+    Settled { pause_until: Option<Timestamp> },
+    /// The store will never know it: sending it again would have no end.
+    Unrecordable,
+    /// It panicked; the store does not know it yet.
+    Panicked(Box<Broken>),
+}
+
+/// An attempt that panicked.
+struct Broken {
+    delivery: Delivery,
+    started_at: Timestamp,
 }
 
 impl Station {
@@ -178,26 +191,43 @@ impl Station {
 
     fn begin_waiting(&mut self) {
         while let Some(delivery) = self.lanes.next(self.clock.now()) {
-            let sending = Sending {
-                end: Some(End { job: delivery.job, is_shunned: true, pause_until: None }),
-                ended: self.ended.clone(),
-                caller: Arc::clone(&self.caller),
-                store: Arc::clone(&self.store),
-                clock: Arc::clone(&self.clock),
-                schedule: Arc::clone(&self.schedule),
-                chance: (self.random)(),
-                give_up: self.give_up.clone(),
-            };
             let span = job_span(delivery.job);
-            self.lifecycle.spawn("delivery", sending.run(delivery).instrument(span));
+            let sending = self.sending(delivery, self.clock.now());
+            self.lifecycle.spawn("delivery", sending.run().instrument(span));
         }
     }
 
-    fn take_in(&mut self, end: &End) {
-        if let Some(until) = end.pause_until {
-            self.lanes.pause(end.job, until);
+    fn sending(&mut self, delivery: Delivery, started_at: Timestamp) -> Sending {
+        Sending {
+            delivery,
+            started_at,
+            fate: None,
+            is_broken: false,
+            ended: self.ended.clone(),
+            caller: Arc::clone(&self.caller),
+            store: Arc::clone(&self.store),
+            clock: Arc::clone(&self.clock),
+            schedule: Arc::clone(&self.schedule),
+            chance: (self.random)(),
+            give_up: self.give_up.clone(),
         }
-        self.lanes.ended(end.job, end.is_shunned, self.clock.now());
+    }
+
+    fn take_in(&mut self, end: End) {
+        let now = self.clock.now();
+        match end.fate {
+            Fate::Settled { pause_until } => {
+                if let Some(until) = pause_until {
+                    self.lanes.pause(end.job, until);
+                }
+                self.lanes.ended(end.job, false, now);
+            }
+            Fate::Unrecordable => self.lanes.ended(end.job, true, now),
+            Fate::Panicked(broken) => {
+                let sending = self.sending(broken.delivery, broken.started_at);
+                self.lifecycle.spawn("broken delivery", sending.own_up().instrument(job_span(end.job)));
+            }
+        }
     }
 
     async fn finish(mut self, ended: &mut mpsc::UnboundedReceiver<End>, grace: Duration) {
@@ -206,7 +236,7 @@ impl Station {
         release(&self.store, waiting).await;
         while self.lanes.under_way() > 0 {
             tokio::select! {
-                Some(end) = ended.recv() => self.take_in(&end),
+                Some(end) = ended.recv() => self.take_in(end),
                 () = &mut grace_over, if !self.give_up.is_cancelled() => self.give_up.cancel(),
             }
         }
@@ -217,7 +247,12 @@ impl Station {
 
 /// One delivery under way. However it ends, a panic included, the station is told.
 struct Sending {
-    end: Option<End>,
+    delivery: Delivery,
+    started_at: Timestamp,
+    /// None as long as it is not over.
+    fate: Option<Fate>,
+    /// It is the record of an attempt that panicked, and not one that may be made.
+    is_broken: bool,
     ended: mpsc::UnboundedSender<End>,
     caller: Arc<Caller>,
     store: Arc<dyn Store>,
@@ -229,69 +264,58 @@ struct Sending {
 
 impl Drop for Sending {
     fn drop(&mut self) {
-        if let Some(end) = self.end.take() {
-            // An error means that the station is gone, and with it who wants to know.
-            let _ = self.ended.send(end);
-        }
+        let fate = self.fate.take().unwrap_or_else(|| {
+            if self.is_broken {
+                return Fate::Unrecordable;
+            }
+            Fate::Panicked(Box::new(Broken { delivery: self.delivery.clone(), started_at: self.started_at }))
+        });
+        // An error means that the station is gone, and with it who wants to know.
+        let _ = self.ended.send(End { job: self.delivery.job, fate });
     }
 }
 
 impl Sending {
-    async fn run(mut self, delivery: Delivery) {
-        let number = delivery.attempts.saturating_add(1);
-        let started_at = self.clock.now();
+    /// Makes the attempt.
+    async fn run(mut self) {
         let made = tokio::select! {
-            made = self.caller.call(&delivery) => made,
+            // An answer that is there counts, even in the moment in which the grace is over.
+            biased;
+            made = self.caller.call(&self.delivery) => made,
             () = self.give_up.cancelled() => {
+                let number = self.delivery.attempts.saturating_add(1);
                 info!(attempt = number, "the attempt was broken off by the stop and will be made at the next start");
-                release(&self.store, vec![delivery.job]).await;
-                self.settle(None);
+                release(&self.store, vec![self.delivery.job]).await;
+                self.fate = Some(Fate::Settled { pause_until: None });
                 return;
             }
         };
-        let now = self.clock.now();
-        let round = Round::of(&delivery, &self.schedule);
-        let verdict = after(&round, &made.answer, now, self.chance);
+        self.record(made).await;
+    }
+
+    /// Records that the attempt panicked: it counts, so that one that always panics has an end.
+    async fn own_up(mut self) {
+        self.is_broken = true;
+        self.record(Made::failed(Trouble::Internal, "the attempt broke off inside the gateway")).await;
+    }
+
+    /// Records what came of the attempt, however long the store cannot write.
+    async fn record(&mut self, made: Made) {
+        let (now, delivery) = (self.clock.now(), &self.delivery);
+        let verdict = after(&Round::of(delivery, &self.schedule), &made.answer, now, self.chance);
         let attempt = Attempt {
-            number,
-            started_at,
-            took: now.since(started_at),
+            number: delivery.attempts.saturating_add(1),
+            started_at: self.started_at,
+            took: now.since(self.started_at),
             status: made.answer.status(),
             code: made.answer.code().map(str::to_owned),
             snippet: made.snippet,
         };
-        tell(&delivery, &attempt, verdict);
-        if self.record(delivery.job, attempt, verdict).await {
-            self.settle(pause_until(&made.answer, verdict, now));
-        }
-    }
-
-    /// Records an attempt. Returns false where that is impossible.
-    async fn record(&self, job: JobId, attempt: Attempt, verdict: Verdict) -> bool {
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            let Err(error) = self.store.record_attempt(job, attempt.clone(), verdict).await else { return true };
-            let may_pass = match error {
-                StoreError::Busy { .. } | StoreError::Unavailable(_) => true,
-                StoreError::Damaged(_) | StoreError::KeyReused(_) => false,
-            };
-            if !may_pass || tries == STORE_TRIES || self.give_up.is_cancelled() {
-                error!(%error, attempt = attempt.number, "an attempt was made and could not be recorded");
-                return false;
-            }
-            tokio::select! {
-                () = self.clock.sleep_until(self.clock.now() + STORE_PAUSE) => {}
-                () = self.give_up.cancelled() => {}
-            }
-        }
-    }
-
-    fn settle(&mut self, pause_until: Option<Timestamp>) {
-        if let Some(end) = &mut self.end {
-            end.is_shunned = false;
-            end.pause_until = pause_until;
-        }
+        tell(delivery, &attempt, verdict);
+        let write = || self.store.record_attempt(delivery.job, attempt.clone(), verdict);
+        let recorded = persist(self.clock.as_ref(), &self.give_up, "an attempt", write).await;
+        let pause_until = pause_until(&made.answer, verdict, now);
+        self.fate = Some(if recorded.is_some() { Fate::Settled { pause_until } } else { Fate::Unrecordable });
     }
 }
 

@@ -75,6 +75,8 @@ pub enum Trouble {
     HttpsRequired,
     /// Our own body could not be read.
     BodyUnreadable,
+    /// The attempt broke off by a fault of ours.
+    Internal,
 }
 
 impl Trouble {
@@ -91,6 +93,7 @@ impl Trouble {
             Self::BlockedAddress => "blocked_address",
             Self::HttpsRequired => "https_required",
             Self::BodyUnreadable => "body_unreadable",
+            Self::Internal => "internal",
         }
     }
 }
@@ -208,6 +211,7 @@ mod tests {
             (Trouble::BlockedAddress, 5),
             (Trouble::HttpsRequired, 5),
             (Trouble::BodyUnreadable, 5),
+            (Trouble::Internal, 5),
         ] {
             let verdict = after(&round(1, &[Duration::from_secs(5)]), &Answer::Failed(trouble), NOW, 0.5);
             assert_eq!(verdict, Verdict::RetryAt(NOW + Duration::from_secs(seconds)), "{trouble:?}");
