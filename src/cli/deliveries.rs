@@ -106,6 +106,8 @@ pub(super) fn run(command: DeliveriesCommand) -> anyhow::Result<ExitCode> {
     });
     match done {
         Ok(code) => Ok(code),
+        // Whoever reads, such as `head`, has enough.
+        Err(Failure::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
         Err(Failure::Output(error)) => Err(error.into()),
         Err(failure) => {
             writeln!(std::io::stderr(), "error: {failure}")?;
