@@ -161,7 +161,7 @@ impl StopSignals {
             {
                 return;
             }
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
         tokio::select! {
             () = heard(&mut self.terminate) => StopSignal::Terminate,

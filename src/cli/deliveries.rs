@@ -106,6 +106,8 @@ pub(super) fn run(command: DeliveriesCommand) -> anyhow::Result<ExitCode> {
     });
     match done {
         Ok(code) => Ok(code),
+        // Whoever reads, such as `head`, has enough.
+        Err(Failure::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
         Err(Failure::Output(error)) => Err(error.into()),
         Err(failure) => {
             writeln!(std::io::stderr(), "error: {failure}")?;
@@ -144,16 +146,15 @@ struct Gateway {
 
 impl Gateway {
     fn new(args: &GatewayArgs) -> anyhow::Result<Self> {
-        let base = match &args.url {
-            Some(url) => url.as_str().trim_end_matches('/').to_owned(),
-            None => {
-                let mut address = SettingArgs::default().load()?.server.address;
-                if address.ip().is_unspecified() {
-                    // It listens on all addresses of this machine, of which this is one.
-                    address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
-                }
-                format!("http://{address}")
+        let base = if let Some(url) = &args.url {
+            url.as_str().trim_end_matches('/').to_owned()
+        } else {
+            let mut address = SettingArgs::default().load()?.server.address;
+            if address.ip().is_unspecified() {
+                // It listens on all addresses of this machine, of which this is one.
+                address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
             }
+            format!("http://{address}")
         };
         let client = Client::builder().no_proxy().connect_timeout(CONNECT_LIMIT).timeout(ANSWER_LIMIT).build()?;
         Ok(Self { client, base })

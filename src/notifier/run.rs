@@ -11,7 +11,7 @@ use crate::crash::{self, Point};
 use crate::job::{FrozenBody, JobId};
 use crate::lifecycle::{Lifecycle, Panicked};
 use crate::settings::WebhookSettings;
-use crate::store::{Attempt, Delivery, Store, StoreError, Verdict};
+use crate::store::{Attempt, Delivery, Store, StoreError, Verdict, persist};
 use crate::telemetry::job_span;
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, error, info, warn};
+use tracing::{Instrument, info, warn};
 
 /// How many deliveries are claimed at once.
 const BATCH: u32 = 256;
@@ -29,9 +29,8 @@ const BATCH: u32 = 256;
 /// How long to wait at most before the store is asked again, should a bell be lost.
 const POLL: Duration = Duration::from_secs(5);
 
-/// How long to wait after the store has failed, and how often an attempt is offered to it.
+/// How long to wait after the store has failed.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
-const STORE_TRIES: u32 = 10;
 
 /// How long a lease goes beyond the limit of an attempt. One that runs out in this process is only renewed.
 const LEASE_MARGIN: Duration = Duration::from_mins(1);
@@ -72,19 +71,16 @@ pub async fn run(parts: Parts, stop: CancellationToken) {
     let clock = Arc::clone(&parts.clock);
     let grace = parts.grace;
     let (mut station, mut ended) = Station::new(parts);
-    let lifecycle = station.lifecycle.clone();
     while !stop.is_cancelled() {
-        // What was leased in a round that panicked comes back when its lease ends.
-        let filled = lifecycle.contain("notifier", station.fill()).await;
-        let wake_at = filled.unwrap_or_else(|Panicked| clock.now() + STORE_PAUSE);
+        let wake_at = station.fill().await;
         tokio::select! {
             () = stop.cancelled() => break,
             () = bell.notified() => {}
-            Some(end) = ended.recv() => station.take_in(&end),
+            Some(end) = ended.recv() => station.take_in(end),
             () = clock.sleep_until(wake_at) => {}
         }
         while let Ok(end) = ended.try_recv() {
-            station.take_in(&end);
+            station.take_in(end);
         }
     }
     station.finish(&mut ended, grace).await;
@@ -107,9 +103,15 @@ struct Station {
 /// Tells that a delivery is no longer under way.
 struct End {
     job: JobId,
-    /// What became of it is not in the store, and will not be: sending it again would have no end.
-    is_shunned: bool,
-    pause_until: Option<Timestamp>,
+    fate: Fate,
+}
+
+/// What is known of an attempt that is over.
+enum Fate {
+    /// The store knows it, or knows of no attempt. Nothing more may go to its host before that time.
+    Settled { pause_until: Option<Timestamp> },
+    /// The store will never know it: sending it again would have no end.
+    Unrecordable,
 }
 
 impl Station {
@@ -182,8 +184,11 @@ impl Station {
 
     fn begin_waiting(&mut self) {
         while let Some(delivery) = self.lanes.next(self.clock.now()) {
+            let span = job_span(delivery.job);
             let sending = Sending {
-                end: Some(End { job: delivery.job, is_shunned: true, pause_until: None }),
+                started_at: self.clock.now(),
+                delivery,
+                fate: Fate::Unrecordable,
                 ended: self.ended.clone(),
                 caller: Arc::clone(&self.caller),
                 lifecycle: self.lifecycle.clone(),
@@ -193,16 +198,21 @@ impl Station {
                 chance: (self.random)(),
                 give_up: self.give_up.clone(),
             };
-            let span = job_span(delivery.job);
-            self.lifecycle.spawn("delivery", sending.run(delivery).instrument(span));
+            self.lifecycle.spawn("delivery", sending.run().instrument(span));
         }
     }
 
-    fn take_in(&mut self, end: &End) {
-        if let Some(until) = end.pause_until {
-            self.lanes.pause(end.job, until);
+    fn take_in(&mut self, end: End) {
+        let now = self.clock.now();
+        match end.fate {
+            Fate::Settled { pause_until } => {
+                if let Some(until) = pause_until {
+                    self.lanes.pause(end.job, until);
+                }
+                self.lanes.ended(end.job, false, now);
+            }
+            Fate::Unrecordable => self.lanes.ended(end.job, true, now),
         }
-        self.lanes.ended(end.job, end.is_shunned, self.clock.now());
     }
 
     async fn finish(mut self, ended: &mut mpsc::UnboundedReceiver<End>, grace: Duration) {
@@ -211,7 +221,7 @@ impl Station {
         release(&self.store, waiting).await;
         while self.lanes.under_way() > 0 {
             tokio::select! {
-                Some(end) = ended.recv() => self.take_in(&end),
+                Some(end) = ended.recv() => self.take_in(end),
                 () = &mut grace_over, if !self.give_up.is_cancelled() => self.give_up.cancel(),
             }
         }
@@ -222,7 +232,9 @@ impl Station {
 
 /// One delivery under way. However it ends, a panic included, the station is told.
 struct Sending {
-    end: Option<End>,
+    delivery: Delivery,
+    started_at: Timestamp,
+    fate: Fate,
     ended: mpsc::UnboundedSender<End>,
     caller: Arc<Caller>,
     lifecycle: Lifecycle,
@@ -235,78 +247,55 @@ struct Sending {
 
 impl Drop for Sending {
     fn drop(&mut self) {
-        if let Some(end) = self.end.take() {
-            // An error means that the station is gone, and with it who wants to know.
-            let _ = self.ended.send(end);
-        }
+        let fate = std::mem::replace(&mut self.fate, Fate::Unrecordable);
+        // An error means that the station is gone, and with it who wants to know.
+        let _ = self.ended.send(End { job: self.delivery.job, fate });
     }
 }
 
 impl Sending {
-    async fn run(mut self, delivery: Delivery) {
-        let number = delivery.attempts.saturating_add(1);
-        let started_at = self.clock.now();
+    async fn run(mut self) {
         let calling = async {
             crash::pass(Point::Leased);
-            let made = self.caller.call(&delivery).await;
+            let made = self.caller.call(&self.delivery).await;
             crash::pass(Point::Answered);
             made
         };
         let made = tokio::select! {
+            // An answer that is there counts, even in the moment in which the grace is over.
+            biased;
             // Whether it arrived is not known; it counts, so that one on which we always fail has an end too.
             made = self.lifecycle.contain("delivery", calling) => made.unwrap_or_else(|Panicked| {
                 Made::failed(Trouble::Internal, "the gateway failed on this attempt; its log says more")
             }),
             () = self.give_up.cancelled() => {
+                let number = self.delivery.attempts.saturating_add(1);
                 info!(attempt = number, "the attempt was broken off by the stop and will be made at the next start");
-                release(&self.store, vec![delivery.job]).await;
-                self.settle(None);
+                release(&self.store, vec![self.delivery.job]).await;
+                self.fate = Fate::Settled { pause_until: None };
                 return;
             }
         };
-        let now = self.clock.now();
-        let round = Round::of(&delivery, &self.schedule);
-        let verdict = after(&round, &made.answer, now, self.chance);
+        self.record(made).await;
+        crash::pass(Point::Recorded);
+    }
+
+    /// Records what came of the attempt, however long the store cannot write.
+    async fn record(&mut self, made: Made) {
+        let (now, delivery) = (self.clock.now(), &self.delivery);
+        let verdict = after(&Round::of(delivery, &self.schedule), &made.answer, now, self.chance);
         let attempt = Attempt {
-            number,
-            started_at,
-            took: now.since(started_at),
+            number: delivery.attempts.saturating_add(1),
+            started_at: self.started_at,
+            took: now.since(self.started_at),
             status: made.answer.status(),
             code: made.answer.code().map(str::to_owned),
             snippet: made.snippet,
         };
-        tell(&delivery, &attempt, verdict);
-        if self.record(delivery.job, attempt, verdict).await {
-            self.settle(pause_until(&made.answer, verdict, now));
-            crash::pass(Point::Recorded);
-        }
-    }
-
-    /// Records an attempt. Returns false where that is impossible.
-    async fn record(&self, job: JobId, attempt: Attempt, verdict: Verdict) -> bool {
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            let Err(error) = self.store.record_attempt(job, attempt.clone(), verdict).await else { return true };
-            let may_pass = match error {
-                StoreError::Busy { .. } | StoreError::Unavailable(_) | StoreError::Panicked(_) => true,
-                StoreError::Damaged(_) | StoreError::KeyReused(_) => false,
-            };
-            if !may_pass || tries == STORE_TRIES || self.give_up.is_cancelled() {
-                error!(%error, attempt = attempt.number, "an attempt was made and could not be recorded");
-                return false;
-            }
-            tokio::select! {
-                () = self.clock.sleep_until(self.clock.now() + STORE_PAUSE) => {}
-                () = self.give_up.cancelled() => {}
-            }
-        }
-    }
-
-    fn settle(&mut self, pause_until: Option<Timestamp>) {
-        if let Some(end) = &mut self.end {
-            end.is_shunned = false;
-            end.pause_until = pause_until;
+        tell(delivery, &attempt, verdict);
+        let write = || self.store.record_attempt(delivery.job, attempt.clone(), verdict);
+        if persist(self.clock.as_ref(), &self.give_up, "an attempt", write).await.is_some() {
+            self.fate = Fate::Settled { pause_until: pause_until(&made.answer, verdict, now) };
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The program asked to stop: what it refuses, what it ends, what it leaves for the next start, and how to make it hurry.
 
-use crate::support::{Inbox, PATIENCE, Program, Setup, canvas, canvas_files, eventually};
+use crate::support::{Inbox, PATIENCE, Program, Setup, Webhook, canvas, canvas_files, eventually};
 use comfygate::sim::{Fault, Sim, SimOptions};
 use serde_json::Value;
 use std::path::Path;
@@ -28,7 +28,7 @@ async fn what_runs_on_a_backend_goes_on_while_nobody_is_there_and_is_taken_up_wi
     let program = Program::serve(setup.folder.path(), &sim.url(), &[]).await;
     let mut told = [inbox.next().await, inbox.next().await];
     told.sort_by_key(|webhook| webhook.prompt_id().to_owned());
-    assert_eq!(told.each_ref().map(|webhook| webhook.prompt_id()), [&running, &waiting]);
+    assert_eq!(told.each_ref().map(Webhook::prompt_id), [&running, &waiting]);
     assert!(told.iter().all(|webhook| webhook.body["status"] == "success"), "{told:?}");
     program.until_idle().await;
     assert_eq!(sim.executions().values().sum::<usize>(), 2, "{:?}", sim.executions());

@@ -5,6 +5,7 @@
 mod replays;
 mod support;
 
+use comfygate::clock::Clock;
 use comfygate::store::{DeliveryState, Store};
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -401,34 +402,46 @@ async fn plain_http_behind_an_https_url_is_a_tls_failure() {
 }
 
 #[tokio::test]
-async fn a_panic_in_one_delivery_is_a_failed_attempt_of_that_one_and_the_schedule_goes_on() {
+async fn a_panic_in_one_delivery_ends_that_attempt_only_and_it_is_tried_again_on_the_schedule() {
     let rig = Rig::new();
     let mut receiver = Receiver::start([OK]).await;
     let (unlucky, _) = rig.ended_job(1, &receiver.url, &[b"image"]).await;
     let blobs = Arc::clone(&rig.blobs);
+    let panics_left = std::sync::atomic::AtomicI32::new(2);
     rig.start_with(move |body| {
-        assert!(body.blobs().next().is_none(), "on purpose");
+        if body.blobs().next().is_some() {
+            let left = panics_left.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
+            assert!(left <= 0, "on purpose");
+        }
         Box::pin(comfygate::media::body_stream(Arc::clone(&blobs), body.clone()))
     });
     let (lucky, _) = rig.ended_job(2, &receiver.url, &[]).await;
     receiver.next().await;
     rig.until(lucky, |delivery, _| delivery.state == DeliveryState::Delivered).await;
-    let (delivery, attempts) = rig.after_attempts(unlucky, 1).await;
-    assert_eq!((attempts[0].code.as_deref(), attempts[0].status), (Some("internal"), None));
-    assert_eq!(
-        (delivery.state, delivery.due_at.since(delivery.created_at)),
-        (DeliveryState::Pending, Duration::from_secs(5))
-    );
-    let (later, _) = rig.ended_job(3, &receiver.url, &[]).await;
-    rig.until(later, |delivery, _| delivery.state == DeliveryState::Delivered).await;
-    assert_eq!(rig.panics(), 1, "it is not tried in a circle");
-    rig.clock.advance(Duration::from_secs(5));
-    rig.after_attempts(unlucky, 2).await;
-    assert_eq!(rig.panics(), 2);
-
-    let rig = rig.restart().await;
-    rig.clock.advance(Duration::from_mins(6));
+    for (count, wait) in [(1, Duration::from_secs(5)), (2, Duration::from_mins(5))] {
+        let (delivery, attempts) = rig.after_attempts(unlucky, count).await;
+        assert_eq!(attempts[count - 1].code.as_deref(), Some("internal"));
+        assert_eq!((delivery.state, delivery.due_at), (DeliveryState::Pending, rig.clock.now() + wait));
+        rig.clock.advance(wait);
+    }
+    assert_eq!(receiver.next().await.header("x-gateway-attempt"), Some("3"));
     rig.until(unlucky, |delivery, _| delivery.state == DeliveryState::Delivered).await;
+    assert_eq!(rig.panics(), 2);
+    assert!(receiver.is_quiet());
+}
+
+#[tokio::test]
+async fn a_delivery_that_always_panics_is_given_up_like_any_other() {
+    let mut rig = Rig::new();
+    rig.settings.schedule = vec![Duration::from_secs(1); 2];
+    let (job, _) = rig.ended_job(1, "http://127.0.0.1:1/", &[]).await;
+    rig.start_with(|_| panic!("on purpose"));
+    for count in 1..=3 {
+        rig.after_attempts(job, count).await;
+        rig.clock.advance(Duration::from_secs(1));
+    }
+    rig.until(job, |delivery, _| delivery.state == DeliveryState::Undeliverable).await;
+    assert_eq!(rig.panics(), 3);
 }
 
 #[tokio::test]
