@@ -4,7 +4,7 @@
 //! dispatch, notifier, and the HTTP server in front.
 
 use crate::api::{self, Api};
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::comfy::{self, Client, ComfyUrl, SocketOptions};
 use crate::dispatch::{self, Backend};
 use crate::intake::Intake;
@@ -70,6 +70,7 @@ impl App {
         let store: Arc<dyn Store> = SqliteStore::open(&settings.storage.folder)?;
         let blobs = Arc::new(Blobs::open(&settings.storage.folder)?);
         sweep(&store, &blobs).await;
+        pull_in(&store, clock.now()).await;
         let catalog = Arc::new(Catalog::load(&settings.workflows.configs, &settings.workflows.templates));
         report(&catalog, settings);
 
@@ -284,6 +285,17 @@ async fn sweep(store: &Arc<dyn Store>, blobs: &Arc<Blobs>) {
         Ok(Ok(0)) | Err(_) => {}
         Ok(Ok(removed)) => info!(removed, "removed outputs that no job needs"),
         Ok(Err(error)) => warn!(%error, "left-over outputs stay"),
+    }
+}
+
+/// Times are stored as the wall clock says them; one that has gone back since must hold nothing up.
+async fn pull_in(store: &Arc<dyn Store>, now: Timestamp) {
+    match store.pull_in(now).await {
+        Ok(0) => {}
+        Ok(changed) => {
+            warn!(changed, "the wall clock went back since the last stop; what waited longer for it is pulled in")
+        }
+        Err(error) => warn!(%error, "it is not certain that nothing waits for a time that is too far off"),
     }
 }
 

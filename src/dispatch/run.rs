@@ -121,7 +121,9 @@ async fn take_up(parts: &Parts, Claimed { job, run, tries }: Claimed, revisions:
         Ok(built) => {
             info!(job.id = %job.id, backend = run.backend, "taking up the run again");
             let plan = plan(parts, &job, &run, tries, &built);
-            let watched = Run::recovered(plan, job.started_at, parts.clock.now());
+            let now = parts.clock.now();
+            // The wall clock may have gone back since.
+            let watched = Run::recovered(plan, job.started_at.map(|at| at.min(now)), now);
             backend.tracker.watch(watched, job).await;
         }
         Err(failure) => end(parts, &job, run.number, failure).await,
@@ -209,6 +211,7 @@ async fn launch(
 }
 
 fn plan(parts: &Parts, job: &Job, run: &RunRef, tries: u32, built: &Built) -> Plan {
+    let now = parts.clock.now();
     Plan {
         job: job.id,
         number: run.number,
@@ -218,7 +221,7 @@ fn plan(parts: &Parts, job: &Job, run: &RunRef, tries: u32, built: &Built) -> Pl
         declared: built.outputs.clone(),
         expected_images: job.request.expected_images,
         limits: job.request.limits,
-        queued_since: if tries == 0 { job.created_at } else { parts.clock.now() },
+        queued_since: if tries == 0 { job.created_at.min(now) } else { now },
         may_retry: tries + 1 < parts.max_runs,
     }
 }

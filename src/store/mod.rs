@@ -308,6 +308,11 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Returns the delivery of a job and the log of its attempts.
     async fn delivery(&self, job: JobId) -> Result<Option<(Delivery, Vec<Attempt>)>, StoreError>;
 
+    /// Pulls in what waits for a time that is further off than it can have been meant, since the wall clock went back
+    /// between two starts: the next attempt of a delivery keeps its wait, counted from `now`, and a waiting job its
+    /// queue limit. Returns how many rows it changed. Meant for the start.
+    async fn pull_in(&self, now: Timestamp) -> Result<u64, StoreError>;
+
     /// Returns the blobs that jobs need; any other is left over from a run whose end was never stored.
     async fn needed_blobs(&self) -> Result<HashSet<BlobId>, StoreError>;
 

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "this whole program is a test")]
 
 mod cancel;
+mod clocks;
 mod comfylite;
 mod faults;
 mod hostile_http;

@@ -168,6 +168,15 @@ pub(super) fn overdue(connection: &Connection, now: Timestamp, limit: u32) -> Re
     rows::all(connection.prepare_cached(&sql)?.query(params![now.millis(), limit])?, |row| Ok(rows::job(row)?.job))
 }
 
+/// Lets no job wait longer than its queue limit from `now`. Returns how many were changed.
+pub(super) fn pull_in(connection: &Connection, now: Timestamp) -> Result<u64, StoreError> {
+    let changed = connection.execute(
+        "UPDATE job SET queue_deadline = ?1 + queue_limit WHERE state = 'queued' AND queue_deadline > ?1 + queue_limit",
+        [now.millis()],
+    )?;
+    Ok(changed as u64)
+}
+
 /// Returns the jobs that are on a backend.
 pub(super) fn on_backends(connection: &Connection) -> Result<Vec<Claimed>, StoreError> {
     let sql = format!(

@@ -145,6 +145,12 @@ impl Store for SqliteStore {
         self.readers.read(move |connection| deliveries::delivery(connection, job)).await
     }
 
+    async fn pull_in(&self, now: Timestamp) -> Result<u64, StoreError> {
+        self.writer
+            .write(move |connection| Ok(deliveries::pull_in(connection, now)? + jobs::pull_in(connection, now)?))
+            .await
+    }
+
     async fn needed_blobs(&self) -> Result<HashSet<BlobId>, StoreError> {
         self.readers.read(deliveries::needed_blobs).await
     }
