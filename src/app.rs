@@ -30,9 +30,6 @@ use tracing::{error, info, warn};
 /// How many events of a socket may wait for its tracker.
 const EVENT_QUEUE: usize = 8192;
 
-/// How often the workflow folders are looked at.
-const RELOAD_POLL: Duration = Duration::from_secs(2);
-
 /// How long the head of a request may take to arrive, and its body.
 const HEAD_LIMIT: Duration = Duration::from_secs(5);
 const BODY_LIMIT: Duration = Duration::from_secs(10);
@@ -83,8 +80,9 @@ impl App {
         let trackers = backends.iter().map(|backend| (backend.name.clone(), backend.tracker.clone())).collect();
         let desks = backends.iter().map(|backend| (backend.name.clone(), Arc::clone(&backend.desk))).collect();
 
-        lifecycle
-            .spawn_station("workflows", watch_folders(Arc::clone(&catalog), Arc::clone(&clock), lifecycle.clone()));
+        let look_every = settings.workflows.look_every;
+        let watching = watch_folders(Arc::clone(&catalog), look_every, Arc::clone(&clock), lifecycle.clone());
+        lifecycle.spawn_station("workflows", watching);
         lifecycle.spawn_station(
             "dispatch",
             dispatch::run(
@@ -300,12 +298,12 @@ async fn pull_in(store: &Arc<dyn Store>, now: Timestamp) {
 }
 
 /// Looks at the workflow folders now and then, and takes in what has changed.
-async fn watch_folders(catalog: Arc<Catalog>, clock: Arc<dyn Clock>, lifecycle: Lifecycle) {
+async fn watch_folders(catalog: Arc<Catalog>, look_every: Duration, clock: Arc<dyn Clock>, lifecycle: Lifecycle) {
     let stop = lifecycle.stop();
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            () = clock.sleep_until(clock.now() + RELOAD_POLL) => {}
+            () = clock.sleep_until(clock.now() + look_every) => {}
         }
         let looked_at = Arc::clone(&catalog);
         let changed = tokio::task::spawn_blocking(move || looked_at.reload_if_changed()).await;

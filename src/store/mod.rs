@@ -249,6 +249,9 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// than `new.id` when the same key and body came before.
     async fn accept(&self, new: NewJob) -> Result<JobId, StoreError>;
 
+    /// Returns the job that was accepted under an idempotency key which is not forgotten at `now`.
+    async fn holder(&self, key: IdempotencyKey, now: Timestamp) -> Result<Option<JobId>, StoreError>;
+
     /// Stores the sources of a workflow's revision; a second time does nothing.
     async fn keep_revision(&self, revision: Revision) -> Result<(), StoreError>;
 

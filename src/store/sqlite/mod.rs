@@ -14,8 +14,8 @@ pub use schema::OpenError;
 use crate::clock::Timestamp;
 use crate::job::{BlobId, Job, JobId, PromptId};
 use crate::store::{
-    Attempt, Backlog, CancelWish, Claimed, Delivery, Ending, Finished, ListFilter, Listed, NewJob, Revision, Store,
-    StoreError, Verdict,
+    Attempt, Backlog, CancelWish, Claimed, Delivery, Ending, Finished, IdempotencyKey, ListFilter, Listed, NewJob,
+    Revision, Store, StoreError, Verdict,
 };
 use async_trait::async_trait;
 use readers::Readers;
@@ -70,6 +70,10 @@ impl Store for SqliteStore {
     async fn accept(&self, new: NewJob) -> Result<JobId, StoreError> {
         let request = json(&new.request)?;
         self.writer.write(move |connection| jobs::accept(connection, &new, &request)).await
+    }
+
+    async fn holder(&self, key: IdempotencyKey, now: Timestamp) -> Result<Option<JobId>, StoreError> {
+        self.readers.read(move |connection| jobs::holder(connection, &key, now)).await
     }
 
     async fn keep_revision(&self, revision: Revision) -> Result<(), StoreError> {
