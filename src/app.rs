@@ -5,7 +5,7 @@
 
 use crate::api::{self, Api};
 use crate::clearing;
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::comfy::{self, Client, ComfyUrl, SocketOptions};
 use crate::dispatch::{self, Backend};
 use crate::intake::Intake;
@@ -30,9 +30,6 @@ use tracing::{error, info, warn};
 
 /// How many events of a socket may wait for its tracker.
 const EVENT_QUEUE: usize = 8192;
-
-/// How often the workflow folders are looked at.
-const RELOAD_POLL: Duration = Duration::from_secs(2);
 
 /// How long the head of a request may take to arrive, and its body.
 const HEAD_LIMIT: Duration = Duration::from_secs(5);
@@ -71,6 +68,7 @@ impl App {
         let store: Arc<dyn Store> = SqliteStore::open(&settings.storage.folder)?;
         let blobs = Arc::new(Blobs::open(&settings.storage.folder)?);
         sweep(&store, &blobs).await;
+        pull_in(&store, clock.now()).await;
         let catalog = Arc::new(Catalog::load(&settings.workflows.configs, &settings.workflows.templates));
         report(&catalog, settings);
 
@@ -83,8 +81,9 @@ impl App {
         let trackers = backends.iter().map(|backend| (backend.name.clone(), backend.tracker.clone())).collect();
         let desks = backends.iter().map(|backend| (backend.name.clone(), Arc::clone(&backend.desk))).collect();
 
-        lifecycle
-            .spawn_station("workflows", watch_folders(Arc::clone(&catalog), Arc::clone(&clock), lifecycle.clone()));
+        let look_every = settings.workflows.look_every;
+        let watching = watch_folders(Arc::clone(&catalog), look_every, Arc::clone(&clock), lifecycle.clone());
+        lifecycle.spawn_station("workflows", watching);
         lifecycle.spawn_station(
             "dispatch",
             dispatch::run(
@@ -302,13 +301,24 @@ async fn sweep(store: &Arc<dyn Store>, blobs: &Arc<Blobs>) {
     }
 }
 
+/// Times are stored as the wall clock says them; one that has gone back since must hold nothing up.
+async fn pull_in(store: &Arc<dyn Store>, now: Timestamp) {
+    match store.pull_in(now).await {
+        Ok(0) => {}
+        Ok(changed) => {
+            warn!(changed, "the wall clock went back since the last stop; what waited longer for it is pulled in");
+        }
+        Err(error) => warn!(%error, "it is not certain that nothing waits for a time that is too far off"),
+    }
+}
+
 /// Looks at the workflow folders now and then, and takes in what has changed.
-async fn watch_folders(catalog: Arc<Catalog>, clock: Arc<dyn Clock>, lifecycle: Lifecycle) {
+async fn watch_folders(catalog: Arc<Catalog>, look_every: Duration, clock: Arc<dyn Clock>, lifecycle: Lifecycle) {
     let stop = lifecycle.stop();
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            () = clock.sleep_until(clock.now() + RELOAD_POLL) => {}
+            () = clock.sleep_until(clock.now() + look_every) => {}
         }
         let looked_at = Arc::clone(&catalog);
         let changed = tokio::task::spawn_blocking(move || looked_at.reload_if_changed()).await;

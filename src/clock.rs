@@ -1,7 +1,8 @@
 //! The only place that says what time it is, so that tests can say it instead.
 //!
-//! The system's clock is read once at the start; from then on time goes forward with the monotonic clock. A wall clock
-//! that jumps can so neither hurry nor hold up a deadline or a retry.
+//! The wall clock is read once at the start; from then on time goes forward with the monotonic clock. A wall clock that
+//! jumps can so neither hurry nor hold up a deadline or a retry. Only what is compared with the clock of another machine
+//! asks the wall clock again.
 
 use futures_util::future::BoxFuture;
 use std::fmt;
@@ -64,30 +65,50 @@ pub trait Clock: Send + Sync + fmt::Debug {
     /// Returns the time now; it never goes back.
     fn now(&self) -> Timestamp;
 
+    /// Returns what the wall clock says now, which may jump: for what another machine compares with its own clock, and
+    /// for no deadline.
+    fn wall(&self) -> Timestamp {
+        self.now()
+    }
+
     /// Ends when `now` has reached `until`.
     fn sleep_until(&self, until: Timestamp) -> BoxFuture<'static, ()>;
 }
 
 /// The machine's clock.
-#[derive(Debug)]
 pub struct SystemClock {
     started: Instant,
     started_at: Timestamp,
+    wall: Box<dyn Fn() -> Timestamp + Send + Sync>,
 }
 
 impl SystemClock {
-    /// Reads the wall clock once and counts from there.
+    /// Reads the wall clock and counts from there.
     #[expect(clippy::disallowed_methods, reason = "this is the one place that may ask the machine for the time")]
     pub fn start() -> Arc<Self> {
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let started_at = Timestamp(0) + since_epoch;
-        Arc::new(Self { started: Instant::now(), started_at })
+        Self::with_wall(|| Timestamp(0) + SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+    }
+
+    /// The same with another wall clock, such as a test's that jumps.
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that may ask the machine for the time")]
+    pub fn with_wall(wall: impl Fn() -> Timestamp + Send + Sync + 'static) -> Arc<Self> {
+        Arc::new(Self { started: Instant::now(), started_at: wall(), wall: Box::new(wall) })
+    }
+}
+
+impl fmt::Debug for SystemClock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SystemClock").field("started_at", &self.started_at).finish_non_exhaustive()
     }
 }
 
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         self.started_at + self.started.elapsed()
+    }
+
+    fn wall(&self) -> Timestamp {
+        (self.wall)()
     }
 
     fn sleep_until(&self, until: Timestamp) -> BoxFuture<'static, ()> {
@@ -148,6 +169,20 @@ mod tests {
             ["", "now", "2026-11-21", "2026-11-21T25:00:00Z", "1969-12-31T23:59:59Z", "2026-11-21T02:57:24+01:00"]
         {
             assert_eq!(Timestamp::parse_rfc3339(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_wall_clock_that_jumps_is_seen_as_such_and_moves_no_deadline() {
+        use std::sync::atomic::{AtomicI64, Ordering};
+        let wall = Arc::new(AtomicI64::new(1_800_000_000_000));
+        let read = Arc::clone(&wall);
+        let clock = SystemClock::with_wall(move || Timestamp::from_millis(read.load(Ordering::Relaxed)));
+        let began = clock.now();
+        for jump in [3_600_000, -7_200_000] {
+            wall.fetch_add(jump, Ordering::Relaxed);
+            assert_eq!(clock.wall().millis(), wall.load(Ordering::Relaxed));
+            assert!(clock.now() >= began && clock.now().since(began) < Duration::from_mins(1));
         }
     }
 

@@ -16,8 +16,6 @@ use tokio::sync::Notify;
 /// What a caller wants, its form already checked.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Submission {
-    /// The workflow's name; none: the default one.
-    pub workflow: Option<String>,
     /// The parameters as given, by any of their spellings.
     pub params: Map<String, Value>,
     /// Where to report the end; checked by the caller of `accept`.
@@ -52,6 +50,15 @@ pub enum IntakeError {
     /// The store did not take it.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// A submission that was taken in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Accepted {
+    /// The job.
+    pub id: JobId,
+    /// It was taken in before, under the same idempotency key.
+    pub is_repeat: bool,
 }
 
 /// What became of a wish to cancel.
@@ -96,27 +103,37 @@ pub struct Intake {
 }
 
 impl Intake {
+    /// Returns the job that was taken in under a key before. Asked before anything is checked: what was right then may
+    /// be refused now, and the caller is owed the answer of then.
+    pub async fn repeated(&self, key: &IdempotencyKey) -> Result<Option<JobId>, StoreError> {
+        self.store.holder(key.clone(), self.clock.now()).await
+    }
+
+    /// Finds a workflow, the default one where none is named. A request asks once and is checked against what it got, so
+    /// that files which change meanwhile do not meet it in two versions.
+    pub fn workflow(&self, name: Option<&str>) -> Result<Arc<Workflow>, IntakeError> {
+        let name = name.unwrap_or(&self.default_workflow);
+        let unknown = || IntakeError::UnknownWorkflow { name: name.to_owned(), known: self.catalog.names() };
+        self.catalog.workflow(name).ok_or_else(unknown)
+    }
+
     /// Checks a submission, stores it as a job, and wakes dispatch. The job is on disk when this answers.
-    pub async fn accept(&self, submission: Submission) -> Result<JobId, IntakeError> {
-        let name = submission.workflow.as_deref().unwrap_or(&self.default_workflow);
-        let Some(workflow) = self.catalog.workflow(name) else {
-            return Err(IntakeError::UnknownWorkflow { name: name.to_owned(), known: self.catalog.names() });
-        };
-        let resolved = resolve(&workflow, &submission.params, || self.draw_seed()).map_err(IntakeError::Params)?;
-        check(&workflow, &resolved.params)?;
+    pub async fn accept(&self, workflow: &Workflow, submission: Submission) -> Result<Accepted, IntakeError> {
+        let resolved = resolve(workflow, &submission.params, || self.draw_seed()).map_err(IntakeError::Params)?;
+        check(workflow, &resolved.params)?;
         crash::pass(Point::Received);
-        self.keep_revision(&workflow).await?;
+        self.keep_revision(workflow).await?;
 
         let now = self.clock.now();
         let mut random = [0; 10];
         (self.random)(&mut random);
         let idempotency = submission.idempotency.clone();
-        let request = self.request(&workflow, submission, resolved);
-        let new = NewJob { id: JobId::new(now, random), request, created_at: now, idempotency };
-        let id = self.store.accept(new).await?;
+        let request = self.request(workflow, submission, resolved);
+        let own = JobId::new(now, random);
+        let id = self.store.accept(NewJob { id: own, request, created_at: now, idempotency }).await?;
         crash::pass(Point::Accepted);
         self.queue_bell.notify_one();
-        Ok(id)
+        Ok(Accepted { id, is_repeat: id != own })
     }
 
     /// Cancels a job: at once where it waits, by asking its backend where it runs.

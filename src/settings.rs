@@ -111,11 +111,18 @@ pub struct WorkflowSettings {
     pub configs: PathBuf,
     /// The folder of the graphs, `<name>.json`.
     pub templates: PathBuf,
+    /// How often the folders are looked at; a change counts when two looks have found the same. Only tests change it.
+    pub look_every: Duration,
 }
 
 impl Default for WorkflowSettings {
     fn default() -> Self {
-        Self { default: "starter".into(), configs: PathBuf::from("./configs"), templates: PathBuf::from("./templates") }
+        Self {
+            default: "starter".into(),
+            configs: PathBuf::from("./configs"),
+            templates: PathBuf::from("./templates"),
+            look_every: Duration::from_secs(2),
+        }
     }
 }
 

@@ -3,13 +3,15 @@
 use super::body::{kind, parse_object, read};
 use super::{Api, ApiError};
 use crate::intake::{IntakeError, Submission};
-use crate::job::Timeouts;
+use crate::job::{JobId, Timeouts};
 use crate::store::IdempotencyKey;
+use crate::workflow::Workflow;
 use actix_web::http::header::LOCATION;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The largest `metadata`, as JSON text, and how deep it may nest.
@@ -29,22 +31,34 @@ pub(super) async fn generate(
     }
     let body = read(&api, &request, payload).await?;
     let key = idempotency_key(&api, &request, &body)?;
+    if let Some(key) = &key
+        && let Some(id) = api.intake.repeated(key).await?
+    {
+        return Ok(accepted(id, true));
+    }
     let mut fields = parse_object(&body)?;
     let top_level: BTreeSet<String> = fields.keys().cloned().collect();
-    let submission = submission(&api, &mut fields, key)?;
-    let accepted = api.intake.accept(submission).await;
-    let id = accepted.map_err(|error| name_fields(error, &top_level))?;
+    let (workflow, submission) = submission(&api, &mut fields, key)?;
+    let taken_in = api.intake.accept(&workflow, submission).await.map_err(|error| name_fields(error, &top_level))?;
+    Ok(accepted(taken_in.id, taken_in.is_repeat))
+}
+
+/// The body is the same for a repeat; a header tells the difference.
+fn accepted(id: JobId, is_repeat: bool) -> HttpResponse {
     let status_url = format!("/jobs/{id}");
-    Ok(HttpResponse::Accepted()
-        .insert_header((LOCATION, status_url.as_str()))
-        .json(json!({ "prompt_id": id.to_string(), "status_url": status_url })))
+    let mut answer = HttpResponse::Accepted();
+    answer.insert_header((LOCATION, status_url.as_str()));
+    if is_repeat {
+        answer.insert_header(("idempotent-replayed", "true"));
+    }
+    answer.json(json!({ "prompt_id": id.to_string(), "status_url": status_url }))
 }
 
 fn submission(
     api: &Api,
     fields: &mut Map<String, Value>,
     idempotency: Option<IdempotencyKey>,
-) -> Result<Submission, ApiError> {
+) -> Result<(Arc<Workflow>, Submission), ApiError> {
     if fields.iter().any(|(name, value)| name.contains('\0') || has_nul(value)) {
         return Err(ApiError::bad_request(
             "invalid_string",
@@ -63,8 +77,9 @@ fn submission(
     let priority = priority(fields.remove("priority"))?;
     let timeouts = timeouts(api, fields.remove("timeouts"))?;
     let params = params(fields)?;
-    require_prompt(api, workflow.as_deref(), &params)?;
-    Ok(Submission { workflow, params, webhook_url, metadata, priority, timeouts, idempotency })
+    let workflow = api.intake.workflow(workflow.as_deref());
+    require_prompt(workflow.as_deref().ok(), &params)?;
+    Ok((workflow?, Submission { params, webhook_url, metadata, priority, timeouts, idempotency }))
 }
 
 /// Puts what stands under `params` beside what stands at top level; a name in both is refused.
@@ -85,9 +100,8 @@ fn params(fields: &mut Map<String, Value>) -> Result<Map<String, Value>, ApiErro
 }
 
 /// Refuses an empty prompt in `ComfyLite`'s words, wherever the workflow takes a prompt.
-fn require_prompt(api: &Api, workflow: Option<&str>, params: &Map<String, Value>) -> Result<(), ApiError> {
-    let name = workflow.unwrap_or(&api.intake.default_workflow);
-    let takes_prompt = api.catalog.workflow(name).is_some_and(|workflow| workflow.parameter("prompt").is_some());
+fn require_prompt(workflow: Option<&Workflow>, params: &Map<String, Value>) -> Result<(), ApiError> {
+    let takes_prompt = workflow.is_some_and(|workflow| workflow.parameter("prompt").is_some());
     let empty = || Err(ApiError::bad_request("empty_prompt", "prompt cannot be empty"));
     match params.get("prompt") {
         None if takes_prompt => empty(),
@@ -98,10 +112,11 @@ fn require_prompt(api: &Api, workflow: Option<&str>, params: &Map<String, Value>
 }
 
 fn idempotency_key(api: &Api, request: &HttpRequest, body: &[u8]) -> Result<Option<IdempotencyKey>, ApiError> {
-    let Some(value) = request.headers().get("idempotency-key") else { return Ok(None) };
+    let mut values = request.headers().get_all("idempotency-key");
+    let Some(value) = values.next() else { return Ok(None) };
     let key = value.to_str().ok().filter(|key| (1..=255).contains(&key.len()));
-    let Some(key) = key else {
-        let message = "the idempotency-key header must be 1 to 255 visible ASCII characters";
+    let Some(key) = key.filter(|_| values.next().is_none()) else {
+        let message = "there must be one idempotency-key header, of 1 to 255 visible ASCII characters";
         return Err(ApiError::bad_request("invalid_idempotency_key", message));
     };
     Ok(Some(IdempotencyKey {

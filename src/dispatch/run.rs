@@ -135,7 +135,9 @@ async fn take_up(parts: &Parts, claimed: Claimed, revisions: &mut HashMap<String
     match rebuild(parts, job, revisions).await {
         Ok(built) => {
             info!(job.id = %job.id, backend = run.backend, "taking up the run again");
-            let watched = Run::recovered(plan(parts, &claimed, &built), job.started_at, parts.clock.now());
+            let now = parts.clock.now();
+            // The wall clock may have gone back since.
+            let watched = Run::recovered(plan(parts, &claimed, &built), job.started_at.map(|at| at.min(now)), now);
             backend.tracker.watch(watched, claimed.job).await;
         }
         Err(failure) => end(parts, job, Some(run.number), failure).await,
@@ -219,6 +221,7 @@ async fn launch(parts: &Parts, backend: &Backend, claimed: Claimed, revisions: &
 
 fn plan(parts: &Parts, claimed: &Claimed, built: &Built) -> Plan {
     let Claimed { job, run, tries, refused } = claimed;
+    let now = parts.clock.now();
     let may_take = |other: &Backend| other.name != run.backend && refused.iter().all(|it| it.backend != other.name);
     Plan {
         job: job.id,
@@ -232,7 +235,7 @@ fn plan(parts: &Parts, claimed: &Claimed, built: &Built) -> Plan {
         declared: built.outputs.clone(),
         expected_images: job.request.expected_images,
         limits: job.request.limits,
-        queued_since: if *tries == 0 { job.created_at } else { parts.clock.now() },
+        queued_since: if *tries == 0 { job.created_at.min(now) } else { now },
         may_retry: tries + 1 < parts.max_runs,
     }
 }

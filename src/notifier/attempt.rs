@@ -67,7 +67,8 @@ impl Caller {
     }
 
     async fn call_once(&self, url: &Url, delivery: &Delivery, deadline: Timestamp) -> Made {
-        let timestamp = self.clock.now().millis().div_euclid(1000);
+        // The receiver compares it with its own clock.
+        let timestamp = self.clock.wall().millis().div_euclid(1000);
         let body = (self.body)(&delivery.body).map(|piece| piece.map_err(Unreadable));
         let sent = self
             .client
@@ -98,7 +99,8 @@ impl Caller {
         let now = self.clock.now();
         let status = response.status().as_u16();
         let asked = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-        let answer = Answer::Status { status, retry_after: asked.and_then(|value| retry_after(value, now)) };
+        let answer =
+            Answer::Status { status, retry_after: asked.and_then(|value| retry_after(value, self.clock.wall())) };
         let mut kept = Vec::new();
         let rest = async {
             let mut read = 0;

@@ -76,11 +76,11 @@ pub async fn run(parts: Parts, stop: CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => break,
             () = bell.notified() => {}
-            Some(end) = ended.recv() => station.take_in(end),
+            Some(end) = ended.recv() => station.take_in(&end),
             () = clock.sleep_until(wake_at) => {}
         }
         while let Ok(end) = ended.try_recv() {
-            station.take_in(end);
+            station.take_in(&end);
         }
     }
     station.finish(&mut ended, grace).await;
@@ -202,7 +202,7 @@ impl Station {
         }
     }
 
-    fn take_in(&mut self, end: End) {
+    fn take_in(&mut self, end: &End) {
         let now = self.clock.now();
         match end.fate {
             Fate::Settled { pause_until } => {
@@ -221,7 +221,7 @@ impl Station {
         release(&self.store, waiting).await;
         while self.lanes.under_way() > 0 {
             tokio::select! {
-                Some(end) = ended.recv() => self.take_in(end),
+                Some(end) = ended.recv() => self.take_in(&end),
                 () = &mut grace_over, if !self.give_up.is_cancelled() => self.give_up.cancel(),
             }
         }

@@ -291,6 +291,9 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// than `new.id` when the same key and body came before.
     async fn accept(&self, new: NewJob) -> Result<JobId, StoreError>;
 
+    /// Returns the job that was accepted under an idempotency key which is not forgotten at `now`.
+    async fn holder(&self, key: IdempotencyKey, now: Timestamp) -> Result<Option<JobId>, StoreError>;
+
     /// Stores the sources of a workflow's revision; a second time does nothing.
     async fn keep_revision(&self, revision: Revision) -> Result<(), StoreError>;
 
@@ -380,6 +383,11 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Does that to all that match when it is called, and returns how many they were. The only verb of several
     /// transactions, so that others can write in between: after an error some were begun anew and others were not.
     async fn replay_deliveries(&self, filter: ReplayFilter, at: Timestamp) -> Result<u64, StoreError>;
+
+    /// Pulls in what waits for a time that is further off than it can have been meant, since the wall clock went back
+    /// between two starts: the next attempt of a delivery keeps its wait, counted from `now`, and a waiting job its
+    /// queue limit. Returns how many rows it changed. Meant for the start.
+    async fn pull_in(&self, now: Timestamp) -> Result<u64, StoreError>;
 
     /// Returns the blobs that jobs need; any other is left over from a run whose end was never stored.
     async fn needed_blobs(&self) -> Result<HashSet<BlobId>, StoreError>;

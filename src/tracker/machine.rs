@@ -163,6 +163,14 @@ enum Life {
     Earlier,
 }
 
+/// A look into queue and history that is under way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Look {
+    since: Timestamp,
+    /// It began before `POST /prompt` was over, so it cannot say that the prompt is not there.
+    is_early: bool,
+}
+
 /// One try of a job on one backend, as the tracker sees it.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Run {
@@ -178,10 +186,8 @@ pub struct Run {
     last_sign: Timestamp,
     /// When the socket last said something of it.
     last_event: Timestamp,
-    /// A look into queue and history is under way since.
-    looking: Option<Timestamp>,
-    /// That look began before `POST /prompt` was over, so it cannot say that the prompt is not there.
-    look_is_early: bool,
+    /// The look that is under way.
+    looking: Option<Look>,
     next_look: Timestamp,
     /// No deadline asks for another look before this: one has just been answered.
     rested: Timestamp,
@@ -284,7 +290,7 @@ impl Run {
             due.push((since + CANCEL_LIMIT, Deadline::Cancel));
         }
         match self.looking {
-            Some(since) => due.push((since + LOOKUP_LIMIT, Deadline::Look)),
+            Some(Look { since, .. }) => due.push((since + LOOKUP_LIMIT, Deadline::Look)),
             None => due.push((self.next_look, Deadline::Look)),
         }
         due.into_iter().min_by_key(|(at, _)| *at)
@@ -320,7 +326,6 @@ impl Run {
             last_sign: now,
             last_event: now,
             looking: None,
-            look_is_early: false,
             next_look,
             rested: now,
             cancel_since: None,

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "this whole program is a test")]
 
 mod cancel;
+mod clocks;
 mod comfylite;
 mod deliveries;
 mod elsewhere;
@@ -12,11 +13,13 @@ mod folder;
 mod full_disk;
 mod hostile_http;
 mod hostile_json;
+mod idempotency;
 mod lost_backend;
 mod lost_socket;
 mod panics;
 mod process;
 mod refusing;
+mod reloads;
 mod restarts;
 mod results;
 mod retention;

@@ -181,6 +181,35 @@ pub(super) fn record(
     Ok(())
 }
 
+/// Lets no delivery wait longer from `now` than it was meant to wait since its last attempt, its replay or its job's end.
+/// Those times become `now` where they are still to come, so that a second start finds nothing to do. Returns how many
+/// deliveries were changed.
+pub(super) fn pull_in(connection: &Connection, now: Timestamp) -> Result<u64, StoreError> {
+    let changed = connection.execute(
+        "UPDATE delivery SET due_at = ?1 + max(0, due_at - since)
+         FROM (SELECT delivery.job AS late,
+                      max(created_at, coalesce(replayed_at, 0),
+                          coalesce((SELECT max(started_at + took_us / 1000) FROM attempt
+                                    WHERE attempt.job = delivery.job), 0)) AS since
+               FROM delivery WHERE state = 'pending' AND due_at > ?1)
+         WHERE job = late AND since > ?1",
+        [now.millis()],
+    )?;
+    if changed > 0 {
+        connection.execute(
+            "UPDATE attempt SET started_at = ?1 - took_us / 1000 WHERE started_at + took_us / 1000 > ?1
+             AND job IN (SELECT job FROM delivery WHERE state = 'pending')",
+            [now.millis()],
+        )?;
+        connection.execute(
+            "UPDATE delivery SET created_at = min(created_at, ?1), replayed_at = min(replayed_at, ?1)
+             WHERE state = 'pending' AND (created_at > ?1 OR replayed_at > ?1)",
+            [now.millis()],
+        )?;
+    }
+    Ok(changed as u64)
+}
+
 /// Ends the lease of a delivery.
 pub(super) fn release(connection: &Connection, id: JobId) -> Result<(), StoreError> {
     connection

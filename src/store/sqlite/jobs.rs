@@ -38,17 +38,29 @@ pub(super) fn accept(connection: &Connection, new: &NewJob, request: &str) -> Re
     Ok(new.id)
 }
 
-/// Returns the job that holds the key, or gives the key to `new`.
-fn take_key(connection: &Connection, key: &IdempotencyKey, new: &NewJob) -> Result<Option<JobId>, StoreError> {
-    let now = new.created_at.millis();
+/// Returns the job that holds a key.
+pub(super) fn holder(
+    connection: &Connection,
+    key: &IdempotencyKey,
+    now: Timestamp,
+) -> Result<Option<JobId>, StoreError> {
     let holder: Option<([u8; 16], [u8; 32])> = connection
         .prepare_cached("SELECT job, body_sha256 FROM idempotency WHERE tenant = '' AND key = ?1 AND expires_at > ?2")?
-        .query_row(params![key.key, now], |row| Ok((row.get(0)?, row.get(1)?)))
+        .query_row(params![key.key, now.millis()], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
-    if let Some((job, body_sha256)) = holder {
-        let same_body = body_sha256 == key.body_sha256;
-        return if same_body { Ok(Some(JobId::from_bytes(job))) } else { Err(StoreError::KeyReused(key.key.clone())) };
+    match holder {
+        None => Ok(None),
+        Some((job, body_sha256)) if body_sha256 == key.body_sha256 => Ok(Some(JobId::from_bytes(job))),
+        Some(_) => Err(StoreError::KeyReused(key.key.clone())),
     }
+}
+
+/// Returns the job that holds the key, or gives the key to `new`.
+fn take_key(connection: &Connection, key: &IdempotencyKey, new: &NewJob) -> Result<Option<JobId>, StoreError> {
+    if let Some(holder) = holder(connection, key, new.created_at)? {
+        return Ok(Some(holder));
+    }
+    let now = new.created_at.millis();
     connection
         .prepare_cached(
             "DELETE FROM idempotency WHERE (tenant, key) IN
@@ -106,6 +118,15 @@ pub(super) fn overdue(connection: &Connection, now: Timestamp, limit: u32) -> Re
          ORDER BY cancel_requested DESC, queue_deadline LIMIT ?2"
     );
     rows::all(connection.prepare_cached(&sql)?.query(params![now.millis(), limit])?, |row| Ok(rows::job(row)?.job))
+}
+
+/// Lets no job wait longer than its queue limit from `now`. Returns how many were changed.
+pub(super) fn pull_in(connection: &Connection, now: Timestamp) -> Result<u64, StoreError> {
+    let changed = connection.execute(
+        "UPDATE job SET queue_deadline = ?1 + queue_limit WHERE state = 'queued' AND queue_deadline > ?1 + queue_limit",
+        [now.millis()],
+    )?;
+    Ok(changed as u64)
 }
 
 /// Lists jobs, newest first.

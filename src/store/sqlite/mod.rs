@@ -21,7 +21,8 @@ use crate::clock::Timestamp;
 use crate::job::{BlobId, Job, JobId, PromptId};
 use crate::store::{
     Attempt, Backlog, CancelWish, Claimed, Cleared, Delivery, DeliveryFilter, DeliveryState, Ending, Finished,
-    ListFilter, Listed, ListedDelivery, NewJob, Refused, ReplayFilter, Revision, Store, StoreError, Verdict,
+    IdempotencyKey, ListFilter, Listed, ListedDelivery, NewJob, Refused, ReplayFilter, Revision, Store, StoreError,
+    Verdict,
 };
 use async_trait::async_trait;
 use readers::Readers;
@@ -76,6 +77,10 @@ impl Store for SqliteStore {
     async fn accept(&self, new: NewJob) -> Result<JobId, StoreError> {
         let request = json(&new.request)?;
         self.writer.write(move |connection| jobs::accept(connection, &new, &request)).await
+    }
+
+    async fn holder(&self, key: IdempotencyKey, now: Timestamp) -> Result<Option<JobId>, StoreError> {
+        self.readers.read(move |connection| jobs::holder(connection, &key, now)).await
     }
 
     async fn keep_revision(&self, revision: Revision) -> Result<(), StoreError> {
@@ -184,6 +189,12 @@ impl Store for SqliteStore {
             replayed += self.writer.write(move |connection| replays::replay_some(connection, &some, state, at)).await?;
         }
         Ok(replayed)
+    }
+
+    async fn pull_in(&self, now: Timestamp) -> Result<u64, StoreError> {
+        self.writer
+            .write(move |connection| Ok(deliveries::pull_in(connection, now)? + jobs::pull_in(connection, now)?))
+            .await
     }
 
     async fn needed_blobs(&self) -> Result<HashSet<BlobId>, StoreError> {

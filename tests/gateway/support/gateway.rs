@@ -200,6 +200,14 @@ impl TestGateway {
         self.restart_after(async |_| {}).await
     }
 
+    /// Restarts the gateway with another clock, as when the machine's was set in between.
+    pub(crate) async fn restart_with(self, clock: Arc<dyn Clock>) -> Self {
+        let (sim, settings, folder, _) = self.shut_down().await;
+        let gateway = Self::launch(sim, settings, folder, clock).await;
+        gateway.until_ready().await;
+        gateway
+    }
+
     /// Restarts the gateway; while it is down, something happens on the backend.
     pub(crate) async fn restart_after(self, meanwhile: impl AsyncFnOnce(&Sim)) -> Self {
         let (sim, settings, folder, clock) = self.shut_down().await;
