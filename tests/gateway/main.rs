@@ -4,6 +4,7 @@
 
 mod cancel;
 mod comfylite;
+mod command_line;
 mod deliveries;
 mod faults;
 mod hostile_http;

@@ -42,7 +42,7 @@ async fn a_stop_gives_leases_back_and_counts_no_attempt_that_it_broke_off() {
     let (setup, sim) = (Setup::new(), quick_sim().await);
     let receiver = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/hook", receiver.local_addr().unwrap());
-    let settings = [("COMFYGATE_SHUTDOWN_GRACE", "300ms"), ("COMFYGATE_WEBHOOK_PER_HOST", "1")];
+    let settings = [("COMFYGATE_SHUTDOWN_GRACE", "3s"), ("COMFYGATE_WEBHOOK_PER_HOST", "1")];
     let program = Program::serve(setup.folder.path(), &sim.url(), &settings).await;
     for _ in 0..3 {
         taken_in(&program, &canvas(&url)).await;
@@ -71,7 +71,7 @@ async fn a_replay_is_taken_in_while_the_gateway_stops_and_done_at_the_next_start
     let (setup, sim, inbox) = (Setup::new(), quick_sim().await, Inbox::open());
     let receiver = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/hook", receiver.local_addr().unwrap());
-    let program = Program::serve(setup.folder.path(), &sim.url(), &[("COMFYGATE_SHUTDOWN_GRACE", "2s")]).await;
+    let program = Program::serve(setup.folder.path(), &sim.url(), &[("COMFYGATE_SHUTDOWN_GRACE", "4s")]).await;
     let id = taken_in(&program, &canvas(&inbox.url())).await;
     let first = inbox.next().await;
     taken_in(&program, &canvas(&url)).await;
