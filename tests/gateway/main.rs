@@ -5,6 +5,7 @@
 mod cancel;
 mod clocks;
 mod comfylite;
+mod command_line;
 mod deliveries;
 mod elsewhere;
 mod faults;
