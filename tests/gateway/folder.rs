@@ -1,7 +1,7 @@
 //! The data folder and the processes that want it: killed while they write outputs, two at once, started on damage.
 
 use crate::support::{Inbox, Program, Setup, canvas, canvas_files, eventually};
-use comfygate::sim::{Sim, SimOptions};
+use comfygate::sim::{Fault, Sim, SimOptions, When};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -13,9 +13,14 @@ const QUICK: (&str, &str) = ("COMFYGATE_WEBHOOK_SCHEDULE", "50ms,50ms,50ms,50ms,
 #[actix_web::test]
 async fn a_kill_while_outputs_are_written_leaves_nothing_dangling_and_after_the_next_start_nothing_at_all() {
     let sim = Sim::start(SimOptions { step: Duration::ZERO, ..SimOptions::default() }).await.unwrap();
+    let failing = Sim::start(SimOptions { step: Duration::ZERO, ..SimOptions::default() }).await.unwrap();
+    let (node, message, exception_type) = ("EmptyImage".into(), "no".into(), "ValueError".into());
+    failing.inject_when(Fault::FailNode { node, message, exception_type }, When::Every);
     for (point, left) in [("drafted", "draft"), ("kept", "orphan")] {
         for request in [canvas, canvas_files] {
-            for number in 1..=2 {
+            // Either the runs are taken up again, or the next start knows nothing of them and they fail: then nobody makes
+            // the same outputs again, and those of before are nobody's.
+            for (number, is_made_again) in [(1, true), (2, false)] {
                 let setup = Setup::new();
                 let inbox = Inbox::open();
                 let order = format!("kill:{point}:{number}");
@@ -36,7 +41,8 @@ async fn a_kill_while_outputs_are_written_leaves_nothing_dangling_and_after_the_
                 assert!(found.is_subset(&BTreeSet::from(["draft", "orphan"])), "{order}: {report:#}");
                 assert_eq!(code, 1);
 
-                let program = Program::serve(setup.folder.path(), &sim.url(), &[QUICK]).await;
+                let next = if is_made_again { &sim } else { &failing };
+                let program = Program::serve(setup.folder.path(), &next.url(), &[QUICK]).await;
                 program.until_idle().await;
                 let told: BTreeSet<String> =
                     inbox.rest().iter().map(|webhook| webhook.prompt_id().to_owned()).collect();
@@ -49,6 +55,7 @@ async fn a_kill_while_outputs_are_written_leaves_nothing_dangling_and_after_the_
             }
         }
     }
+    failing.stop().await;
     sim.stop().await;
 }
 
