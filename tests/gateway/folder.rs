@@ -96,8 +96,16 @@ async fn a_damaged_database_stops_the_start_with_a_message_and_is_left_as_it_is(
     program.terminate();
     assert!(program.ended().await.success());
     let database = setup.folder.path().join("data/comfygate.db");
+    let connection = rusqlite::Connection::open(&database).unwrap();
+    let page_of = |table: &str| {
+        let sql = "SELECT rootpage FROM sqlite_schema WHERE name = ?1";
+        let page: u32 = connection.query_row(sql, [table], |row| row.get(0)).unwrap();
+        (page as usize - 1) * 4096
+    };
+    let pages = (page_of("job"), page_of("result"));
+    drop(connection);
     let sound = std::fs::read(&database).unwrap();
-    for (place, length) in [(0, 16), (40, 8), (100, 8), (4096, 8), (sound.len() / 2 / 4096 * 4096, 64)] {
+    for (place, length) in [(0, 16), (40, 8), (100, 8), (pages.0, 8), (pages.1, 64)] {
         let mut damaged = sound.clone();
         damaged[place..place + length].iter_mut().for_each(|byte| *byte ^= 0xFF);
         std::fs::write(&database, &damaged).unwrap();
