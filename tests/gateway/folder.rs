@@ -4,8 +4,9 @@ use crate::support::{Inbox, Program, Setup, canvas, canvas_files, eventually};
 use comfygate::sim::{Fault, Sim, SimOptions, When};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::io::Read;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 const QUICK: (&str, &str) = ("COMFYGATE_WEBHOOK_SCHEDULE", "50ms,50ms,50ms,50ms,50ms,50ms,50ms,50ms,50ms,50ms,50ms");
@@ -66,9 +67,8 @@ async fn a_second_gateway_on_a_folder_refuses_at_once_and_a_killed_one_is_in_nob
     let inbox = Inbox::open();
     let program = Program::serve(setup.folder.path(), &sim.url(), &[QUICK]).await;
     for command in [&["serve", "--address", "127.0.0.1:0"][..], &["fsck"]] {
-        let refused = run(setup.folder.path(), command).await;
-        let text = String::from_utf8_lossy(&refused.stderr);
-        assert_eq!(refused.status.code(), Some(if command[0] == "fsck" { 2 } else { 1 }), "{text}");
+        let (code, text) = run(setup.folder.path(), command).await;
+        assert_eq!(code, Some(if command[0] == "fsck" { 2 } else { 1 }), "{text}");
         let expected = "the data folder `./data` is in use: another comfygate holds `./data/lock`; stop that one or";
         assert!(text.contains(expected), "{text}");
     }
@@ -109,9 +109,8 @@ async fn a_damaged_database_stops_the_start_with_a_message_and_is_left_as_it_is(
         let mut damaged = sound.clone();
         damaged[place..place + length].iter_mut().for_each(|byte| *byte ^= 0xFF);
         std::fs::write(&database, &damaged).unwrap();
-        let refused = run(setup.folder.path(), &["serve", "--address", "127.0.0.1:0"]).await;
-        let text = String::from_utf8_lossy(&refused.stderr);
-        assert_eq!(refused.status.code(), Some(1), "{place}: {text}");
+        let (code, text) = run(setup.folder.path(), &["serve", "--address", "127.0.0.1:0"]).await;
+        assert_eq!(code, Some(1), "{place}: {text}");
         assert!(
             text.contains("`./data/comfygate.db` is damaged") && text.contains("restore it from a backup"),
             "{text}"
@@ -138,13 +137,26 @@ pub(crate) fn fsck(folder: &Path) -> (i32, Value) {
     (output.status.code().unwrap(), report)
 }
 
-/// Runs a command that must end by itself.
-async fn run(folder: &Path, arguments: &[&str]) -> Output {
+/// Runs a command that must end by itself; returns its exit code and what it says on stderr.
+async fn run(folder: &Path, arguments: &[&str]) -> (Option<i32>, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_comfygate"));
-    let command = command.args(arguments).current_dir(folder).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    eventually("the command ends", || std::future::ready(child.try_wait().unwrap())).await;
-    child.wait_with_output().unwrap()
+    let command = command.args(arguments).current_dir(folder).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = Ended(command.spawn().unwrap());
+    let status = eventually("the command ends", || std::future::ready(child.0.try_wait().unwrap())).await;
+    let mut text = String::new();
+    child.0.stderr.take().unwrap().read_to_string(&mut text).unwrap();
+    (status.code(), text)
+}
+
+/// A process that does not outlive its test, not even one that fails.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        // An error means that it has ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// Returns the words for what is wrong.
