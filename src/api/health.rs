@@ -85,3 +85,34 @@ pub(super) async fn ready(api: web::Data<Api>) -> Result<HttpResponse, ApiError>
     let mut answer = if is_ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
     Ok(answer.json(view))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::ManualClock;
+    use crate::store::SqliteStore;
+
+    #[tokio::test]
+    async fn however_often_somebody_asks_the_store_is_written_once_a_second() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(folder.path()).unwrap();
+        let clock = ManualClock::at(Timestamp::from_millis(0));
+        let check = WriteCheck::default();
+        let other = rusqlite::Connection::open(folder.path().join("comfygate.db")).unwrap();
+        // Another number for another connection after each commit that wrote something.
+        let commits = || other.pragma_query_value(None, "data_version", |row| row.get::<_, i64>(0)).unwrap();
+        let mut last = commits();
+        for second in 0..3 {
+            for asked in 0..100 {
+                assert_eq!(check.trouble(store.as_ref(), clock.as_ref()).await, None);
+                let now = commits();
+                assert_eq!(now != last, asked == 0, "second {second}, asked {asked} times before");
+                last = now;
+            }
+            clock.advance(FOUND_OUT);
+        }
+        store.close().await;
+        let trouble = check.trouble(store.as_ref(), clock.as_ref()).await;
+        assert_eq!(trouble.as_deref(), Some("the store cannot write: it is closed"));
+    }
+}

@@ -1,11 +1,12 @@
 //! The data folder and the processes that want it: killed while they write outputs, two at once, started on damage.
 
 use crate::support::{Inbox, Program, Setup, canvas, canvas_files, eventually};
-use comfygate::sim::{Sim, SimOptions};
+use comfygate::sim::{Fault, Sim, SimOptions, When};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::io::Read;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 const QUICK: (&str, &str) = ("COMFYGATE_WEBHOOK_SCHEDULE", "50ms,50ms,50ms,50ms,50ms,50ms,50ms,50ms,50ms,50ms,50ms");
@@ -13,9 +14,14 @@ const QUICK: (&str, &str) = ("COMFYGATE_WEBHOOK_SCHEDULE", "50ms,50ms,50ms,50ms,
 #[actix_web::test]
 async fn a_kill_while_outputs_are_written_leaves_nothing_dangling_and_after_the_next_start_nothing_at_all() {
     let sim = Sim::start(SimOptions { step: Duration::ZERO, ..SimOptions::default() }).await.unwrap();
+    let failing = Sim::start(SimOptions { step: Duration::ZERO, ..SimOptions::default() }).await.unwrap();
+    let (node, message, exception_type) = ("EmptyImage".into(), "no".into(), "ValueError".into());
+    failing.inject_when(Fault::FailNode { node, message, exception_type }, When::Every);
     for (point, left) in [("drafted", "draft"), ("kept", "orphan")] {
         for request in [canvas, canvas_files] {
-            for number in 1..=2 {
+            // Either the runs are taken up again, or the next start knows nothing of them and they fail: then nobody makes
+            // the same outputs again, and those of before are nobody's.
+            for (number, is_made_again) in [(1, true), (2, false)] {
                 let setup = Setup::new();
                 let inbox = Inbox::open();
                 let order = format!("kill:{point}:{number}");
@@ -36,7 +42,8 @@ async fn a_kill_while_outputs_are_written_leaves_nothing_dangling_and_after_the_
                 assert!(found.is_subset(&BTreeSet::from(["draft", "orphan"])), "{order}: {report:#}");
                 assert_eq!(code, 1);
 
-                let program = Program::serve(setup.folder.path(), &sim.url(), &[QUICK]).await;
+                let next = if is_made_again { &sim } else { &failing };
+                let program = Program::serve(setup.folder.path(), &next.url(), &[QUICK]).await;
                 program.until_idle().await;
                 let told: BTreeSet<String> =
                     inbox.rest().iter().map(|webhook| webhook.prompt_id().to_owned()).collect();
@@ -49,6 +56,7 @@ async fn a_kill_while_outputs_are_written_leaves_nothing_dangling_and_after_the_
             }
         }
     }
+    failing.stop().await;
     sim.stop().await;
 }
 
@@ -59,9 +67,8 @@ async fn a_second_gateway_on_a_folder_refuses_at_once_and_a_killed_one_is_in_nob
     let inbox = Inbox::open();
     let program = Program::serve(setup.folder.path(), &sim.url(), &[QUICK]).await;
     for command in [&["serve", "--address", "127.0.0.1:0"][..], &["fsck"]] {
-        let refused = run(setup.folder.path(), command).await;
-        let text = String::from_utf8_lossy(&refused.stderr);
-        assert_eq!(refused.status.code(), Some(if command[0] == "fsck" { 2 } else { 1 }), "{text}");
+        let (code, text) = run(setup.folder.path(), command).await;
+        assert_eq!(code, Some(if command[0] == "fsck" { 2 } else { 1 }), "{text}");
         let expected = "the data folder `./data` is in use: another comfygate holds `./data/lock`; stop that one or";
         assert!(text.contains(expected), "{text}");
     }
@@ -89,14 +96,21 @@ async fn a_damaged_database_stops_the_start_with_a_message_and_is_left_as_it_is(
     program.terminate();
     assert!(program.ended().await.success());
     let database = setup.folder.path().join("data/comfygate.db");
+    let connection = rusqlite::Connection::open(&database).unwrap();
+    let page_of = |table: &str| {
+        let sql = "SELECT rootpage FROM sqlite_schema WHERE name = ?1";
+        let page: u32 = connection.query_row(sql, [table], |row| row.get(0)).unwrap();
+        (page as usize - 1) * 4096
+    };
+    let pages = (page_of("job"), page_of("result"));
+    drop(connection);
     let sound = std::fs::read(&database).unwrap();
-    for (place, length) in [(0, 16), (40, 8), (100, 8), (4096, 8), (sound.len() / 2 / 4096 * 4096, 64)] {
+    for (place, length) in [(0, 16), (40, 8), (100, 8), (pages.0, 8), (pages.1, 64)] {
         let mut damaged = sound.clone();
         damaged[place..place + length].iter_mut().for_each(|byte| *byte ^= 0xFF);
         std::fs::write(&database, &damaged).unwrap();
-        let refused = run(setup.folder.path(), &["serve", "--address", "127.0.0.1:0"]).await;
-        let text = String::from_utf8_lossy(&refused.stderr);
-        assert_eq!(refused.status.code(), Some(1), "{place}: {text}");
+        let (code, text) = run(setup.folder.path(), &["serve", "--address", "127.0.0.1:0"]).await;
+        assert_eq!(code, Some(1), "{place}: {text}");
         assert!(
             text.contains("`./data/comfygate.db` is damaged") && text.contains("restore it from a backup"),
             "{text}"
@@ -123,13 +137,26 @@ pub(crate) fn fsck(folder: &Path) -> (i32, Value) {
     (output.status.code().unwrap(), report)
 }
 
-/// Runs a command that must end by itself.
-async fn run(folder: &Path, arguments: &[&str]) -> Output {
+/// Runs a command that must end by itself; returns its exit code and what it says on stderr.
+async fn run(folder: &Path, arguments: &[&str]) -> (Option<i32>, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_comfygate"));
-    let command = command.args(arguments).current_dir(folder).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    eventually("the command ends", || std::future::ready(child.try_wait().unwrap())).await;
-    child.wait_with_output().unwrap()
+    let command = command.args(arguments).current_dir(folder).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = Ended(command.spawn().unwrap());
+    let status = eventually("the command ends", || std::future::ready(child.0.try_wait().unwrap())).await;
+    let mut text = String::new();
+    child.0.stderr.take().unwrap().read_to_string(&mut text).unwrap();
+    (status.code(), text)
+}
+
+/// A process that does not outlive its test, not even one that fails.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        // An error means that it has ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// Returns the words for what is wrong.
