@@ -44,10 +44,10 @@ async fn a_clock_that_went_back_while_the_gateway_was_down_holds_up_no_retry() {
     let inbox = Inbox::open();
     let gateway = with_a_failed_attempt(&inbox).await;
     // The wait is an hour and varies by a fifth. Each start counts from the first that found the clock put back.
-    let gateway = gateway.restart_with(at(-60 * MINUTE)).await;
-    let gateway = gateway.restart_with(at(-20 * MINUTE)).await;
+    let gateway = gateway.restart_at(at(-60 * MINUTE)).await;
+    let gateway = gateway.restart_at(at(-20 * MINUTE)).await;
     assert!(inbox.rest().is_empty(), "hurried");
-    let gateway = gateway.restart_with(at(15 * MINUTE)).await;
+    let gateway = gateway.restart_at(at(15 * MINUTE)).await;
     assert_eq!(inbox.next().await.attempt, "2");
     gateway.close().await;
 }
@@ -56,9 +56,9 @@ async fn a_clock_that_went_back_while_the_gateway_was_down_holds_up_no_retry() {
 async fn a_clock_that_was_years_ahead_and_is_set_right_loses_nothing() {
     let inbox = Inbox::open();
     let years = 3 * 365 * 24 * 60 * MINUTE;
-    let gateway = with_a_failed_attempt(&inbox).await.restart_with(at(-years)).await;
+    let gateway = with_a_failed_attempt(&inbox).await.restart_at(at(-years)).await;
     assert!(inbox.rest().is_empty(), "hurried");
-    let gateway = gateway.restart_with(at(-years + 75 * MINUTE)).await;
+    let gateway = gateway.restart_at(at(-years + 75 * MINUTE)).await;
     assert_eq!(inbox.next().await.attempt, "2");
     gateway.close().await;
 }
@@ -68,11 +68,11 @@ async fn a_clock_that_went_ahead_while_the_gateway_was_down_brings_one_attempt_e
     let inbox = Inbox::open();
     let gateway = with_a_failed_attempt(&inbox).await;
     inbox.answer_with(&[500]);
-    let gateway = gateway.restart_with(at(120 * MINUTE)).await;
+    let gateway = gateway.restart_at(at(120 * MINUTE)).await;
     assert_eq!(inbox.next().await.attempt, "2");
-    let gateway = gateway.restart_with(at((120 + 40) * MINUTE)).await;
+    let gateway = gateway.restart_at(at((120 + 40) * MINUTE)).await;
     assert!(inbox.rest().is_empty(), "the next wait is whole again");
-    let gateway = gateway.restart_with(at((120 + 75) * MINUTE)).await;
+    let gateway = gateway.restart_at(at((120 + 75) * MINUTE)).await;
     assert_eq!(inbox.next().await.attempt, "3");
     gateway.close().await;
 }
@@ -90,9 +90,9 @@ async fn a_job_waits_no_longer_than_its_queue_limit_after_the_clock_went_back() 
         ids.push(gateway.generate(&body).await);
     }
     gateway.sim.wait_for(|sim| sim.queued() == 2).await.unwrap();
-    let gateway = gateway.restart_with(at(-60 * MINUTE)).await;
+    let gateway = gateway.restart_at(at(-60 * MINUTE)).await;
     assert_eq!(gateway.job(&ids[3]).await["status"], "queued");
-    let gateway = gateway.restart_with(at(-60 * MINUTE + 11 * MINUTE)).await;
+    let gateway = gateway.restart_at(at(-60 * MINUTE + 11 * MINUTE)).await;
     for id in &ids[2..] {
         assert_eq!(gateway.until(id, "failure").await["code"], "timeout_queue");
     }

@@ -41,9 +41,9 @@ async fn a_key_holds_for_a_day_and_then_makes_a_new_job() {
     let gateway = Setup { clock: at(0), ..Setup::new() }.start().await;
     let first = id_of(&post(&gateway, "order-1", &body).await);
     inbox.next().await;
-    let gateway = gateway.restart_with(at(24 * 60 - 5)).await;
+    let gateway = gateway.restart_at(at(24 * 60 - 5)).await;
     assert_eq!(id_of(&post(&gateway, "order-1", &body).await), first);
-    let gateway = gateway.restart_with(at(24 * 60 + 1)).await;
+    let gateway = gateway.restart_at(at(24 * 60 + 1)).await;
     // Another body is no longer a contradiction.
     let new = post(&gateway, "order-1", &body.replace("64", "32")).await;
     assert_ne!(id_of(&new), first);

@@ -1,20 +1,21 @@
 //! A data folder that an older gateway left when it was killed: the present one goes on with it.
 
-use crate::support::{Inbox, Setup, eventually};
+use crate::support::{Inbox, Setup};
 use comfygate::clock::{Clock, SystemClock, Timestamp};
+use comfygate::sim::Sim;
 use futures_util::future::BoxFuture;
 use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 use serde::Deserialize;
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Where the receiver and the simulator of the stored folder were.
-const RECEIVER: &str = "127.0.0.1:29417";
-const BACKEND: &str = "127.0.0.1:29418";
+const RECEIVER: &str = "http://127.0.0.1:29417";
+const BACKEND: &str = "http://127.0.0.1:29418";
 
 /// A job of the stored folder, and its webhook as it was sent there.
 #[derive(Deserialize, Debug)]
@@ -39,18 +40,19 @@ async fn goes_on_with_the_folder_of_schema_1(is_same_backend: bool) {
     let mut setup = Setup::new();
     let data = setup.settings.storage.folder.clone();
     copy_folder(&fixture.join("data"), &data);
-    let log = std::fs::metadata(data.join("comfygate.db-wal")).unwrap().len();
+    let log = log_bytes(&data);
     assert!(log > 0, "the folder is not that of a killed gateway");
-    if is_same_backend {
-        setup.sim.addr = BACKEND.parse().unwrap();
-    }
     // Two hours after it was made: a limit of one hour has passed, and the keys of that day are known.
     setup.clock = Arc::new(LaterThen::new(Timestamp::from_millis(1_795_257_924_000) + Duration::from_hours(2)));
-    let receiver: SocketAddr = RECEIVER.parse().unwrap();
-    eventually("the receiver's port is free", async || TcpListener::bind(receiver).ok()).await;
-    let inbox = Inbox::open_at(receiver);
+    let inbox = Inbox::open();
     let keep_folder = Arc::clone(&setup.folder);
-    let gateway = setup.start().await;
+    let move_in = async |sim: &Sim| {
+        let url = sim.url().trim_end_matches('/').to_owned();
+        move_folder(&data, inbox.url().trim_end_matches("/hook"), if is_same_backend { &url } else { BACKEND });
+        assert!(log_bytes(&data) > log, "the log was folded in");
+        url
+    };
+    let gateway = setup.start_behind(move_in).await;
 
     let mut told = BTreeMap::new();
     for _ in ["pending", "running", "submitted", "queued", "queued_old", "overdue"] {
@@ -93,6 +95,22 @@ async fn goes_on_with_the_folder_of_schema_1(is_same_backend: bool) {
     assert!(inbox.rest().is_empty(), "something was told twice");
     inbox.close().await;
     drop(keep_folder);
+}
+
+fn log_bytes(data: &Path) -> u64 {
+    std::fs::metadata(data.join("comfygate.db-wal")).unwrap().len()
+}
+
+/// Has the folder speak of the addresses of this test, and leaves its log where it is.
+fn move_folder(data: &Path, receiver: &str, backend: &str) {
+    let connection = Connection::open(data.join("comfygate.db")).unwrap();
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).unwrap();
+    let moved = [
+        connection.execute("UPDATE job_request SET request = replace(request, ?1, ?2)", [RECEIVER, receiver]),
+        connection.execute("UPDATE delivery SET url = replace(url, ?1, ?2)", [RECEIVER, receiver]),
+        connection.execute("UPDATE job SET backend = ?2 WHERE backend = ?1 AND ended_at IS NULL", [BACKEND, backend]),
+    ];
+    assert_eq!(moved.map(Result::unwrap), [13, 6, 2]);
 }
 
 fn copy_folder(from: &Path, to: &Path) {

@@ -201,7 +201,7 @@ impl TestGateway {
     }
 
     /// Restarts the gateway with another clock, as when the machine's was set in between.
-    pub(crate) async fn restart_with(self, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) async fn restart_at(self, clock: Arc<dyn Clock>) -> Self {
         let (sim, settings, folder, _) = self.shut_down().await;
         let gateway = Self::launch(sim, settings, folder, clock).await;
         gateway.until_ready().await;
