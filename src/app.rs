@@ -291,7 +291,7 @@ async fn pull_in(store: &Arc<dyn Store>, now: Timestamp) {
     match store.pull_in(now).await {
         Ok(0) => {}
         Ok(changed) => {
-            warn!(changed, "the wall clock went back since the last stop; what waited longer for it is pulled in")
+            warn!(changed, "the wall clock went back since the last stop; what waited longer for it is pulled in");
         }
         Err(error) => warn!(%error, "it is not certain that nothing waits for a time that is too far off"),
     }

@@ -13,7 +13,7 @@ pub use capacity::most_connections;
 pub(crate) use contain::contain;
 pub use error::ApiError;
 pub(crate) use guard::guard;
-pub use submit::{Rules, read_submission};
+pub use submit::{FindWorkflow, Rules, read_submission};
 
 use crate::clock::Clock;
 use crate::intake::Intake;

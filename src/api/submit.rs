@@ -22,6 +22,9 @@ const METADATA_DEPTH: usize = 16;
 /// How long an idempotency key is remembered.
 const KEY_LIFE: Duration = Duration::from_hours(24);
 
+/// Finds a workflow by its name.
+pub type FindWorkflow<'a> = dyn Fn(Option<&str>) -> Result<Arc<Workflow>, IntakeError> + 'a;
+
 /// What a request is checked against before it is taken in.
 pub struct Rules<'a> {
     /// Which webhook URLs are taken.
@@ -29,7 +32,7 @@ pub struct Rules<'a> {
     /// The longest limits that a request may set.
     pub most: Limits,
     /// Finds a workflow by its name, the default one where there is none.
-    pub workflow: &'a dyn Fn(Option<&str>) -> Result<Arc<Workflow>, IntakeError>,
+    pub workflow: &'a FindWorkflow<'a>,
 }
 
 pub(super) async fn generate(

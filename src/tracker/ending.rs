@@ -73,10 +73,11 @@ async fn finish_plainly(parts: &Parts, end: &End, why: &str) {
         let outcome = Outcome::Failed(Failure::new(FailureCode::Internal, why), Vec::new());
         store(parts, frozen(parts, end, outcome)).await
     };
-    match parts.lifecycle.contain("finish", storing).await {
-        Ok(Some(_)) => parts.delivery_bell.notify_one(),
+    if let Ok(Some(_)) = parts.lifecycle.contain("finish", storing).await {
+        parts.delivery_bell.notify_one();
+    } else {
         // Dispatch finds it, and asks the backend what became of it.
-        Ok(None) | Err(_) => error!(job.id = %end.job.id, "the end of a run could not be stored"),
+        error!(job.id = %end.job.id, "the end of a run could not be stored");
     }
 }
 
