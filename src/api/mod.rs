@@ -15,6 +15,7 @@ pub(crate) use contain::contain;
 pub use error::ApiError;
 pub(crate) use guard::guard;
 pub use health::WriteCheck;
+pub use submit::{FindWorkflow, Rules, read_submission};
 
 use crate::clock::Clock;
 use crate::intake::Intake;

@@ -3,7 +3,8 @@
 use super::body::{kind, parse_object, read};
 use super::{Api, ApiError};
 use crate::intake::{IntakeError, Submission};
-use crate::job::{JobId, Timeouts};
+use crate::job::{JobId, Limits, Timeouts};
+use crate::notifier::TargetRules;
 use crate::store::IdempotencyKey;
 use crate::workflow::Workflow;
 use actix_web::http::header::LOCATION;
@@ -20,6 +21,19 @@ const METADATA_DEPTH: usize = 16;
 
 /// How long an idempotency key is remembered.
 const KEY_LIFE: Duration = Duration::from_hours(24);
+
+/// Finds a workflow by its name.
+pub type FindWorkflow<'a> = dyn Fn(Option<&str>) -> Result<Arc<Workflow>, IntakeError> + 'a;
+
+/// What a request is checked against before it is taken in.
+pub struct Rules<'a> {
+    /// Which webhook URLs are taken.
+    pub targets: TargetRules,
+    /// The longest limits that a request may set.
+    pub most: Limits,
+    /// Finds a workflow by its name, the default one where there is none.
+    pub workflow: &'a FindWorkflow<'a>,
+}
 
 pub(super) async fn generate(
     api: web::Data<Api>,
@@ -38,7 +52,9 @@ pub(super) async fn generate(
     }
     let mut fields = parse_object(&body)?;
     let top_level: BTreeSet<String> = fields.keys().cloned().collect();
-    let (workflow, submission) = submission(&api, &mut fields, key)?;
+    let workflow = |name: Option<&str>| api.intake.workflow(name);
+    let rules = Rules { targets: api.targets, most: api.intake.most, workflow: &workflow };
+    let (workflow, submission) = submission(&rules, &mut fields, key)?;
     let taken_in = api.intake.accept(&workflow, submission).await.map_err(|error| name_fields(error, &top_level))?;
     Ok(accepted(taken_in.id, taken_in.is_repeat))
 }
@@ -54,8 +70,13 @@ fn accepted(id: JobId, is_repeat: bool) -> HttpResponse {
     answer.json(json!({ "prompt_id": id.to_string(), "status_url": status_url }))
 }
 
+/// Takes a request's body apart without taking the job in.
+pub fn read_submission(body: &[u8], rules: &Rules<'_>) -> Result<(Arc<Workflow>, Submission), ApiError> {
+    submission(rules, &mut parse_object(body)?, None)
+}
+
 fn submission(
-    api: &Api,
+    rules: &Rules<'_>,
     fields: &mut Map<String, Value>,
     idempotency: Option<IdempotencyKey>,
 ) -> Result<(Arc<Workflow>, Submission), ApiError> {
@@ -68,16 +89,16 @@ fn submission(
     let workflow = optional_text(fields, "workflow")?;
     let webhook_url = optional_text(fields, "webhook_url")?.filter(|url| !url.is_empty());
     if let Some(url) = &webhook_url {
-        api.targets.check(url).map_err(|error| ApiError::bad_request(error.code(), error.to_string()))?;
+        rules.targets.check(url).map_err(|error| ApiError::bad_request(error.code(), error.to_string()))?;
     }
     let metadata = fields.remove("metadata").filter(|value| !value.is_null());
     if let Some(metadata) = &metadata {
         check_metadata(metadata)?;
     }
     let priority = priority(fields.remove("priority"))?;
-    let timeouts = timeouts(api, fields.remove("timeouts"))?;
+    let timeouts = timeouts(&rules.most, fields.remove("timeouts"))?;
     let params = params(fields)?;
-    let workflow = api.intake.workflow(workflow.as_deref());
+    let workflow = (rules.workflow)(workflow.as_deref());
     require_prompt(workflow.as_deref().ok(), &params)?;
     Ok((workflow?, Submission { params, webhook_url, metadata, priority, timeouts, idempotency }))
 }
@@ -157,14 +178,13 @@ fn priority(value: Option<Value>) -> Result<i32, ApiError> {
         .ok_or_else(|| ApiError::bad_request("out_of_range", format!("priority: {priority} is outside -100..=100")))
 }
 
-fn timeouts(api: &Api, value: Option<Value>) -> Result<Timeouts, ApiError> {
+fn timeouts(most: &Limits, value: Option<Value>) -> Result<Timeouts, ApiError> {
     let mut timeouts = Timeouts::default();
     let wishes = match value {
         None | Some(Value::Null) => return Ok(timeouts),
         Some(Value::Object(wishes)) => wishes,
         Some(other) => return Err(invalid_type("timeouts", "an object", &other)),
     };
-    let most = &api.intake.most;
     for (name, wish) in wishes {
         let (place, most) = match name.as_str() {
             "queue" => (&mut timeouts.queue_ms, most.queue),
