@@ -33,13 +33,22 @@ impl Storing<'_> {
     /// Stores an output, trying again as long as that may help; none where the gateway stops before.
     pub(super) async fn store(self, source: &Source, stop: &CancellationToken) -> Option<SlotResult> {
         let began = self.clock.now();
+        let mut was_away = false;
         loop {
             let tried = self.try_once(source).await;
             let waited = self.clock.now().since(began);
             match tried {
+                // It was there before: another run makes it anew.
+                Tried::Over(SlotResult::NotFound) if was_away => {
+                    let reason = "the backend was away for a moment and came back without the file";
+                    return Some(SlotResult::Unavailable(reason.to_owned()));
+                }
                 Tried::Over(result) => return Some(result),
                 Tried::NotFetched(reason) if waited >= FETCH_PATIENCE => return Some(SlotResult::Unavailable(reason)),
-                Tried::NotFetched(reason) => debug!(reason, "an output was not fetched, trying again"),
+                Tried::NotFetched(reason) => {
+                    was_away = true;
+                    debug!(reason, "an output was not fetched, trying again");
+                }
                 Tried::NotStored(error) if waited >= COLLECT_LIMIT => {
                     warn!(%error, "an output could not be stored");
                     let reason = "the gateway could not store it, since its disk took nothing";
@@ -77,6 +86,48 @@ impl Storing<'_> {
         match self.blobs.put(content).await {
             Ok((sha256, bytes)) => Tried::Over(SlotResult::Stored { content_type, bytes, sha256 }),
             Err(error) => Tried::NotStored(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::job::FileRef;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn a_file_that_is_gone_when_its_backend_comes_back_may_be_had_by_another_run() {
+        assert!(matches!(ask(1).await, SlotResult::Unavailable(reason) if reason.contains("came back without")));
+        assert_eq!(ask(0).await, SlotResult::NotFound);
+    }
+
+    /// Fetches a file from a backend that breaks off so many connections, and then has no such file.
+    async fn ask(broken: usize) -> SlotResult {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = Blobs::open(folder.path()).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let client = Client::new(url.parse().unwrap()).unwrap();
+        let clock = SystemClock::start();
+        let storing = Storing { blobs: &blobs, client: &client, clock: clock.as_ref(), max_output: 1000 };
+        let file = FileRef { filename: "a.png".into(), subfolder: String::new(), folder: "output".into() };
+        let (source, stop) = (Source::File(file), CancellationToken::new());
+        let backend = async {
+            for _ in 0..broken {
+                drop(listener.accept().await.unwrap());
+            }
+            loop {
+                let (mut connection, _) = listener.accept().await.unwrap();
+                let _ = connection.read(&mut [0; 4096]).await.unwrap();
+                connection.write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+            }
+        };
+        tokio::select! {
+            result = storing.store(&source, &stop) => result.unwrap(),
+            () = backend => unreachable!(),
         }
     }
 }

@@ -4,6 +4,7 @@
 use crate::campaign::{Campaign, End, Life, Upheaval};
 use crate::history::Who;
 use crate::{arguments, checker};
+use anyhow::Context;
 use comfygate::crash::Point;
 use std::time::Duration;
 
@@ -42,10 +43,10 @@ pub(crate) fn all() -> Vec<Case> {
         cases.push(case(&name, move || at_point(point).run()?.verdict()));
     }
     cases.push(case("random::nothing_is_lost_when_the_gateway_is_killed_again_and_again", || {
-        random(&mut Chance::of_now(), 10, 150, Cast::GatewayOnly, Duration::from_millis(600)).run()?.verdict()
+        at_random(10, 150, Cast::GatewayOnly, Duration::from_millis(600))
     }));
     cases.push(case("random::nothing_is_lost_when_comfyui_and_the_receiver_die_too", || {
-        random(&mut Chance::of_now(), 6, 60, Cast::Everybody, Duration::from_millis(800)).run()?.verdict()
+        at_random(6, 60, Cast::Everybody, Duration::from_millis(800))
     }));
     cases
 }
@@ -59,6 +60,12 @@ pub(crate) fn list() {
 
 fn case(name: &str, run: impl Fn() -> anyhow::Result<()> + Send + Sync + 'static) -> Case {
     Case { name: name.to_owned(), run: Box::new(run) }
+}
+
+fn at_random(kills: usize, jobs: usize, cast: Cast, longest: Duration) -> anyhow::Result<()> {
+    let mut chance = Chance::of_now();
+    let campaign = random(&mut chance, kills, jobs, cast, longest);
+    campaign.run().and_then(|report| report.verdict()).with_context(|| format!("with the seed {}", chance.seed))
 }
 
 /// Three lives that end at a point: at its first pass and at later ones, with others under way.

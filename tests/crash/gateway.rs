@@ -75,12 +75,16 @@ impl Gateway {
 
     /// Waits until it has died at its point, and kills it where that takes too long. Returns whether it came there.
     pub(crate) fn dies_within(mut self, patience: Duration) -> anyhow::Result<bool> {
-        if let Ok(status) = self.ended(patience) {
+        let ended = self.ended(patience);
+        // It may have come to its point between the last look and now.
+        if let Some(status) = ended.ok().or(self.child.try_wait()?) {
             ensure!(is_abort(status), "the gateway ended with {status}:\n{}", self.end_of_log());
             return Ok(true);
         }
-        self.kill()?;
-        Ok(false)
+        self.child.kill()?;
+        let status = self.child.wait()?;
+        ensure!(!status.success(), "the gateway ended by itself");
+        Ok(is_abort(status))
     }
 
     /// Asks it to stop, and waits until it has ended well.
