@@ -150,6 +150,14 @@ enum Backend {
     Hangs,
 }
 
+/// A look into queue and history that is under way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Look {
+    since: Timestamp,
+    /// It began before `POST /prompt` was over, so it cannot say that the prompt is not there.
+    is_early: bool,
+}
+
 /// Which life of the gateway a run was submitted in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Life {
@@ -176,10 +184,8 @@ pub struct Run {
     last_sign: Timestamp,
     /// When the socket last said something of it.
     last_event: Timestamp,
-    /// A look into queue and history is under way since.
-    looking: Option<Timestamp>,
-    /// That look began before `POST /prompt` was over, so it cannot say that the prompt is not there.
-    look_is_early: bool,
+    /// A look into queue and history is under way.
+    looking: Option<Look>,
     next_look: Timestamp,
     /// No deadline asks for another look before this: one has just been answered.
     rested: Timestamp,
@@ -282,7 +288,7 @@ impl Run {
             due.push((since + CANCEL_LIMIT, Deadline::Cancel));
         }
         match self.looking {
-            Some(since) => due.push((since + LOOKUP_LIMIT, Deadline::Look)),
+            Some(look) => due.push((look.since + LOOKUP_LIMIT, Deadline::Look)),
             None => due.push((self.next_look, Deadline::Look)),
         }
         due.into_iter().min_by_key(|(at, _)| *at)
@@ -311,7 +317,6 @@ impl Run {
             last_sign: now,
             last_event: now,
             looking: None,
-            look_is_early: false,
             next_look,
             rested: now,
             cancel_since: None,

@@ -219,33 +219,6 @@ async fn a_later_run_that_went_elsewhere_is_stopped_too() {
 }
 
 #[actix_web::test]
-async fn a_submission_that_arrives_after_its_job_went_elsewhere_is_stopped() {
-    let sim = Sim::start(SimOptions::default()).await.unwrap();
-    let door = Door::open(sim.addr()).await;
-    let gateway = Setup::new().start_beside(&[door.url()], 2).await;
-    let inbox = Inbox::open();
-    for at in ["executing", "executed", "execution_success"] {
-        sim.inject(Fault::Hang { at: at.into() });
-    }
-    door.become_(Manner::KeepsPosts);
-    let mut told = BTreeMap::new();
-    while door.posts() == 0 {
-        gateway.generate(&files(&inbox)).await;
-        take(&inbox, &mut told).await;
-    }
-    assert_eq!(runs(&sim), 0);
-    door.become_(Manner::Passes);
-    sim.wait_for(|sim| sim.hanging() == 1).await.unwrap();
-    eventually("what came late is interrupted", async || was_interrupted(&sim).then_some(())).await;
-    sim.release();
-    sim.wait_for(|sim| sim.queued() == 0).await.unwrap();
-    assert!(sim.images().is_empty(), "it ran to its end");
-    gateway.close().await;
-    sim.stop().await;
-    assert!(inbox.rest().is_empty());
-}
-
-#[actix_web::test]
 async fn a_gateway_that_starts_while_a_backend_is_gone_runs_its_jobs_elsewhere() {
     let dies = Sim::start(SimOptions::default()).await.unwrap();
     let gateway = Setup::new().start_beside(&[dies.url()], 2).await;
@@ -367,8 +340,6 @@ enum Manner {
     Crashes,
     /// The socket lives, and every request is answered with 500.
     OnlySocket,
-    /// What is submitted is cut off, and arrives when it passes again.
-    KeepsPosts,
 }
 
 /// What stands between the gateway and a backend.
@@ -411,7 +382,7 @@ impl Door {
 /// Says whether a connection is passed on: one that was opened before lives on while it would be.
 fn passes(manner: Manner, is_socket: bool) -> bool {
     match manner {
-        Manner::Passes | Manner::KeepsPosts => true,
+        Manner::Passes => true,
         Manner::OnlySocket => is_socket,
         Manner::Resets | Manner::Crashes => false,
     }
@@ -431,16 +402,6 @@ async fn pass(
     let read = caller.read(&mut head).await.unwrap_or(0);
     let is_socket = head.starts_with(b"GET /ws");
     let is_post = head.starts_with(b"POST /prompt");
-    if now == Manner::KeepsPosts && is_post {
-        // The caller hears nothing more of it.
-        drop(caller);
-        *posts.lock().unwrap() += 1;
-        manner.wait_for(|manner| *manner == Manner::Passes).await.ok();
-        let Ok(mut server) = TcpStream::connect(behind).await else { return };
-        server.write_all(&head[..read]).await.ok();
-        server.read(&mut head).await.ok();
-        return;
-    }
     if passes(now, is_socket) {
         let Ok(mut server) = TcpStream::connect(behind).await else { return };
         server.write_all(&head[..read]).await.ok();

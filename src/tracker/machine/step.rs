@@ -4,7 +4,7 @@ use super::ends::{
     conclude_if_complete, fail, finish, incompatible, interrupted, may_be_to_blame, node_failure, retry, silent,
     timeout,
 };
-use super::{Backend, Effect, Input, Phase, Run, SubmitResult};
+use super::{Backend, Effect, Input, Look, Phase, Run, SubmitResult};
 use crate::clock::Timestamp;
 use crate::comfy::event::Event;
 use crate::comfy::{HistoryEnd, HistoryEntry};
@@ -113,7 +113,7 @@ fn take_event(run: &mut Run, event: Event, now: Timestamp, effects: &mut Vec<Eff
 
 fn take_submitted(run: &mut Run, result: SubmitResult, now: Timestamp, effects: &mut Vec<Effect>) {
     let still_submitting = matches!(run.phase, Phase::Submitting { .. });
-    run.look_is_early = run.looking.is_some();
+    submission_is_over(run);
     match result {
         SubmitResult::Accepted(warning) => {
             run.warning = run.warning.take().or(warning);
@@ -146,8 +146,7 @@ fn take_submitted(run: &mut Run, result: SubmitResult, now: Timestamp, effects: 
 }
 
 fn take_evidence(run: &mut Run, evidence: Evidence, now: Timestamp, effects: &mut Vec<Effect>) {
-    run.looking = None;
-    let is_early = std::mem::take(&mut run.look_is_early);
+    let is_early = run.looking.take().is_some_and(|look| look.is_early);
     run.next_look = now + poll_interval(run);
     run.rested = now + POLL_UNHEARD;
     let answered = match evidence {
@@ -288,7 +287,7 @@ fn take_tick(run: &mut Run, now: Timestamp, effects: &mut Vec<Effect>) {
         }
         Phase::Submitting { since, ambiguous: false } if now >= since + SUBMIT_LIMIT => {
             run.phase = Phase::Submitting { since, ambiguous: true };
-            run.look_is_early = run.looking.is_some();
+            submission_is_over(run);
             look(run, now, effects);
         }
         Phase::Waiting { free_since } if now >= (free_since + limits.start).max(run.rested) => look(run, now, effects),
@@ -303,7 +302,7 @@ fn take_tick(run: &mut Run, now: Timestamp, effects: &mut Vec<Effect>) {
         Phase::Submitting { .. } | Phase::Waiting { .. } | Phase::Running { .. } | Phase::Collecting { .. } => {}
     }
     match run.looking {
-        Some(since) if now >= since + LOOKUP_LIMIT => take_evidence(run, Evidence::Hung, now, effects),
+        Some(look) if now >= look.since + LOOKUP_LIMIT => take_evidence(run, Evidence::Hung, now, effects),
         None if now >= run.next_look => look(run, now, effects),
         Some(_) | None => {}
     }
@@ -339,13 +338,21 @@ fn history_is_late(run: &mut Run, now: Timestamp, effects: &mut Vec<Effect>) {
     conclude_if_complete(run, effects);
 }
 
+/// What is asked already was asked before the prompt may have come into the queue.
+fn submission_is_over(run: &mut Run) {
+    if let Some(look) = &mut run.looking {
+        look.is_early = true;
+    }
+}
+
 fn look(run: &mut Run, now: Timestamp, effects: &mut Vec<Effect>) {
     if run.looking.is_none() {
-        run.looking = Some(now);
+        run.looking = Some(Look { since: now, is_early: false });
         effects.push(Effect::LookUp);
     }
 }
 
 fn poll_interval(run: &Run) -> Duration {
-    if run.heard && run.cancel_since.is_none() { POLL_HEARD } else { POLL_UNHEARD }
+    let is_in_doubt = matches!(run.phase, Phase::Submitting { ambiguous: true, .. });
+    if run.heard && run.cancel_since.is_none() && !is_in_doubt { POLL_HEARD } else { POLL_UNHEARD }
 }
