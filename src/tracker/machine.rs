@@ -152,6 +152,14 @@ enum Backend {
     Hangs,
 }
 
+/// A look into queue and history that is under way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Look {
+    since: Timestamp,
+    /// It began before `POST /prompt` was over, so it cannot say that the prompt is not there.
+    is_early: bool,
+}
+
 /// Which life of the gateway a run was submitted in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Life {
@@ -161,14 +169,6 @@ enum Life {
     EarlierAndUnproven,
     /// An earlier one; its backend has been asked, or has said something since.
     Earlier,
-}
-
-/// A look into queue and history that is under way.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Look {
-    since: Timestamp,
-    /// It began before `POST /prompt` was over, so it cannot say that the prompt is not there.
-    is_early: bool,
 }
 
 /// One try of a job on one backend, as the tracker sees it.
@@ -186,7 +186,7 @@ pub struct Run {
     last_sign: Timestamp,
     /// When the socket last said something of it.
     last_event: Timestamp,
-    /// The look that is under way.
+    /// A look into queue and history is under way.
     looking: Option<Look>,
     next_look: Timestamp,
     /// No deadline asks for another look before this: one has just been answered.
@@ -290,7 +290,7 @@ impl Run {
             due.push((since + CANCEL_LIMIT, Deadline::Cancel));
         }
         match self.looking {
-            Some(Look { since, .. }) => due.push((since + LOOKUP_LIMIT, Deadline::Look)),
+            Some(look) => due.push((look.since + LOOKUP_LIMIT, Deadline::Look)),
             None => due.push((self.next_look, Deadline::Look)),
         }
         due.into_iter().min_by_key(|(at, _)| *at)

@@ -69,11 +69,7 @@ async fn cancelling_one_job_leaves_other_peoples_prompts_alone() {
         [&one, &other].map(|webhook| (webhook.prompt_id(), &webhook.body["status"])).to_vec();
     assert!(told.contains(&(first.as_str(), &json!("success"))), "{told:?}");
     assert!(told.contains(&(second.as_str(), &json!("failure"))), "{told:?}");
-    let global = gateway.sim.requests().into_iter().filter(|request| {
-        let body: Value = serde_json::from_slice(&request.body).unwrap_or(Value::Null);
-        (request.path == "/interrupt" && body.get("prompt_id").is_none()) || body.get("clear").is_some()
-    });
-    assert_eq!(global.count(), 0, "nothing is interrupted or cleared without naming a prompt");
+    assert_eq!(nameless(&gateway.sim), 0, "nothing is interrupted or cleared without naming a prompt");
     gateway.close().await;
 }
 
@@ -337,11 +333,21 @@ async fn wishes_at_any_moment_end_each_job_once_and_touch_nobody_else() {
         let saved = sim.images().iter().filter(|image| image.prompt.starts_with("stranger-")).count();
         assert_eq!(saved, 8, "another client's prompt was interrupted");
         strangers -= 8;
+        assert_eq!(nameless(sim), 0, "nothing is interrupted or cleared without naming a prompt");
     }
     assert_eq!(strangers, 0);
     gateway.close().await;
     other.stop().await;
     assert!(inbox.rest().is_empty());
+}
+
+/// How often something was interrupted or cleared without naming a prompt.
+fn nameless(sim: &Sim) -> usize {
+    let is_nameless = |request: &comfygate::sim::SimRequest| {
+        let body: Value = serde_json::from_slice(&request.body).unwrap_or(Value::Null);
+        (request.path == "/interrupt" && body.get("prompt_id").is_none()) || body.get("clear").is_some()
+    };
+    sim.requests().iter().filter(|request| is_nameless(request)).count()
 }
 
 fn interrupts(sim: &Sim) -> usize {

@@ -25,8 +25,10 @@ async fn a_backend_that_dies_under_load_costs_no_job() {
         setup.settings.backends.queue = 10;
         let gateway = setup.start_beside(&[door.url()], 2).await;
         let inbox = Inbox::open();
+        // Slow enough where the breaker alone keeps jobs away that a second opening would be seen.
+        let pace = Duration::from_millis(if death == Manner::OnlySocket { 10 } else { 1 });
         for sim in [&gateway.sim, &sim] {
-            sim.inject_when(Fault::Slow(Duration::from_millis(1)), When::Every);
+            sim.inject_when(Fault::Slow(pace), When::Every);
         }
         let mut ids = Vec::new();
         for _ in 0..jobs {
@@ -162,7 +164,7 @@ async fn what_went_elsewhere_is_stopped_on_the_backend_that_comes_back() {
         })
         .await;
         assert!(!sim.executions().contains_key(&on_other[1]), "what waited there was deleted and never ran");
-        assert!(sim.requests().iter().any(|it| it.path == "/interrupt"), "what ran there was interrupted");
+        assert!(was_interrupted(&sim), "what ran there was interrupted");
         assert_eq!(sim.images().iter().filter(|image| image.prompt == "a-stranger").count(), 1);
         for id in &ids {
             assert_eq!(gateway.job(id).await["status"], "success");
@@ -217,6 +219,36 @@ async fn a_later_run_that_went_elsewhere_is_stopped_too() {
 }
 
 #[actix_web::test]
+async fn a_gateway_that_starts_while_a_backend_is_gone_runs_its_jobs_elsewhere() {
+    let dies = Sim::start(SimOptions::default()).await.unwrap();
+    let gateway = Setup::new().start_beside(&[dies.url()], 2).await;
+    let inbox = Inbox::open();
+    for sim in [&gateway.sim, &dies] {
+        sim.inject(Fault::Hang { at: "executing".into() });
+    }
+    let ids = [(); 4].map(|()| impatient(&inbox));
+    for body in &ids {
+        gateway.generate(body).await;
+    }
+    for sim in [&gateway.sim, &dies] {
+        sim.wait_for(|sim| sim.hanging() == 1 && sim.queued() == 2).await.unwrap();
+    }
+    let gateway = gateway
+        .restart_after(async |sim| {
+            dies.stop().await;
+            sim.release();
+        })
+        .await;
+    let mut told = BTreeMap::new();
+    while told.len() < ids.len() {
+        take(&inbox, &mut told).await;
+    }
+    assert_eq!(runs(&gateway.sim), 4, "what ran here already is not run again");
+    gateway.close().await;
+    assert!(inbox.rest().is_empty());
+}
+
+#[actix_web::test]
 async fn a_run_that_goes_on_while_its_backend_is_cut_off_for_a_moment_is_not_begun_again() {
     let sim = Sim::start(SimOptions::default()).await.unwrap();
     let door = Door::open(sim.addr()).await;
@@ -259,6 +291,10 @@ async fn take(inbox: &Inbox, told: &mut BTreeMap<String, String>) {
     let twice = told.insert(webhook.prompt_id().to_owned(), status);
     assert!(twice.is_none(), "told twice: {}", webhook.body);
     assert_eq!(webhook.body["status"], "success", "{}", webhook.body);
+}
+
+fn was_interrupted(sim: &Sim) -> bool {
+    sim.requests().iter().any(|request| request.path == "/interrupt")
 }
 
 fn runs(sim: &Sim) -> usize {
@@ -343,6 +379,15 @@ impl Door {
     }
 }
 
+/// Says whether a connection is passed on: one that was opened before lives on while it would be.
+fn passes(manner: Manner, is_socket: bool) -> bool {
+    match manner {
+        Manner::Passes => true,
+        Manner::OnlySocket => is_socket,
+        Manner::Resets | Manner::Crashes => false,
+    }
+}
+
 async fn pass(
     mut caller: TcpStream,
     behind: SocketAddr,
@@ -356,10 +401,11 @@ async fn pass(
     }
     let read = caller.read(&mut head).await.unwrap_or(0);
     let is_socket = head.starts_with(b"GET /ws");
-    if now == Manner::Passes || (now == Manner::OnlySocket && is_socket) {
+    let is_post = head.starts_with(b"POST /prompt");
+    if passes(now, is_socket) {
         let Ok(mut server) = TcpStream::connect(behind).await else { return };
         server.write_all(&head[..read]).await.ok();
-        let stays = |manner: Manner| manner == Manner::Passes || (manner == Manner::OnlySocket && is_socket);
+        let stays = |manner| passes(manner, is_socket);
         let ended = async { while manner.changed().await.is_ok() && stays(*manner.borrow()) {} };
         tokio::select! {
             () = ended => {}
@@ -367,7 +413,7 @@ async fn pass(
         }
         return;
     }
-    if head.starts_with(b"POST /prompt") {
+    if is_post {
         *posts.lock().unwrap() += 1;
     }
     let answer = b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";

@@ -103,11 +103,10 @@ fn expected(order: &[Word]) -> End {
             Word::History if !heard => return End::Success,
             // It has ended, so it cannot fail, be interrupted or be deleted any more, nor run too long.
             Word::Error | Word::Interrupted | Word::Deleted if ended_well => {}
-            Word::Timeout if wanted => return End::Cancelled,
+            Word::Timeout | Word::Interrupted | Word::Deleted if wanted => return End::Cancelled,
             Word::Timeout if ended_well => return End::Again,
             Word::Timeout => return End::Failure(FailureCode::TimeoutRun),
             Word::Error => return End::Failure(FailureCode::NodeError),
-            Word::Interrupted | Word::Deleted if wanted => return End::Cancelled,
             Word::Interrupted => return End::Failure(FailureCode::Interrupted),
             Word::Deleted => return End::Again,
             Word::History => {}

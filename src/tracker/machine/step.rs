@@ -113,7 +113,7 @@ fn take_event(run: &mut Run, event: Event, now: Timestamp, effects: &mut Vec<Eff
 
 fn take_submitted(run: &mut Run, result: SubmitResult, now: Timestamp, effects: &mut Vec<Effect>) {
     let still_submitting = matches!(run.phase, Phase::Submitting { .. });
-    look_came_early(run);
+    submission_is_over(run);
     match result {
         SubmitResult::Accepted(warning) => {
             run.warning = run.warning.take().or(warning);
@@ -288,7 +288,7 @@ fn take_tick(run: &mut Run, now: Timestamp, effects: &mut Vec<Effect>) {
         }
         Phase::Submitting { since, ambiguous: false } if now >= since + SUBMIT_LIMIT => {
             run.phase = Phase::Submitting { since, ambiguous: true };
-            look_came_early(run);
+            submission_is_over(run);
             look(run, now, effects);
         }
         Phase::Waiting { free_since } if now >= (free_since + limits.start).max(run.rested) => look(run, now, effects),
@@ -303,7 +303,7 @@ fn take_tick(run: &mut Run, now: Timestamp, effects: &mut Vec<Effect>) {
         Phase::Submitting { .. } | Phase::Waiting { .. } | Phase::Running { .. } | Phase::Collecting { .. } => {}
     }
     match run.looking {
-        Some(Look { since, .. }) if now >= since + LOOKUP_LIMIT => take_evidence(run, Evidence::Hung, now, effects),
+        Some(look) if now >= look.since + LOOKUP_LIMIT => take_evidence(run, Evidence::Hung, now, effects),
         None if now >= run.next_look => look(run, now, effects),
         Some(_) | None => {}
     }
@@ -339,8 +339,8 @@ fn history_is_late(run: &mut Run, now: Timestamp, effects: &mut Vec<Effect>) {
     conclude_if_complete(run, effects);
 }
 
-/// A look that is under way has begun before `POST /prompt` was over.
-fn look_came_early(run: &mut Run) {
+/// What is asked already was asked before the prompt may have come into the queue.
+fn submission_is_over(run: &mut Run) {
     if let Some(look) = &mut run.looking {
         look.is_early = true;
     }
@@ -354,5 +354,6 @@ fn look(run: &mut Run, now: Timestamp, effects: &mut Vec<Effect>) {
 }
 
 fn poll_interval(run: &Run) -> Duration {
-    if run.heard && run.cancel_since.is_none() { POLL_HEARD } else { POLL_UNHEARD }
+    let is_in_doubt = matches!(run.phase, Phase::Submitting { ambiguous: true, .. });
+    if run.heard && run.cancel_since.is_none() && !is_in_doubt { POLL_HEARD } else { POLL_UNHEARD }
 }
