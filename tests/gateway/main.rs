@@ -9,6 +9,8 @@ mod hostile_http;
 mod hostile_json;
 mod lost_socket;
 mod process;
+#[path = "../support/proxy/mod.rs"]
+mod proxy;
 mod refusing;
 mod restarts;
 mod results;
