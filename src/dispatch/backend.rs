@@ -22,9 +22,9 @@ pub struct Backend {
 
 impl Backend {
     /// Returns how many more prompts it may be given; none while there is no socket to hear of them, and none for a while
-    /// after it did not take one.
+    /// after it did not take one or did not run one.
     pub fn room(&self, now: Timestamp) -> usize {
         let takes_prompts = self.desk.is_connected() && self.desk.rests_until().is_none_or(|until| until <= now);
-        if takes_prompts { self.depth.saturating_sub(self.desk.load()) } else { 0 }
+        if takes_prompts { self.desk.most_prompts(self.depth).saturating_sub(self.desk.load()) } else { 0 }
     }
 }

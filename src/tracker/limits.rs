@@ -51,6 +51,24 @@ pub(super) const CANCEL_LIMIT: Duration = Duration::from_mins(1);
 /// lost more often than this may be what stops the gateway.
 pub(super) const CUT_OFF_RUNS: u32 = 10;
 
+/// How long a prompt that was given up may still arrive at its backend: as long as its bytes may be on their way.
+pub(super) const LATE_LIMIT: Duration = Duration::from_mins(2);
+
+/// The pauses between two tries to stop a prompt, and between two looks for one that may arrive late.
+pub(super) const STOP_PAUSE: Duration = Duration::from_millis(500);
+pub(super) const LONGEST_STOP_PAUSE: Duration = Duration::from_secs(30);
+pub(super) const LATE_PAUSE: Duration = Duration::from_secs(2);
+
+/// How long a backend that says nothing is asked to stop a prompt.
+pub(super) const STOP_PATIENCE: Duration = Duration::from_hours(1);
+
+/// A prompt that still runs so long after it was stopped shows that nothing works there.
+pub(super) const LET_GO_LIMIT: Duration = Duration::from_mins(1);
+
+/// A backend on which a prompt waited for so long, while none of ours began, may run none at all. No caller's own limit
+/// shows that any sooner.
+pub(super) const STANDSTILL: Duration = Duration::from_mins(1);
+
 /// How long a backend that does not give its files is asked again; a restart takes seconds and leaves saved files alone.
 pub(super) const FETCH_PATIENCE: Duration = Duration::from_secs(30);
 

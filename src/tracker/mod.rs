@@ -10,6 +10,7 @@ mod harvest;
 mod limits;
 mod machine;
 mod run;
+mod stopping;
 mod storing;
 
 pub use attribution::Attribution;

@@ -8,17 +8,20 @@ use super::desk::{Desk, Progress};
 use super::early::EarlyCancels;
 use super::evidence::{self, Evidence};
 use super::harvest::{SlotId, Source};
+use super::limits::{LATE_LIMIT, STANDSTILL};
 use super::machine::{Effect, Input, Run, SubmitResult, step};
+use super::stopping::Stopping;
 use super::storing::Storing;
 use crate::clock::{Clock, Timestamp};
 use crate::comfy::{Accepted, Client, ClientError, SocketEvent, SubmitError};
-use crate::job::{Job, JobId, Outcome, PromptId, freeze};
+use crate::job::{FailureCode, Job, JobId, Outcome, PromptId, freeze};
 use crate::lifecycle::Lifecycle;
 use crate::media::Blobs;
 use crate::store::{Ending, Store, persist};
 use crate::telemetry::job_span;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -128,6 +131,8 @@ struct Room {
     abandoned: HashSet<PromptId>,
     /// Whom frames without metadata belong to.
     attribution: Attribution,
+    /// When a run last began here.
+    last_begun: Option<Timestamp>,
 }
 
 /// Runs the tracker of one backend until told to stop.
@@ -147,6 +152,7 @@ pub async fn run(
         early_cancels: EarlyCancels::default(),
         abandoned: HashSet::new(),
         attribution: Attribution::default(),
+        last_begun: None,
     };
     loop {
         let deadline = room.next_deadline();
@@ -179,7 +185,7 @@ impl Room {
                 self.attribution = Attribution::default();
                 self.client_id = Some(client_id);
                 self.for_each_run(&Input::SocketUp);
-                self.parts.desk.connected();
+                self.parts.desk.connected(self.parts.clock.now());
                 self.parts.queue_bell.notify_one();
             }
             SocketEvent::Unreachable { reason } => self.parts.desk.disconnected(&reason),
@@ -191,6 +197,7 @@ impl Room {
                 let another_ran = self.watched.values().any(|watched| watched.run.is_running());
                 self.for_each_run(&Input::SocketLost { another_ran });
             }
+            SocketEvent::Receiving => self.for_each_run(&Input::Receiving),
             SocketEvent::Event(event) => {
                 let event = self.attribution.of(event);
                 let Some(prompt) = event.prompt().map(|id| PromptId(id.to_owned())) else { return };
@@ -221,7 +228,7 @@ impl Room {
                     self.note_submission(result);
                 }
                 if matches!(*input, Input::Submitted(_)) && self.abandoned.remove(&prompt) {
-                    self.stop_upstream(prompt);
+                    self.stop_until_gone(prompt, LATE_LIMIT);
                 } else {
                     self.feed(&prompt, *input);
                 }
@@ -240,10 +247,12 @@ impl Room {
     fn note_submission(&self, result: &SubmitResult) {
         match result {
             SubmitResult::Accepted(_) | SubmitResult::Refused(_) => self.parts.desk.took_prompt(),
-            SubmitResult::Unreachable(reason) | SubmitResult::Ambiguous(reason) if self.client_id.is_some() => {
+            SubmitResult::Unreachable(reason) | SubmitResult::Ambiguous(reason) | SubmitResult::Unanswered(reason)
+                if self.client_id.is_some() =>
+            {
                 self.parts.desk.did_not_take_prompt(reason, self.parts.clock.now());
             }
-            SubmitResult::Unreachable(_) | SubmitResult::Ambiguous(_) => {}
+            SubmitResult::Unreachable(_) | SubmitResult::Ambiguous(_) | SubmitResult::Unanswered(_) => {}
         }
     }
 
@@ -263,9 +272,14 @@ impl Room {
         let now = self.parts.clock.now();
         let is_answer = matches!(input, Input::Submitted(_));
         let answer_was_open = watched.run.answer_is_open();
+        let may_arrive_late = watched.run.may_arrive_late() && !matches!(input, Input::Evidence(Evidence::Ended(_)));
+        let waiting_since = watched.run.waiting_since();
         let effects = step(&mut watched.run, input, now);
         if let Some(fraction) = watched.run.progress() {
             self.parts.desk.progress(watched.job.id, Progress { fraction });
+        }
+        if waiting_since.is_some_and(|since| now >= since + STANDSTILL) {
+            self.note_standstill(&effects, now);
         }
         for effect in effects {
             self.perform(prompt, effect, now);
@@ -277,8 +291,32 @@ impl Room {
             if answer_was_open && !is_answer {
                 self.abandoned.insert(prompt.clone());
             }
+            if may_arrive_late && !is_answer {
+                self.stop_until_gone(prompt.clone(), LATE_LIMIT);
+            }
         }
         self.publish_load();
+    }
+
+    /// Notes a run that waited on the backend until its time was over, where nothing of ours has begun there for long.
+    fn note_standstill(&self, effects: &[Effect], now: Timestamp) {
+        let failures = effects.iter().filter_map(|effect| match effect {
+            Effect::Finish(Outcome::Failed(failure, _)) => Some(failure),
+            Effect::Finish(Outcome::Succeeded(_) | Outcome::Cancelled)
+            | Effect::Started
+            | Effect::LookUp
+            | Effect::Reconnect
+            | Effect::StopUpstream
+            | Effect::Collect(..)
+            | Effect::Requeue { .. } => None,
+        });
+        let runs_another = self.watched.values().any(|watched| watched.run.is_running());
+        let stands_still = !runs_another && self.last_begun.is_none_or(|at| now >= at + STANDSTILL);
+        for failure in failures {
+            if stands_still && matches!(failure.code, FailureCode::TimeoutStart | FailureCode::TimeoutQueue) {
+                self.parts.desk.runs_none(&failure.message, now);
+            }
+        }
     }
 
     fn publish_load(&self) {
@@ -296,6 +334,8 @@ impl Room {
         match effect {
             Effect::Started => {
                 watched.job.started_at = Some(now);
+                self.last_begun = Some(now);
+                self.parts.desk.runs_prompts();
                 let store = Arc::clone(&self.parts.store);
                 self.parts.lifecycle.spawn("note start", async move {
                     if let Err(error) = store.started(id, number, now).await {
@@ -310,11 +350,10 @@ impl Room {
                     tracker.happened(prompt, Input::Evidence(evidence)).await;
                 });
             }
-            Effect::Reconnect => {
-                warn!(backend = %self.parts.backend, "the socket is deaf, replacing it");
-                self.parts.reconnect.notify_one();
-            }
-            Effect::StopUpstream => self.stop_upstream(prompt.clone()),
+            Effect::Reconnect => self.replace_socket(),
+            // One that is still watched is told again as long as it is there.
+            Effect::StopUpstream if watched.run.is_done() => self.stop_until_gone(prompt.clone(), Duration::ZERO),
+            Effect::StopUpstream => self.stop_once(prompt.clone()),
             Effect::Collect(slot, source) => self.collect(prompt.clone(), slot, source),
             Effect::Finish(outcome) => {
                 info!(backend = %self.parts.backend, state = outcome.state().as_str(), "run ended");
@@ -337,9 +376,28 @@ impl Room {
         }
     }
 
-    fn stop_upstream(&self, prompt: PromptId) {
-        let client = self.parts.client.clone();
-        self.parts.lifecycle.spawn("stop upstream", async move { stop_upstream(&client, &prompt).await });
+    /// Gives up a socket that hears nothing. It is no socket any more from this moment on, however long its end takes:
+    /// whatever is submitted under its name would be lost too.
+    fn replace_socket(&mut self) {
+        let reason = "the socket was deaf";
+        if self.client_id.take().is_some() {
+            warn!(backend = %self.parts.backend, reason, "replacing the connection to ComfyUI");
+        }
+        self.parts.desk.disconnected(reason);
+        self.parts.reconnect.notify_one();
+    }
+
+    fn stop_once(&self, prompt: PromptId) {
+        let parts = self.parts.clone();
+        self.parts.lifecycle.spawn("stop", async move { stopping(&parts, &prompt).once().await });
+    }
+
+    fn stop_until_gone(&self, prompt: PromptId, late: Duration) {
+        let (parts, stop) = (self.parts.clone(), self.parts.lifecycle.stop());
+        self.parts.lifecycle.spawn("stop for good", async move {
+            stopping(&parts, &prompt).until_gone(late, &stop).await;
+            parts.queue_bell.notify_one();
+        });
     }
 
     fn collect(&self, prompt: PromptId, slot: SlotId, source: Source) {
@@ -373,14 +431,8 @@ fn no_answer(error: &ClientError) -> Evidence {
     if matches!(error, ClientError::Unreachable(_)) { Evidence::Unreachable } else { Evidence::Hung }
 }
 
-/// Deletes the prompt where it waits and interrupts it where it runs: by its own id, so nobody else's run is hit.
-async fn stop_upstream(client: &Client, prompt: &PromptId) {
-    if let Err(error) = client.delete_pending(prompt.as_str()).await {
-        debug!(%error, "the prompt could not be deleted from the backend's queue");
-    }
-    if let Err(error) = client.interrupt(prompt.as_str()).await {
-        debug!(%error, "the prompt could not be interrupted on the backend");
-    }
+fn stopping<'a>(parts: &'a Parts, prompt: &'a PromptId) -> Stopping<'a> {
+    Stopping { client: &parts.client, clock: parts.clock.as_ref(), desk: &parts.desk, prompt }
 }
 
 /// Stores the end; a store that cannot write is asked again, since the run will not end a second time.
@@ -411,5 +463,6 @@ pub fn submit_result(answer: Result<Accepted, SubmitError>) -> SubmitResult {
         Err(SubmitError::Refused(refusal)) => SubmitResult::Refused(refusal.to_failure()),
         Err(SubmitError::Unreachable(reason)) => SubmitResult::Unreachable(reason),
         Err(SubmitError::Ambiguous(reason)) => SubmitResult::Ambiguous(reason),
+        Err(SubmitError::Unanswered(reason)) => SubmitResult::Unanswered(reason),
     }
 }

@@ -40,6 +40,8 @@ pub(super) fn silent(run: &mut Run, effects: &mut Vec<Effect>) {
         effects.push(Effect::StopUpstream);
         return fail(run, timeout(FailureCode::TimeoutSilence, "the backend gave no sign of life", limit), effects);
     }
+    // It may only be the way there that is broken, and the prompt goes on.
+    effects.push(Effect::StopUpstream);
     let failure = timeout(FailureCode::BackendLost, "the backend could not be reached", limit);
     retry(run, failure, true, effects);
 }

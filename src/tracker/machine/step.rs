@@ -3,14 +3,15 @@
 use super::ends::{
     conclude_if_complete, fail, finish, interrupted, node_failure, retry, silent, timeout, was_cut_off_by_us,
 };
-use super::{Backend, Effect, Input, Phase, Run, SubmitResult};
+use super::{Backend, Doubt, Effect, Input, Phase, Run, SubmitResult};
 use crate::clock::Timestamp;
 use crate::comfy::event::Event;
 use crate::comfy::{HistoryEnd, HistoryEntry};
 use crate::job::{Failure, FailureCode, Outcome};
 use crate::tracker::evidence::Evidence;
 use crate::tracker::limits::{
-    CANCEL_LIMIT, COLLECT_LIMIT, DEAF_AFTER, HISTORY_PATIENCE, LOOKUP_LIMIT, POLL_HEARD, POLL_UNHEARD, SUBMIT_LIMIT,
+    CANCEL_LIMIT, COLLECT_LIMIT, CUT_OFF_RUNS, DEAF_AFTER, HISTORY_PATIENCE, LOOKUP_LIMIT, POLL_HEARD, POLL_UNHEARD,
+    SUBMIT_LIMIT,
 };
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ pub fn step(run: &mut Run, input: Input, now: Timestamp) -> Vec<Effect> {
     }
     match input {
         Input::Event(event) => take_event(run, event, now, &mut effects),
+        Input::Receiving => run.last_event = now,
         Input::Submitted(result) => take_submitted(run, result, now, &mut effects),
         Input::Evidence(evidence) => take_evidence(run, evidence, now, &mut effects),
         Input::Stored(slot, result) => {
@@ -116,7 +118,7 @@ fn take_submitted(run: &mut Run, result: SubmitResult, now: Timestamp, effects: 
         SubmitResult::Accepted(warning) => {
             run.warning = run.warning.take().or(warning);
             if still_submitting {
-                run.phase = Phase::Waiting { free_since: now };
+                run.phase = Phase::Waiting { since: now, free_since: now };
                 run.last_sign = now;
             }
             if run.cancel_since.is_some() && run.occupies_backend() {
@@ -129,14 +131,21 @@ fn take_submitted(run: &mut Run, result: SubmitResult, now: Timestamp, effects: 
             let failure = Failure::new(FailureCode::BackendLost, format!("the backend could not be reached: {reason}"));
             retry(run, failure, false, effects);
         }
-        SubmitResult::Ambiguous(reason) if still_submitting => {
-            run.doubt = Some(reason);
-            run.phase = Phase::Submitting { since: now, ambiguous: true };
-            look(run, now, effects);
-        }
+        SubmitResult::Ambiguous(reason) if still_submitting => doubt(run, reason, true, now, effects),
+        SubmitResult::Unanswered(reason) if still_submitting => doubt(run, reason, false, now, effects),
         // Events came before the answer, so ComfyUI did take it.
-        SubmitResult::Refused(_) | SubmitResult::Unreachable(_) | SubmitResult::Ambiguous(_) => {}
+        SubmitResult::Refused(_)
+        | SubmitResult::Unreachable(_)
+        | SubmitResult::Ambiguous(_)
+        | SubmitResult::Unanswered(_) => {}
     }
+}
+
+/// Whether ComfyUI took it is not known, and is looked up.
+fn doubt(run: &mut Run, reason: String, was_answered: bool, now: Timestamp, effects: &mut Vec<Effect>) {
+    run.doubt = Some(Doubt { reason, was_answered });
+    run.phase = Phase::Submitting { since: now, ambiguous: true };
+    look(run, now, effects);
 }
 
 fn take_evidence(run: &mut Run, evidence: Evidence, now: Timestamp, effects: &mut Vec<Effect>) {
@@ -165,6 +174,17 @@ fn take_evidence(run: &mut Run, evidence: Evidence, now: Timestamp, effects: &mu
     if run.cancel_since.is_some() && matches!(evidence, Evidence::Pending { .. } | Evidence::Running) {
         effects.push(Effect::StopUpstream);
     }
+    let socket_may_tell = run.heard && run.socket_up && run.occupies_backend();
+    let is_over = match evidence {
+        Evidence::Ended(_) => true,
+        Evidence::Absent => !matches!(run.phase, Phase::Submitting { .. }) && run.cancel_since.is_none(),
+        Evidence::Pending { .. } | Evidence::Running | Evidence::Unreachable | Evidence::Hung => false,
+    };
+    if socket_may_tell && is_over && now < run.last_event + DEAF_AFTER {
+        // The frames that belong to this end are probably still on their way to us.
+        run.next_look = now + POLL_UNHEARD;
+        return;
+    }
     match (evidence, &run.phase) {
         (Evidence::Pending { others_first }, Phase::Submitting { ambiguous: true, .. } | Phase::Waiting { .. }) => {
             still_waits(run, others_first, now, effects);
@@ -175,12 +195,6 @@ fn take_evidence(run: &mut Run, evidence: Evidence, now: Timestamp, effects: &mu
             run.next_look = now + POLL_UNHEARD;
         }
         (Evidence::Ended(entry), _) => {
-            let socket_may_tell = run.heard && run.socket_up && run.occupies_backend();
-            if socket_may_tell && now < run.last_event + DEAF_AFTER {
-                // The frames that belong to this end are probably still on their way to us.
-                run.next_look = now + POLL_UNHEARD;
-                return;
-            }
             if socket_may_tell {
                 run.heard = false;
                 effects.push(Effect::Reconnect);
@@ -195,9 +209,15 @@ fn take_evidence(run: &mut Run, evidence: Evidence, now: Timestamp, effects: &mu
             Phase::Submitting { ambiguous: true, .. } | Phase::Waiting { .. } | Phase::Running { .. },
         ) => {
             let why = match (&run.phase, &run.doubt) {
-                (Phase::Submitting { .. }, Some(reason)) => format!("the backend did not take the prompt: {reason}"),
+                (Phase::Submitting { .. }, Some(doubt)) => {
+                    format!("the backend did not take the prompt: {}", doubt.reason)
+                }
                 (_, _) => "the backend restarted and forgot the prompt, or somebody deleted it there".to_owned(),
             };
+            if socket_may_tell && run.is_running() {
+                // It began and is gone, and the socket has said nothing of either its end or its own.
+                effects.push(Effect::Reconnect);
+            }
             let counts = may_be_to_blame(run);
             retry(run, Failure::new(FailureCode::BackendLost, why), counts, effects);
         }
@@ -210,21 +230,19 @@ fn take_evidence(run: &mut Run, evidence: Evidence, now: Timestamp, effects: &mu
 }
 
 /// Says whether a prompt that its backend forgot may be why the backend fell: what makes one crash is what it runs, not
-/// what waits there, nor what the gateway itself may never have sent.
+/// what waits there, nor what the gateway itself may never have sent, nor what was lost on a way there that broke while
+/// the socket to the same server went on.
 fn may_be_to_blame(run: &Run) -> bool {
-    run.is_running() || !(run.waited_behind_another || was_cut_off_by_us(run))
+    let was_lost_on_the_way = run.may_arrive_late() && run.heard && run.plan.number <= CUT_OFF_RUNS;
+    run.is_running() || !(run.waited_behind_another || was_lost_on_the_way || was_cut_off_by_us(run))
 }
 
 fn still_waits(run: &mut Run, others_first: bool, now: Timestamp, effects: &mut Vec<Effect>) {
-    let free_since = match run.phase {
-        Phase::Waiting { free_since } if !others_first => free_since,
-        Phase::Waiting { .. }
-        | Phase::Submitting { .. }
-        | Phase::Running { .. }
-        | Phase::Collecting { .. }
-        | Phase::Done => now,
+    let (since, free_since) = match run.phase {
+        Phase::Waiting { since, free_since } => (since, if others_first { now } else { free_since }),
+        Phase::Submitting { .. } | Phase::Running { .. } | Phase::Collecting { .. } | Phase::Done => (now, now),
     };
-    run.phase = Phase::Waiting { free_since };
+    run.phase = Phase::Waiting { since, free_since };
     if now >= free_since + run.plan.limits.start {
         let failure = timeout(FailureCode::TimeoutStart, "a free backend did not begin", run.plan.limits.start);
         effects.push(Effect::StopUpstream);
@@ -262,6 +280,7 @@ fn take_history(run: &mut Run, entry: HistoryEntry, now: Timestamp, effects: &mu
 fn take_tick(run: &mut Run, now: Timestamp, effects: &mut Vec<Effect>) {
     let limits = run.plan.limits;
     if run.cancel_since.is_some_and(|since| now >= since + CANCEL_LIMIT) {
+        effects.push(Effect::StopUpstream);
         return finish(run, Outcome::Cancelled, effects);
     }
     match run.phase {
@@ -277,10 +296,12 @@ fn take_tick(run: &mut Run, now: Timestamp, effects: &mut Vec<Effect>) {
             return fail(run, timeout(FailureCode::TimeoutRun, "the prompt ran", limits.run), effects);
         }
         Phase::Submitting { since, ambiguous: false } if now >= since + SUBMIT_LIMIT => {
-            run.phase = Phase::Submitting { since, ambiguous: true };
+            let reason = format!("no answer within {} s", SUBMIT_LIMIT.as_secs());
+            doubt(run, reason, false, now, effects);
+        }
+        Phase::Waiting { free_since, .. } if now >= (free_since + limits.start).max(run.rested) => {
             look(run, now, effects);
         }
-        Phase::Waiting { free_since } if now >= (free_since + limits.start).max(run.rested) => look(run, now, effects),
         Phase::Running { .. } if now >= (run.last_sign + limits.silence).max(run.rested) => look(run, now, effects),
         Phase::Collecting { since, .. } if now >= since + COLLECT_LIMIT => {
             let failure = Failure::new(
