@@ -88,6 +88,9 @@ pub enum SubmitError {
     /// It may be queued all the same: look into the queue and the history before sending it again (T8, T17).
     #[error("the prompt may be queued or not: {0}")]
     Ambiguous(String),
+    /// The same, and nobody answered at all: the connection broke, or no answer came in time.
+    #[error("the prompt may be queued or not, nothing was answered: {0}")]
+    Unanswered(String),
 }
 
 /// A file on its way from the backend.
@@ -145,7 +148,7 @@ impl Client {
         let sent = call.header(CONTENT_TYPE, HeaderValue::from_static("application/json")).body(body).send().await;
         let response = sent.map_err(|error| {
             let reason = cause(&error);
-            if error.is_connect() { SubmitError::Unreachable(reason) } else { SubmitError::Ambiguous(reason) }
+            if error.is_connect() { SubmitError::Unreachable(reason) } else { SubmitError::Unanswered(reason) }
         })?;
         let status = response.status().as_u16();
         verdict(status, whole(response).await)
@@ -258,6 +261,7 @@ fn verdict(status: u16, body: Result<String, ClientError>) -> Result<Accepted, S
         // Whoever answered so did not let it through to a queue.
         (300..=499, _) => Err(SubmitError::Unreachable(format!("status {status} instead of ComfyUI's answer"))),
         (_, Ok(body)) => Err(SubmitError::Ambiguous(format!("status {status}: {}", redact(&body)))),
+        (200, Err(error)) => Err(SubmitError::Unanswered(format!("the answer was cut off: {error}"))),
         (_, Err(error)) => Err(SubmitError::Ambiguous(format!("status {status}, then {error}"))),
     }
 }

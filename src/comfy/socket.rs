@@ -30,6 +30,11 @@ const HANDSHAKE: &str = r#"{"type":"feature_flags","data":{"supports_preview_met
 /// How many frames may come before the answer to the handshake: only broadcasts are for a new client id.
 const EARLY_FRAMES: usize = 256;
 
+/// How often it is told that part of a frame has come.
+const BEAT: Duration = Duration::from_secs(1);
+/// The most that a frame about the connection itself has in bytes: so much shows no more than a ping's answer.
+const LONGEST_CONTROL: u64 = 131;
+
 /// What the socket tells.
 #[derive(Clone, PartialEq, Debug)]
 pub enum SocketEvent {
@@ -40,6 +45,8 @@ pub enum SocketEvent {
     },
     /// Something was heard on it.
     Event(Event),
+    /// Part of something was heard, for a while already: a large image on a slow line.
+    Receiving,
     /// An attempt to connect failed, and there will be another.
     Unreachable {
         /// Why.
@@ -255,6 +262,8 @@ impl Socket {
         }
         let mut alarm = self.after(self.options.ping_every);
         let mut heard_at_ping = None;
+        let mut beat = self.after(BEAT);
+        let (mut heard_at_beat, mut heard_whole) = (connection.heard.bytes(), true);
         loop {
             let outcome = tokio::select! {
                 biased;
@@ -272,8 +281,17 @@ impl Socket {
                         Ok(())
                     }
                 },
+                () = &mut beat => {
+                    beat = self.after(BEAT);
+                    let before = std::mem::replace(&mut heard_at_beat, connection.heard.bytes());
+                    let receives = !std::mem::take(&mut heard_whole) && heard_at_beat > before + LONGEST_CONTROL;
+                    if receives { self.pass_on(SocketEvent::Receiving) } else { Ok(()) }
+                },
                 frame = connection.stream.next() => match heard_event(frame) {
-                    Ok(Some(event)) => self.pass_on(SocketEvent::Event(event)),
+                    Ok(Some(event)) => {
+                        heard_whole = true;
+                        self.pass_on(SocketEvent::Event(event))
+                    }
                     Ok(None) => Ok(()),
                     Err(reason) => Err(reason),
                 },

@@ -1,5 +1,6 @@
 //! What dispatch knows of one backend: how to reach it, who follows its runs, and how much more it may hold.
 
+use crate::clock::Timestamp;
 use crate::comfy::Client;
 use crate::tracker::{Desk, Tracker};
 use std::sync::Arc;
@@ -21,16 +22,16 @@ pub struct Backend {
 
 impl Backend {
     /// Returns how many more prompts it may be given now.
-    pub fn room(&self) -> usize {
-        self.desk.room(self.depth)
+    pub fn room(&self, now: Timestamp) -> usize {
+        self.desk.room(self.depth, now)
     }
 }
 
 /// Returns the names of the backends to which `backend` leaves a job that it has lost: those that can take one at once,
 /// and as long as `backend` is in doubt also those that have no room now.
-pub(super) fn others(backends: &[Backend], backend: &Backend) -> Vec<String> {
+pub(super) fn others(backends: &[Backend], backend: &Backend, now: Timestamp) -> Vec<String> {
     let is_doubtful = backend.desk.is_doubtful();
-    let may_take = |other: &&Backend| if is_doubtful { other.desk.is_open() } else { other.room() > 0 };
+    let may_take = |other: &&Backend| if is_doubtful { other.desk.is_open(now) } else { other.room(now) > 0 };
     let others = backends.iter().filter(|other| other.name != backend.name).filter(may_take);
     others.map(|other| other.name.clone()).collect()
 }

@@ -146,15 +146,16 @@ async fn take_up(parts: &Parts, claimed: Claimed, revisions: &mut HashMap<String
 
 /// Fills every backend that has room. Returns whether any job was claimed.
 async fn claim_round(parts: &Parts, revisions: &mut HashMap<String, Arc<Workflow>>) -> bool {
+    let now = parts.clock.now();
     let mut backends: Vec<&Backend> = parts.backends.iter().collect();
-    backends.sort_by_key(|backend| std::cmp::Reverse(backend.room()));
+    backends.sort_by_key(|backend| std::cmp::Reverse(backend.room(now)));
     let mut claimed_any = false;
     for backend in backends {
-        let offered: Vec<PromptId> = (0..backend.room()).map(|_| PromptId::fresh((parts.random)())).collect();
+        let offered: Vec<PromptId> = (0..backend.room(now)).map(|_| PromptId::fresh((parts.random)())).collect();
         if offered.is_empty() {
             continue;
         }
-        let others = others(&parts.backends, backend);
+        let others = others(&parts.backends, backend, now);
         match parts.store.claim_beside(&backend.name, others, offered, parts.clock.now()).await {
             Ok(claimed) => {
                 for claimed in claimed {

@@ -2,14 +2,18 @@
 //! breaker, which leaves a backend alone that does not take prompts.
 
 use crate::clock::Timestamp;
-use crate::job::JobId;
-use std::collections::{HashMap, HashSet};
+use crate::job::{JobId, PromptId};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// How long a backend is left alone after it did not take a prompt; each further time twice as long.
 const FIRST_REST: Duration = Duration::from_millis(250);
 const LONGEST_REST: Duration = Duration::from_secs(30);
+
+/// The same for one that takes prompts and runs none: each further one is a job that fails.
+const FIRST_IDLE_REST: Duration = Duration::from_mins(1);
+const LONGEST_IDLE_REST: Duration = Duration::from_mins(30);
 
 /// How many prompts may be on their way to a backend at once. It is also how many jobs it can delay when it dies.
 const UNANSWERED: usize = 3;
@@ -36,11 +40,17 @@ struct State {
     last_loss: Option<String>,
     load: Load,
     progress: HashMap<JobId, Progress>,
+    /// The jobs of which a run is watched here, or its end is being stored.
     held: HashMap<JobId, usize>,
+    /// It has a socket and does not take prompts, as behind a proxy that lets only the socket through.
     rest: Option<Rest>,
+    /// It takes prompts and runs none, as one whose worker has died (T6).
+    idle: Option<Rest>,
+    /// Prompts that were stopped long ago and still run.
+    stuck: BTreeSet<String>,
 }
 
-/// A backend that has a socket and does not take prompts, as behind a proxy that lets only the socket through.
+/// Why a backend is left alone, and until when.
 #[derive(Debug)]
 struct Rest {
     times: u32,
@@ -56,6 +66,17 @@ impl State {
         match &self.rest {
             None => UNANSWERED,
             Some(rest) => usize::from(rest.answers),
+        }
+    }
+
+    /// Returns how many prompts it should have at most, though it has places for `depth`: none while it holds on to one
+    /// that was stopped, and one now and then where it is not certain that it runs any.
+    fn most_prompts(&self, depth: usize, now: Timestamp) -> usize {
+        match &self.idle {
+            _ if !self.stuck.is_empty() => 0,
+            Some(idle) if idle.until > now => 0,
+            Some(_) => depth.min(1),
+            None => depth,
         }
     }
 }
@@ -85,11 +106,16 @@ impl Desk {
         self.lock().is_connected
     }
 
-    /// Returns what is wrong with the backend: why the last socket was lost, or why it did not take the last prompt.
+    /// Returns what is wrong with the backend: why the last socket was lost, why it did not take the last prompt, or that it
+    /// takes prompts and runs none.
     pub fn trouble(&self) -> Option<String> {
         let state = self.lock();
-        let refusal = || state.rest.as_ref().map(|rest| rest.reason.clone());
-        state.last_loss.clone().or_else(refusal)
+        let reason_of = |rest: &Option<Rest>| rest.as_ref().map(|rest| rest.reason.clone());
+        let stuck = || {
+            let stuck = state.stuck.first()?;
+            Some(format!("accepts prompts and runs none: {stuck} was stopped and still runs; restart ComfyUI"))
+        };
+        state.last_loss.clone().or_else(|| reason_of(&state.rest)).or_else(stuck).or_else(|| reason_of(&state.idle))
     }
 
     /// Says whether the backend did not take the last prompt, and has taken none since.
@@ -98,16 +124,16 @@ impl Desk {
     }
 
     /// Says whether the backend may be given prompts, now or when it has room.
-    pub fn is_open(&self) -> bool {
+    pub fn is_open(&self, now: Timestamp) -> bool {
         let state = self.lock();
-        state.is_connected && state.trust() > 0
+        state.is_connected && state.trust() > 0 && state.most_prompts(1, now) > 0
     }
 
     /// Returns how many more prompts may be sent to it now, if it may hold `depth`: none without a socket to hear of them,
-    /// few at once, and one at a time after it did not take one.
-    pub fn room(&self, depth: usize) -> usize {
+    /// few at once, and one at a time after it did not take one or did not run one.
+    pub fn room(&self, depth: usize, now: Timestamp) -> usize {
         let state = self.lock();
-        let room = depth.saturating_sub(state.load.occupied);
+        let room = state.most_prompts(depth, now).saturating_sub(state.load.occupied);
         if state.is_connected { room.min(state.trust().saturating_sub(state.load.unanswered)) } else { 0 }
     }
 
@@ -163,15 +189,43 @@ impl Desk {
     pub(super) fn did_not_answer(&self, reason: &str, now: Timestamp) {
         let mut state = self.lock();
         let times = state.rest.as_ref().map_or(0, |rest| rest.times);
-        let wait = FIRST_REST.saturating_mul(2_u32.saturating_pow(times)).min(LONGEST_REST);
-        let (times, until, reason) = (times.saturating_add(1), now + wait, reason.to_owned());
+        let until = now + wait(FIRST_REST, times, LONGEST_REST);
+        let (times, reason) = (times.saturating_add(1), reason.to_owned());
         state.rest = Some(Rest { times, until, reason, answers: false });
     }
 
-    pub(super) fn connected(&self) {
+    /// Notes that a prompt was taken and not begun in time, though nothing else of ours ran.
+    pub(super) fn runs_none(&self, reason: &str, now: Timestamp) {
+        let mut state = self.lock();
+        let times = state.idle.as_ref().map_or(0, |rest| rest.times);
+        let until = now + wait(FIRST_IDLE_REST, times, LONGEST_IDLE_REST);
+        let reason = format!("accepts prompts and runs none: {reason}; restart ComfyUI if its queue stands still");
+        state.idle = Some(Rest { times: times.saturating_add(1), until, reason, answers: false });
+    }
+
+    /// Notes that a prompt has begun to run.
+    pub(super) fn runs_prompts(&self) {
+        self.lock().idle = None;
+    }
+
+    /// Notes that a prompt still runs long after it was stopped.
+    pub(super) fn does_not_let_go(&self, prompt: &PromptId) {
+        self.lock().stuck.insert(prompt.as_str().to_owned());
+    }
+
+    /// Notes that a prompt that was stopped is gone. Returns whether the backend had held on to it.
+    pub(super) fn has_let_go(&self, prompt: &PromptId) -> bool {
+        self.lock().stuck.remove(prompt.as_str())
+    }
+
+    /// Notes that there is a socket. It may lead to a new process, which is given a prompt to show that it runs it.
+    pub(super) fn connected(&self, now: Timestamp) {
         let mut state = self.lock();
         state.is_connected = true;
         state.last_loss = None;
+        if let Some(idle) = &mut state.idle {
+            idle.until = now;
+        }
     }
 
     pub(super) fn disconnected(&self, reason: &str) {
@@ -201,13 +255,19 @@ impl Desk {
     }
 }
 
+fn wait(first: Duration, times: u32, longest: Duration) -> Duration {
+    first.saturating_mul(2_u32.saturating_pow(times)).min(longest)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const NOW: Timestamp = Timestamp::from_millis(0);
+
     fn desk() -> Desk {
         let desk = Desk::default();
-        desk.connected();
+        desk.connected(NOW);
         desk
     }
 
@@ -223,13 +283,41 @@ mod tests {
     }
 
     #[test]
+    fn a_backend_that_runs_none_gets_one_prompt_now_and_then_until_it_runs_one() {
+        let desk = desk();
+        assert_eq!(desk.room(2, NOW), 2);
+        for minutes in [1, 2, 4, 8, 16, 30, 30] {
+            desk.runs_none("a free backend did not begin", NOW);
+            let until = NOW + Duration::from_mins(minutes);
+            let just_before = Timestamp::from_millis(until.millis() - 1);
+            assert_eq!((desk.room(2, just_before), desk.room(2, until)), (0, 1), "{minutes}");
+        }
+        desk.took_prompt();
+        assert!(desk.trouble().unwrap().starts_with("accepts prompts and runs none"), "taking one shows nothing");
+        desk.connected(NOW);
+        assert_eq!(desk.room(2, NOW), 1, "it may have been restarted");
+        desk.runs_prompts();
+        assert_eq!((desk.trouble(), desk.room(2, NOW)), (None, 2));
+    }
+
+    #[test]
+    fn a_backend_that_does_not_let_go_of_a_prompt_gets_none() {
+        let desk = desk();
+        let prompt = PromptId("p".into());
+        desk.does_not_let_go(&prompt);
+        assert_eq!(desk.room(2, NOW), 0);
+        assert!(desk.trouble().unwrap().contains("p was stopped and still runs"));
+        desk.has_let_go(&prompt);
+        assert_eq!((desk.trouble(), desk.room(2, NOW)), (None, 2));
+    }
+
+    #[test]
     fn a_backend_that_takes_no_prompts_rests_longer_each_time_until_it_takes_one() {
         let desk = desk();
-        let now = Timestamp::from_millis(0);
         assert_eq!((desk.ask_at(), desk.trouble()), (None, None));
         let mut waits = Vec::new();
         for _ in 0..40 {
-            desk.did_not_answer("status 403", now);
+            desk.did_not_answer("status 403", NOW);
             waits.push(desk.ask_at().unwrap().millis());
         }
         assert_eq!(waits[..9], [250, 500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000]);
@@ -242,27 +330,27 @@ mod tests {
     #[test]
     fn a_backend_that_rests_is_given_nothing_until_it_answers_and_then_one_prompt_at_a_time() {
         let desk = desk();
-        assert_eq!((desk.room(2), desk.is_open()), (2, true));
-        desk.did_not_answer("status 500", Timestamp::from_millis(0));
-        assert_eq!((desk.room(2), desk.is_open(), desk.is_doubtful()), (0, false, true));
+        assert_eq!((desk.room(2, NOW), desk.is_open(NOW)), (2, true));
+        desk.did_not_answer("status 500", NOW);
+        assert_eq!((desk.room(2, NOW), desk.is_open(NOW), desk.is_doubtful()), (0, false, true));
         desk.answers();
-        assert_eq!((desk.room(2), desk.is_open(), desk.ask_at()), (1, true, None));
+        assert_eq!((desk.room(2, NOW), desk.is_open(NOW), desk.ask_at()), (1, true, None));
         desk.loaded(Load { occupied: 1, unanswered: 1 });
-        assert_eq!(desk.room(2), 0);
+        assert_eq!(desk.room(2, NOW), 0);
         desk.took_prompt();
-        assert!(desk.loaded(Load { occupied: 1, unanswered: 0 }) || desk.room(2) == 1);
-        assert_eq!((desk.room(2), desk.is_doubtful()), (1, false));
+        assert!(desk.loaded(Load { occupied: 1, unanswered: 0 }) || desk.room(2, NOW) == 1);
+        assert_eq!((desk.room(2, NOW), desk.is_doubtful()), (1, false));
     }
 
     #[test]
     fn however_much_a_backend_may_hold_few_prompts_are_on_their_way_at_once() {
         let desk = desk();
-        assert_eq!(desk.room(1000), UNANSWERED);
+        assert_eq!(desk.room(1000, NOW), UNANSWERED);
         assert!(!desk.loaded(Load { occupied: 3, unanswered: 3 }));
-        assert_eq!(desk.room(1000), 0);
+        assert_eq!(desk.room(1000, NOW), 0);
         assert!(desk.loaded(Load { occupied: 3, unanswered: 2 }), "somebody waits for this");
-        assert_eq!(desk.room(1000), 1);
+        assert_eq!(desk.room(1000, NOW), 1);
         desk.disconnected("reset");
-        assert_eq!((desk.room(1000), desk.is_open()), (0, false));
+        assert_eq!((desk.room(1000, NOW), desk.is_open(NOW)), (0, false));
     }
 }

@@ -59,6 +59,13 @@ pub(super) const ORPHAN_LINGER: Duration = Duration::from_mins(2);
 pub(super) const ORPHAN_POLL: Duration = Duration::from_secs(1);
 pub(super) const ORPHAN_PATIENCE: Duration = Duration::from_secs(5);
 
+/// A prompt that still runs so long after it was first told to stop shows that nothing works there.
+pub(super) const LET_GO_LIMIT: Duration = Duration::from_mins(1);
+
+/// A backend on which a prompt waited for so long, while none of ours began, may run none at all. No caller's own limit
+/// shows that any sooner.
+pub(super) const STANDSTILL: Duration = Duration::from_mins(1);
+
 /// How long a backend that does not give its files is asked again; a restart takes seconds and leaves saved files alone.
 pub(super) const FETCH_PATIENCE: Duration = Duration::from_secs(30);
 

@@ -64,6 +64,8 @@ pub struct Plan {
 pub enum Input {
     /// The socket said something.
     Event(Event),
+    /// The socket is in the middle of something long, which may be of this run.
+    Receiving,
     /// `POST /prompt` ended.
     Submitted(SubmitResult),
     /// Somebody asked `/queue`, then `/history`.
@@ -94,10 +96,12 @@ pub enum SubmitResult {
     Incompatible(Failure),
     /// It surely did not reach ComfyUI.
     Unreachable(String),
-    /// It may or may not have been queued.
+    /// It may or may not have been queued: the answer says neither.
     Ambiguous(String),
     /// The same, by a fault of the gateway's own: it says nothing about the backend.
     Failed(String),
+    /// It may or may not have been queued: no answer came.
+    Unanswered(String),
 }
 
 /// Something to be done for a run.
@@ -134,7 +138,7 @@ enum Phase {
     /// `POST /prompt` is under way, or its answer was lost.
     Submitting { since: Timestamp, ambiguous: bool },
     /// ComfyUI has it in its queue; `free_since`: nothing else was in its way from then on.
-    Waiting { free_since: Timestamp },
+    Waiting { since: Timestamp, free_since: Timestamp },
     /// ComfyUI executes it.
     Running { since: Timestamp },
     /// It ended well, and its outputs are on their way, or the history that names them.
@@ -150,6 +154,14 @@ enum Backend {
     Answers,
     /// It took the request and said nothing.
     Hangs,
+}
+
+/// Why it is not known whether ComfyUI took a prompt.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Doubt {
+    reason: String,
+    /// It said something, such as that it crashed.
+    was_answered: bool,
 }
 
 /// A look into queue and history that is under way.
@@ -196,7 +208,7 @@ pub struct Run {
     warning: Option<Failure>,
     backend: Backend,
     /// Why it is not known whether ComfyUI took it.
-    doubt: Option<String>,
+    doubt: Option<Doubt>,
     life: Life,
 }
 
@@ -238,6 +250,20 @@ impl Run {
         matches!(self.phase, Phase::Submitting { .. })
     }
 
+    /// Says whether its prompt may still be on its way to the backend: it was sent, and nobody answered.
+    fn may_arrive_late(&self) -> bool {
+        matches!(self.phase, Phase::Submitting { ambiguous: true, .. })
+            && self.doubt.as_ref().is_some_and(|doubt| !doubt.was_answered)
+    }
+
+    /// Returns since when it waits in the backend's own queue, if it does.
+    pub fn waiting_since(&self) -> Option<Timestamp> {
+        match self.phase {
+            Phase::Waiting { since, .. } => Some(since),
+            Phase::Submitting { .. } | Phase::Running { .. } | Phase::Collecting { .. } | Phase::Done => None,
+        }
+    }
+
     /// Says whether the backend executes it, as far as is known.
     pub fn is_running(&self) -> bool {
         matches!(self.phase, Phase::Running { .. })
@@ -270,7 +296,7 @@ impl Run {
                     due.push((since + SUBMIT_LIMIT, Deadline::Submit));
                 }
             }
-            Phase::Waiting { free_since } => {
+            Phase::Waiting { free_since, .. } => {
                 due.push((self.plan.queued_since + limits.queue, Deadline::Queue));
                 if self.looking.is_none() {
                     due.push(((free_since + limits.start).max(self.rested), Deadline::Start));

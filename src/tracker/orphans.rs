@@ -1,7 +1,8 @@
 //! Prompts that were given up and may still be on their backend: stopped there by their own ids, as soon and as often as
 //! it takes. Which runs are given up is decided by the machine.
 
-use super::limits::{ORPHAN_LINGER, ORPHAN_PATIENCE, ORPHAN_POLL};
+use super::desk::Desk;
+use super::limits::{LET_GO_LIMIT, ORPHAN_LINGER, ORPHAN_PATIENCE, ORPHAN_POLL};
 use super::run::stop_upstream;
 use crate::clock::{Clock, Timestamp};
 use crate::comfy::{Client, ClientError};
@@ -28,10 +29,16 @@ pub(super) struct Orphans {
 
 #[derive(Debug, Default)]
 struct List {
-    /// Each with the time until which it is looked for although it is not there.
-    prompts: BTreeMap<PromptId, Timestamp>,
+    prompts: BTreeMap<PromptId, Orphan>,
     /// A connection was made: what an earlier life of the gateway left behind may be there.
     is_new_connection: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Orphan {
+    since: Timestamp,
+    /// Until then it is looked for although it is not there.
+    until: Timestamp,
 }
 
 /// What the orphans of a backend are found and stopped with.
@@ -39,6 +46,10 @@ pub(super) struct Tools {
     pub(super) client: Client,
     pub(super) store: Arc<dyn Store>,
     pub(super) clock: Arc<dyn Clock>,
+    /// Where it is noted that the backend does not let go of a prompt.
+    pub(super) desk: Arc<Desk>,
+    /// Rung when it has let go of one after all.
+    pub(super) queue_bell: Arc<Notify>,
 }
 
 impl Orphans {
@@ -46,7 +57,8 @@ impl Orphans {
     pub(super) fn add(&self, prompt: PromptId, now: Timestamp) {
         let mut list = self.lock();
         if list.prompts.len() < REMEMBERED {
-            list.prompts.insert(prompt, now + ORPHAN_LINGER);
+            let until = now + ORPHAN_LINGER;
+            list.prompts.entry(prompt).or_insert(Orphan { since: now, until }).until = until;
         }
         drop(list);
         self.bell.notify_one();
@@ -103,20 +115,35 @@ impl Tools {
                 }
             }
         }
-        let listed: Vec<(PromptId, Timestamp)> =
-            orphans.lock().prompts.iter().map(|(prompt, until)| (prompt.clone(), *until)).collect();
-        let waits = |prompt: &PromptId| queue.pending.iter().any(|there| there == prompt.as_str());
+        let listed: Vec<(PromptId, Orphan)> =
+            orphans.lock().prompts.iter().map(|(prompt, orphan)| (prompt.clone(), *orphan)).collect();
+        let is_in = |prompts: &[String], prompt: &PromptId| prompts.iter().any(|there| there == prompt.as_str());
         // What waits first: it would begin as soon as what runs has been stopped.
-        let (waiting, others): (Vec<_>, Vec<_>) = listed.into_iter().partition(|(prompt, _)| waits(prompt));
-        for (prompt, until) in waiting.into_iter().chain(others) {
-            if present().any(|there| there == prompt.as_str()) {
+        let (waiting, others): (Vec<_>, Vec<_>) =
+            listed.into_iter().partition(|(prompt, _)| is_in(&queue.pending, prompt));
+        for (prompt, orphan) in waiting.into_iter().chain(others) {
+            let now = self.clock.now();
+            let runs = is_in(&queue.running, &prompt);
+            if runs || is_in(&queue.pending, &prompt) {
                 info!(backend.url = %self.client.url(), %prompt, "stopping a prompt that was given up");
                 stop_upstream(&self.client, &prompt).await;
-            } else if self.clock.now() >= until {
-                orphans.lock().prompts.remove(&prompt);
+            } else {
+                self.has_let_go(&prompt);
+                if now >= orphan.until {
+                    orphans.lock().prompts.remove(&prompt);
+                }
+            }
+            if runs && now >= orphan.since + LET_GO_LIMIT {
+                self.desk.does_not_let_go(&prompt);
             }
         }
         Ok(())
+    }
+
+    fn has_let_go(&self, prompt: &PromptId) {
+        if self.desk.has_let_go(prompt) {
+            self.queue_bell.notify_one();
+        }
     }
 
     /// Says whether a prompt is a job's first run and no longer the job's current one. Prompts of other people are none,

@@ -9,13 +9,14 @@ use super::early::EarlyCancels;
 use super::ending::{self, End, Return};
 use super::evidence::{self, Evidence};
 use super::harvest::{SlotId, SlotResult, Source};
+use super::limits::STANDSTILL;
 use super::machine::{Effect, Input, Run, SubmitResult, step};
 use super::orphans::{self, Orphans};
 use super::storing::Storing;
 use crate::clock::{Clock, Timestamp};
 use crate::comfy::{Accepted, Client, ClientError, SocketEvent, SubmitError};
 use crate::crash::{self, Point};
-use crate::job::{Job, JobId, PromptId};
+use crate::job::{FailureCode, Job, JobId, Outcome, PromptId};
 use crate::lifecycle::{Lifecycle, Panicked};
 use crate::media::Blobs;
 use crate::store::Store;
@@ -138,6 +139,8 @@ struct Room {
     orphans: Arc<Orphans>,
     /// The backend is being asked whether it is well again.
     is_asking: bool,
+    /// When a run last began here.
+    last_begun: Option<Timestamp>,
 }
 
 /// Runs the tracker of one backend until told to stop.
@@ -150,9 +153,14 @@ pub async fn run(
 ) {
     let clock = Arc::clone(&parts.clock);
     let orphans = Arc::new(Orphans::default());
-    let (client, store) = (parts.client.clone(), Arc::clone(&parts.store));
-    let tools = orphans::Tools { client, store, clock: Arc::clone(&clock) };
-    parts.lifecycle.spawn("orphans", orphans::run(Arc::clone(&orphans), tools, stop.clone()));
+    let tools = orphans::Tools {
+        client: parts.client.clone(),
+        store: Arc::clone(&parts.store),
+        clock: Arc::clone(&clock),
+        desk: Arc::clone(&parts.desk),
+        queue_bell: Arc::clone(&parts.queue_bell),
+    };
+    parts.lifecycle.spawn_station("orphans", orphans::run(Arc::clone(&orphans), tools, stop.clone()));
     let mut room = Room {
         parts,
         tracker,
@@ -163,6 +171,7 @@ pub async fn run(
         attribution: Attribution::default(),
         orphans,
         is_asking: false,
+        last_begun: None,
     };
     loop {
         let deadline = room.next_deadline();
@@ -210,7 +219,7 @@ impl Room {
                 self.attribution = Attribution::default();
                 self.client_id = Some(client_id);
                 self.for_each_run(&Input::SocketUp);
-                self.parts.desk.connected();
+                self.parts.desk.connected(self.parts.clock.now());
                 self.orphans.connected();
                 self.parts.queue_bell.notify_one();
             }
@@ -223,6 +232,7 @@ impl Room {
                 let another_ran = self.watched.values().any(|watched| watched.run.is_running());
                 self.for_each_run(&Input::SocketLost { another_ran });
             }
+            SocketEvent::Receiving => self.for_each_run(&Input::Receiving),
             SocketEvent::Event(event) => {
                 let event = self.attribution.of(event);
                 let Some(prompt) = event.prompt().map(|id| PromptId(id.to_owned())) else { return };
@@ -290,10 +300,15 @@ impl Room {
             SubmitResult::Accepted(_) | SubmitResult::Refused(_) | SubmitResult::Incompatible(_) => {
                 self.parts.desk.took_prompt();
             }
-            SubmitResult::Unreachable(reason) | SubmitResult::Ambiguous(reason) if self.client_id.is_some() => {
+            SubmitResult::Unreachable(reason) | SubmitResult::Ambiguous(reason) | SubmitResult::Unanswered(reason)
+                if self.client_id.is_some() =>
+            {
                 self.parts.desk.did_not_answer(reason, self.parts.clock.now());
             }
-            SubmitResult::Unreachable(_) | SubmitResult::Ambiguous(_) | SubmitResult::Failed(_) => {}
+            SubmitResult::Unreachable(_)
+            | SubmitResult::Ambiguous(_)
+            | SubmitResult::Unanswered(_)
+            | SubmitResult::Failed(_) => {}
         }
     }
 
@@ -322,6 +337,7 @@ impl Room {
         let now = self.parts.clock.now();
         let is_answer = matches!(input, Input::Submitted(_));
         let answer_was_open = watched.run.answer_is_open();
+        let waiting_since = watched.run.waiting_since();
         let run = &mut watched.run;
         let decided = self.parts.lifecycle.contain_now("step", || {
             crash::pass(Point::Stepping);
@@ -330,6 +346,9 @@ impl Room {
         let (effects, progress) = decided.unwrap_or_else(|Panicked| (watched.run.break_off(), None));
         if let Some(fraction) = progress {
             self.parts.desk.progress(watched.job.id, Progress { fraction });
+        }
+        if waiting_since.is_some_and(|since| now >= since + STANDSTILL) {
+            self.note_standstill(&effects, now);
         }
         for effect in effects {
             self.perform(prompt, effect, now);
@@ -343,6 +362,28 @@ impl Room {
             }
         }
         self.publish_load();
+    }
+
+    /// Notes a run that waited on the backend until its time was over, where nothing of ours has begun there for long.
+    fn note_standstill(&self, effects: &[Effect], now: Timestamp) {
+        let failures = effects.iter().filter_map(|effect| match effect {
+            Effect::Finish(Outcome::Failed(failure, _)) => Some(failure),
+            Effect::Finish(Outcome::Succeeded(_) | Outcome::Cancelled)
+            | Effect::Started
+            | Effect::LookUp
+            | Effect::Reconnect
+            | Effect::StopUpstream
+            | Effect::Collect(..)
+            | Effect::Requeue { .. }
+            | Effect::Elsewhere { .. } => None,
+        });
+        let runs_another = self.watched.values().any(|watched| watched.run.is_running());
+        let stands_still = !runs_another && self.last_begun.is_none_or(|at| now >= at + STANDSTILL);
+        for failure in failures {
+            if stands_still && matches!(failure.code, FailureCode::TimeoutStart | FailureCode::TimeoutQueue) {
+                self.parts.desk.runs_none(&failure.message, now);
+            }
+        }
     }
 
     fn publish_load(&self) {
@@ -364,6 +405,8 @@ impl Room {
         match effect {
             Effect::Started => {
                 watched.job.started_at = Some(now);
+                self.last_begun = Some(now);
+                self.parts.desk.runs_prompts();
                 let store = Arc::clone(&self.parts.store);
                 self.parts.lifecycle.spawn("note start", async move {
                     if let Err(error) = store.started(id, number, now).await {
@@ -379,10 +422,7 @@ impl Room {
                     tracker.happened(prompt, Input::Evidence(evidence.unwrap_or(Evidence::Hung))).await;
                 });
             }
-            Effect::Reconnect => {
-                warn!(backend = %self.parts.backend, "the socket is deaf, replacing it");
-                self.parts.reconnect.notify_one();
-            }
+            Effect::Reconnect => self.replace_socket(),
             // One that is given up is stopped until it is gone; while a run is followed, its machine repeats this.
             Effect::StopUpstream if watched.run.is_done() => self.orphans.add(prompt.clone(), now),
             Effect::StopUpstream => self.stop_upstream(prompt.clone()),
@@ -415,6 +455,17 @@ impl Room {
                 });
             }
         }
+    }
+
+    /// Gives up a socket that hears nothing. It is no socket any more from this moment on, however long its end takes:
+    /// whatever is submitted under its name would be lost too.
+    fn replace_socket(&mut self) {
+        let reason = "the socket was deaf";
+        if self.client_id.take().is_some() {
+            warn!(backend = %self.parts.backend, reason, "replacing the connection to ComfyUI");
+        }
+        self.parts.desk.disconnected(reason);
+        self.parts.reconnect.notify_one();
     }
 
     fn stop_upstream(&self, prompt: PromptId) {
@@ -475,5 +526,6 @@ pub fn submit_result(answer: Result<Accepted, SubmitError>) -> SubmitResult {
         Err(SubmitError::Refused(refusal)) => SubmitResult::Refused(refusal.to_failure()),
         Err(SubmitError::Unreachable(reason)) => SubmitResult::Unreachable(reason),
         Err(SubmitError::Ambiguous(reason)) => SubmitResult::Ambiguous(reason),
+        Err(SubmitError::Unanswered(reason)) => SubmitResult::Unanswered(reason),
     }
 }

@@ -68,7 +68,7 @@ async fn only_a_failed_connection_proves_that_nothing_was_queued() {
     for reply in [Reply::Cut, Reply::Hang, Reply::Bytes("HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{".into())] {
         let server = Server::start(vec![reply]).await;
         let client = server.client().with_limit(Duration::from_millis(300));
-        assert!(matches!(client.submit(&json!({}), "c", "p").await, Err(SubmitError::Ambiguous(_))));
+        assert!(matches!(client.submit(&json!({}), "c", "p").await, Err(SubmitError::Unanswered(_))));
     }
 }
 
@@ -196,6 +196,7 @@ fn word(error: &SubmitError) -> String {
         SubmitError::Refused(refusal) => format!("refused {}", refusal.kind),
         SubmitError::Unreachable(reason) => format!("unreachable {reason}"),
         SubmitError::Ambiguous(reason) => format!("ambiguous {reason}"),
+        SubmitError::Unanswered(reason) => format!("unanswered {reason}"),
     }
 }
 

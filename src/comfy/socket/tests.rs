@@ -78,6 +78,35 @@ async fn a_listener_that_is_too_slow_costs_the_connection_and_not_the_server() {
 }
 
 #[tokio::test]
+async fn a_large_frame_that_comes_slowly_is_told_of_before_it_is_whole() {
+    use tokio::io::AsyncWriteExt;
+    let mut bench = Bench::new(16).await;
+    let (mut peer, _) = bench.shake_hands().await;
+    let image = [b"\0\0\0\x01\0\0\0\x02png".to_vec(), vec![b'x'; 100_000]].concat();
+    let head = [vec![0x82, 127], (image.len() as u64).to_be_bytes().to_vec()].concat();
+    let (first, rest) = image.split_at(50_000);
+    let line = peer.get_mut();
+    line.write_all(&[&head, first].concat()).await.unwrap();
+    let mut told = None;
+    for _ in 0..15 {
+        bench.clock.advance(BEAT);
+        // What was written needs a moment to come.
+        told = tokio::time::timeout(Duration::from_millis(100), bench.told.recv()).await.ok().flatten();
+        if told.is_some() {
+            break;
+        }
+    }
+    assert_eq!(told, Some(SocketEvent::Receiving));
+    for _ in 0..5 {
+        bench.clock.advance(BEAT);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(bench.told.try_recv().is_err(), "no more has come");
+    line.write_all(rest).await.unwrap();
+    assert!(matches!(bench.event().await, Event::Image(frame) if frame.bytes.len() > 100_000));
+}
+
+#[tokio::test]
 async fn a_silent_connection_is_pinged_and_given_up_without_an_answer() {
     let options = SocketOptions { pong_limit: Duration::from_secs(20), ..SocketOptions::default() };
     let mut bench = Bench::with(16, options, "http").await;
@@ -269,7 +298,10 @@ impl Bench {
     async fn connected(&mut self) -> String {
         match self.next().await {
             SocketEvent::Connected { client_id } => client_id,
-            other @ (SocketEvent::Event(_) | SocketEvent::Unreachable { .. } | SocketEvent::Lost { .. }) => {
+            other @ (SocketEvent::Event(_)
+            | SocketEvent::Receiving
+            | SocketEvent::Unreachable { .. }
+            | SocketEvent::Lost { .. }) => {
                 panic!("not connected but {other:?}")
             }
         }
@@ -278,7 +310,10 @@ impl Bench {
     async fn event(&mut self) -> Event {
         match self.next().await {
             SocketEvent::Event(event) => event,
-            other @ (SocketEvent::Connected { .. } | SocketEvent::Unreachable { .. } | SocketEvent::Lost { .. }) => {
+            other @ (SocketEvent::Connected { .. }
+            | SocketEvent::Receiving
+            | SocketEvent::Unreachable { .. }
+            | SocketEvent::Lost { .. }) => {
                 panic!("no event but {other:?}")
             }
         }
@@ -287,7 +322,10 @@ impl Bench {
     async fn lost(&mut self) -> (String, String) {
         match self.next().await {
             SocketEvent::Lost { client_id, reason } => (client_id, reason),
-            other @ (SocketEvent::Connected { .. } | SocketEvent::Unreachable { .. } | SocketEvent::Event(_)) => {
+            other @ (SocketEvent::Connected { .. }
+            | SocketEvent::Receiving
+            | SocketEvent::Unreachable { .. }
+            | SocketEvent::Event(_)) => {
                 panic!("not lost but {other:?}")
             }
         }

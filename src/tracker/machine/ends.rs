@@ -25,9 +25,11 @@ pub(super) fn conclude_if_complete(run: &mut Run, effects: &mut Vec<Effect>) {
 }
 
 /// Says whether a prompt that its backend lost may be why the backend fell: what makes one crash is what it runs, not
-/// what waits there, nor what the gateway itself may never have sent.
+/// what waits there, nor what the gateway itself may never have sent, nor what was lost on a way there that broke while
+/// the socket to the same server went on.
 pub(super) fn may_be_to_blame(run: &Run) -> bool {
-    run.is_running() || !(run.waited_behind_another || was_cut_off_by_us(run))
+    let was_lost_on_the_way = run.may_arrive_late() && run.heard && run.plan.number <= CUT_OFF_RUNS;
+    run.is_running() || !(run.waited_behind_another || was_lost_on_the_way || was_cut_off_by_us(run))
 }
 
 /// Says whether the gateway itself stopped while the run went on: no fault of its job, unless that happens too often.
@@ -53,6 +55,8 @@ pub(super) fn silent(run: &mut Run, effects: &mut Vec<Effect>) {
         // Alone, the same backend would hang again.
         return if run.plan.elsewhere { retry(run, failure, true, effects) } else { fail(run, failure, effects) };
     }
+    // It may only be the way there that is broken, and the prompt goes on.
+    effects.push(Effect::StopUpstream);
     let failure = timeout(FailureCode::BackendLost, "the backend could not be reached", limit);
     let counts = may_be_to_blame(run);
     retry(run, failure, counts, effects);

@@ -4,7 +4,7 @@ use super::ends::{
     conclude_if_complete, fail, finish, incompatible, interrupted, may_be_to_blame, node_failure, retry, silent,
     timeout,
 };
-use super::{Backend, Effect, Input, Look, Phase, Run, SubmitResult};
+use super::{Backend, Doubt, Effect, Input, Look, Phase, Run, SubmitResult};
 use crate::clock::Timestamp;
 use crate::comfy::event::Event;
 use crate::comfy::{HistoryEnd, HistoryEntry};
@@ -23,6 +23,7 @@ pub fn step(run: &mut Run, input: Input, now: Timestamp) -> Vec<Effect> {
     }
     match input {
         Input::Event(event) => take_event(run, event, now, &mut effects),
+        Input::Receiving => run.last_event = now,
         Input::Submitted(result) => take_submitted(run, result, now, &mut effects),
         Input::Evidence(evidence) => take_evidence(run, evidence, now, &mut effects),
         Input::Stored(slot, result) => {
@@ -118,7 +119,7 @@ fn take_submitted(run: &mut Run, result: SubmitResult, now: Timestamp, effects: 
         SubmitResult::Accepted(warning) => {
             run.warning = run.warning.take().or(warning);
             if still_submitting {
-                run.phase = Phase::Waiting { free_since: now };
+                run.phase = Phase::Waiting { since: now, free_since: now };
                 run.last_sign = now;
             }
             if run.cancel_since.is_some() && run.occupies_backend() {
@@ -133,17 +134,24 @@ fn take_submitted(run: &mut Run, result: SubmitResult, now: Timestamp, effects: 
             retry(run, failure, false, effects);
         }
         SubmitResult::Ambiguous(reason) | SubmitResult::Failed(reason) if still_submitting => {
-            run.doubt = Some(reason);
-            run.phase = Phase::Submitting { since: now, ambiguous: true };
-            look(run, now, effects);
+            doubt(run, reason, true, now, effects);
         }
+        SubmitResult::Unanswered(reason) if still_submitting => doubt(run, reason, false, now, effects),
         // Events came before the answer, so ComfyUI did take it.
         SubmitResult::Refused(_)
         | SubmitResult::Incompatible(_)
         | SubmitResult::Unreachable(_)
         | SubmitResult::Ambiguous(_)
-        | SubmitResult::Failed(_) => {}
+        | SubmitResult::Failed(_)
+        | SubmitResult::Unanswered(_) => {}
     }
+}
+
+/// Whether ComfyUI took it is not known, and is looked up.
+fn doubt(run: &mut Run, reason: String, was_answered: bool, now: Timestamp, effects: &mut Vec<Effect>) {
+    run.doubt = Some(Doubt { reason, was_answered });
+    run.phase = Phase::Submitting { since: now, ambiguous: true };
+    look(run, now, effects);
 }
 
 fn take_evidence(run: &mut Run, evidence: Evidence, now: Timestamp, effects: &mut Vec<Effect>) {
@@ -176,6 +184,17 @@ fn take_evidence(run: &mut Run, evidence: Evidence, now: Timestamp, effects: &mu
     if run.cancel_since.is_some() && matches!(evidence, Evidence::Pending { .. } | Evidence::Running) {
         effects.push(Effect::StopUpstream);
     }
+    let socket_may_tell = run.heard && run.socket_up && run.occupies_backend();
+    let is_over = match evidence {
+        Evidence::Ended(_) => true,
+        Evidence::Absent => !matches!(run.phase, Phase::Submitting { .. }) && run.cancel_since.is_none(),
+        Evidence::Pending { .. } | Evidence::Running | Evidence::Unreachable | Evidence::Hung => false,
+    };
+    if socket_may_tell && is_over && now < run.last_event + DEAF_AFTER {
+        // The frames that belong to this end are probably still on their way to us.
+        run.next_look = now + POLL_UNHEARD;
+        return;
+    }
     match (evidence, &run.phase) {
         (Evidence::Pending { others_first }, Phase::Submitting { ambiguous: true, .. } | Phase::Waiting { .. }) => {
             still_waits(run, others_first, now, effects);
@@ -186,12 +205,6 @@ fn take_evidence(run: &mut Run, evidence: Evidence, now: Timestamp, effects: &mu
             run.next_look = now + POLL_UNHEARD;
         }
         (Evidence::Ended(entry), _) => {
-            let socket_may_tell = run.heard && run.socket_up && run.occupies_backend();
-            if socket_may_tell && now < run.last_event + DEAF_AFTER {
-                // The frames that belong to this end are probably still on their way to us.
-                run.next_look = now + POLL_UNHEARD;
-                return;
-            }
             if socket_may_tell {
                 run.heard = false;
                 effects.push(Effect::Reconnect);
@@ -206,9 +219,15 @@ fn take_evidence(run: &mut Run, evidence: Evidence, now: Timestamp, effects: &mu
             Phase::Submitting { ambiguous: true, .. } | Phase::Waiting { .. } | Phase::Running { .. },
         ) => {
             let why = match (&run.phase, &run.doubt) {
-                (Phase::Submitting { .. }, Some(reason)) => format!("the backend did not take the prompt: {reason}"),
+                (Phase::Submitting { .. }, Some(doubt)) => {
+                    format!("the backend did not take the prompt: {}", doubt.reason)
+                }
                 (_, _) => "the backend restarted and forgot the prompt, or somebody deleted it there".to_owned(),
             };
+            if socket_may_tell && run.is_running() {
+                // It began and is gone, and the socket has said nothing of either its end or its own.
+                effects.push(Effect::Reconnect);
+            }
             let counts = may_be_to_blame(run);
             if matches!(run.phase, Phase::Submitting { .. }) {
                 // A request that was cut off may still come to the queue.
@@ -225,15 +244,11 @@ fn take_evidence(run: &mut Run, evidence: Evidence, now: Timestamp, effects: &mu
 }
 
 fn still_waits(run: &mut Run, others_first: bool, now: Timestamp, effects: &mut Vec<Effect>) {
-    let free_since = match run.phase {
-        Phase::Waiting { free_since } if !others_first => free_since,
-        Phase::Waiting { .. }
-        | Phase::Submitting { .. }
-        | Phase::Running { .. }
-        | Phase::Collecting { .. }
-        | Phase::Done => now,
+    let (since, free_since) = match run.phase {
+        Phase::Waiting { since, free_since } => (since, if others_first { now } else { free_since }),
+        Phase::Submitting { .. } | Phase::Running { .. } | Phase::Collecting { .. } | Phase::Done => (now, now),
     };
-    run.phase = Phase::Waiting { free_since };
+    run.phase = Phase::Waiting { since, free_since };
     if now >= free_since + run.plan.limits.start {
         let failure = timeout(FailureCode::TimeoutStart, "a free backend did not begin", run.plan.limits.start);
         effects.push(Effect::StopUpstream);
@@ -287,11 +302,13 @@ fn take_tick(run: &mut Run, now: Timestamp, effects: &mut Vec<Effect>) {
             return fail(run, timeout(FailureCode::TimeoutRun, "the prompt ran", limits.run), effects);
         }
         Phase::Submitting { since, ambiguous: false } if now >= since + SUBMIT_LIMIT => {
-            run.phase = Phase::Submitting { since, ambiguous: true };
             submission_is_over(run);
+            let reason = format!("no answer within {} s", SUBMIT_LIMIT.as_secs());
+            doubt(run, reason, false, now, effects);
+        }
+        Phase::Waiting { free_since, .. } if now >= (free_since + limits.start).max(run.rested) => {
             look(run, now, effects);
         }
-        Phase::Waiting { free_since } if now >= (free_since + limits.start).max(run.rested) => look(run, now, effects),
         Phase::Running { .. } if now >= (run.last_sign + limits.silence).max(run.rested) => look(run, now, effects),
         Phase::Collecting { since, .. } if now >= since + COLLECT_LIMIT => {
             let failure = Failure::new(

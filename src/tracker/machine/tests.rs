@@ -4,6 +4,7 @@ use super::*;
 use crate::comfy::event::{ImageFrame, ImageOrigin, NodeError, NodeOutput};
 use crate::comfy::{HistoryEnd, HistoryEntry};
 use crate::job::{BlobId, FailureCode, FileRef, Timeouts};
+use crate::tracker::limits::CUT_OFF_RUNS;
 use bytes::Bytes;
 use std::time::Duration;
 
@@ -277,8 +278,26 @@ fn an_ambiguous_submission_is_looked_up_and_never_sent_twice() {
     assert_eq!(rig.take(Input::Evidence(Evidence::Running)), [Effect::Started]);
 
     let mut rig = Rig::new(plan());
-    rig.take(Input::Submitted(SubmitResult::Ambiguous("reset".into())));
+    rig.take(Input::Submitted(SubmitResult::Ambiguous("status 500".into())));
     assert_eq!(requeued(&rig.take(Input::Evidence(Evidence::Absent))), Some(true));
+}
+
+#[test]
+fn a_submission_that_was_lost_on_its_way_costs_no_try_unless_the_server_may_have_fallen() {
+    let lost = || Input::Submitted(SubmitResult::Unanswered("reset".into()));
+    let mut rig = Rig::new(plan());
+    assert_eq!(rig.take(lost()), [Effect::LookUp]);
+    assert!(rig.run.may_arrive_late());
+    assert_eq!(requeued(&rig.take(Input::Evidence(Evidence::Absent))), Some(false));
+
+    let mut rig = Rig::new(plan());
+    rig.take(lost());
+    rig.take(Input::SocketLost { another_ran: false });
+    assert_eq!(requeued(&rig.take(Input::Evidence(Evidence::Absent))), Some(true));
+
+    let mut rig = Rig::new(Plan { number: CUT_OFF_RUNS + 1, ..plan() });
+    rig.take(lost());
+    assert_eq!(requeued(&rig.take(Input::Evidence(Evidence::Absent))), Some(true), "not for ever");
 }
 
 #[test]
@@ -405,7 +424,34 @@ fn what_began_after_the_socket_was_lost_is_to_blame_for_a_later_crash() {
 #[test]
 fn a_prompt_that_somebody_deletes_on_the_backend_counts() {
     let mut rig = Rig::accepted(plan());
+    assert_eq!(rig.take(Input::Evidence(Evidence::Absent)), [], "its end may be on its way to us");
+    rig.after(5);
     assert_eq!(requeued(&rig.take(Input::Evidence(Evidence::Absent))), Some(true));
+}
+
+#[test]
+fn a_prompt_that_began_and_vanished_without_a_word_shows_that_the_socket_is_deaf() {
+    let mut rig = Rig::running(plan());
+    assert_eq!(rig.take(Input::Evidence(Evidence::Absent)), []);
+    let effects = rig.after(5).take(Input::Evidence(Evidence::Absent));
+    assert_eq!((effects.first(), requeued(&effects)), (Some(&Effect::Reconnect), Some(true)));
+}
+
+#[test]
+fn a_socket_in_the_middle_of_a_large_image_is_not_deaf() {
+    let mut rig = Rig::running(plan());
+    let ended = || {
+        Input::Evidence(Evidence::Ended(HistoryEntry {
+            end: HistoryEnd::Succeeded,
+            outputs: vec![],
+            execution_start_ms: None,
+        }))
+    };
+    for _ in 0..10 {
+        rig.after(4).take(Input::Receiving);
+        assert_eq!(rig.take(ended()), []);
+    }
+    assert!(rig.after(5).take(ended()).contains(&Effect::Reconnect));
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! The gateway under test: the real application on a free port, with its own data folder.
 
 use super::{Inbox, PATIENCE, eventually};
+use crate::proxy::Proxy;
 use comfygate::app::App;
-use comfygate::clock::{Clock, SystemClock};
+use comfygate::clock::{Clock, ManualClock, SystemClock, Timestamp};
 use comfygate::lifecycle::Lifecycle;
 use comfygate::settings::Settings;
 use comfygate::sim::{Sim, SimOptions};
@@ -78,6 +79,12 @@ impl Setup {
         Self { folder: Arc::new(folder), settings, sim, clock: SystemClock::start() }
     }
 
+    /// The same with a clock that the test moves.
+    pub(crate) fn with_manual_clock() -> (Self, Arc<ManualClock>) {
+        let clock = ManualClock::at(Timestamp::from_millis(1_800_000_000_000));
+        (Self { clock: Arc::<ManualClock>::clone(&clock), ..Self::new() }, clock)
+    }
+
     /// Adds a workflow, or replaces one.
     pub(crate) fn with_workflow(self, name: &str, config: &str, template: &str) -> Self {
         write_pair(self.folder.path(), name, config, template);
@@ -96,6 +103,13 @@ impl Setup {
         let gateway = TestGateway::launch(sim, self.settings, self.folder, self.clock).await;
         gateway.until_connected(connected).await;
         gateway
+    }
+
+    /// Starts with a proxy between the gateway and the simulator.
+    pub(crate) async fn start_behind_proxy(self) -> (TestGateway, Proxy) {
+        let mut proxy = None;
+        let gateway = self.start_behind(async |sim| proxy.insert(Proxy::before(sim.addr()).await).url()).await;
+        (gateway, proxy.unwrap())
     }
 
     /// Starts with something between the gateway and the simulator; `front` returns its URL.
@@ -138,6 +152,10 @@ impl TestGateway {
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        self.clock.as_ref()
     }
 
     pub(crate) async fn until_ready(&self) {
@@ -260,6 +278,20 @@ impl TestGateway {
         assert_eq!(webhook.prompt_id(), id);
         webhook
     }
+}
+
+/// Moves the clock step by step until `look` finds something; time goes on fifty times as fast as outside.
+pub(crate) async fn as_time_goes_by<T>(clock: &ManualClock, what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let found = async {
+        loop {
+            if let Some(found) = look().await {
+                return found;
+            }
+            clock.advance(Duration::from_millis(500));
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, found).await.unwrap_or_else(|_| panic!("did not happen: {what}"))
 }
 
 fn write_pair(folder: &Path, name: &str, config: &str, template: &str) {

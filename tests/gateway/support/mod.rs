@@ -4,7 +4,7 @@ mod gateway;
 mod inbox;
 mod program;
 
-pub(crate) use gateway::{Answer, Setup, TestGateway};
+pub(crate) use gateway::{Answer, Setup, TestGateway, as_time_goes_by};
 pub(crate) use inbox::{Inbox, Webhook};
 pub(crate) use program::Program;
 
