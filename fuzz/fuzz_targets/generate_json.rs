@@ -39,7 +39,11 @@ fuzz_target!(|body: &[u8]| {
     }
     let links = |graph: &serde_json::Value| -> usize {
         let nodes = graph.as_object().into_iter().flat_map(|nodes| nodes.values());
-        nodes.filter_map(|node| node["inputs"].as_object()).flat_map(|inputs| inputs.values()).filter(|v| is_link(v)).count()
+        nodes
+            .filter_map(|node| node["inputs"].as_object())
+            .flat_map(|inputs| inputs.values())
+            .filter(|v| is_link(v))
+            .count()
     };
     let template = serde_json::from_str(&workflow.source().template).expect("a template is JSON");
     assert!(links(&built.graph.to_value()) <= links(&template), "a parameter became a link");

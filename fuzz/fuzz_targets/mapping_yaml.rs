@@ -14,7 +14,7 @@ fuzz_target!(|data: &[u8]| {
     let files = Files { config: "a.yaml".into(), template: "a.json".into() };
     match Workflow::parse("a", config, template, &files) {
         Ok(workflow) => {
-            let again = Workflow::from_source(workflow.source()).expect("what was good once is good again");
+            let again = Workflow::from_source(&workflow.source()).expect("what was good once is good again");
             assert_eq!(again.revision(), workflow.revision());
         }
         Err(problems) => {
