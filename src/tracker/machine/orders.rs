@@ -5,7 +5,7 @@ use super::*;
 use crate::comfy::event::{Event, NodeOutput};
 use crate::comfy::{HistoryEnd, HistoryEntry};
 use crate::job::{FailureCode, FileRef};
-use crate::tracker::limits::CANCEL_LIMIT;
+use crate::tracker::limits::{CANCEL_LIMIT, DEAF_AFTER};
 use std::time::Duration;
 
 /// Things that may happen to a run, each at most once.
@@ -69,8 +69,17 @@ fn told(order: &[Word]) -> End {
     let mut ends = Vec::new();
     for word in order {
         now = now + Duration::from_millis(1);
-        if *word == Word::Timeout {
-            now = now + plan().limits.run;
+        match word {
+            Word::Timeout => now = now + plan().limits.run,
+            // Right after an event it might only mean that the frames that tell the end are still on their way.
+            Word::Deleted if run.heard => now = now + DEAF_AFTER,
+            Word::Deleted
+            | Word::Success
+            | Word::Error
+            | Word::Interrupted
+            | Word::History
+            | Word::Cancel
+            | Word::SocketLost => {}
         }
         let effects = step(&mut run, input(*word), now);
         if !ends.is_empty() {
