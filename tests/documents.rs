@@ -147,6 +147,24 @@ fn every_failure_code_is_told() {
 }
 
 #[test]
+fn every_promise_names_tests_that_exist() {
+    let page = read("docs/RELIABILITY.md");
+    let promises = page.lines().filter(|line| line.starts_with("| R-"));
+    let untested: Vec<_> = promises.clone().filter(|line| !line.contains("`tests/")).collect();
+    assert!(untested.is_empty() && promises.count() >= 28, "{untested:?}");
+    let spans: Vec<&str> = page.split('`').skip(1).step_by(2).collect();
+    let named: Vec<_> = spans.iter().filter(|span| span.starts_with("tests/") || span.starts_with("src/")).collect();
+    assert!(named.len() > 50, "{named:?}");
+    for span in named {
+        let (file, test) = span.split_once("::").unwrap_or((span, ""));
+        let path = root().join(file);
+        assert!(path.exists(), "{span}");
+        let name = test.rsplit("::").next().unwrap();
+        assert!(name.is_empty() || fs::read_to_string(path).unwrap().contains(name), "{span}");
+    }
+}
+
+#[test]
 fn examples_in_json_can_be_read() {
     for (page, text) in pages() {
         for block in blocks(&text, "json") {
