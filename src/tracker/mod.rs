@@ -3,6 +3,7 @@
 //! The machine decides ([`step`]); the task acts. The tracker does not know who submits, nor who tells the caller.
 
 mod attribution;
+mod command;
 mod desk;
 mod early;
 mod ending;
@@ -11,13 +12,17 @@ mod harvest;
 mod limits;
 mod machine;
 mod orphans;
+mod perform;
 mod run;
 mod storing;
+mod upstream;
 
 pub use attribution::Attribution;
+pub use command::{Command, Tracker};
 pub use desk::{Desk, Progress};
 pub use evidence::Evidence;
 pub use harvest::{SlotId, SlotResult, Source};
 pub use limits::Deadline;
 pub use machine::{Effect, Input, Plan, Run, SubmitResult, refused_everywhere, step};
-pub use run::{Command, Parts, Tracker, run, submit_result};
+pub use run::{Parts, run};
+pub use upstream::submit_result;

@@ -3,7 +3,7 @@
 
 use super::desk::Desk;
 use super::limits::{LET_GO_LIMIT, ORPHAN_LINGER, ORPHAN_PATIENCE, ORPHAN_POLL};
-use super::run::stop_upstream;
+use super::upstream::stop_upstream;
 use crate::clock::{Clock, Timestamp};
 use crate::comfy::{Client, ClientError};
 use crate::job::{JobId, JobState, PromptId};

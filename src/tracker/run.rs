@@ -1,31 +1,28 @@
-//! The task of one backend: feeds the machines of its runs, performs their effects, wakes at their deadlines.
+//! The task of one backend: feeds the machines of its runs and wakes at their deadlines. What they answer with is done in
+//! `perform`.
 //!
 //! Whatever takes time (asking the backend, fetching files, writing the store) happens in units of its own that report
 //! back, so the events of the socket are taken in as fast as they come.
 
 use super::attribution::Attribution;
+use super::command::{Command, Tracker};
 use super::desk::{Desk, Held, Load, Progress};
 use super::early::EarlyCancels;
-use super::ending::{self, End, Return};
-use super::evidence::{self, Evidence};
-use super::harvest::{SlotId, SlotResult, Source};
 use super::limits::STANDSTILL;
 use super::machine::{Effect, Input, Run, SubmitResult, step};
 use super::orphans::{self, Orphans};
-use super::storing::Storing;
 use crate::clock::{Clock, Timestamp};
-use crate::comfy::{Accepted, Client, ClientError, SocketEvent, SubmitError};
+use crate::comfy::{Client, SocketEvent};
 use crate::crash::{self, Point};
-use crate::job::{FailureCode, Job, JobId, Outcome, PromptId};
+use crate::job::{FailureCode, Job, Outcome, PromptId};
 use crate::lifecycle::{Lifecycle, Panicked};
 use crate::media::Blobs;
 use crate::store::Store;
-use crate::telemetry::job_span;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 /// What the tracker of a backend works with.
 #[derive(Clone)]
@@ -56,79 +53,19 @@ pub struct Parts {
     pub base_url: String,
 }
 
-/// What others ask of a backend's tracker.
-#[derive(Debug)]
-pub enum Command {
-    /// Watch a run that is about to be submitted, or was submitted in an earlier life of the gateway.
-    Watch {
-        /// The run.
-        run: Box<Run>,
-        /// Its job.
-        job: Box<Job>,
-        /// Answered with the client id to submit under; none while there is no socket.
-        watching: oneshot::Sender<Option<String>>,
-    },
-    /// Something happened to a run; what the units report comes this way too.
-    Happened {
-        /// The run's prompt id.
-        prompt: PromptId,
-        /// What happened.
-        input: Box<Input>,
-    },
-    /// The caller wants a job cancelled.
-    Cancel(JobId),
-    /// A backend that rested was asked whether it is well again.
-    Asked(Result<(), String>),
+/// A run that is followed.
+pub(super) struct Watched {
+    pub(super) run: Run,
+    pub(super) job: Job,
+    pub(super) held: Arc<Held>,
 }
 
-/// Speaks to the tracker of one backend.
-#[derive(Clone, Debug)]
-pub struct Tracker {
-    commands: mpsc::Sender<Command>,
-}
-
-impl Tracker {
-    /// Makes the handle and the end that [`run`] reads.
-    pub fn channel() -> (Self, mpsc::Receiver<Command>) {
-        let (commands, inbox) = mpsc::channel(1024);
-        (Self { commands }, inbox)
-    }
-
-    /// Has a run watched. Returns the client id to submit under; none where there is no socket or the tracker ended.
-    pub async fn watch(&self, run: Run, job: Job) -> Option<String> {
-        let (watching, answer) = oneshot::channel();
-        let command = Command::Watch { run: Box::new(run), job: Box::new(job), watching };
-        self.commands.send(command).await.ok()?;
-        answer.await.ok()?
-    }
-
-    /// Tells how `POST /prompt` ended.
-    pub async fn submitted(&self, prompt: PromptId, result: SubmitResult) {
-        self.happened(prompt, Input::Submitted(result)).await;
-    }
-
-    /// Tells that the caller wants a job cancelled.
-    pub async fn cancel(&self, job: JobId) {
-        // A tracker that has ended needs no telling: the wish is in the store and is read at the next start.
-        let _ = self.commands.send(Command::Cancel(job)).await;
-    }
-
-    async fn happened(&self, prompt: PromptId, input: Input) {
-        let _ = self.commands.send(Command::Happened { prompt, input: Box::new(input) }).await;
-    }
-}
-
-struct Watched {
-    run: Run,
-    job: Job,
-    held: Arc<Held>,
-}
-
-struct Room {
-    parts: Parts,
-    tracker: Tracker,
-    watched: HashMap<PromptId, Watched>,
-    client_id: Option<String>,
+/// All that the task knows.
+pub(super) struct Room {
+    pub(super) parts: Parts,
+    pub(super) tracker: Tracker,
+    pub(super) watched: HashMap<PromptId, Watched>,
+    pub(super) client_id: Option<String>,
     /// Wishes that came before their run was watched.
     early_cancels: EarlyCancels,
     /// Runs that ended before the answer of their submission came: if it is taken all the same, it must be stopped.
@@ -136,11 +73,11 @@ struct Room {
     /// Whom frames without metadata belong to.
     attribution: Attribution,
     /// What was given up and must not run on.
-    orphans: Arc<Orphans>,
+    pub(super) orphans: Arc<Orphans>,
     /// The backend is being asked whether it is well again.
     is_asking: bool,
     /// When a run last began here.
-    last_begun: Option<Timestamp>,
+    pub(super) last_begun: Option<Timestamp>,
 }
 
 /// Runs the tracker of one backend until told to stop.
@@ -316,11 +253,13 @@ impl Room {
         self.for_each_run(&Input::Tick);
         if self.ask_at().is_some_and(|at| at <= self.parts.clock.now()) {
             self.is_asking = true;
-            let (client, tracker) = (self.parts.client.clone(), self.tracker.clone());
+            let (parts, tracker) = (self.parts.clone(), self.tracker.clone());
             self.parts.lifecycle.spawn("ask", async move {
-                let answer = client.probe().await.map(drop).map_err(|error| error.to_string());
-                // A tracker that has ended asks nothing any more.
-                let _ = tracker.commands.send(Command::Asked(answer)).await;
+                let answer = match parts.lifecycle.contain("ask", parts.client.probe()).await {
+                    Ok(answer) => answer.map(drop).map_err(|error| error.to_string()),
+                    Err(Panicked) => Err("the gateway failed while it asked".to_owned()),
+                };
+                tracker.asked(answer).await;
             });
         }
     }
@@ -395,137 +334,5 @@ impl Room {
         if self.parts.desk.loaded(load) {
             self.parts.queue_bell.notify_one();
         }
-    }
-
-    fn perform(&mut self, prompt: &PromptId, effect: Effect, now: Timestamp) {
-        let Some(watched) = self.watched.get_mut(prompt) else { return };
-        let (id, number) = (watched.job.id, watched.run.plan().number);
-        let span = job_span(id);
-        let _in_span = span.enter();
-        match effect {
-            Effect::Started => {
-                watched.job.started_at = Some(now);
-                self.last_begun = Some(now);
-                self.parts.desk.runs_prompts();
-                let store = Arc::clone(&self.parts.store);
-                self.parts.lifecycle.spawn("note start", async move {
-                    if let Err(error) = store.started(id, number, now).await {
-                        // Only a look at the job shows it; its end says when it began all the same.
-                        debug!(%error, "the start was not noted");
-                    }
-                });
-            }
-            Effect::LookUp => {
-                let (parts, tracker, prompt) = (self.parts.clone(), self.tracker.clone(), prompt.clone());
-                self.parts.lifecycle.spawn("look up", async move {
-                    let evidence = parts.lifecycle.contain("look up", look_up(&parts.client, &prompt)).await;
-                    tracker.happened(prompt, Input::Evidence(evidence.unwrap_or(Evidence::Hung))).await;
-                });
-            }
-            Effect::Reconnect => self.replace_socket(),
-            // One that is given up is stopped until it is gone; while a run is followed, its machine repeats this.
-            Effect::StopUpstream if watched.run.is_done() => self.orphans.add(prompt.clone(), now),
-            Effect::StopUpstream => self.stop_upstream(prompt.clone()),
-            Effect::Collect(slot, source) => self.collect(prompt.clone(), slot, source),
-            Effect::Finish(outcome) => {
-                info!(backend = %self.parts.backend, state = outcome.state().as_str(), "run ended");
-                let (parts, held) = (self.parts.clone(), Arc::clone(&watched.held));
-                let end = End { job: watched.job.clone(), run: number, prompt: prompt.clone(), at: now };
-                self.parts.lifecycle.spawn("finish", async move {
-                    ending::finish(&parts, &end, outcome).await;
-                    drop(held);
-                });
-            }
-            Effect::Requeue { failure, counts } => {
-                warn!(backend = %self.parts.backend, reason = failure.message, counts, "run goes back into the queue");
-                let (parts, held) = (self.parts.clone(), Arc::clone(&watched.held));
-                let end = End { job: watched.job.clone(), run: number, prompt: prompt.clone(), at: now };
-                self.parts.lifecycle.spawn("requeue", async move {
-                    ending::put_back(&parts, &end, &Return::Again { counts }).await;
-                    drop(held);
-                });
-            }
-            Effect::Elsewhere { failure } => {
-                warn!(backend = %self.parts.backend, reason = failure.message, "the backend cannot run this job");
-                let (parts, held) = (self.parts.clone(), Arc::clone(&watched.held));
-                let end = End { job: watched.job.clone(), run: number, prompt: prompt.clone(), at: now };
-                self.parts.lifecycle.spawn("pass on", async move {
-                    ending::put_back(&parts, &end, &Return::Elsewhere { reason: failure.message }).await;
-                    drop(held);
-                });
-            }
-        }
-    }
-
-    /// Gives up a socket that hears nothing. It is no socket any more from this moment on, however long its end takes:
-    /// whatever is submitted under its name would be lost too.
-    fn replace_socket(&mut self) {
-        let reason = "the socket was deaf";
-        if self.client_id.take().is_some() {
-            warn!(backend = %self.parts.backend, reason, "replacing the connection to ComfyUI");
-        }
-        self.parts.desk.disconnected(reason);
-        self.parts.reconnect.notify_one();
-    }
-
-    fn stop_upstream(&self, prompt: PromptId) {
-        let client = self.parts.client.clone();
-        self.parts.lifecycle.spawn("stop upstream", async move { stop_upstream(&client, &prompt).await });
-    }
-
-    fn collect(&self, prompt: PromptId, slot: SlotId, source: Source) {
-        let (parts, tracker) = (self.parts.clone(), self.tracker.clone());
-        self.parts.lifecycle.spawn("collect", async move {
-            let (client, clock) = (&parts.client, parts.clock.as_ref());
-            let storing = Storing { blobs: &parts.blobs, client, clock, max_output: parts.max_output };
-            let stop = parts.lifecycle.stop();
-            let stored = parts.lifecycle.contain("collect", storing.store(&source, &stop)).await;
-            if let Some(result) = stored.unwrap_or(Some(SlotResult::Failed)) {
-                tracker.happened(prompt, Input::Stored(slot, result)).await;
-            }
-        });
-    }
-}
-
-async fn look_up(client: &Client, prompt: &PromptId) -> Evidence {
-    let queue = match client.queue().await {
-        Ok(queue) => queue,
-        Err(error) => return no_answer(&error),
-    };
-    if let Some(evidence) = evidence::from_queue(&queue, prompt) {
-        return evidence;
-    }
-    match client.history(prompt.as_str()).await {
-        Ok(Some(entry)) => Evidence::Ended(entry),
-        Ok(None) => Evidence::Absent,
-        Err(error) => no_answer(&error),
-    }
-}
-
-fn no_answer(error: &ClientError) -> Evidence {
-    if matches!(error, ClientError::Unreachable(_)) { Evidence::Unreachable } else { Evidence::Hung }
-}
-
-/// Deletes the prompt where it waits and interrupts it where it runs: by its own id, so nobody else's run is hit.
-pub(super) async fn stop_upstream(client: &Client, prompt: &PromptId) {
-    if let Err(error) = client.delete_pending(prompt.as_str()).await {
-        debug!(%error, "the prompt could not be deleted from the backend's queue");
-    }
-    if let Err(error) = client.interrupt(prompt.as_str()).await {
-        debug!(%error, "the prompt could not be interrupted on the backend");
-    }
-}
-
-/// Turns ComfyUI's answer to `POST /prompt` into what the machine takes in.
-pub fn submit_result(answer: Result<Accepted, SubmitError>) -> SubmitResult {
-    match answer {
-        Ok(accepted) => SubmitResult::Accepted(accepted.to_warning()),
-        Err(SubmitError::Refused(refusal)) if refusal.may_pass_elsewhere() => {
-            SubmitResult::Incompatible(refusal.to_failure())
-        }
-        Err(SubmitError::Refused(refusal)) => SubmitResult::Refused(refusal.to_failure()),
-        Err(SubmitError::Unreachable(reason)) => SubmitResult::Unreachable(reason),
-        Err(SubmitError::Ambiguous(reason)) => SubmitResult::Ambiguous(reason),
-        Err(SubmitError::Unanswered(reason)) => SubmitResult::Unanswered(reason),
     }
 }
