@@ -8,7 +8,7 @@
 use bytes::Bytes;
 use comfygate::clock::Timestamp;
 use comfygate::comfy::{decode_binary, decode_text, wire};
-use comfygate::job::{BlobId, JobId, Limits, PromptId};
+use comfygate::job::{BlobId, Failure, FailureCode, JobId, Limits, PromptId};
 use comfygate::tracker::{Attribution, Effect, Evidence, Input, Plan, Run, SlotId, SlotResult, SubmitResult, step};
 use libfuzzer_sys::fuzz_target;
 use std::time::Duration;
@@ -27,7 +27,7 @@ fuzz_target!(|data: &[u8]| {
         let (message, after) = after.split_at(length);
         rest = after;
         let text = || String::from_utf8_lossy(message);
-        let input = match kind % 12 {
+        let input = match kind % 15 {
             0 => Input::Event(attribution.of(decode_text(&text()))),
             1 => Input::Event(attribution.of(decode_binary(Bytes::copy_from_slice(message)))),
             2 => Input::SocketLost { another_ran: message.len() % 2 == 0 },
@@ -48,14 +48,20 @@ fuzz_target!(|data: &[u8]| {
                 Some(slot) => Input::Stored(slot, stored(message)),
                 None => continue,
             },
-            _ => Input::Cancel,
+            11 => Input::Cancel,
+            12 => Input::Receiving,
+            13 => Input::Submitted(SubmitResult::Unanswered("timeout".into())),
+            _ => {
+                let failure = Failure::new(FailureCode::Validation, "a model is not there");
+                Input::Submitted(SubmitResult::Incompatible(failure))
+            }
         };
         let was_done = run.is_done();
         let effects = step(&mut run, input, now);
         assert!(!was_done || effects.is_empty(), "a run that has ended does nothing");
         for effect in effects {
             match effect {
-                Effect::Finish(_) | Effect::Requeue { .. } => ends += 1,
+                Effect::Finish(_) | Effect::Requeue { .. } | Effect::Elsewhere { .. } => ends += 1,
                 Effect::Collect(slot, _) => slots.push(slot),
                 Effect::Started | Effect::LookUp | Effect::Reconnect | Effect::StopUpstream => {}
             }
@@ -83,6 +89,9 @@ fn plan() -> Plan {
         job: JobId::from_bytes([1; 16]),
         number: 1,
         prompt: PromptId(PROMPT.into()),
+        backend: "here".into(),
+        refused: Vec::new(),
+        elsewhere: true,
         nodes: ["1", "2", "3", "9"].map(str::to_owned).into(),
         websocket_nodes: ["3".to_owned()].into(),
         declared: None,
