@@ -2,10 +2,9 @@
 //! is left to the notifier, which is woken.
 
 use super::body::{kind, parse_object, read};
-use super::jobs::{find, limit};
+use super::jobs::{cursor, find, limit};
 use super::{Api, ApiError};
 use crate::clock::Timestamp;
-use crate::job::JobId;
 use crate::notifier::without_query;
 use crate::store::{Attempt, Delivery, DeliveryFilter, DeliveryState, ListedDelivery, ReplayFilter};
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -130,10 +129,7 @@ fn filter(query: &HashMap<String, String>) -> Result<DeliveryFilter, ApiError> {
         match name.as_str() {
             "state" => filter.state = Some(state(value)?),
             "limit" => filter.limit = limit(value)?,
-            "cursor" => {
-                let wrong = |_| ApiError::bad_request("invalid_cursor", format!("cursor `{value}` is not a job id"));
-                filter.before = Some(value.parse::<JobId>().map_err(wrong)?);
-            }
+            "cursor" => filter.before = Some(cursor(value)?),
             _ => {
                 let message = format!("there is no filter `{name}`; there are state, limit, cursor");
                 return Err(ApiError::bad_request("unknown_field", message));

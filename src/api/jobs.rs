@@ -137,10 +137,7 @@ fn filter(query: &HashMap<String, String>) -> Result<ListFilter, ApiError> {
         match name.as_str() {
             "status" => filter.state = Some(state(value)?),
             "workflow" => filter.workflow = Some(value.clone()),
-            "cursor" => {
-                let wrong = |_| ApiError::bad_request("invalid_cursor", format!("cursor `{value}` is not a job id"));
-                filter.before = Some(value.parse().map_err(wrong)?);
-            }
+            "cursor" => filter.before = Some(cursor(value)?),
             "limit" => filter.limit = limit(value)?,
             _ => {
                 let message = format!("there is no filter `{name}`; there are status, workflow, limit, cursor");
@@ -156,6 +153,12 @@ pub(super) fn limit(value: &str) -> Result<u32, ApiError> {
     let limit = value.parse().ok().filter(|limit| (1..=LARGEST_PAGE).contains(limit));
     limit
         .ok_or_else(|| ApiError::bad_request("out_of_range", format!("limit: `{value}` is outside 1..={LARGEST_PAGE}")))
+}
+
+/// Reads where the page before has ended.
+pub(super) fn cursor(value: &str) -> Result<JobId, ApiError> {
+    let wrong = |_| ApiError::bad_request("invalid_cursor", format!("cursor `{value}` is not a job id"));
+    value.parse().map_err(wrong)
 }
 
 fn state(word: &str) -> Result<JobState, ApiError> {

@@ -57,13 +57,15 @@ pub struct Parts {
 pub async fn run(parts: Parts, stop: CancellationToken) {
     let mut revisions = HashMap::new();
     let lifecycle = parts.lifecycle.clone();
+    // At the start that is every run of an earlier life; afterwards it should be none.
+    let _ = lifecycle.contain("recover", recover(&parts, &mut revisions)).await;
+    // Other backends may be configured now than before; while the gateway runs, the last refusal ends its job.
+    let _ = lifecycle.contain("stranded", end_stranded(&parts)).await;
     let mut next_sweep = parts.clock.now();
-    let mut next_look = next_sweep;
+    let mut next_look = next_sweep + STRAY_POLL;
     loop {
         if parts.clock.now() >= next_look {
-            // At the start that is every run of an earlier life; afterwards it should be none.
             let _ = lifecycle.contain("recover", recover(&parts, &mut revisions)).await;
-            let _ = lifecycle.contain("stranded", end_stranded(&parts)).await;
             next_look = parts.clock.now() + STRAY_POLL;
         }
         let claimed_any = tokio::select! {

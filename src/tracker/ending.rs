@@ -1,11 +1,13 @@
 //! Stores how a run ended, whatever comes between: a store that cannot write is asked again, and a panic is met by another
 //! try and at last by the plainest end that there is. A run does not end a second time, so nothing else would store it.
 
+use super::desk::Held;
 use super::run::Parts;
 use crate::clock::Timestamp;
 use crate::crash::{self, Point};
 use crate::job::{Failure, FailureCode, Job, Outcome, PromptId, freeze};
 use crate::store::{Ending, persist};
+use std::sync::Arc;
 use tracing::{debug, error};
 
 /// How often the same is tried where it panics.
@@ -18,6 +20,8 @@ pub(super) struct End {
     pub(super) run: u32,
     pub(super) prompt: PromptId,
     pub(super) at: Timestamp,
+    /// Says until all of this is dropped that somebody sees to the job.
+    pub(super) _held: Arc<Held>,
 }
 
 /// How a job goes back into the queue.

@@ -4,7 +4,7 @@ use super::ending::{self, End, Return};
 use super::evidence::Evidence;
 use super::harvest::{SlotId, SlotResult, Source};
 use super::machine::{Effect, Input};
-use super::run::Room;
+use super::run::{Room, Watched};
 use super::storing::Storing;
 use super::upstream::{look_up, stop_upstream};
 use crate::clock::Timestamp;
@@ -47,30 +47,20 @@ impl Room {
             Effect::Collect(slot, source) => self.collect(prompt.clone(), slot, source),
             Effect::Finish(outcome) => {
                 info!(backend = %self.parts.backend, state = outcome.state().as_str(), "run ended");
-                let (parts, held) = (self.parts.clone(), Arc::clone(&watched.held));
-                let end = End { job: watched.job.clone(), run: number, prompt: prompt.clone(), at: now };
-                self.parts.lifecycle.spawn("finish", async move {
-                    ending::finish(&parts, &end, outcome).await;
-                    drop(held);
-                });
+                let (parts, end) = (self.parts.clone(), watched.end(now));
+                self.parts.lifecycle.spawn("finish", async move { ending::finish(&parts, &end, outcome).await });
             }
             Effect::Requeue { failure, counts } => {
                 warn!(backend = %self.parts.backend, reason = failure.message, counts, "run goes back into the queue");
-                let (parts, held) = (self.parts.clone(), Arc::clone(&watched.held));
-                let end = End { job: watched.job.clone(), run: number, prompt: prompt.clone(), at: now };
-                self.parts.lifecycle.spawn("requeue", async move {
-                    ending::put_back(&parts, &end, &Return::Again { counts }).await;
-                    drop(held);
-                });
+                let (parts, end) = (self.parts.clone(), watched.end(now));
+                let how = Return::Again { counts };
+                self.parts.lifecycle.spawn("requeue", async move { ending::put_back(&parts, &end, &how).await });
             }
             Effect::Elsewhere { failure } => {
                 warn!(backend = %self.parts.backend, reason = failure.message, "the backend cannot run this job");
-                let (parts, held) = (self.parts.clone(), Arc::clone(&watched.held));
-                let end = End { job: watched.job.clone(), run: number, prompt: prompt.clone(), at: now };
-                self.parts.lifecycle.spawn("pass on", async move {
-                    ending::put_back(&parts, &end, &Return::Elsewhere { reason: failure.message }).await;
-                    drop(held);
-                });
+                let (parts, end) = (self.parts.clone(), watched.end(now));
+                let how = Return::Elsewhere { reason: failure.message };
+                self.parts.lifecycle.spawn("pass on", async move { ending::put_back(&parts, &end, &how).await });
             }
         }
     }
@@ -102,5 +92,13 @@ impl Room {
                 tracker.happened(prompt, Input::Stored(slot, result)).await;
             }
         });
+    }
+}
+
+impl Watched {
+    fn end(&self, at: Timestamp) -> End {
+        let plan = self.run.plan();
+        let (run, prompt) = (plan.number, plan.prompt.clone());
+        End { job: self.job.clone(), run, prompt, at, _held: Arc::clone(&self.held) }
     }
 }

@@ -1,6 +1,6 @@
 //! The caller's wish to cancel, at every stage of a job.
 
-use crate::support::{Inbox, Setup, TestGateway, canvas, canvas_files, eventually};
+use crate::support::{EVENTS, Inbox, Setup, TestGateway, canvas, canvas_files, eventually};
 use comfygate::clock::{ManualClock, Timestamp};
 use comfygate::sim::{Fault, Sim, SimOptions, When};
 use futures_util::future::{join, join_all};
@@ -75,23 +75,12 @@ async fn cancelling_one_job_leaves_other_peoples_prompts_alone() {
 
 #[actix_web::test]
 async fn a_job_is_cancelled_once_at_whatever_event_the_wish_comes() {
-    let moments = [
-        "taken",
-        "execution_start",
-        "execution_cached",
-        "progress_state",
-        "executing",
-        "progress",
-        "image",
-        "executed",
-        "execution_success",
-        "idle",
-    ];
+    let moments = || std::iter::once("taken").chain(EVENTS).chain(["idle"]);
     for request in [canvas, canvas_files] {
         let gateway = TestGateway::start().await;
         let inbox = Inbox::open();
         let mut cancelled = 0;
-        for (color, at) in (1_u32..).zip(moments) {
+        for (color, at) in (1_u32..).zip(moments()) {
             let mut body = request(&inbox.url());
             body["color"] = json!(color);
             gateway.sim.inject(Fault::Hang { at: at.into() });

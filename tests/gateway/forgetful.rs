@@ -2,24 +2,13 @@
 //! given up only when that happened as often as it may.
 
 use crate::proxy::{At, Effect, On, Way};
-use crate::support::{Inbox, Setup, TestGateway, as_time_goes_by, canvas, canvas_files, eventually, starter};
+use crate::support::{EVENTS, Inbox, Setup, TestGateway, as_time_goes_by, canvas, canvas_files, eventually, starter};
 use comfygate::sim::{Fault, Sim, When};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 const DOWN: Duration = Duration::from_millis(30);
-/// Every kind of event, in their order; `image` only with images over the socket, `executed` only with files.
-const EVENTS: [&str; 8] = [
-    "execution_start",
-    "execution_cached",
-    "progress_state",
-    "executing",
-    "progress",
-    "image",
-    "executed",
-    "execution_success",
-];
 
 #[actix_web::test]
 async fn a_backend_that_is_killed_at_any_event_gets_the_job_again() {

@@ -1,5 +1,6 @@
 //! Removes rows that are old, and answers what the removal of blobs must know; how old is the caller's to say.
 
+use super::jobs;
 use super::rows::{self, RowNumber};
 use crate::clock::Timestamp;
 use crate::job::BlobId;
@@ -33,13 +34,7 @@ pub(super) fn clear(
             cleared.jobs += 1;
         }
     }
-    let keys = connection
-        .prepare_cached(
-            "DELETE FROM idempotency WHERE (tenant, key) IN
-                (SELECT tenant, key FROM idempotency WHERE expires_at <= ?1 LIMIT ?2)",
-        )?
-        .execute(params![now.millis(), limit])?;
-    cleared.keys = u32::try_from(keys).unwrap_or(u32::MAX);
+    cleared.keys = u32::try_from(jobs::forget_keys(connection, now, limit)?).unwrap_or(u32::MAX);
     Ok(cleared)
 }
 

@@ -60,19 +60,22 @@ fn take_key(connection: &Connection, key: &IdempotencyKey, new: &NewJob) -> Resu
     if let Some(holder) = holder(connection, key, new.created_at)? {
         return Ok(Some(holder));
     }
-    let now = new.created_at.millis();
-    connection
-        .prepare_cached(
-            "DELETE FROM idempotency WHERE (tenant, key) IN
-                (SELECT tenant, key FROM idempotency WHERE expires_at <= ?1 LIMIT ?2)",
-        )?
-        .execute(params![now, FORGOTTEN_AT_ONCE])?;
+    forget_keys(connection, new.created_at, FORGOTTEN_AT_ONCE)?;
     connection
         .prepare_cached(
             "INSERT OR REPLACE INTO idempotency (key, body_sha256, job, expires_at) VALUES (?1, ?2, ?3, ?4)",
         )?
         .execute(params![key.key, key.body_sha256, new.id.as_bytes(), key.expires_at.millis()])?;
     Ok(None)
+}
+
+/// Removes keys whose time is over, at most `limit`. Returns how many.
+pub(super) fn forget_keys(connection: &Connection, now: Timestamp, limit: u32) -> Result<usize, StoreError> {
+    let mut forget = connection.prepare_cached(
+        "DELETE FROM idempotency WHERE (tenant, key) IN
+            (SELECT tenant, key FROM idempotency WHERE expires_at <= ?1 LIMIT ?2)",
+    )?;
+    Ok(forget.execute(params![now.millis(), limit])?)
 }
 
 /// Stores a revision's sources.

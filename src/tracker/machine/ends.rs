@@ -48,15 +48,13 @@ pub(super) fn interrupted(run: &mut Run, effects: &mut Vec<Effect>) {
 /// Neither the socket nor the backend has said anything for as long as is allowed.
 pub(super) fn silent(run: &mut Run, effects: &mut Vec<Effect>) {
     let limit = run.plan.limits.silence;
-    // Should the backend come back, it may still have the prompt.
+    // Should the backend come back, or only the way there be broken, the prompt may still go on.
     effects.push(Effect::StopUpstream);
     if run.backend == Backend::Hangs && run.is_running() {
         let failure = timeout(FailureCode::TimeoutSilence, "the backend gave no sign of life", limit);
         // Alone, the same backend would hang again.
         return if run.plan.elsewhere { retry(run, failure, true, effects) } else { fail(run, failure, effects) };
     }
-    // It may only be the way there that is broken, and the prompt goes on.
-    effects.push(Effect::StopUpstream);
     let failure = timeout(FailureCode::BackendLost, "the backend could not be reached", limit);
     let counts = may_be_to_blame(run);
     retry(run, failure, counts, effects);

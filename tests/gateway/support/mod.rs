@@ -15,6 +15,18 @@ use std::time::Duration;
 /// How long anything in a test may take before something must be wrong.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
+/// Every kind of event, in their order; `image` only with images over the socket, `executed` only with files.
+pub(crate) const EVENTS: [&str; 8] = [
+    "execution_start",
+    "execution_cached",
+    "progress_state",
+    "executing",
+    "progress",
+    "image",
+    "executed",
+    "execution_success",
+];
+
 /// Waits until `look` finds something, looking again and again for at most [`PATIENCE`].
 pub(crate) async fn eventually<T, F>(what: &str, mut look: impl FnMut() -> F) -> T
 where
