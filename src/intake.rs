@@ -4,22 +4,34 @@
 
 use crate::clock::Clock;
 use crate::crash::{self, Point};
-use crate::job::{Job, JobId, JobState, Limits, Outcome, Request, Timeouts, freeze};
+use crate::job::{
+    Conversion, DeliveryMode, Job, JobId, JobState, Limits, Outcome, Request, Tenant, Timeouts, WebhookEvent, freeze,
+};
 use crate::store::{CancelWish, Ending, IdempotencyKey, NewJob, Revision, Store, StoreError};
 use crate::tracker::Tracker;
 use crate::workflow::{BuildError, Catalog, ParamError, Resolved, Workflow, check, resolve};
 use serde_json::{Map, Value};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
 
 /// What a caller wants, its form already checked.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Submission {
+    /// Whose the job shall be.
+    pub tenant: Tenant,
     /// The parameters as given, by any of their spellings.
     pub params: Map<String, Value>,
     /// Where to report the end; checked by the caller of `accept`.
     pub webhook_url: Option<String>,
+    /// What it is told of besides the end.
+    pub webhook_events: BTreeSet<WebhookEvent>,
+    /// How images reach the receiver.
+    pub delivery: DeliveryMode,
+    /// Whether what files hold besides the picture is taken out.
+    pub strip_metadata: bool,
+    /// What images are turned into.
+    pub conversion: Option<Conversion>,
     /// Echoed in the webhook.
     pub metadata: Option<Value>,
     /// Higher runs first.
@@ -128,9 +140,10 @@ impl Intake {
         let mut random = [0; 10];
         (self.random)(&mut random);
         let idempotency = submission.idempotency.clone();
+        let tenant = submission.tenant.clone();
         let request = self.request(workflow, submission, resolved);
         let own = JobId::new(now, random);
-        let id = self.store.accept(NewJob { id: own, request, created_at: now, idempotency }).await?;
+        let id = self.store.accept(NewJob { id: own, tenant, request, created_at: now, idempotency }).await?;
         crash::pass(Point::Accepted);
         self.queue_bell.notify_one();
         Ok(Accepted { id, is_repeat: id != own })
@@ -172,6 +185,10 @@ impl Intake {
             seed: resolved.seed,
             expected_images: resolved.expected_images,
             webhook_url: submission.webhook_url,
+            webhook_events: submission.webhook_events,
+            delivery: submission.delivery,
+            strip_metadata: submission.strip_metadata,
+            conversion: submission.conversion,
             metadata: submission.metadata,
             priority: submission.priority,
             limits,

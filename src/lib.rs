@@ -5,7 +5,7 @@
 //! [`tracker`] follows it, [`media`] keeps its outputs, the [`notifier`] tells its caller, and [`clearing`]
 //! removes it when it is old. [`app`] joins them, [`cli`]
 //! is the command line, [`fsck`] checks a data folder, [`sim`] a ComfyUI without models, [`demo`] all of it in one process. Beneath them lie the words
-//! of a [`job`], the [`workflow`] catalogue, [`settings`], [`telemetry`], [`clock`], [`lifecycle`] and the
+//! of a [`job`], the [`workflow`] catalogue, [`settings`], [`telemetry`], [`clock`], [`lifecycle`], [`secret`] and the
 //! points of [`crash`].
 
 pub mod api;
@@ -23,6 +23,7 @@ pub mod job;
 pub mod lifecycle;
 pub mod media;
 pub mod notifier;
+pub mod secret;
 pub mod settings;
 pub mod sim;
 pub mod store;

@@ -343,7 +343,16 @@ impl Sender {
     async fn deliver(&self, url: &str, number: u8, images: &[Vec<u8>]) -> Delivered {
         let now = self.clock.now();
         let id = JobId::new(now, [number; 10]);
-        self.store.accept(NewJob { id, request: request(url), created_at: now, idempotency: None }).await.unwrap();
+        self.store
+            .accept(NewJob {
+                id,
+                tenant: comfygate::job::Tenant::default(),
+                request: request(url),
+                created_at: now,
+                idempotency: None,
+            })
+            .await
+            .unwrap();
         let job = self.store.job(id).await.unwrap().unwrap();
         let outcome = self.outcome(images).await;
         let body = freeze(&job, &outcome, now, "http://127.0.0.1:8083");
@@ -395,6 +404,7 @@ fn job() -> Job {
     let now = SystemClock::start().now();
     Job {
         id: JobId::new(now, [1; 10]),
+        tenant: comfygate::job::Tenant::default(),
         request: request("http://127.0.0.1:8090/webhook"),
         state: JobState::Running,
         run: None,
@@ -415,6 +425,10 @@ fn request(url: &str) -> Request {
         seed: Some(1),
         expected_images: Some(2),
         webhook_url: Some(url.into()),
+        webhook_events: std::collections::BTreeSet::new(),
+        delivery: comfygate::job::DeliveryMode::default(),
+        strip_metadata: false,
+        conversion: None,
         metadata: Some(json!({"order": 7})),
         priority: 0,
         limits: Limits { queue: limit, start: limit, silence: limit, run: limit },

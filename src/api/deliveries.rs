@@ -2,6 +2,7 @@
 //! is left to the notifier, which is woken.
 
 use super::body::{kind, parse_object, read};
+use super::caller::Caller;
 use super::jobs::{cursor, find, limit};
 use super::{Api, ApiError};
 use crate::clock::Timestamp;
@@ -16,9 +17,10 @@ const PAGE: u32 = 50;
 /// Lists webhooks, those of the newest jobs first; `?state=&limit=&cursor=`.
 pub(super) async fn list(
     api: web::Data<Api>,
+    caller: Caller,
     query: web::Query<HashMap<String, String>>,
 ) -> Result<HttpResponse, ApiError> {
-    let filter = filter(&query)?;
+    let filter = DeliveryFilter { tenant: caller.only(), ..filter(&query)? };
     let limit = filter.limit as usize;
     let listed = api.store.list_deliveries(filter).await?;
     let next = listed.last().filter(|_| listed.len() == limit).map(|last| last.job.to_string());
@@ -27,17 +29,25 @@ pub(super) async fn list(
 }
 
 /// Answers with a job's webhook and every attempt; a job without one has an empty list.
-pub(super) async fn of_job(api: web::Data<Api>, id: web::Path<String>) -> Result<HttpResponse, ApiError> {
-    let job = find(&api, &id).await?;
+pub(super) async fn of_job(
+    api: web::Data<Api>,
+    caller: Caller,
+    id: web::Path<String>,
+) -> Result<HttpResponse, ApiError> {
+    let job = find(&api, &caller, &id).await?;
     let found = api.store.delivery(job.id).await?;
     let deliveries: Vec<Value> = found.iter().map(|(delivery, attempts)| log_view(delivery, attempts)).collect();
     Ok(HttpResponse::Ok().json(json!({ "prompt_id": job.id.to_string(), "deliveries": deliveries })))
 }
 
 /// Sends a job's webhook again: from the beginning of the schedule where it is over, at once where it is pending.
-pub(super) async fn replay(api: web::Data<Api>, path: web::Path<(String, String)>) -> Result<HttpResponse, ApiError> {
+pub(super) async fn replay(
+    api: web::Data<Api>,
+    caller: Caller,
+    path: web::Path<(String, String)>,
+) -> Result<HttpResponse, ApiError> {
     let (id, delivery) = path.into_inner();
-    let job = find(&api, &id).await?;
+    let job = find(&api, &caller, &id).await?;
     let webhook_id = job.id.webhook_id();
     if delivery != webhook_id {
         let message =
@@ -60,11 +70,12 @@ pub(super) async fn replay(api: web::Data<Api>, path: web::Path<(String, String)
 /// Sends all webhooks of one state again, or those of them that go to one host or whose jobs ended since some time.
 pub(super) async fn replay_all(
     api: web::Data<Api>,
+    caller: Caller,
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
     let body = read(&api, &request, payload).await?;
-    let filter = replay_filter(parse_object(&body)?)?;
+    let filter = ReplayFilter { tenant: caller.only(), ..replay_filter(parse_object(&body)?)? };
     let replayed = api.store.replay_deliveries(filter, api.clock.now()).await?;
     api.intake.delivery_bell.notify_one();
     Ok(HttpResponse::Accepted().json(json!({ "replayed": replayed })))
@@ -155,7 +166,7 @@ fn replay_filter(mut fields: Map<String, Value>) -> Result<ReplayFilter, ApiErro
     if state == DeliveryState::Delivered && since.is_none() {
         return Err(missing("since is missing: all webhooks that have ever arrived would be sent again"));
     }
-    Ok(ReplayFilter { state, host, since })
+    Ok(ReplayFilter { tenant: None, state, host, since })
 }
 
 fn text(fields: &mut Map<String, Value>, name: &str) -> Result<Option<String>, ApiError> {

@@ -1,5 +1,6 @@
 //! Jobs as callers see them: one, many, its outputs, and the wish to cancel.
 
+use super::caller::Caller;
 use super::{Api, ApiError};
 use crate::intake::Cancelled;
 use crate::job::{Job, JobId, JobState, Output, OutputKind, live_view};
@@ -20,8 +21,8 @@ const PAGE: u32 = 50;
 const LARGEST_PAGE: u32 = 200;
 
 /// Answers with the job: while it lives how far it is, then the very object that the webhook carries.
-pub(super) async fn get(api: web::Data<Api>, id: web::Path<String>) -> Result<HttpResponse, ApiError> {
-    let job = find(&api, &id).await?;
+pub(super) async fn get(api: web::Data<Api>, caller: Caller, id: web::Path<String>) -> Result<HttpResponse, ApiError> {
+    let job = find(&api, &caller, &id).await?;
     if !job.state.is_final() {
         return Ok(HttpResponse::Ok().json(living(&api, &job)));
     }
@@ -36,9 +37,10 @@ pub(super) async fn get(api: web::Data<Api>, id: web::Path<String>) -> Result<Ht
 /// Lists jobs, newest first; `?status=&workflow=&limit=&cursor=`.
 pub(super) async fn list(
     api: web::Data<Api>,
+    caller: Caller,
     query: web::Query<HashMap<String, String>>,
 ) -> Result<HttpResponse, ApiError> {
-    let filter = filter(&query)?;
+    let filter = ListFilter { tenant: caller.only(), ..filter(&query)? };
     let limit = filter.limit as usize;
     let listed = api.store.list(filter).await?;
     let next = listed.last().filter(|_| listed.len() == limit).map(|last| last.job.id.to_string());
@@ -47,8 +49,12 @@ pub(super) async fn list(
 }
 
 /// Takes the wish to cancel: 202 where the job can still be stopped, 409 where it has ended.
-pub(super) async fn cancel(api: web::Data<Api>, id: web::Path<String>) -> Result<HttpResponse, ApiError> {
-    let id = parse(&id)?;
+pub(super) async fn cancel(
+    api: web::Data<Api>,
+    caller: Caller,
+    id: web::Path<String>,
+) -> Result<HttpResponse, ApiError> {
+    let id = find(&api, &caller, &id).await?.id;
     let status = match api.intake.cancel(id).await? {
         Cancelled::Unknown => return Err(no_job(&id.to_string())),
         Cancelled::AlreadyFinal(state) => {
@@ -64,11 +70,12 @@ pub(super) async fn cancel(api: web::Data<Api>, id: web::Path<String>) -> Result
 /// Answers with the bytes of one output, in parts where asked with `Range`.
 pub(super) async fn output(
     api: web::Data<Api>,
+    caller: Caller,
     request: HttpRequest,
     path: web::Path<(String, String)>,
 ) -> Result<HttpResponse, ApiError> {
     let (id, place) = path.into_inner();
-    let job = find(&api, &id).await?;
+    let job = find(&api, &caller, &id).await?;
     let finished = api.store.finished(job.id).await?;
     let output = place.parse::<usize>().ok().and_then(|place| finished.as_ref()?.outputs.get(place));
     let Some(output) = output else {
@@ -93,9 +100,10 @@ pub(super) async fn output(
     Ok(answer)
 }
 
-/// Returns the job of a path.
-pub(super) async fn find(api: &Api, id: &str) -> Result<Job, ApiError> {
-    api.store.job(parse(id)?).await?.ok_or_else(|| no_job(id))
+/// Returns the job of a path, if the caller may see it; another's is answered like one that is not there.
+pub(super) async fn find(api: &Api, caller: &Caller, id: &str) -> Result<Job, ApiError> {
+    let found = api.store.job(parse(id)?).await?;
+    found.filter(|job| caller.may_see(&job.tenant)).ok_or_else(|| no_job(id))
 }
 
 fn parse(id: &str) -> Result<JobId, ApiError> {

@@ -1,6 +1,7 @@
 //! HTTP in, JSON out: the route table, and what every handler shares.
 
 mod body;
+mod caller;
 mod capacity;
 mod contain;
 mod deliveries;

@@ -1,6 +1,7 @@
 //! `POST /generate`: takes the request apart, makes one call, answers 202.
 
 use super::body::{kind, parse_object, read};
+use super::caller::Caller;
 use super::{Api, ApiError};
 use crate::intake::{IntakeError, Submission};
 use crate::job::{JobId, Limits, Timeouts};
@@ -37,6 +38,7 @@ pub struct Rules<'a> {
 
 pub(super) async fn generate(
     api: web::Data<Api>,
+    caller: Caller,
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
@@ -44,7 +46,7 @@ pub(super) async fn generate(
         return Err(ApiError::unavailable("shutting_down", "the gateway is stopping: send the request again soon"));
     }
     let body = read(&api, &request, payload).await?;
-    let key = idempotency_key(&api, &request, &body)?;
+    let key = idempotency_key(&api, &caller, &request, &body)?;
     if let Some(key) = &key
         && let Some(id) = api.intake.repeated(key).await?
     {
@@ -54,7 +56,8 @@ pub(super) async fn generate(
     let top_level: BTreeSet<String> = fields.keys().cloned().collect();
     let workflow = |name: Option<&str>| api.intake.workflow(name);
     let rules = Rules { targets: api.targets, most: api.intake.most, workflow: &workflow };
-    let (workflow, submission) = submission(&rules, &mut fields, key)?;
+    let (workflow, mut submission) = submission(&rules, &mut fields, key)?;
+    submission.tenant = caller.tenant;
     let taken_in = api.intake.accept(&workflow, submission).await.map_err(|error| name_fields(error, &top_level))?;
     Ok(accepted(taken_in.id, taken_in.is_repeat))
 }
@@ -100,7 +103,10 @@ fn submission(
     let params = params(fields)?;
     let workflow = (rules.workflow)(workflow.as_deref());
     require_prompt(workflow.as_deref().ok(), &params)?;
-    Ok((workflow?, Submission { params, webhook_url, metadata, priority, timeouts, idempotency }))
+    Ok((
+        workflow?,
+        Submission { params, webhook_url, metadata, priority, timeouts, idempotency, ..Submission::default() },
+    ))
 }
 
 /// Puts what stands under `params` beside what stands at top level; a name in both is refused.
@@ -132,7 +138,12 @@ fn require_prompt(workflow: Option<&Workflow>, params: &Map<String, Value>) -> R
     }
 }
 
-fn idempotency_key(api: &Api, request: &HttpRequest, body: &[u8]) -> Result<Option<IdempotencyKey>, ApiError> {
+fn idempotency_key(
+    api: &Api,
+    caller: &Caller,
+    request: &HttpRequest,
+    body: &[u8],
+) -> Result<Option<IdempotencyKey>, ApiError> {
     let mut values = request.headers().get_all("idempotency-key");
     let Some(value) = values.next() else { return Ok(None) };
     let key = value.to_str().ok().filter(|key| (1..=255).contains(&key.len()));
@@ -141,6 +152,7 @@ fn idempotency_key(api: &Api, request: &HttpRequest, body: &[u8]) -> Result<Opti
         return Err(ApiError::bad_request("invalid_idempotency_key", message));
     };
     Ok(Some(IdempotencyKey {
+        tenant: caller.tenant.clone(),
         key: key.to_owned(),
         body_sha256: Sha256::digest(body).into(),
         expires_at: api.clock.now() + KEY_LIFE,

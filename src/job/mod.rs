@@ -7,12 +7,16 @@ mod output;
 mod payload;
 mod request;
 mod state;
+mod tenant;
+mod wish;
 
 pub use failure::{FailedNode, Failure, FailureCode, Fault};
 pub use output::{BlobId, FileRef, Output, OutputKind};
 pub use payload::{FrozenBody, Segment, Timing, freeze, live_view};
 pub use request::{Limits, ParamValue, Params, Request, Timeouts};
 pub use state::{JobState, Outcome};
+pub use tenant::{Tenant, TenantError};
+pub use wish::{Conversion, DeliveryMode, WebhookEvent};
 
 use crate::clock::Timestamp;
 use std::fmt;
@@ -108,6 +112,8 @@ pub struct RunRef {
 pub struct Job {
     /// The caller's `prompt_id`.
     pub id: JobId,
+    /// Whose it is.
+    pub tenant: Tenant,
     /// What was asked for.
     pub request: Request,
     /// How far it is.

@@ -255,6 +255,7 @@ mod tests {
     fn job() -> Job {
         Job {
             id: JobId::from_bytes([0, 0, 0, 0, 0, 1, 0x70, 0, 0x80, 0, 0, 0, 0, 0, 0, 0]),
+            tenant: crate::job::Tenant::default(),
             request: Request {
                 workflow: "canvas".into(),
                 revision: "r".into(),
@@ -262,6 +263,10 @@ mod tests {
                 seed: Some(u64::MAX),
                 expected_images: Some(2),
                 webhook_url: None,
+                webhook_events: std::collections::BTreeSet::new(),
+                delivery: crate::job::DeliveryMode::default(),
+                strip_metadata: false,
+                conversion: None,
                 metadata: Some(json!({"order": 7})),
                 priority: 0,
                 limits: Limits {

@@ -1,7 +1,8 @@
 //! What a caller asked for, after every check: typed parameters, limits, where to report.
 
+use super::{Conversion, DeliveryMode, WebhookEvent};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// A parameter's value: always a scalar, so it can never become a link or a node.
@@ -94,6 +95,18 @@ pub struct Request {
     /// Where to report the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook_url: Option<String>,
+    /// What the webhook is told of besides the end.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub webhook_events: BTreeSet<WebhookEvent>,
+    /// How images reach the receiver.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub delivery: DeliveryMode,
+    /// Whether what ComfyUI writes into files besides the picture, the graph above all, is taken out.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub strip_metadata: bool,
+    /// What images are turned into.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conversion: Option<Conversion>,
     /// The caller's own data, echoed in the webhook; at most 4 KiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<serde_json::Value>,
@@ -102,6 +115,10 @@ pub struct Request {
     pub priority: i32,
     /// The limits in force.
     pub limits: Limits,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 mod wide_integer {

@@ -7,6 +7,7 @@ use super::schedule::{Answer, Trouble, retry_after};
 use super::snippet::{KEPT, causes, snippet};
 use super::target::{TargetError, TargetRules};
 use crate::clock::{Clock, Timestamp};
+use crate::job::{FrozenBody, JobId};
 use crate::store::Delivery;
 use futures_util::StreamExt;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
@@ -34,6 +35,17 @@ pub(super) struct Caller {
     pub(super) limit: Duration,
 }
 
+/// What is posted, and to whom.
+pub(super) struct Message<'a> {
+    /// The `webhook-id`.
+    pub(super) id: String,
+    pub(super) job: JobId,
+    pub(super) url: &'a str,
+    pub(super) body: &'a FrozenBody,
+    /// From 1.
+    pub(super) attempt: u32,
+}
+
 /// How an attempt ended.
 pub(super) struct Made {
     /// For the verdict.
@@ -52,33 +64,45 @@ impl Made {
 impl Caller {
     /// Makes the next attempt of a delivery.
     pub(super) async fn call(&self, delivery: &Delivery) -> Made {
-        let url = match self.rules.check(&delivery.url) {
+        let message = Message {
+            id: delivery.job.webhook_id(),
+            job: delivery.job,
+            url: &delivery.url,
+            body: &delivery.body,
+            attempt: delivery.attempts.saturating_add(1),
+        };
+        self.post(&message).await
+    }
+
+    /// Posts a message.
+    pub(super) async fn post(&self, message: &Message<'_>) -> Made {
+        let url = match self.rules.check(message.url) {
             Ok(url) => url,
             Err(error) => return Made::failed(refusal(&error), &error.to_string()),
         };
         let started = self.clock.now();
-        let deadline = started + limit(self.limit, delivery.body.content_length());
-        let made = self.call_once(&url, delivery, deadline).await;
+        let deadline = started + limit(self.limit, message.body.content_length());
+        let made = self.post_once(&url, message, deadline).await;
         let is_unreached = made.answer == Answer::Failed(Trouble::Connect);
         if is_unreached && self.clock.now().since(started) < AT_ONCE {
-            return self.call_once(&url, delivery, deadline).await;
+            return self.post_once(&url, message, deadline).await;
         }
         made
     }
 
-    async fn call_once(&self, url: &Url, delivery: &Delivery, deadline: Timestamp) -> Made {
+    async fn post_once(&self, url: &Url, message: &Message<'_>, deadline: Timestamp) -> Made {
         // The receiver compares it with its own clock.
         let timestamp = self.clock.wall().millis().div_euclid(1000);
-        let body = (self.body)(&delivery.body).map(|piece| piece.map_err(Unreadable));
+        let body = (self.body)(message.body).map(|piece| piece.map_err(Unreadable));
         let sent = self
             .client
             .post(url.clone())
             .header(CONTENT_TYPE, "application/json")
-            .header(CONTENT_LENGTH, delivery.body.content_length())
-            .header("webhook-id", delivery.job.webhook_id())
+            .header(CONTENT_LENGTH, message.body.content_length())
+            .header("webhook-id", &message.id)
             .header("webhook-timestamp", timestamp)
-            .header("x-gateway-attempt", delivery.attempts.saturating_add(1))
-            .header("x-gateway-prompt-id", delivery.job.to_string())
+            .header("x-gateway-attempt", message.attempt)
+            .header("x-gateway-prompt-id", message.job.to_string())
             .body(Body::wrap_stream(body))
             .send();
         let answered = tokio::select! {

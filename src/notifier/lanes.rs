@@ -396,6 +396,7 @@ mod tests {
     fn delivery(number: u128, url: &str) -> Delivery {
         Delivery {
             job: job(number),
+            tenant: crate::job::Tenant::default(),
             url: url.into(),
             body: FrozenBody { segments: vec![] },
             attempts: 0,

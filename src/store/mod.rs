@@ -13,7 +13,7 @@ pub use replay::{DeliveryFilter, ListedDelivery, ReplayFilter};
 pub use sqlite::{Audit, Flaw, NamedBlob, OpenError, SqliteStore, audit};
 
 use crate::clock::Timestamp;
-use crate::job::{BlobId, FrozenBody, Job, JobId, JobState, Outcome, Output, PromptId, Request, RunRef};
+use crate::job::{BlobId, FrozenBody, Job, JobId, JobState, Outcome, Output, PromptId, Request, RunRef, Tenant};
 use async_trait::async_trait;
 use std::collections::HashSet;
 use std::fmt;
@@ -45,6 +45,8 @@ pub enum StoreError {
 /// An `Idempotency-Key` with the SHA-256 of the body that it came with.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct IdempotencyKey {
+    /// Whose it is: two tenants may use the same value.
+    pub tenant: Tenant,
     /// The header's value.
     pub key: String,
     /// The SHA-256 of the request's body.
@@ -71,6 +73,8 @@ pub struct Revision {
 pub struct NewJob {
     /// The id that it shall have.
     pub id: JobId,
+    /// Whose it shall be.
+    pub tenant: Tenant,
     /// What is asked for.
     pub request: Request,
     /// When it came.
@@ -146,6 +150,8 @@ pub struct Listed {
 /// Which jobs to list; newest first.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ListFilter {
+    /// Only jobs of this tenant; none means all.
+    pub tenant: Option<Tenant>,
     /// Only jobs in this state.
     pub state: Option<JobState>,
     /// Only jobs of this workflow.
@@ -203,6 +209,8 @@ impl DeliveryState {
 pub struct Delivery {
     /// The job that it tells of; a job has at most one delivery.
     pub job: JobId,
+    /// Whose job it is.
+    pub tenant: Tenant,
     /// Where it goes.
     pub url: String,
     /// What is sent.

@@ -2,11 +2,13 @@
 
 use super::DeliveryState;
 use crate::clock::Timestamp;
-use crate::job::JobId;
+use crate::job::{JobId, Tenant};
 
 /// Which deliveries to list; those of the newest jobs first.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct DeliveryFilter {
+    /// Only those of this tenant's jobs; none means all.
+    pub tenant: Option<Tenant>,
     /// Only those in this state.
     pub state: Option<DeliveryState>,
     /// Only those of jobs that were accepted before this one: the last of the page before.
@@ -45,6 +47,8 @@ pub struct ListedDelivery {
 /// Which deliveries to begin anew.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ReplayFilter {
+    /// Only those of this tenant's jobs; none means all.
+    pub tenant: Option<Tenant>,
     /// Only those in this state.
     pub state: DeliveryState,
     /// Only those to this host, or to this `host:port`.

@@ -114,7 +114,16 @@ impl Rig {
         let now = self.clock.now();
         let id = JobId::new(now, [number; 10]);
         let request = request(url);
-        self.store.accept(NewJob { id, request, created_at: now, idempotency: None }).await.unwrap();
+        self.store
+            .accept(NewJob {
+                id,
+                tenant: comfygate::job::Tenant::default(),
+                request,
+                created_at: now,
+                idempotency: None,
+            })
+            .await
+            .unwrap();
         let mut outputs = Vec::new();
         for (index, image) in (0..).zip(images) {
             let (sha256, bytes) = self.blobs.put(Bytes::copy_from_slice(image)).await.unwrap();
@@ -366,6 +375,10 @@ fn request(url: &str) -> Request {
         seed: Some(1),
         expected_images: Some(1),
         webhook_url: Some(url.into()),
+        webhook_events: std::collections::BTreeSet::new(),
+        delivery: comfygate::job::DeliveryMode::default(),
+        strip_metadata: false,
+        conversion: None,
         metadata: None,
         priority: 0,
         limits: Limits { queue: limit, start: limit, silence: limit, run: limit },

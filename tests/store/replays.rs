@@ -153,7 +153,7 @@ async fn many_are_begun_anew_by_state_host_and_time() {
         let verdict = if number % 3 == 0 { Verdict::Delivered } else { Verdict::GiveUp };
         send(&house, id, 1, verdict).await;
     }
-    let undeliverable = ReplayFilter { state: DeliveryState::Undeliverable, host: None, since: None };
+    let undeliverable = ReplayFilter { tenant: None, state: DeliveryState::Undeliverable, host: None, since: None };
     let filter = ReplayFilter { host: Some("c.example".into()), ..undeliverable.clone() };
     assert_eq!(house.store.replay_deliveries(filter, after(50_000)).await.unwrap(), 0);
     let filter = ReplayFilter { host: Some("b.example".into()), since: Some(ends(300)), ..undeliverable.clone() };
@@ -161,9 +161,9 @@ async fn many_are_begun_anew_by_state_host_and_time() {
     assert_eq!(house.store.backlog().await.unwrap().deliveries, 100);
     assert_eq!(house.store.replay_deliveries(undeliverable.clone(), after(60_000)).await.unwrap(), 300);
     assert_eq!(house.store.replay_deliveries(undeliverable, after(60_000)).await.unwrap(), 0);
-    let filter = ReplayFilter { state: DeliveryState::Delivered, host: None, since: Some(ends(598)) };
+    let filter = ReplayFilter { tenant: None, state: DeliveryState::Delivered, host: None, since: Some(ends(598)) };
     assert_eq!(house.store.replay_deliveries(filter, after(60_000)).await.unwrap(), 0);
-    let filter = ReplayFilter { state: DeliveryState::Delivered, host: None, since: Some(ends(597)) };
+    let filter = ReplayFilter { tenant: None, state: DeliveryState::Delivered, host: None, since: Some(ends(597)) };
     assert_eq!(house.store.replay_deliveries(filter, after(60_000)).await.unwrap(), 1);
 
     let house = house.as_if_killed_now();
@@ -177,7 +177,7 @@ async fn many_are_begun_anew_by_state_host_and_time() {
 async fn pages(house: &House, state: Option<DeliveryState>) -> Vec<JobId> {
     let mut seen = Vec::new();
     loop {
-        let filter = DeliveryFilter { state, before: seen.last().copied(), limit: 3 };
+        let filter = DeliveryFilter { tenant: None, state, before: seen.last().copied(), limit: 3 };
         let page = house.store.list_deliveries(filter).await.unwrap();
         if page.is_empty() {
             return seen;

@@ -3,7 +3,7 @@
 use comfygate::clock::Timestamp;
 use comfygate::job::{
     BlobId, Failure, FailureCode, FrozenBody, Job, JobId, Limits, Outcome, Output, ParamValue, Params, PromptId,
-    Request, Segment,
+    Request, Segment, Tenant,
 };
 use comfygate::store::{Claimed, Ending, IdempotencyKey, NewJob, SqliteStore, Store};
 use std::path::{Path, PathBuf};
@@ -83,6 +83,7 @@ pub(crate) fn new_job(number: u16) -> NewJob {
     let [high, low] = number.to_be_bytes();
     NewJob {
         id: JobId::new(created_at, [high, low, 3, 4, 5, 6, 7, 8, 9, 10]),
+        tenant: Tenant::default(),
         request: request(Some(HOOK)),
         created_at,
         idempotency: None,
@@ -91,7 +92,8 @@ pub(crate) fn new_job(number: u16) -> NewJob {
 
 pub(crate) fn keyed(mut job: NewJob, key: &str, body: u8) -> NewJob {
     let expires_at = job.created_at + Duration::from_hours(24);
-    job.idempotency = Some(IdempotencyKey { key: key.into(), body_sha256: [body; 32], expires_at });
+    job.idempotency =
+        Some(IdempotencyKey { tenant: Tenant::default(), key: key.into(), body_sha256: [body; 32], expires_at });
     job
 }
 
@@ -103,6 +105,10 @@ pub(crate) fn request(webhook_url: Option<&str>) -> Request {
         seed: Some(7),
         expected_images: Some(1),
         webhook_url: webhook_url.map(Into::into),
+        webhook_events: std::collections::BTreeSet::new(),
+        delivery: comfygate::job::DeliveryMode::default(),
+        strip_metadata: false,
+        conversion: None,
         metadata: None,
         priority: 0,
         limits: Limits {

@@ -186,6 +186,7 @@ proptest! {
 fn delivery() -> Delivery {
     Delivery {
         job: JobId::new(NOW, [0; 10]),
+        tenant: crate::job::Tenant::default(),
         url: String::new(),
         body: FrozenBody { segments: Vec::new() },
         attempts: 3,

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// The columns that [`delivery_of`] reads, from `delivery JOIN job .. JOIN result ..`.
 const DELIVERY: &str = "job.id, delivery.url, result.body, delivery.attempts, delivery.created_at, delivery.due_at, \
-     delivery.state, delivery.job, delivery.attempts_before, delivery.replays, delivery.replayed_at, delivery.ended_at";
+     delivery.state, delivery.job, delivery.attempts_before, delivery.replays, delivery.replayed_at, delivery.ended_at, job.tenant";
 
 /// Ends a job; `body` is the frozen body as JSON. Returns false where the job or the run has ended already.
 pub(super) fn finish(connection: &Connection, ending: &Ending, body: &str) -> Result<bool, StoreError> {
@@ -257,6 +257,7 @@ fn delivery_of(row: &Row<'_>) -> Result<(rows::RowNumber, Delivery), StoreError>
     let state = rows::delivery_state(job, row, 6)?;
     let delivery = Delivery {
         job,
+        tenant: rows::tenant(row, 12)?,
         url: row.get(1)?,
         body: rows::body(job, row, 2)?,
         attempts: row.get(3)?,

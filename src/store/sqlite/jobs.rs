@@ -20,8 +20,8 @@ pub(super) fn accept(connection: &Connection, new: &NewJob, request: &str) -> Re
     let limit = rows::whole(new.request.limits.queue.as_millis());
     connection
         .prepare_cached(
-            "INSERT INTO job (id, workflow, priority, created_at, queue_limit, queue_deadline)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            "INSERT INTO job (id, workflow, priority, created_at, queue_limit, queue_deadline, tenant)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         )?
         .execute(params![
             new.id.as_bytes(),
@@ -30,6 +30,7 @@ pub(super) fn accept(connection: &Connection, new: &NewJob, request: &str) -> Re
             new.created_at.millis(),
             limit,
             new.created_at.millis().saturating_add(limit),
+            new.tenant.stored(),
         ])?;
     let row = connection.last_insert_rowid();
     connection
@@ -45,8 +46,8 @@ pub(super) fn holder(
     now: Timestamp,
 ) -> Result<Option<JobId>, StoreError> {
     let holder: Option<([u8; 16], [u8; 32])> = connection
-        .prepare_cached("SELECT job, body_sha256 FROM idempotency WHERE tenant = '' AND key = ?1 AND expires_at > ?2")?
-        .query_row(params![key.key, now.millis()], |row| Ok((row.get(0)?, row.get(1)?)))
+        .prepare_cached("SELECT job, body_sha256 FROM idempotency WHERE tenant = ?3 AND key = ?1 AND expires_at > ?2")?
+        .query_row(params![key.key, now.millis(), key.tenant.stored()], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     match holder {
         None => Ok(None),
@@ -63,9 +64,9 @@ fn take_key(connection: &Connection, key: &IdempotencyKey, new: &NewJob) -> Resu
     forget_keys(connection, new.created_at, FORGOTTEN_AT_ONCE)?;
     connection
         .prepare_cached(
-            "INSERT OR REPLACE INTO idempotency (key, body_sha256, job, expires_at) VALUES (?1, ?2, ?3, ?4)",
+            "INSERT OR REPLACE INTO idempotency (tenant, key, body_sha256, job, expires_at) VALUES (?5, ?1, ?2, ?3, ?4)",
         )?
-        .execute(params![key.key, key.body_sha256, new.id.as_bytes(), key.expires_at.millis()])?;
+        .execute(params![key.key, key.body_sha256, new.id.as_bytes(), key.expires_at.millis(), key.tenant.stored()])?;
     Ok(None)
 }
 
@@ -137,6 +138,7 @@ pub(super) fn list(connection: &Connection, filter: &ListFilter) -> Result<Vec<L
     // As text, not as parameters: only so does SQLite see that an index over some states will do. Live jobs are few
     // beside those that have ended, so their index is worth the sorting.
     let (index, condition) = match filter.state {
+        None if filter.tenant.is_some() => ("INDEXED BY job_by_tenant", "1"),
         None => ("", "1"),
         Some(JobState::Queued) => ("INDEXED BY job_queued", "state = 'queued'"),
         Some(JobState::Submitted) => {
@@ -155,21 +157,29 @@ pub(super) fn list(connection: &Connection, filter: &ListFilter) -> Result<Vec<L
          WHERE {condition}"
     );
     let mut values = Vec::new();
+    if let Some(tenant) = &filter.tenant {
+        sql += " AND job.tenant = ?";
+        values.push(Value::Text(tenant.stored().to_owned()));
+    }
     if let Some(workflow) = &filter.workflow {
         sql += " AND workflow = ?";
         values.push(Value::Text(workflow.clone()));
     }
     if let Some(before) = filter.before {
-        sql += " AND id < ?";
+        // The job that the last page ended with may have been cleared away: then the page begins with the next older one.
         values.push(Value::Blob(before.as_bytes().to_vec()));
+        let place = values.len();
+        sql = format!(
+            "{sql} AND job.row < (SELECT row + (id < ?{place}) FROM job WHERE id <= ?{place} ORDER BY id DESC LIMIT 1)"
+        );
     }
-    sql += " ORDER BY id DESC LIMIT ?";
+    sql += " ORDER BY job.row DESC LIMIT ?";
     values.push(Value::Integer(filter.limit.into()));
     rows::all(connection.prepare_cached(&sql)?.query(params_from_iter(values))?, |row| {
         let job = rows::job(row)?.job;
-        let has_delivery = row.get_ref(15)? != ValueRef::Null;
-        let delivery = has_delivery.then(|| rows::delivery_state(job.id, row, 15)).transpose()?;
-        Ok(Listed { job, code: row.get(13)?, error: row.get(14)?, delivery })
+        let has_delivery = row.get_ref(16)? != ValueRef::Null;
+        let delivery = has_delivery.then(|| rows::delivery_state(job.id, row, 16)).transpose()?;
+        Ok(Listed { job, code: row.get(14)?, error: row.get(15)?, delivery })
     })
 }
 

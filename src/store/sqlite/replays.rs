@@ -2,7 +2,7 @@
 
 use super::rows;
 use crate::clock::Timestamp;
-use crate::job::JobId;
+use crate::job::{JobId, Tenant};
 use crate::store::{DeliveryFilter, DeliveryState, ListedDelivery, ReplayFilter, StoreError};
 use rusqlite::{Connection, OptionalExtension, params};
 use url::Url;
@@ -19,12 +19,13 @@ pub(super) fn list(connection: &Connection, filter: &DeliveryFilter) -> Result<V
             delivery.replayed_at, delivery.due_at, delivery.ended_at, attempt.status, attempt.code
          FROM delivery {index} JOIN job ON job.row = delivery.job
          LEFT JOIN attempt ON attempt.job = delivery.job AND attempt.number = delivery.attempts
-         WHERE {condition} AND (?1 IS NULL OR delivery.job <
+         WHERE {condition} AND (?3 IS NULL OR job.tenant = ?3) AND (?1 IS NULL OR delivery.job <
             (SELECT row + (id < ?1) FROM job WHERE id <= ?1 ORDER BY id DESC LIMIT 1))
          ORDER BY delivery.job DESC LIMIT ?2"
     );
     let before = filter.before.as_ref().map(JobId::as_bytes);
-    rows::all(connection.prepare_cached(&sql)?.query(params![before, filter.limit])?, |row| {
+    let tenant = filter.tenant.as_ref().map(Tenant::stored);
+    rows::all(connection.prepare_cached(&sql)?.query(params![before, filter.limit, tenant])?, |row| {
         let job = rows::job_id(row, 0)?;
         Ok(ListedDelivery {
             job,
@@ -61,10 +62,12 @@ pub(super) fn matching(connection: &Connection, filter: &ReplayFilter) -> Result
     let (index, condition) = scope(Some(filter.state));
     let sql = format!(
         "SELECT delivery.job, delivery.url FROM delivery {index}
-         WHERE {condition} AND (?1 IS NULL OR delivery.created_at >= ?1) ORDER BY delivery.job"
+         WHERE {condition} AND (?1 IS NULL OR delivery.created_at >= ?1)
+            AND (?2 IS NULL OR (SELECT tenant FROM job WHERE row = delivery.job) = ?2) ORDER BY delivery.job"
     );
     let mut statement = connection.prepare_cached(&sql)?;
-    let mut found = statement.query([filter.since.map(Timestamp::millis)])?;
+    let mut found =
+        statement.query(params![filter.since.map(Timestamp::millis), filter.tenant.as_ref().map(Tenant::stored)])?;
     let mut matching = Vec::new();
     while let Some(row) = found.next()? {
         let url: String = row.get(1)?;

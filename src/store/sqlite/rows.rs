@@ -1,14 +1,14 @@
 //! Reads rows back into the words of the domain; a row that cannot be read is damage, and is named.
 
 use crate::clock::Timestamp;
-use crate::job::{FrozenBody, Job, JobId, JobState, PromptId, Request, RunRef};
+use crate::job::{FrozenBody, Job, JobId, JobState, PromptId, Request, RunRef, Tenant};
 use crate::store::{DeliveryState, StoreError};
 use rusqlite::{Connection, OptionalExtension, Row};
 
 /// The columns that [`job`] reads, from `job JOIN job_request ON job_request.job = job.row`.
 pub(super) const JOB: &str = "job.row, job.id, job.state, job.run_number, job.backend, job.prompt_id, \
      job.cancel_requested, job.created_at, job.submitted_at, job.started_at, job.ended_at, job.tries, \
-     job_request.request";
+     job_request.request, job.tenant";
 
 /// The number of a row of the table `job`, by which the other tables name the job.
 pub(super) type RowNumber = i64;
@@ -34,6 +34,7 @@ pub(super) fn job(row: &Row<'_>) -> Result<Stored, StoreError> {
         serde_json::from_str(text(row, 12)?).map_err(|error| damaged(id, &format!("its request: {error}")))?;
     let job = Job {
         id,
+        tenant: tenant(row, 13)?,
         request,
         state,
         run,
@@ -80,6 +81,11 @@ pub(super) fn job_id(row: &Row<'_>, column: usize) -> Result<JobId, StoreError> 
 /// Reads a time.
 pub(super) fn time(row: &Row<'_>, column: usize) -> Result<Timestamp, StoreError> {
     Ok(Timestamp::from_millis(row.get(column)?))
+}
+
+/// Reads whose a job is.
+pub(super) fn tenant(row: &Row<'_>, column: usize) -> Result<Tenant, StoreError> {
+    Ok(Tenant::from_stored(row.get(column)?))
 }
 
 /// Reads a number that is never below 0.

@@ -10,8 +10,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The SQL of every schema version, oldest first.
-const MIGRATIONS: [&str; 2] =
-    [include_str!("../migrations/sqlite/0001.sql"), include_str!("../migrations/sqlite/0002.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("../migrations/sqlite/0001.sql"),
+    include_str!("../migrations/sqlite/0002.sql"),
+    include_str!("../migrations/sqlite/0003.sql"),
+];
 /// Marks the file as one of ours: `cgat`.
 const APPLICATION_ID: i64 = 0x6367_6174;
 /// Below this size the whole file is checked at every start; above it only the header and the schema are read.
@@ -247,7 +250,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let connection = open(&folder.path().join("comfygate.db")).unwrap();
         assert_eq!(number(&connection, "synchronous").unwrap(), 2);
-        assert_eq!(number(&connection, "user_version").unwrap(), 2);
+        assert_eq!(number(&connection, "user_version").unwrap(), 3);
     }
 
     #[test]

@@ -1,0 +1,42 @@
+//! Who sends a request, and what of others' it may see.
+
+use crate::job::Tenant;
+use actix_web::dev::Payload;
+use actix_web::{FromRequest, HttpMessage, HttpRequest};
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+
+/// Who sends a request. Found in the request's extensions, where the one who checks keys has put it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Caller {
+    /// Whose the jobs are that it submits.
+    pub(super) tenant: Tenant,
+    /// It is an operator, who sees the jobs of all tenants.
+    pub(super) sees_all: bool,
+}
+
+impl Caller {
+    /// Everybody, where no keys are asked for.
+    pub(super) fn anybody() -> Self {
+        Self { tenant: Tenant::default(), sees_all: true }
+    }
+
+    /// Says whether it may see what belongs to a tenant. What it may not see is answered as if it were not there.
+    pub(super) fn may_see(&self, tenant: &Tenant) -> bool {
+        self.sees_all || self.tenant == *tenant
+    }
+
+    /// Returns the only tenant whose things lists may show, or none for all.
+    pub(super) fn only(&self) -> Option<Tenant> {
+        (!self.sees_all).then(|| self.tenant.clone())
+    }
+}
+
+impl FromRequest for Caller {
+    type Error = Infallible;
+    type Future = Ready<Result<Self, Infallible>>;
+
+    fn from_request(request: &HttpRequest, _payload: &mut Payload) -> Self::Future {
+        ready(Ok(request.extensions().get::<Self>().cloned().unwrap_or_else(Self::anybody)))
+    }
+}
