@@ -38,6 +38,7 @@ const PURE: &[&str] = &[
     "comfy/refusal.rs",
     "comfy/wire.rs",
     "job/failure.rs",
+    "job/key.rs",
     "job/output.rs",
     "job/payload.rs",
     "job/request.rs",

@@ -1,6 +1,6 @@
 //! Who sends a request, and what of others' it may see.
 
-use crate::job::Tenant;
+use crate::job::{KeyId, KeyLimits, Scopes, Tenant};
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpMessage, HttpRequest};
 use std::convert::Infallible;
@@ -13,12 +13,19 @@ pub(super) struct Caller {
     pub(super) tenant: Tenant,
     /// It is an operator, who sees the jobs of all tenants.
     pub(super) sees_all: bool,
+    /// The key that it showed; none where it showed none and none is asked for.
+    pub(super) key: Option<KeyId>,
+    /// What it may do.
+    pub(super) scopes: Scopes,
+    /// How much its key allows; nothing set where it has none.
+    pub(super) limits: KeyLimits,
 }
 
 impl Caller {
     /// Everybody, where no keys are asked for.
     pub(super) fn anybody() -> Self {
-        Self { tenant: Tenant::default(), sees_all: true }
+        let (tenant, limits) = (Tenant::default(), KeyLimits::default());
+        Self { tenant, sees_all: true, key: None, scopes: Scopes::ALL, limits }
     }
 
     /// Says whether it may see what belongs to a tenant. What it may not see is answered as if it were not there.

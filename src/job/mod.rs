@@ -3,6 +3,7 @@
 //! This room imports nothing of ours but the clock's [`Timestamp`], and does nothing.
 
 mod failure;
+mod key;
 mod output;
 mod payload;
 mod request;
@@ -11,6 +12,7 @@ mod tenant;
 mod wish;
 
 pub use failure::{FailedNode, Failure, FailureCode, Fault};
+pub use key::{KeyId, KeyIdError, KeyLimits, Scope, ScopeError, Scopes};
 pub use output::{BlobId, FileRef, Output, OutputKind};
 pub use payload::{FrozenBody, Segment, Timing, freeze, live_view};
 pub use request::{Limits, ParamValue, Params, Request, Timeouts};
