@@ -4,13 +4,15 @@
 //! begun, who sends a delivery) may be lost with the power. Bytes are not here: they are in the blob folder
 //! (`media::Blobs`).
 
+mod keys;
 mod persist;
 mod replay;
 mod sqlite;
 
+pub use keys::{ApiKey, KeyStore};
 pub use persist::persist;
 pub use replay::{DeliveryFilter, ListedDelivery, ReplayFilter};
-pub use sqlite::{Audit, Flaw, NamedBlob, OpenError, SqliteStore, audit};
+pub use sqlite::{Audit, Flaw, NamedBlob, OpenError, SqliteStore, audit, open_beside};
 
 use crate::clock::Timestamp;
 use crate::job::{BlobId, FrozenBody, Job, JobId, JobState, Outcome, Output, PromptId, Request, RunRef, Tenant};

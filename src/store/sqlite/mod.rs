@@ -1,13 +1,15 @@
 //! The embedded engine: SQLite in a folder that one process owns, one thread that writes, a few connections that read.
 //!
-//! What each verb does to the rows is in `jobs`, `claims`, `deliveries`, `replays` and `clearing`; here they are sent to the
+//! What each verb does to the rows is in `jobs`, `claims`, `deliveries`, `replays`, `clearing` and `keys`; here they are sent to the
 //! writer or a reader.
 
 mod audit;
+mod beside;
 mod claims;
 mod clearing;
 mod deliveries;
 mod jobs;
+mod keys;
 mod readers;
 mod replays;
 mod rows;
@@ -15,6 +17,7 @@ mod schema;
 mod writer;
 
 pub use audit::{Audit, Flaw, NamedBlob, audit};
+pub use beside::open_beside;
 pub use schema::OpenError;
 
 use crate::clock::Timestamp;
@@ -64,7 +67,7 @@ impl SqliteStore {
 
     /// Finishes the writes that wait, closes the database and gives the folder free. Later calls are refused.
     pub async fn close(&self) {
-        self.readers.close(READERS).await;
+        self.readers.close().await;
         let writer = Arc::clone(&self.writer);
         // An error means that the runtime ends: then dropping the writer does the same.
         let _ = tokio::task::spawn_blocking(move || writer.close()).await;
