@@ -21,6 +21,7 @@ use actix_web::{App as ActixApp, HttpServer, web};
 use anyhow::Context;
 use std::collections::HashSet;
 use std::net::{SocketAddr, TcpListener};
+use std::num::NonZeroUsize;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -97,6 +98,7 @@ impl App {
                     delivery_bell: Arc::clone(&bells.delivery),
                     random: rand::random,
                     max_runs: settings.limits.max_runs,
+                    per_tenant: NonZeroUsize::new(settings.limits.running_per_tenant),
                     base_url: base_url.clone(),
                 },
                 lifecycle.stop(),

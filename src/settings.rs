@@ -135,6 +135,8 @@ pub struct LimitSettings {
     pub most: Limits,
     /// How often a job may be tried before it fails.
     pub max_runs: u32,
+    /// How many jobs of one tenant may be on backends at once; 0 for any number.
+    pub running_per_tenant: usize,
     /// The largest single output in bytes.
     pub max_output: u64,
 }
@@ -155,6 +157,7 @@ impl Default for LimitSettings {
                 run: Duration::from_hours(24),
             },
             max_runs: 3,
+            running_per_tenant: 0,
             max_output: 256 << 20,
         }
     }

@@ -44,6 +44,7 @@ const PURE: &[&str] = &[
     "job/request.rs",
     "job/state.rs",
     "job/tenant.rs",
+    "job/turns.rs",
     "job/wish.rs",
     "notifier/schedule.rs",
     "sim/engine.rs",

@@ -9,6 +9,7 @@ mod payload;
 mod request;
 mod state;
 mod tenant;
+mod turns;
 mod wish;
 
 pub use failure::{FailedNode, Failure, FailureCode, Fault};
@@ -18,6 +19,7 @@ pub use payload::{FrozenBody, Segment, Timing, freeze, live_view};
 pub use request::{Limits, ParamValue, Params, Request, Timeouts};
 pub use state::{JobState, Outcome};
 pub use tenant::{Tenant, TenantError};
+pub use turns::{Candidate, Turns};
 pub use wish::{Conversion, DeliveryMode, WebhookEvent};
 
 use crate::clock::Timestamp;

@@ -221,6 +221,14 @@ pub const SETTINGS: &[Setting] = &[
         |settings, text| put(&mut settings.limits.max_runs, parse::whole(text, 1, 100)),
     ),
     setting(
+        "COMFYGATE_MAX_RUNNING_PER_TENANT",
+        "limits.max_running_per_tenant",
+        "0",
+        "How many jobs of one tenant may be on the ComfyUI servers at once, all of them together; 0 for any number.",
+        "a whole number from 0 to 100000",
+        |settings, text| put(&mut settings.limits.running_per_tenant, parse::whole(text, 0, 100_000)),
+    ),
+    setting(
         "COMFYGATE_MAX_OUTPUT",
         "limits.max_output",
         "256MiB",
