@@ -9,10 +9,12 @@ use crate::clock::{Clock, Timestamp};
 use crate::comfy::{self, Client, ComfyUrl, SocketOptions};
 use crate::dispatch::{self, Backend};
 use crate::intake::Intake;
+use crate::job::Tenant;
 use crate::lifecycle::Lifecycle;
 use crate::media::{Blobs, body_stream};
 use crate::notifier;
-use crate::settings::Settings;
+use crate::settings::{Settings, WebhookSettings};
+use crate::signing::{self, Keyring};
 use crate::store::{SqliteStore, Store};
 use crate::tracker::{self, Desk, Tracker};
 use crate::workflow::Catalog;
@@ -65,12 +67,14 @@ impl App {
         let address = listener.local_addr()?;
         let base_url = settings.server.link_base(address);
 
-        let store: Arc<dyn Store> = SqliteStore::open(&settings.storage.folder)?;
+        let opened = SqliteStore::open(&settings.storage.folder)?;
+        let store: Arc<dyn Store> = Arc::<SqliteStore>::clone(&opened);
         let blobs = Arc::new(Blobs::open(&settings.storage.folder)?);
         sweep(&store, &blobs).await;
         pull_in(&store, clock.now()).await;
         let catalog = Arc::new(Catalog::load(&settings.workflows.configs, &settings.workflows.templates));
         report(&catalog, settings);
+        let keyring = open_keyring(&opened, &clock, &settings.webhooks).await;
 
         let bells = Bells::default();
         let mut backends = Vec::new();
@@ -119,6 +123,7 @@ impl App {
                     lifecycle: lifecycle.clone(),
                     bell: Arc::clone(&bells.delivery),
                     body: Arc::new(move |body| Box::pin(body_stream(Arc::clone(&bodies), body.clone()))),
+                    keyring: keyring.clone(),
                     settings: settings.webhooks.clone(),
                     grace: settings.shutdown.grace,
                     random: Box::new(rand::random),
@@ -195,6 +200,25 @@ impl App {
         }
         is_asked && !self.lifecycle.has_failed() && !self.front.has_failed()
     }
+}
+
+/// Makes sure that there are secrets to sign with, so that whoever asks for them gets them before the first webhook.
+async fn open_keyring(
+    store: &Arc<SqliteStore>,
+    clock: &Arc<dyn Clock>,
+    settings: &WebhookSettings,
+) -> Option<Arc<Keyring>> {
+    if !settings.signing {
+        warn!("webhooks are sent unsigned, as COMFYGATE_WEBHOOK_SIGNING=false says");
+        return None;
+    }
+    let options = signing::Options { ed25519: settings.ed25519 };
+    let store = Arc::<SqliteStore>::clone(store);
+    let keyring = Keyring::new(store, Arc::clone(clock), |bytes| rand::fill(bytes), options);
+    if let Err(error) = keyring.prepare(&Tenant::default()).await {
+        warn!(%error, "the secret that signs webhooks cannot be made now; it is tried again with the first webhook");
+    }
+    Some(Arc::new(keyring))
 }
 
 type Stores = (Arc<dyn Store>, Arc<Blobs>, Arc<dyn Clock>);
