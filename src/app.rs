@@ -9,11 +9,12 @@ use crate::clock::{Clock, Timestamp};
 use crate::comfy::{self, Client, ComfyUrl, SocketOptions};
 use crate::dispatch::{self, Backend};
 use crate::intake::Intake;
+use crate::job::{BodyRules, LinkKey};
 use crate::lifecycle::Lifecycle;
 use crate::media::{Blobs, body_stream};
 use crate::notifier;
 use crate::settings::Settings;
-use crate::store::{SqliteStore, Store};
+use crate::store::{OwnSecrets, SqliteStore, Store};
 use crate::tracker::{self, Desk, Tracker};
 use crate::workflow::Catalog;
 use actix_web::dev::ServerHandle;
@@ -63,9 +64,14 @@ impl App {
         let listener = TcpListener::bind(settings.server.address)
             .with_context(|| format!("cannot listen on {}", settings.server.address))?;
         let address = listener.local_addr()?;
-        let base_url = settings.server.link_base(address);
 
-        let store: Arc<dyn Store> = SqliteStore::open(&settings.storage.folder)?;
+        let database = SqliteStore::open(&settings.storage.folder)?;
+        let store: Arc<dyn Store> = Arc::<SqliteStore>::clone(&database);
+        let bodies = Arc::new(BodyRules {
+            link_lifetime: settings.link_lifetime(),
+            inline_max: settings.outputs.inline_max,
+            ..BodyRules::new(settings.server.link_base(address), link_key(database.as_ref(), clock.now()).await?)
+        });
         let blobs = Arc::new(Blobs::open(&settings.storage.folder)?);
         sweep(&store, &blobs).await;
         pull_in(&store, clock.now()).await;
@@ -76,7 +82,7 @@ impl App {
         let mut backends = Vec::new();
         for address in &settings.backends.addresses {
             let parts = (Arc::clone(&store), Arc::clone(&blobs), Arc::clone(&clock));
-            backends.push(open_backend(address, settings, parts, &bells, &base_url, &lifecycle)?);
+            backends.push(open_backend(address, settings, parts, &bells, &bodies, &lifecycle)?);
         }
         let trackers = backends.iter().map(|backend| (backend.name.clone(), backend.tracker.clone())).collect();
         let desks = backends.iter().map(|backend| (backend.name.clone(), Arc::clone(&backend.desk))).collect();
@@ -97,7 +103,7 @@ impl App {
                     delivery_bell: Arc::clone(&bells.delivery),
                     random: rand::random,
                     max_runs: settings.limits.max_runs,
-                    base_url: base_url.clone(),
+                    bodies: Arc::clone(&bodies),
                 },
                 lifecycle.stop(),
             ),
@@ -109,7 +115,7 @@ impl App {
             retention: settings.storage.retention,
         };
         lifecycle.spawn_station("clearing", clearing::run(clearing, lifecycle.stop()));
-        let bodies = Arc::clone(&blobs);
+        let sent = Arc::clone(&blobs);
         lifecycle.spawn_station(
             "notifier",
             notifier::run(
@@ -118,7 +124,7 @@ impl App {
                     clock: Arc::clone(&clock),
                     lifecycle: lifecycle.clone(),
                     bell: Arc::clone(&bells.delivery),
-                    body: Arc::new(move |body| Box::pin(body_stream(Arc::clone(&bodies), body.clone()))),
+                    body: Arc::new(move |body| Box::pin(body_stream(Arc::clone(&sent), body.clone()))),
                     settings: settings.webhooks.clone(),
                     grace: settings.shutdown.grace,
                     random: Box::new(rand::random),
@@ -137,7 +143,7 @@ impl App {
             default_workflow: settings.workflows.default.clone(),
             limits: settings.limits.usual,
             most: settings.limits.most,
-            base_url,
+            bodies: Arc::clone(&bodies),
             kept_revisions: Mutex::new(HashSet::new()),
             random: |bytes| rand::fill(bytes),
         });
@@ -149,6 +155,11 @@ impl App {
             desks,
             targets: notifier::TargetRules { https_only: settings.webhooks.https_only },
             clock,
+            bodies,
+            defaults: api::Defaults {
+                delivery: settings.outputs.delivery,
+                strip_metadata: settings.outputs.strip_metadata,
+            },
             max_body: usize::try_from(settings.server.max_body).unwrap_or(usize::MAX),
             body_limit: BODY_LIMIT,
             loopback_only: address.ip().is_loopback(),
@@ -197,6 +208,14 @@ impl App {
     }
 }
 
+/// Returns the key of links, which is drawn at the first start.
+async fn link_key(secrets: &dyn OwnSecrets, now: Timestamp) -> anyhow::Result<LinkKey> {
+    let fresh: [u8; LinkKey::BYTES] = rand::random();
+    let key = secrets.own_secret("link", fresh.to_vec(), now).await.context("the key of links cannot be stored")?;
+    let key = key.try_into().map_err(|_| anyhow::anyhow!("the key of links is damaged: it does not have 32 bytes"))?;
+    Ok(LinkKey::new(key))
+}
+
 type Stores = (Arc<dyn Store>, Arc<Blobs>, Arc<dyn Clock>);
 
 fn open_backend(
@@ -204,7 +223,7 @@ fn open_backend(
     settings: &Settings,
     (store, blobs, clock): Stores,
     bells: &Bells,
-    base_url: &str,
+    bodies: &Arc<BodyRules>,
     lifecycle: &Lifecycle,
 ) -> anyhow::Result<Backend> {
     let url: ComfyUrl = address.as_str().parse()?;
@@ -226,7 +245,7 @@ fn open_backend(
         delivery_bell: Arc::clone(&bells.delivery),
         queue_bell: Arc::clone(&bells.queue),
         max_output: settings.limits.max_output,
-        base_url: base_url.to_owned(),
+        bodies: Arc::clone(bodies),
     };
     lifecycle.spawn_station("tracker", tracker::run(parts, tracker.clone(), commands, socket, lifecycle.stop()));
     lifecycle.spawn_station(

@@ -9,7 +9,9 @@ mod error;
 mod guard;
 mod health;
 mod jobs;
+mod link;
 mod submit;
+mod wishes;
 
 pub use capacity::most_connections;
 pub(crate) use contain::contain;
@@ -17,9 +19,11 @@ pub use error::ApiError;
 pub(crate) use guard::guard;
 pub use health::WriteCheck;
 pub use submit::{FindWorkflow, Rules, read_submission};
+pub use wishes::Defaults;
 
 use crate::clock::Clock;
 use crate::intake::Intake;
+use crate::job::BodyRules;
 use crate::media::Blobs;
 use crate::notifier::TargetRules;
 use crate::store::Store;
@@ -47,6 +51,10 @@ pub struct Api {
     pub targets: TargetRules,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// What final objects were written by, which tells what their links are worth.
+    pub bodies: Arc<BodyRules>,
+    /// What holds where a request does not say it.
+    pub defaults: Defaults,
     /// The largest request body, in bytes.
     pub max_body: usize,
     /// How long a request body may take to arrive.

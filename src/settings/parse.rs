@@ -2,6 +2,7 @@
 //! the caller.
 
 use super::LogFormat;
+use crate::job::DeliveryMode;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -32,6 +33,10 @@ pub(super) fn switch(text: &str) -> Result<bool, String> {
         "false" => Ok(false),
         _ => Err("neither true nor false".into()),
     }
+}
+
+pub(super) fn delivery(text: &str) -> Result<DeliveryMode, String> {
+    DeliveryMode::parse(text).ok_or_else(|| "none of the three words".into())
 }
 
 pub(super) fn log_format(text: &str) -> Result<LogFormat, String> {

@@ -4,10 +4,12 @@
 //! begun, who sends a delivery) may be lost with the power. Bytes are not here: they are in the blob folder
 //! (`media::Blobs`).
 
+mod own_secrets;
 mod persist;
 mod replay;
 mod sqlite;
 
+pub use own_secrets::OwnSecrets;
 pub use persist::persist;
 pub use replay::{DeliveryFilter, ListedDelivery, ReplayFilter};
 pub use sqlite::{Audit, Flaw, NamedBlob, OpenError, SqliteStore, audit};

@@ -8,6 +8,7 @@ mod claims;
 mod clearing;
 mod deliveries;
 mod jobs;
+mod own_secrets;
 mod readers;
 mod replays;
 mod rows;
