@@ -74,12 +74,6 @@ impl ApiError {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message)
     }
 
-    /// Returns the stable code.
-    #[cfg(test)]
-    pub(super) fn code(&self) -> &'static str {
-        self.code
-    }
-
     fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         Self { status, code, message: message.into(), details: None, header: None }
     }
@@ -156,5 +150,12 @@ impl From<IntakeError> for ApiError {
             IntakeError::Build(_) => Self::bad_request("validation", error.to_string()),
             IntakeError::Store(error) => error.into(),
         }
+    }
+}
+
+#[cfg(test)]
+impl ApiError {
+    pub(super) fn code(&self) -> &'static str {
+        self.code
     }
 }
