@@ -73,9 +73,10 @@ impl App {
         report(&catalog, settings);
 
         let bells = Bells::default();
+        let announcer = notifier::Announcer::new(Arc::clone(&clock));
         let mut backends = Vec::new();
         for address in &settings.backends.addresses {
-            let parts = (Arc::clone(&store), Arc::clone(&blobs), Arc::clone(&clock));
+            let parts = (Arc::clone(&store), Arc::clone(&blobs), Arc::clone(&clock), announcer.clone());
             backends.push(open_backend(address, settings, parts, &bells, &base_url, &lifecycle)?);
         }
         let trackers = backends.iter().map(|backend| (backend.name.clone(), backend.tracker.clone())).collect();
@@ -118,6 +119,7 @@ impl App {
                     clock: Arc::clone(&clock),
                     lifecycle: lifecycle.clone(),
                     bell: Arc::clone(&bells.delivery),
+                    announcer,
                     body: Arc::new(move |body| Box::pin(body_stream(Arc::clone(&bodies), body.clone()))),
                     settings: settings.webhooks.clone(),
                     grace: settings.shutdown.grace,
@@ -197,12 +199,12 @@ impl App {
     }
 }
 
-type Stores = (Arc<dyn Store>, Arc<Blobs>, Arc<dyn Clock>);
+type Stores = (Arc<dyn Store>, Arc<Blobs>, Arc<dyn Clock>, notifier::Announcer);
 
 fn open_backend(
     address: &url::Url,
     settings: &Settings,
-    (store, blobs, clock): Stores,
+    (store, blobs, clock, announcer): Stores,
     bells: &Bells,
     base_url: &str,
     lifecycle: &Lifecycle,
@@ -227,6 +229,7 @@ fn open_backend(
         queue_bell: Arc::clone(&bells.queue),
         max_output: settings.limits.max_output,
         base_url: base_url.to_owned(),
+        announce: Arc::new(move |announcement| announcer.announce(announcement)),
     };
     lifecycle.spawn_station("tracker", tracker::run(parts, tracker.clone(), commands, socket, lifecycle.stop()));
     lifecycle.spawn_station(

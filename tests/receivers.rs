@@ -330,6 +330,7 @@ impl Sender {
             clock: Arc::clone(&sender.clock) as Arc<dyn Clock>,
             lifecycle: lifecycle.clone(),
             bell: Arc::clone(&sender.bell),
+            announcer: notifier::Announcer::new(Arc::clone(&sender.clock) as Arc<dyn Clock>),
             body: Arc::new(move |body| Box::pin(body_stream(Arc::clone(&blobs), body.clone()))),
             settings: WebhookSettings::default(),
             grace: Duration::ZERO,

@@ -2,6 +2,7 @@
 //!
 //! This room imports nothing of ours but the clock's [`Timestamp`], and does nothing.
 
+mod announcement;
 mod failure;
 mod output;
 mod payload;
@@ -10,6 +11,7 @@ mod state;
 mod tenant;
 mod wish;
 
+pub use announcement::{Advance, Announce, Announcement, Audience, News, NodeAdvance};
 pub use failure::{FailedNode, Failure, FailureCode, Fault};
 pub use output::{BlobId, FileRef, Output, OutputKind};
 pub use payload::{FrozenBody, Segment, Timing, freeze, live_view};

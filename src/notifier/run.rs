@@ -1,6 +1,7 @@
 //! The task: takes due deliveries from the store, sends each in a task of its own, and records what came of it. Which
 //! goes next is decided by `lanes.rs`, what an answer means by `schedule.rs`.
 
+use super::announcer::{self, Announcer};
 use super::attempt::{Caller, Made};
 use super::client;
 use super::lanes::Lanes;
@@ -54,6 +55,8 @@ pub struct Parts {
     pub lifecycle: Lifecycle,
     /// Rings when a job has ended.
     pub bell: Arc<Notify>,
+    /// Knows what is told of jobs that have not ended.
+    pub announcer: Announcer,
     /// Opens the bytes of a body.
     pub body: Arc<dyn Fn(&FrozenBody) -> BodyStream + Send + Sync>,
     /// Schedule and limits.
@@ -70,7 +73,11 @@ pub async fn run(parts: Parts, stop: CancellationToken) {
     let bell = Arc::clone(&parts.bell);
     let clock = Arc::clone(&parts.clock);
     let grace = parts.grace;
+    let (announcer, lifecycle) = (parts.announcer.clone(), parts.lifecycle.clone());
     let (mut station, mut ended) = Station::new(parts);
+    let caller = Arc::clone(&station.caller);
+    let announcing = announcer::run(announcer, caller, lifecycle.clone(), stop.clone());
+    lifecycle.spawn_station("announcer", announcing);
     while !stop.is_cancelled() {
         let wake_at = station.fill().await;
         tokio::select! {
@@ -92,6 +99,7 @@ struct Station {
     lifecycle: Lifecycle,
     random: Box<dyn FnMut() -> f64 + Send>,
     caller: Arc<Caller>,
+    announcer: Announcer,
     schedule: Arc<[Duration]>,
     lease: Duration,
     lanes: Lanes,
@@ -132,6 +140,7 @@ impl Station {
             lifecycle: parts.lifecycle,
             random: parts.random,
             caller: Arc::new(caller),
+            announcer: parts.announcer,
             lease: settings.attempt_timeout.saturating_add(LEASE_MARGIN),
             schedule: settings.schedule.into(),
             lanes: Lanes::new(settings.concurrency, settings.per_host),
@@ -191,6 +200,7 @@ impl Station {
                 fate: Fate::Unrecordable,
                 ended: self.ended.clone(),
                 caller: Arc::clone(&self.caller),
+                announcer: self.announcer.clone(),
                 lifecycle: self.lifecycle.clone(),
                 store: Arc::clone(&self.store),
                 clock: Arc::clone(&self.clock),
@@ -237,6 +247,7 @@ struct Sending {
     fate: Fate,
     ended: mpsc::UnboundedSender<End>,
     caller: Arc<Caller>,
+    announcer: Announcer,
     lifecycle: Lifecycle,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
@@ -257,16 +268,19 @@ impl Sending {
     async fn run(mut self) {
         let calling = async {
             crash::pass(Point::Leased);
+            let has_waited = self.announcer.settled(self.delivery.job).await;
+            let started_at = if has_waited { self.clock.now() } else { self.started_at };
             let made = self.caller.call(&self.delivery).await;
             crash::pass(Point::Answered);
-            made
+            (made, started_at)
         };
-        let made = tokio::select! {
+        let (made, started_at) = tokio::select! {
             // An answer that is there counts, even in the moment in which the grace is over.
             biased;
             // Whether it arrived is not known; it counts, so that one on which we always fail has an end too.
             made = self.lifecycle.contain("delivery", calling) => made.unwrap_or_else(|Panicked| {
-                Made::failed(Trouble::Internal, "the gateway failed on this attempt; its log says more")
+                let made = Made::failed(Trouble::Internal, "the gateway failed on this attempt; its log says more");
+                (made, self.started_at)
             }),
             () = self.give_up.cancelled() => {
                 let number = self.delivery.attempts.saturating_add(1);
@@ -276,6 +290,7 @@ impl Sending {
                 return;
             }
         };
+        self.started_at = started_at;
         self.record(made).await;
         crash::pass(Point::Recorded);
     }

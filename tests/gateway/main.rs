@@ -10,6 +10,7 @@ mod cut_off;
 mod deaf;
 mod deliveries;
 mod elsewhere;
+mod events;
 mod faults;
 mod folder;
 mod forgetful;

@@ -5,7 +5,7 @@ use comfygate::clock::{Clock, ManualClock, Timestamp};
 use comfygate::job::{FrozenBody, JobId, Limits, Outcome, Output, Params, Request, Segment, freeze};
 use comfygate::lifecycle::Lifecycle;
 use comfygate::media::{Blobs, body_stream};
-use comfygate::notifier::{self, BodyStream, Parts};
+use comfygate::notifier::{self, Announcer, BodyStream, Parts};
 use comfygate::settings::WebhookSettings;
 use comfygate::store::{Attempt, Delivery, Ending, NewJob, SqliteStore, Store};
 use std::future::Future;
@@ -34,6 +34,7 @@ pub(crate) struct Rig {
     pub(crate) store: Arc<SqliteStore>,
     pub(crate) blobs: Arc<Blobs>,
     pub(crate) settings: WebhookSettings,
+    pub(crate) announcer: Announcer,
     bell: Arc<Notify>,
     lifecycle: Lifecycle,
     folder: TempDir,
@@ -43,8 +44,10 @@ impl Rig {
     /// Makes a rig whose notifier has not started.
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
+        let clock = ManualClock::at(START);
         Self {
-            clock: ManualClock::at(START),
+            announcer: Announcer::new(Arc::clone(&clock) as Arc<dyn Clock>),
+            clock,
             store: SqliteStore::open(folder.path()).unwrap(),
             blobs: Arc::new(Blobs::open(folder.path()).unwrap()),
             settings: WebhookSettings::default(),
@@ -72,6 +75,7 @@ impl Rig {
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
             lifecycle: self.lifecycle.clone(),
             bell: Arc::clone(&self.bell),
+            announcer: self.announcer.clone(),
             body: Arc::new(body),
             settings: self.settings.clone(),
             grace: Duration::from_secs(10),
@@ -93,6 +97,7 @@ impl Rig {
         self.store.close().await;
         let Self { clock, settings, folder, .. } = self;
         let rig = Self {
+            announcer: Announcer::new(Arc::clone(&clock) as Arc<dyn Clock>),
             clock,
             store: SqliteStore::open(folder.path()).unwrap(),
             blobs: Arc::new(Blobs::open(folder.path()).unwrap()),
