@@ -147,6 +147,12 @@ impl Telling {
         };
         self.was_taken = answer.code().is_none();
         let event = due.announcement.news.event().as_str();
-        debug!(host = lane_of(&audience.url), event, status = answer.status(), code = answer.code(), "told of an event");
+        debug!(
+            host = lane_of(&audience.url),
+            event,
+            status = answer.status(),
+            code = answer.code(),
+            "told of an event"
+        );
     }
 }

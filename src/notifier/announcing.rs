@@ -244,7 +244,9 @@ impl Board {
 
     /// Has a job take its turn, at once or when its progress may be told.
     fn line_up(&mut self, job: JobId, now: Timestamp) {
-        let Some(entry) = self.jobs.get_mut(&job).filter(|entry| !entry.is_under_way && !entry.is_ready) else { return };
+        let Some(entry) = self.jobs.get_mut(&job).filter(|entry| !entry.is_under_way && !entry.is_ready) else {
+            return;
+        };
         if entry.facts.is_empty() {
             if entry.progress.is_none() {
                 return;

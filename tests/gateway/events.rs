@@ -33,7 +33,8 @@ async fn a_receiver_is_told_of_the_start_the_progress_and_each_output_before_the
         assert_eq!(event.attempt, "1");
         assert!(event.raw.len() < 1000 && event.body.get("images").is_none(), "{}", event.body);
     }
-    let fractions: Vec<f64> = progress.iter().map(|event| event.body["progress"]["fraction"].as_f64().unwrap()).collect();
+    let fractions: Vec<f64> =
+        progress.iter().map(|event| event.body["progress"]["fraction"].as_f64().unwrap()).collect();
     assert!(fractions.is_sorted() && fractions.iter().all(|fraction| (0.0..=1.0).contains(fraction)), "{fractions:?}");
     assert!(progress.iter().any(|event| event.body["progress"]["node"]["id"].is_string()));
     let outputs = end.body["outputs"].as_array().unwrap();
@@ -111,7 +112,11 @@ async fn a_receiver_that_hangs_on_events_holds_up_the_end_for_one_event_and_the_
     let began = gateway.clock().now();
     let id = gateway.generate(&told_of(&ALL, canvas(&inbox.url()))).await;
     let job = gateway.until(&id, "success").await;
-    assert!(gateway.clock().now().since(began) < Duration::from_secs(3), "the run was held up for {:?}", gateway.clock().now().since(began));
+    assert!(
+        gateway.clock().now().since(began) < Duration::from_secs(3),
+        "the run was held up for {:?}",
+        gateway.clock().now().since(began)
+    );
     assert_eq!(job["status"], "success");
     let told = inbox.until_end().await;
     assert_eq!(in_order(&told), ["started"]);
@@ -166,8 +171,7 @@ async fn a_failure_and_a_cancel_come_last_too() {
 async fn each_run_tells_its_start_once_and_with_its_number() {
     let gateway = TestGateway::start().await;
     let inbox = Inbox::open();
-    let restart =
-        Fault::Restart { at: Some("executing".into()), forget: true, down_for: Duration::from_millis(200) };
+    let restart = Fault::Restart { at: Some("executing".into()), forget: true, down_for: Duration::from_millis(200) };
     gateway.sim.inject(Fault::Slow(Duration::from_millis(50)));
     gateway.sim.inject(restart);
     gateway.generate(&told_of(&ALL, canvas(&inbox.url()))).await;
