@@ -71,11 +71,11 @@ pub(super) struct Board {
 struct Entry {
     host: Arc<str>,
     /// What is told in full: starts and outputs.
-    facts: VecDeque<(u64, Announcement)>,
+    facts: VecDeque<Announcement>,
     /// The newest progress.
-    progress: Option<(u64, Announcement)>,
+    progress: Option<Announcement>,
     next_progress: Timestamp,
-    /// The number of the last event that was taken in.
+    /// The number of the last event that was sent.
     last_number: u64,
     is_under_way: bool,
     is_ready: bool,
@@ -137,19 +137,16 @@ impl Board {
         if entry.end_at.is_some() {
             return;
         }
-        // Milliseconds, so that it goes on growing in the next life of the gateway.
-        let number = announcement.at.millis_since(announcement.audience.accepted_at).max(entry.last_number + 1);
         match &announcement.news {
-            News::Progress(_) => entry.progress = Some((number, announcement)),
+            News::Progress(_) => entry.progress = Some(announcement),
             News::Started | News::Output(_) => {
                 if entry.facts.len() >= FACTS || lane.facts >= FACTS_OF_HOST {
                     return;
                 }
                 lane.facts += 1;
-                entry.facts.push_back((number, announcement));
+                entry.facts.push_back(announcement);
             }
         }
-        entry.last_number = number;
         self.line_up(job, now);
     }
 
@@ -297,7 +294,7 @@ fn next_of(lane: &mut Host, jobs: &mut HashMap<JobId, Entry>, now: Timestamp) ->
     while let Some(job) = lane.ready.pop_front() {
         let Some(entry) = jobs.get_mut(&job) else { continue };
         entry.is_ready = false;
-        let (number, announcement) = match entry.facts.pop_front() {
+        let announcement = match entry.facts.pop_front() {
             Some(fact) => {
                 lane.facts -= 1;
                 fact
@@ -310,8 +307,10 @@ fn next_of(lane: &mut Host, jobs: &mut HashMap<JobId, Entry>, now: Timestamp) ->
         };
         entry.is_under_way = true;
         lane.under_way += 1;
+        // Milliseconds, so that it goes on growing in the next life of the gateway.
+        entry.last_number = now.millis_since(announcement.audience.accepted_at).max(entry.last_number + 1);
         let until = entry.end_at.map_or(now + LIMIT, |end_at| end_at.min(now + LIMIT));
-        return Some(Due { id: announcement.webhook_id(number), announcement, until });
+        return Some(Due { id: announcement.webhook_id(entry.last_number), announcement, until });
     }
     None
 }
@@ -340,3 +339,6 @@ impl Ended {
         }
     }
 }
+
+#[cfg(test)]
+mod laws;

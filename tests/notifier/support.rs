@@ -286,6 +286,11 @@ impl Receiver {
         soon("a request", self.received.recv()).await.unwrap()
     }
 
+    /// The next request, if it has come.
+    pub(crate) fn try_next(&mut self) -> Option<Received> {
+        self.received.try_recv().ok()
+    }
+
     /// Says whether nothing more has come by now.
     pub(crate) fn is_quiet(&mut self) -> bool {
         self.received.try_recv().is_err()
