@@ -42,10 +42,15 @@ impl Announcer {
         self.shared.bell.notify_one();
     }
 
+    /// Says whether the end of a job may be told now. From then on, nothing else of it will be.
+    pub(super) fn is_settled(&self, job: JobId) -> bool {
+        let now = self.shared.clock.now();
+        self.board().settle(job, now) == Settled::Yes
+    }
+
     /// Waits until nothing of a job is under way, and sees to it that nothing will be: at most for as long as one event may
-    /// take. Returns whether there was anything to wait for.
-    pub(super) async fn settled(&self, job: JobId) -> bool {
-        let mut has_waited = false;
+    /// take.
+    pub(super) async fn settled(&self, job: JobId) {
         loop {
             let over = self.shared.over.notified();
             tokio::pin!(over);
@@ -53,8 +58,7 @@ impl Announcer {
             over.as_mut().enable();
             let now = self.shared.clock.now();
             let settled = self.board().settle(job, now);
-            let Settled::NotBefore(end_at) = settled else { return has_waited };
-            has_waited = true;
+            let Settled::NotBefore(end_at) = settled else { return };
             tokio::select! {
                 () = over => {}
                 // What is under way ends by itself at that time, and rings.

@@ -8,6 +8,7 @@ mod client;
 mod lanes;
 mod run;
 mod schedule;
+mod settling;
 mod snippet;
 mod target;
 

@@ -6,6 +6,7 @@ use super::attempt::{Caller, Made};
 use super::client;
 use super::lanes::Lanes;
 use super::schedule::{Answer, Round, Trouble, after};
+use super::settling::Settling;
 use super::target::{TargetRules, lane_of};
 use crate::clock::{Clock, Timestamp};
 use crate::crash::{self, Point};
@@ -74,9 +75,9 @@ pub async fn run(parts: Parts, stop: CancellationToken) {
     let clock = Arc::clone(&parts.clock);
     let grace = parts.grace;
     let (announcer, lifecycle) = (parts.announcer.clone(), parts.lifecycle.clone());
-    let (mut station, mut ended) = Station::new(parts);
-    let caller = Arc::clone(&station.caller);
-    let announcing = announcer::run(announcer, caller, lifecycle.clone(), stop.clone());
+    let (settling, mut settled) = Settling::new(announcer.clone(), lifecycle.clone());
+    let (mut station, mut ended) = Station::new(parts, settling);
+    let announcing = announcer::run(announcer, Arc::clone(&station.caller), lifecycle.clone(), stop.clone());
     lifecycle.spawn_station("announcer", announcing);
     while !stop.is_cancelled() {
         let wake_at = station.fill().await;
@@ -84,6 +85,7 @@ pub async fn run(parts: Parts, stop: CancellationToken) {
             () = stop.cancelled() => break,
             () = bell.notified() => {}
             Some(end) = ended.recv() => station.take_in(&end),
+            Some(job) = settled.recv() => station.let_in(job),
             () = clock.sleep_until(wake_at) => {}
         }
         while let Ok(end) = ended.try_recv() {
@@ -99,7 +101,7 @@ struct Station {
     lifecycle: Lifecycle,
     random: Box<dyn FnMut() -> f64 + Send>,
     caller: Arc<Caller>,
-    announcer: Announcer,
+    settling: Settling,
     schedule: Arc<[Duration]>,
     lease: Duration,
     lanes: Lanes,
@@ -123,7 +125,7 @@ enum Fate {
 }
 
 impl Station {
-    fn new(parts: Parts) -> (Self, mpsc::UnboundedReceiver<End>) {
+    fn new(parts: Parts, settling: Settling) -> (Self, mpsc::UnboundedReceiver<End>) {
         let settings = parts.settings;
         // Bounded by the number of attempts under way.
         let (sender, receiver) = mpsc::unbounded_channel();
@@ -140,7 +142,7 @@ impl Station {
             lifecycle: parts.lifecycle,
             random: parts.random,
             caller: Arc::new(caller),
-            announcer: parts.announcer,
+            settling,
             lease: settings.attempt_timeout.saturating_add(LEASE_MARGIN),
             schedule: settings.schedule.into(),
             lanes: Lanes::new(settings.concurrency, settings.per_host),
@@ -182,7 +184,9 @@ impl Station {
             let were_all = claimed.len() < usize::try_from(BATCH).unwrap_or(usize::MAX);
             let now = self.clock.now();
             for delivery in claimed {
-                self.lanes.admit(delivery, now);
+                if let Some(delivery) = self.settling.pass(delivery) {
+                    self.lanes.admit(delivery, now);
+                }
             }
             if were_all {
                 self.begin_waiting();
@@ -200,7 +204,6 @@ impl Station {
                 fate: Fate::Unrecordable,
                 ended: self.ended.clone(),
                 caller: Arc::clone(&self.caller),
-                announcer: self.announcer.clone(),
                 lifecycle: self.lifecycle.clone(),
                 store: Arc::clone(&self.store),
                 clock: Arc::clone(&self.clock),
@@ -209,6 +212,13 @@ impl Station {
                 give_up: self.give_up.clone(),
             };
             self.lifecycle.spawn("delivery", sending.run().instrument(span));
+        }
+    }
+
+    /// Nothing is told of its job any more but the end.
+    fn let_in(&mut self, job: JobId) {
+        if let Some(delivery) = self.settling.take(job) {
+            self.lanes.admit(delivery, self.clock.now());
         }
     }
 
@@ -227,7 +237,8 @@ impl Station {
 
     async fn finish(mut self, ended: &mut mpsc::UnboundedReceiver<End>, grace: Duration) {
         let mut grace_over = self.clock.sleep_until(self.clock.now() + grace);
-        let waiting = self.lanes.take_waiting();
+        let mut waiting = self.lanes.take_waiting();
+        waiting.extend(self.settling.take_all());
         release(&self.store, waiting).await;
         while self.lanes.under_way() > 0 {
             tokio::select! {
@@ -247,7 +258,6 @@ struct Sending {
     fate: Fate,
     ended: mpsc::UnboundedSender<End>,
     caller: Arc<Caller>,
-    announcer: Announcer,
     lifecycle: Lifecycle,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
@@ -268,19 +278,16 @@ impl Sending {
     async fn run(mut self) {
         let calling = async {
             crash::pass(Point::Leased);
-            let has_waited = self.announcer.settled(self.delivery.job).await;
-            let started_at = if has_waited { self.clock.now() } else { self.started_at };
             let made = self.caller.call(&self.delivery).await;
             crash::pass(Point::Answered);
-            (made, started_at)
+            made
         };
-        let (made, started_at) = tokio::select! {
+        let made = tokio::select! {
             // An answer that is there counts, even in the moment in which the grace is over.
             biased;
             // Whether it arrived is not known; it counts, so that one on which we always fail has an end too.
             made = self.lifecycle.contain("delivery", calling) => made.unwrap_or_else(|Panicked| {
-                let made = Made::failed(Trouble::Internal, "the gateway failed on this attempt; its log says more");
-                (made, self.started_at)
+                Made::failed(Trouble::Internal, "the gateway failed on this attempt; its log says more")
             }),
             () = self.give_up.cancelled() => {
                 let number = self.delivery.attempts.saturating_add(1);
@@ -290,7 +297,6 @@ impl Sending {
                 return;
             }
         };
-        self.started_at = started_at;
         self.record(made).await;
         crash::pass(Point::Recorded);
     }

@@ -87,6 +87,50 @@ async fn events_that_hang_take_no_places_of_deliveries() {
 }
 
 #[tokio::test]
+async fn ends_that_wait_for_their_events_take_no_places_of_others() {
+    let rig = Rig::started();
+    let mut receiver = Receiver::start([Reply::Silence, Reply::Silence, OK]).await;
+    for number in 1..=20 {
+        announce(&rig, number, &receiver.url, News::Started);
+    }
+    receiver.next().await;
+    receiver.next().await;
+    let mut waiting = Vec::new();
+    for number in 1..=20 {
+        waiting.push(rig.ended_job(number, &receiver.url, &[]).await.0);
+    }
+    for number in 100..=110 {
+        let (job, _) = rig.ended_job(number, &receiver.url, &[]).await;
+        assert_eq!(receiver.next().await.header("webhook-id").unwrap(), job.webhook_id());
+    }
+    assert!(receiver.is_quiet());
+    rig.clock.advance(LIMIT);
+    for job in waiting {
+        rig.until(job, |delivery, _| delivery.state == DeliveryState::Delivered).await;
+    }
+    for _ in 1..=20 {
+        assert!(!receiver.next().await.header("webhook-id").unwrap().contains("_started"));
+    }
+    assert!(receiver.is_quiet());
+}
+
+#[tokio::test]
+async fn a_stop_lets_go_of_ends_that_wait_for_their_events() {
+    let rig = Rig::started();
+    let mut receiver = Receiver::start([Reply::Silence, OK]).await;
+    announce(&rig, 1, &receiver.url, News::Started);
+    receiver.next().await;
+    let (job, _) = rig.ended_job(1, &receiver.url, &[]).await;
+    let (other, _) = rig.ended_job(2, &receiver.url, &[]).await;
+    rig.until(other, |delivery, _| delivery.state == DeliveryState::Delivered).await;
+    receiver.next().await;
+    let rig = rig.restart().await;
+    rig.until(job, |delivery, _| delivery.state == DeliveryState::Delivered).await;
+    assert_eq!(receiver.next().await.header("webhook-id").unwrap(), job.webhook_id());
+    assert!(receiver.is_quiet());
+}
+
+#[tokio::test]
 async fn progress_comes_at_most_once_a_second_and_it_is_the_newest() {
     let rig = Rig::started();
     let mut receiver = Receiver::start([OK]).await;
