@@ -83,9 +83,10 @@ impl App {
         let keyring = open_keyring(&sqlite, &clock, &settings.webhooks).await;
 
         let bells = Bells::default();
+        let announcer = notifier::Announcer::new(Arc::clone(&clock));
         let mut backends = Vec::new();
         for address in &settings.backends.addresses {
-            let parts = (Arc::clone(&store), Arc::clone(&blobs), Arc::clone(&clock));
+            let parts = (Arc::clone(&store), Arc::clone(&blobs), Arc::clone(&clock), announcer.clone());
             backends.push(open_backend(address, settings, parts, &bells, &bodies, &lifecycle)?);
         }
         let trackers = backends.iter().map(|backend| (backend.name.clone(), backend.tracker.clone())).collect();
@@ -129,6 +130,7 @@ impl App {
                     clock: Arc::clone(&clock),
                     lifecycle: lifecycle.clone(),
                     bell: Arc::clone(&bells.delivery),
+                    announcer,
                     body: Arc::new(move |body| Box::pin(body_stream(Arc::clone(&sent), body.clone()))),
                     keyring: keyring.clone(),
                     settings: settings.webhooks.clone(),
@@ -249,12 +251,12 @@ async fn link_key(secrets: &dyn OwnSecrets, now: Timestamp) -> anyhow::Result<Li
     Ok(LinkKey::new(key))
 }
 
-type Stores = (Arc<dyn Store>, Arc<Blobs>, Arc<dyn Clock>);
+type Stores = (Arc<dyn Store>, Arc<Blobs>, Arc<dyn Clock>, notifier::Announcer);
 
 fn open_backend(
     address: &url::Url,
     settings: &Settings,
-    (store, blobs, clock): Stores,
+    (store, blobs, clock, announcer): Stores,
     bells: &Bells,
     bodies: &Arc<BodyRules>,
     lifecycle: &Lifecycle,
@@ -279,6 +281,7 @@ fn open_backend(
         queue_bell: Arc::clone(&bells.queue),
         max_output: settings.limits.max_output,
         bodies: Arc::clone(bodies),
+        announce: Arc::new(move |announcement| announcer.announce(announcement)),
     };
     lifecycle.spawn_station("tracker", tracker::run(parts, tracker.clone(), commands, socket, lifecycle.stop()));
     lifecycle.spawn_station(

@@ -11,6 +11,7 @@ mod deaf;
 mod deliveries;
 mod delivery_modes;
 mod elsewhere;
+mod events;
 mod faults;
 mod folder;
 mod forgetful;

@@ -7,7 +7,7 @@ use comfygate::job::{
 };
 use comfygate::lifecycle::Lifecycle;
 use comfygate::media::{Blobs, body_stream};
-use comfygate::notifier::{self, BodyStream, Parts};
+use comfygate::notifier::{self, Announcer, BodyStream, Parts};
 use comfygate::settings::WebhookSettings;
 use comfygate::signing::{Keyring, Options};
 use comfygate::store::{Attempt, Delivery, Ending, NewJob, SqliteStore, Store};
@@ -37,6 +37,7 @@ pub(crate) struct Rig {
     pub(crate) store: Arc<SqliteStore>,
     pub(crate) blobs: Arc<Blobs>,
     pub(crate) settings: WebhookSettings,
+    pub(crate) announcer: Announcer,
     bell: Arc<Notify>,
     lifecycle: Lifecycle,
     folder: TempDir,
@@ -46,8 +47,10 @@ impl Rig {
     /// Makes a rig whose notifier has not started.
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
+        let clock = ManualClock::at(START);
         Self {
-            clock: ManualClock::at(START),
+            announcer: Announcer::new(Arc::clone(&clock) as Arc<dyn Clock>),
+            clock,
             store: SqliteStore::open(folder.path()).unwrap(),
             blobs: Arc::new(Blobs::open(folder.path()).unwrap()),
             settings: WebhookSettings::default(),
@@ -75,6 +78,7 @@ impl Rig {
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
             lifecycle: self.lifecycle.clone(),
             bell: Arc::clone(&self.bell),
+            announcer: self.announcer.clone(),
             body: Arc::new(body),
             keyring: self.keyring(),
             settings: self.settings.clone(),
@@ -105,6 +109,7 @@ impl Rig {
         self.store.close().await;
         let Self { clock, settings, folder, .. } = self;
         let rig = Self {
+            announcer: Announcer::new(Arc::clone(&clock) as Arc<dyn Clock>),
             clock,
             store: SqliteStore::open(folder.path()).unwrap(),
             blobs: Arc::new(Blobs::open(folder.path()).unwrap()),
@@ -299,6 +304,11 @@ impl Receiver {
 
     pub(crate) async fn next(&mut self) -> Received {
         soon("a request", self.received.recv()).await.unwrap()
+    }
+
+    /// The next request, if it has come.
+    pub(crate) fn try_next(&mut self) -> Option<Received> {
+        self.received.try_recv().ok()
     }
 
     /// Says whether nothing more has come by now.
