@@ -91,7 +91,7 @@ impl Api {
 }
 
 use crate::job::Scope::{Admin, Read, Submit};
-use Needs::{KeyWith, NoKey, Nothing, Scope};
+use Needs::{KeyWith, NoKey, Nothing, Scope, ScopeOrLink};
 
 /// The route table: every call on one screen, with what it needs. `HEAD` goes with `GET`.
 #[rustfmt::skip]
@@ -100,7 +100,7 @@ const ROUTES: &[Call] = &[
     get("/jobs", Scope(Read), || web::to(jobs::list)),
     get("/jobs/{id}", Scope(Read), || web::to(jobs::get)),
     post("/jobs/{id}/cancel", Scope(Submit), || web::to(jobs::cancel)),
-    get("/jobs/{id}/outputs/{n}", Scope(Read), || web::to(jobs::output)),
+    get("/jobs/{id}/outputs/{n}", ScopeOrLink(Read), || web::to(jobs::output)),
     get("/jobs/{id}/deliveries", Scope(Read), || web::to(deliveries::of_job)),
     post("/jobs/{id}/deliveries/{d}/replay", Scope(Submit), || web::to(deliveries::replay)),
     get("/deliveries", Scope(Read), || web::to(deliveries::list)),

@@ -63,8 +63,9 @@ pub(super) async fn generate(
     let workflow = |name: Option<&str>| api.intake.workflow(name);
     let rules = Rules { targets: api.targets, most: api.intake.most, defaults: api.defaults, workflow: &workflow };
     let (workflow, mut submission) = submission(&rules, &mut fields, key)?;
-    submission.tenant = caller.tenant;
+    submission.tenant = caller.tenant.clone();
     let taken_in = api.intake.accept(&workflow, submission).await.map_err(|error| name_fields(error, &top_level))?;
+    caller.note("job taken in", taken_in.id);
     Ok(accepted(taken_in.id, taken_in.is_repeat))
 }
 
