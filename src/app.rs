@@ -3,6 +3,7 @@
 //! From top to bottom it is the journey of a job: store and workflows, backends with their sockets and trackers,
 //! dispatch, notifier, and the HTTP server in front.
 
+use crate::access::Keys;
 use crate::api::{self, Api};
 use crate::clearing;
 use crate::clock::{Clock, Timestamp};
@@ -14,7 +15,7 @@ use crate::lifecycle::Lifecycle;
 use crate::media::{Blobs, body_stream};
 use crate::notifier;
 use crate::settings::{Settings, WebhookSettings};
-use crate::signing::{self, Keyring};
+use crate::signing::{self, Keyring, Office};
 use crate::store::{SqliteStore, Store};
 use crate::tracker::{self, Desk, Tracker};
 use crate::workflow::Catalog;
@@ -67,14 +68,16 @@ impl App {
         let address = listener.local_addr()?;
         let base_url = settings.server.link_base(address);
 
-        let opened = SqliteStore::open(&settings.storage.folder)?;
-        let store: Arc<dyn Store> = Arc::<SqliteStore>::clone(&opened);
+        let sqlite = SqliteStore::open(&settings.storage.folder)?;
+        let store: Arc<dyn Store> = Arc::<SqliteStore>::clone(&sqlite);
         let blobs = Arc::new(Blobs::open(&settings.storage.folder)?);
         sweep(&store, &blobs).await;
         pull_in(&store, clock.now()).await;
         let catalog = Arc::new(Catalog::load(&settings.workflows.configs, &settings.workflows.templates));
         report(&catalog, settings);
-        let keyring = open_keyring(&opened, &clock, &settings.webhooks).await;
+        let keyring = open_keyring(&sqlite, &clock, &settings.webhooks).await;
+        let office_store = Arc::<SqliteStore>::clone(&sqlite);
+        let office = Office::new(office_store, Arc::clone(&clock), |bytes| rand::fill(bytes));
 
         let bells = Bells::default();
         let mut backends = Vec::new();
@@ -132,6 +135,12 @@ impl App {
             ),
         );
 
+        let operators_key = settings.access.operators_key();
+        let keys = Arc::new(Keys::new(sqlite, Arc::clone(&clock), |bytes| rand::fill(bytes), operators_key));
+        let keys_required = settings.access.require_keys(address);
+        report_keys(&keys, keys_required, settings).await;
+        lifecycle.spawn_station("keys", Arc::clone(&keys).run(lifecycle.stop()));
+
         let intake = Arc::new(Intake {
             store: Arc::clone(&store),
             catalog: Arc::clone(&catalog),
@@ -152,6 +161,10 @@ impl App {
             catalog,
             blobs,
             desks,
+            keys,
+            keys_required,
+            keyring,
+            office,
             targets: notifier::TargetRules { https_only: settings.webhooks.https_only },
             clock,
             max_body: usize::try_from(settings.server.max_body).unwrap_or(usize::MAX),
@@ -272,6 +285,7 @@ fn serve(
     let server = HttpServer::new(move || {
         ActixApp::new()
             .app_data(data.clone())
+            .wrap(actix_web::middleware::from_fn(api::identify))
             .wrap(actix_web::middleware::from_fn(api::guard))
             .wrap(actix_web::middleware::DefaultHeaders::new().add(("x-content-type-options", "nosniff")))
             .wrap(actix_web::middleware::from_fn(api::contain))
@@ -302,6 +316,24 @@ fn report(catalog: &Catalog, settings: &Settings) {
     }
     if catalog.workflow(&settings.workflows.default).is_none() {
         warn!(workflow = settings.workflows.default, "the default workflow is not there");
+    }
+}
+
+/// Says what an operator should know of who may call.
+async fn report_keys(keys: &Keys, required: bool, settings: &Settings) {
+    if settings.server.allow_open && required {
+        warn!("COMFYGATE_ALLOW_OPEN has no effect: callers need a key, unless COMFYGATE_KEYS is off");
+    }
+    match keys.is_there_any().await {
+        Ok(false) if required => {
+            let folder = settings.storage.folder.display();
+            warn!(
+                "callers need a key and there is none, so everybody is refused; \
+                 make one with: comfygate keys create --name my-backend --data {folder}"
+            );
+        }
+        Ok(_) => {}
+        Err(error) => warn!(%error, "it is not known whether there are keys"),
     }
 }
 

@@ -8,6 +8,7 @@
 //! of a [`job`], the [`workflow`] catalogue, [`settings`], [`telemetry`], [`clock`], [`lifecycle`], [`secret`] and the
 //! points of [`crash`].
 
+pub mod access;
 pub mod api;
 pub mod app;
 pub mod clearing;

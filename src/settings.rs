@@ -15,6 +15,7 @@ pub use load::{FileChoice, Sources, process_environment};
 pub use table::{SETTINGS, Setting};
 
 use crate::job::Limits;
+use crate::secret::Secret;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -25,6 +26,8 @@ use url::Url;
 pub struct Settings {
     /// The HTTP server.
     pub server: ServerSettings,
+    /// Who may call it.
+    pub access: AccessSettings,
     /// The ComfyUI servers.
     pub backends: BackendSettings,
     /// Where jobs and outputs are kept.
@@ -46,7 +49,7 @@ pub struct Settings {
 pub struct ServerSettings {
     /// Where it listens.
     pub address: SocketAddr,
-    /// Other machines may reach it although no key protects it.
+    /// Other machines may reach it although no key is asked for.
     pub allow_open: bool,
     /// What callers write before `/jobs/..`, without a slash at the end; none means `http://` and the address.
     pub public_url: Option<String>,
@@ -70,6 +73,47 @@ impl Default for ServerSettings {
             max_body: 1 << 20,
         }
     }
+}
+
+/// Who may call the gateway.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct AccessSettings {
+    /// Whether callers must show a key.
+    pub keys: KeyMode,
+    /// A key of the operator's that is not in the store.
+    pub admin_key: Option<Secret>,
+    /// The same, as it stood in a file.
+    pub admin_key_file: Option<Secret>,
+    /// What commands that ask a running gateway show it.
+    pub key: Option<Secret>,
+}
+
+impl AccessSettings {
+    /// Returns the operator's key, wherever it was said.
+    pub fn operators_key(&self) -> Option<&Secret> {
+        self.admin_key.as_ref().or(self.admin_key_file.as_ref())
+    }
+
+    /// Says whether callers must show a key where the gateway listens at `bound`.
+    pub fn require_keys(&self, bound: SocketAddr) -> bool {
+        match self.keys {
+            KeyMode::Auto => !bound.ip().is_loopback(),
+            KeyMode::Required => true,
+            KeyMode::Off => false,
+        }
+    }
+}
+
+/// Whether callers must show a key. One that is shown is checked in any case.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum KeyMode {
+    /// Where other machines can reach the gateway.
+    #[default]
+    Auto,
+    /// Always.
+    Required,
+    /// Never.
+    Off,
 }
 
 /// The ComfyUI servers.
