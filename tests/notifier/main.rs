@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "this whole program is a test")]
 
 mod replays;
+mod signatures;
 mod support;
+mod verifiers;
 
 use comfygate::clock::Clock;
 use comfygate::store::{DeliveryState, Store};

@@ -35,6 +35,8 @@ pub(crate) struct Rig {
     pub(crate) store: Arc<SqliteStore>,
     pub(crate) blobs: Arc<Blobs>,
     pub(crate) settings: WebhookSettings,
+    /// What the next jobs have as metadata.
+    pub(crate) metadata: Option<serde_json::Value>,
     bell: Arc<Notify>,
     lifecycle: Lifecycle,
     folder: TempDir,
@@ -43,12 +45,18 @@ pub(crate) struct Rig {
 impl Rig {
     /// Makes a rig whose notifier has not started.
     pub(crate) fn new() -> Self {
+        Self::at(START)
+    }
+
+    /// The same with another time.
+    pub(crate) fn at(now: Timestamp) -> Self {
         let folder = tempfile::tempdir().unwrap();
         Self {
-            clock: ManualClock::at(START),
+            clock: ManualClock::at(now),
             store: SqliteStore::open(folder.path()).unwrap(),
             blobs: Arc::new(Blobs::open(folder.path()).unwrap()),
             settings: WebhookSettings::default(),
+            metadata: None,
             bell: Arc::default(),
             lifecycle: Lifecycle::new(),
             folder,
@@ -63,8 +71,13 @@ impl Rig {
     }
 
     pub(crate) fn start(&self) {
+        self.start_with(self.body());
+    }
+
+    /// Returns what opens bodies.
+    pub(crate) fn body(&self) -> impl Fn(&FrozenBody) -> BodyStream + Send + Sync + use<> {
         let blobs = Arc::clone(&self.blobs);
-        self.start_with(move |body| Box::pin(body_stream(Arc::clone(&blobs), body.clone())));
+        move |body| Box::pin(body_stream(Arc::clone(&blobs), body.clone()))
     }
 
     pub(crate) fn start_with(&self, body: impl Fn(&FrozenBody) -> BodyStream + Send + Sync + 'static) {
@@ -107,6 +120,7 @@ impl Rig {
             store: SqliteStore::open(folder.path()).unwrap(),
             blobs: Arc::new(Blobs::open(folder.path()).unwrap()),
             settings,
+            metadata: None,
             bell: Arc::default(),
             lifecycle: Lifecycle::new(),
             folder,
@@ -123,7 +137,7 @@ impl Rig {
     pub(crate) async fn ended_job(&self, number: u8, url: &str, images: &[&[u8]]) -> (JobId, Vec<u8>) {
         let now = self.clock.now();
         let id = JobId::new(now, [number; 10]);
-        let request = request(url);
+        let request = Request { metadata: self.metadata.clone(), ..request(url) };
         self.store
             .accept(NewJob {
                 id,
@@ -153,6 +167,11 @@ impl Rig {
     /// Wakes the notifier, as whoever changes a delivery does.
     pub(crate) fn ring(&self) {
         self.bell.notify_one();
+    }
+
+    /// Returns a delivery as it is now.
+    pub(crate) async fn store_delivery(&self, job: JobId) -> (Delivery, Vec<Attempt>) {
+        self.store.delivery(job).await.unwrap().unwrap()
     }
 
     /// Waits until the store says about a delivery what is asked for.
