@@ -15,7 +15,7 @@ use crate::lifecycle::Lifecycle;
 use crate::media::{Blobs, body_stream};
 use crate::notifier;
 use crate::settings::{Settings, WebhookSettings};
-use crate::signing::{self, Keyring};
+use crate::signing::{self, Keyring, Office};
 use crate::store::{OwnSecrets, SqliteStore, Store};
 use crate::tracker::{self, Desk, Tracker};
 use crate::workflow::Catalog;
@@ -81,6 +81,8 @@ impl App {
         let catalog = Arc::new(Catalog::load(&settings.workflows.configs, &settings.workflows.templates));
         report(&catalog, settings);
         let keyring = open_keyring(&sqlite, &clock, &settings.webhooks).await;
+        let office_store = Arc::<SqliteStore>::clone(&sqlite);
+        let office = Office::new(office_store, Arc::clone(&clock), |bytes| rand::fill(bytes));
 
         let bells = Bells::default();
         let announcer = notifier::Announcer::new(Arc::clone(&clock));
@@ -169,6 +171,8 @@ impl App {
             desks,
             keys,
             keys_required,
+            keyring,
+            office,
             targets: notifier::TargetRules { https_only: settings.webhooks.https_only },
             clock,
             bodies,

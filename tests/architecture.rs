@@ -12,7 +12,7 @@ const FLOOR: &[&str] = &["clock", "crash", "job", "lifecycle", "secret", "settin
 /// What a room may import besides. Arrows go down the list: nothing below imports what is above it.
 const ARROWS: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
-    ("cli", &["access", "api", "app", "demo", "fsck", "sim", "store", "workflow"]),
+    ("cli", &["access", "api", "app", "demo", "fsck", "signing", "sim", "store", "workflow"]),
     ("demo", &["app", "sim", "workflow"]),
     (
         "app",
@@ -21,7 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "tracker", "workflow",
         ],
     ),
-    ("api", &["access", "intake", "media", "notifier", "store", "tracker", "workflow"]),
+    ("api", &["access", "intake", "media", "notifier", "signing", "store", "tracker", "workflow"]),
     ("access", &["store"]),
     ("clearing", &["media", "store"]),
     ("fsck", &["media", "store"]),

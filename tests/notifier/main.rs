@@ -4,7 +4,9 @@
 
 mod events;
 mod replays;
+mod signatures;
 mod support;
+mod verifiers;
 
 use comfygate::clock::Clock;
 use comfygate::store::{DeliveryState, Store};

@@ -38,6 +38,8 @@ pub(crate) struct Rig {
     pub(crate) blobs: Arc<Blobs>,
     pub(crate) settings: WebhookSettings,
     pub(crate) announcer: Announcer,
+    /// What the next jobs have as metadata.
+    pub(crate) metadata: Option<serde_json::Value>,
     bell: Arc<Notify>,
     lifecycle: Lifecycle,
     folder: TempDir,
@@ -46,14 +48,20 @@ pub(crate) struct Rig {
 impl Rig {
     /// Makes a rig whose notifier has not started.
     pub(crate) fn new() -> Self {
+        Self::at(START)
+    }
+
+    /// The same with another time.
+    pub(crate) fn at(now: Timestamp) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let clock = ManualClock::at(START);
+        let clock = ManualClock::at(now);
         Self {
             announcer: Announcer::new(Arc::clone(&clock) as Arc<dyn Clock>),
             clock,
             store: SqliteStore::open(folder.path()).unwrap(),
             blobs: Arc::new(Blobs::open(folder.path()).unwrap()),
             settings: WebhookSettings::default(),
+            metadata: None,
             bell: Arc::default(),
             lifecycle: Lifecycle::new(),
             folder,
@@ -68,8 +76,13 @@ impl Rig {
     }
 
     pub(crate) fn start(&self) {
+        self.start_with(self.body());
+    }
+
+    /// Returns what opens bodies.
+    pub(crate) fn body(&self) -> impl Fn(&FrozenBody) -> BodyStream + Send + Sync + use<> {
         let blobs = Arc::clone(&self.blobs);
-        self.start_with(move |body| Box::pin(body_stream(Arc::clone(&blobs), body.clone())));
+        move |body| Box::pin(body_stream(Arc::clone(&blobs), body.clone()))
     }
 
     pub(crate) fn start_with(&self, body: impl Fn(&FrozenBody) -> BodyStream + Send + Sync + 'static) {
@@ -114,6 +127,7 @@ impl Rig {
             store: SqliteStore::open(folder.path()).unwrap(),
             blobs: Arc::new(Blobs::open(folder.path()).unwrap()),
             settings,
+            metadata: None,
             bell: Arc::default(),
             lifecycle: Lifecycle::new(),
             folder,
@@ -130,7 +144,7 @@ impl Rig {
     pub(crate) async fn ended_job(&self, number: u8, url: &str, images: &[&[u8]]) -> (JobId, Vec<u8>) {
         let now = self.clock.now();
         let id = JobId::new(now, [number; 10]);
-        let request = request(url);
+        let request = Request { metadata: self.metadata.clone(), ..request(url) };
         self.store
             .accept(NewJob {
                 id,
@@ -168,6 +182,11 @@ impl Rig {
     /// Wakes the notifier, as whoever changes a delivery does.
     pub(crate) fn ring(&self) {
         self.bell.notify_one();
+    }
+
+    /// Returns a delivery as it is now.
+    pub(crate) async fn store_delivery(&self, job: JobId) -> (Delivery, Vec<Attempt>) {
+        self.store.delivery(job).await.unwrap().unwrap()
     }
 
     /// Waits until the store says about a delivery what is asked for.
