@@ -10,10 +10,12 @@ use crate::clock::{Clock, Timestamp};
 use crate::comfy::{self, Client, ComfyUrl, SocketOptions};
 use crate::dispatch::{self, Backend};
 use crate::intake::Intake;
+use crate::job::Tenant;
 use crate::lifecycle::Lifecycle;
 use crate::media::{Blobs, body_stream};
 use crate::notifier;
-use crate::settings::Settings;
+use crate::settings::{Settings, WebhookSettings};
+use crate::signing::{self, Keyring};
 use crate::store::{SqliteStore, Store};
 use crate::tracker::{self, Desk, Tracker};
 use crate::workflow::Catalog;
@@ -74,6 +76,7 @@ impl App {
         pull_in(&store, clock.now()).await;
         let catalog = Arc::new(Catalog::load(&settings.workflows.configs, &settings.workflows.templates));
         report(&catalog, settings);
+        let keyring = open_keyring(&sqlite, &clock, &settings.webhooks).await;
 
         let bells = Bells::default();
         let announcer = notifier::Announcer::new(Arc::clone(&clock));
@@ -125,6 +128,7 @@ impl App {
                     bell: Arc::clone(&bells.delivery),
                     announcer,
                     body: Arc::new(move |body| Box::pin(body_stream(Arc::clone(&bodies), body.clone()))),
+                    keyring: keyring.clone(),
                     settings: settings.webhooks.clone(),
                     grace: settings.shutdown.grace,
                     random: Box::new(rand::random),
@@ -209,6 +213,25 @@ impl App {
         }
         is_asked && !self.lifecycle.has_failed() && !self.front.has_failed()
     }
+}
+
+/// Makes sure that there are secrets to sign with, so that whoever asks for them gets them before the first webhook.
+async fn open_keyring(
+    store: &Arc<SqliteStore>,
+    clock: &Arc<dyn Clock>,
+    settings: &WebhookSettings,
+) -> Option<Arc<Keyring>> {
+    if !settings.signing {
+        warn!("webhooks are sent unsigned, as COMFYGATE_WEBHOOK_SIGNING=false says");
+        return None;
+    }
+    let options = signing::Options { ed25519: settings.ed25519 };
+    let store = Arc::<SqliteStore>::clone(store);
+    let keyring = Keyring::new(store, Arc::clone(clock), |bytes| rand::fill(bytes), options);
+    if let Err(error) = keyring.prepare(&Tenant::default()).await {
+        warn!(%error, "the secret that signs webhooks cannot be made now; it is tried again with the first webhook");
+    }
+    Some(Arc::new(keyring))
 }
 
 type Stores = (Arc<dyn Store>, Arc<Blobs>, Arc<dyn Clock>, notifier::Announcer);

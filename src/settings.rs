@@ -222,6 +222,10 @@ pub struct WebhookSettings {
     pub per_host: usize,
     /// Refuse `webhook_url`s that are not `https`.
     pub https_only: bool,
+    /// Sign webhooks.
+    pub signing: bool,
+    /// Sign them with Ed25519 too.
+    pub ed25519: bool,
 }
 
 impl Default for WebhookSettings {
@@ -235,6 +239,8 @@ impl Default for WebhookSettings {
             concurrency: 32,
             per_host: 4,
             https_only: false,
+            signing: true,
+            ed25519: false,
         }
     }
 }

@@ -357,6 +357,7 @@ impl Sender {
             bell: Arc::clone(&sender.bell),
             announcer: notifier::Announcer::new(Arc::clone(&sender.clock) as Arc<dyn Clock>),
             body: Arc::new(move |body| Box::pin(body_stream(Arc::clone(&blobs), body.clone()))),
+            keyring: None,
             settings: WebhookSettings::default(),
             grace: Duration::ZERO,
             random: Box::new(|| 0.5),

@@ -143,7 +143,14 @@ impl Telling {
     async fn run(mut self, caller: &Caller, due: &Due) {
         let audience = &due.announcement.audience;
         let body = due.announcement.body();
-        let message = Message { id: due.id.clone(), job: audience.job, url: &audience.url, body: &body, attempt: 1 };
+        let message = Message {
+            id: due.id.clone(),
+            job: audience.job,
+            tenant: &audience.tenant,
+            url: &audience.url,
+            body: &body,
+            attempt: 1,
+        };
         let clock = Arc::clone(&self.announcer.shared.clock);
         let answer = tokio::select! {
             made = caller.post(&message) => made.answer,

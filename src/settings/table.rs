@@ -328,6 +328,22 @@ pub const SETTINGS: &[Setting] = &[
         |settings, text| put(&mut settings.webhooks.https_only, parse::switch(text)),
     ),
     setting(
+        "COMFYGATE_WEBHOOK_SIGNING",
+        "webhooks.signing",
+        "true",
+        "Signs webhooks, so that receivers can tell them from those of strangers; false sends them unsigned.",
+        SWITCH,
+        |settings, text| put(&mut settings.webhooks.signing, parse::switch(text)),
+    ),
+    setting(
+        "COMFYGATE_WEBHOOK_ED25519",
+        "webhooks.ed25519",
+        "false",
+        "Signs webhooks with Ed25519 too, for receivers that shall have no secret; GET /.well-known/jwks.json has the keys.",
+        SWITCH,
+        |settings, text| put(&mut settings.webhooks.ed25519, parse::switch(text)),
+    ),
+    setting(
         "COMFYGATE_LOG",
         "logging.filter",
         "info",

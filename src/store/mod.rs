@@ -7,11 +7,13 @@
 mod keys;
 mod persist;
 mod replay;
+mod signing;
 mod sqlite;
 
 pub use keys::{ApiKey, KeyStore};
 pub use persist::persist;
 pub use replay::{DeliveryFilter, ListedDelivery, ReplayFilter};
+pub use signing::{Rotation, SecretKind, SigningSecret, SigningStore};
 pub use sqlite::{Audit, Flaw, NamedBlob, OpenError, SqliteStore, audit, open_beside};
 
 use crate::clock::Timestamp;

@@ -1,6 +1,6 @@
 //! The embedded engine: SQLite in a folder that one process owns, one thread that writes, a few connections that read.
 //!
-//! What each verb does to the rows is in `jobs`, `claims`, `deliveries`, `replays`, `clearing` and `keys`; here they are sent to the
+//! What each verb does to the rows is in `jobs`, `claims`, `deliveries`, `replays`, `clearing`, `keys` and `signing`; here they are sent to the
 //! writer or a reader.
 
 mod audit;
@@ -15,6 +15,7 @@ mod readers;
 mod replays;
 mod rows;
 mod schema;
+mod signing;
 mod writer;
 
 pub use audit::{Audit, Flaw, NamedBlob, audit};
