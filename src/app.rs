@@ -10,13 +10,13 @@ use crate::clock::{Clock, Timestamp};
 use crate::comfy::{self, Client, ComfyUrl, SocketOptions};
 use crate::dispatch::{self, Backend};
 use crate::intake::Intake;
-use crate::job::Tenant;
+use crate::job::{BodyRules, LinkKey, Tenant};
 use crate::lifecycle::Lifecycle;
 use crate::media::{Blobs, body_stream};
 use crate::notifier;
 use crate::settings::{Settings, WebhookSettings};
 use crate::signing::{self, Keyring};
-use crate::store::{SqliteStore, Store};
+use crate::store::{OwnSecrets, SqliteStore, Store};
 use crate::tracker::{self, Desk, Tracker};
 use crate::workflow::Catalog;
 use actix_web::dev::ServerHandle;
@@ -67,10 +67,14 @@ impl App {
         let listener = TcpListener::bind(settings.server.address)
             .with_context(|| format!("cannot listen on {}", settings.server.address))?;
         let address = listener.local_addr()?;
-        let base_url = settings.server.link_base(address);
 
         let sqlite = SqliteStore::open(&settings.storage.folder)?;
         let store: Arc<dyn Store> = Arc::<SqliteStore>::clone(&sqlite);
+        let bodies = Arc::new(BodyRules {
+            link_lifetime: settings.link_lifetime(),
+            inline_max: settings.outputs.inline_max,
+            ..BodyRules::new(settings.server.link_base(address), link_key(sqlite.as_ref(), clock.now()).await?)
+        });
         let blobs = Arc::new(Blobs::open(&settings.storage.folder)?);
         sweep(&store, &blobs).await;
         pull_in(&store, clock.now()).await;
@@ -83,7 +87,7 @@ impl App {
         let mut backends = Vec::new();
         for address in &settings.backends.addresses {
             let parts = (Arc::clone(&store), Arc::clone(&blobs), Arc::clone(&clock), announcer.clone());
-            backends.push(open_backend(address, settings, parts, &bells, &base_url, &lifecycle)?);
+            backends.push(open_backend(address, settings, parts, &bells, &bodies, &lifecycle)?);
         }
         let trackers = backends.iter().map(|backend| (backend.name.clone(), backend.tracker.clone())).collect();
         let desks = backends.iter().map(|backend| (backend.name.clone(), Arc::clone(&backend.desk))).collect();
@@ -105,7 +109,7 @@ impl App {
                     random: rand::random,
                     max_runs: settings.limits.max_runs,
                     per_tenant: NonZeroUsize::new(settings.limits.running_per_tenant),
-                    base_url: base_url.clone(),
+                    bodies: Arc::clone(&bodies),
                 },
                 lifecycle.stop(),
             ),
@@ -117,7 +121,7 @@ impl App {
             retention: settings.storage.retention,
         };
         lifecycle.spawn_station("clearing", clearing::run(clearing, lifecycle.stop()));
-        let bodies = Arc::clone(&blobs);
+        let sent = Arc::clone(&blobs);
         lifecycle.spawn_station(
             "notifier",
             notifier::run(
@@ -127,7 +131,7 @@ impl App {
                     lifecycle: lifecycle.clone(),
                     bell: Arc::clone(&bells.delivery),
                     announcer,
-                    body: Arc::new(move |body| Box::pin(body_stream(Arc::clone(&bodies), body.clone()))),
+                    body: Arc::new(move |body| Box::pin(body_stream(Arc::clone(&sent), body.clone()))),
                     keyring: keyring.clone(),
                     settings: settings.webhooks.clone(),
                     grace: settings.shutdown.grace,
@@ -153,7 +157,7 @@ impl App {
             default_workflow: settings.workflows.default.clone(),
             limits: settings.limits.usual,
             most: settings.limits.most,
-            base_url,
+            bodies: Arc::clone(&bodies),
             kept_revisions: Mutex::new(HashSet::new()),
             random: |bytes| rand::fill(bytes),
         });
@@ -167,6 +171,11 @@ impl App {
             keys_required,
             targets: notifier::TargetRules { https_only: settings.webhooks.https_only },
             clock,
+            bodies,
+            defaults: api::Defaults {
+                delivery: settings.outputs.delivery,
+                strip_metadata: settings.outputs.strip_metadata,
+            },
             max_body: usize::try_from(settings.server.max_body).unwrap_or(usize::MAX),
             body_limit: BODY_LIMIT,
             loopback_only: address.ip().is_loopback(),
@@ -234,6 +243,14 @@ async fn open_keyring(
     Some(Arc::new(keyring))
 }
 
+/// Returns the key of links, which is drawn at the first start.
+async fn link_key(secrets: &dyn OwnSecrets, now: Timestamp) -> anyhow::Result<LinkKey> {
+    let fresh: [u8; LinkKey::BYTES] = rand::random();
+    let key = secrets.own_secret("link", fresh.to_vec(), now).await.context("the key of links cannot be stored")?;
+    let key = key.try_into().map_err(|_| anyhow::anyhow!("the key of links is damaged: it does not have 32 bytes"))?;
+    Ok(LinkKey::new(key))
+}
+
 type Stores = (Arc<dyn Store>, Arc<Blobs>, Arc<dyn Clock>, notifier::Announcer);
 
 fn open_backend(
@@ -241,7 +258,7 @@ fn open_backend(
     settings: &Settings,
     (store, blobs, clock, announcer): Stores,
     bells: &Bells,
-    base_url: &str,
+    bodies: &Arc<BodyRules>,
     lifecycle: &Lifecycle,
 ) -> anyhow::Result<Backend> {
     let url: ComfyUrl = address.as_str().parse()?;
@@ -263,8 +280,8 @@ fn open_backend(
         delivery_bell: Arc::clone(&bells.delivery),
         queue_bell: Arc::clone(&bells.queue),
         max_output: settings.limits.max_output,
-        base_url: base_url.to_owned(),
         announce: Arc::new(move |announcement| announcer.announce(announcement)),
+        bodies: Arc::clone(bodies),
     };
     lifecycle.spawn_station("tracker", tracker::run(parts, tracker.clone(), commands, socket, lifecycle.stop()));
     lifecycle.spawn_station(

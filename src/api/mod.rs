@@ -11,8 +11,10 @@ mod guard;
 mod health;
 mod jobs;
 mod keys;
+mod link;
 mod routing;
 mod submit;
+mod wishes;
 
 pub(crate) use admit::identify;
 pub use capacity::most_connections;
@@ -23,10 +25,12 @@ pub use health::WriteCheck;
 pub use keys::{check_name, key_view, usual_scopes};
 pub use routing::Needs;
 pub use submit::{FindWorkflow, Rules, read_submission};
+pub use wishes::Defaults;
 
 use crate::access::Keys;
 use crate::clock::Clock;
 use crate::intake::Intake;
+use crate::job::BodyRules;
 use crate::media::Blobs;
 use crate::notifier::TargetRules;
 use crate::store::Store;
@@ -59,6 +63,10 @@ pub struct Api {
     pub targets: TargetRules,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// What final objects were written by, which tells what their links are worth.
+    pub bodies: Arc<BodyRules>,
+    /// What holds where a request does not say it.
+    pub defaults: Defaults,
     /// The largest request body, in bytes.
     pub max_body: usize,
     /// How long a request body may take to arrive.

@@ -5,12 +5,14 @@
 //! (`media::Blobs`).
 
 mod keys;
+mod own_secrets;
 mod persist;
 mod replay;
 mod signing;
 mod sqlite;
 
 pub use keys::{ApiKey, KeyStore};
+pub use own_secrets::OwnSecrets;
 pub use persist::persist;
 pub use replay::{DeliveryFilter, ListedDelivery, ReplayFilter};
 pub use signing::{Rotation, SecretKind, SigningSecret, SigningStore};

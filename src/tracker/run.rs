@@ -15,7 +15,7 @@ use super::orphans::{self, Orphans};
 use crate::clock::{Clock, Timestamp};
 use crate::comfy::{Client, SocketEvent};
 use crate::crash::{self, Point};
-use crate::job::{Advance, Announce, Announcement, Audience, FailureCode, Job, News, Outcome, PromptId};
+use crate::job::{Advance, Announce, Announcement, Audience, BodyRules, FailureCode, Job, News, Outcome, PromptId};
 use crate::lifecycle::{Lifecycle, Panicked};
 use crate::media::Blobs;
 use crate::store::Store;
@@ -50,8 +50,8 @@ pub struct Parts {
     pub queue_bell: Arc<Notify>,
     /// The largest output that is taken, in bytes.
     pub max_output: u64,
-    /// What links to outputs begin with.
-    pub base_url: String,
+    /// What final objects are written by.
+    pub bodies: Arc<BodyRules>,
     /// Takes what receivers want to be told of before the end; never waits.
     pub announce: Announce,
 }

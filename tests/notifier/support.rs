@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 use comfygate::clock::{Clock, ManualClock, Timestamp};
-use comfygate::job::{FrozenBody, JobId, Limits, Outcome, Output, Params, Request, Segment, freeze};
+use comfygate::job::{
+    BodyRules, FrozenBody, JobId, Limits, LinkKey, Outcome, Output, Params, Request, Segment, freeze,
+};
 use comfygate::lifecycle::Lifecycle;
 use comfygate::media::{Blobs, body_stream};
 use comfygate::notifier::{self, Announcer, BodyStream, Parts};
@@ -143,11 +145,19 @@ impl Rig {
         for (index, image) in (0..).zip(images) {
             let (sha256, bytes) = self.blobs.put(Bytes::copy_from_slice(image)).await.unwrap();
             let content_type = "image/png".into();
-            outputs.push(Output { node_id: "9".into(), index, content_type, filename: None, bytes, sha256 });
+            outputs.push(Output {
+                node_id: "9".into(),
+                index,
+                content_type,
+                filename: None,
+                bytes,
+                sha256,
+                metadata_stripped: None,
+            });
         }
         let job = self.store.job(id).await.unwrap().unwrap();
         let outcome = Outcome::Succeeded(outputs);
-        let body = freeze(&job, &outcome, now, "http://gateway");
+        let body = freeze(&job, &outcome, now, &BodyRules::new("http://gateway", LinkKey::new([7; 32])));
         let expected = self.bytes_of(&body).await;
         let ending = Ending { job: id, run: None, outcome, body, ended_at: now };
         assert!(self.store.finish(ending).await.unwrap());

@@ -10,6 +10,7 @@ mod clearing;
 mod deliveries;
 mod jobs;
 mod keys;
+mod own_secrets;
 mod queues;
 mod readers;
 mod replays;
