@@ -295,5 +295,6 @@ fn output(index: u32) -> News {
         bytes: 1,
         metadata_stripped: None,
         sha256: BlobId("ab".repeat(32)),
+        metadata_stripped: false,
     })
 }
