@@ -1,13 +1,13 @@
 //! MP3, and other streams of frames behind an ID3 tag: the tags before and behind the frames go. `SaveAudioMP3` writes the graph
-//! into ID3v2.
+//! into `ID3v2`.
 
 use super::flac;
 use super::walk::{Fault, Walk};
 use std::io::Write;
 
-/// The head and the foot of an ID3v2 tag.
+/// The head and the foot of an `ID3v2` tag.
 const ID3: u64 = 10;
-/// The whole of an ID3v1 tag.
+/// The whole of an `ID3v1` tag.
 const ID3_V1: u64 = 128;
 /// The head and the foot of an APE tag.
 const APE: u64 = 32;

@@ -110,13 +110,12 @@ fn a_webp_keeps_its_pixels_and_its_colour_profile() {
     encoder.encode(&pixels, 7, 5, ColorType::Rgba8).unwrap();
     let cleaned = clean(&[file.as_slice(), b"behind its end"].concat());
     assert!(!holds(&cleaned, b"secret") && !holds(&cleaned, b"behind"));
-    let mut decoder = WebPDecoder::new(Cursor::new(&cleaned)).unwrap();
-    let mut decoded = vec![0; decoder.output_buffer_size().unwrap()];
-    decoder.read_image(&mut decoded).unwrap();
-    assert_eq!((decoded, decoder.icc_profile().unwrap()), (pixels, Some(vec![9; 333])));
-    assert_eq!((decoder.exif_metadata().unwrap(), decoder.xmp_metadata().unwrap()), (None, None));
-    // An animation without frames apart, as ComfyUI has written it.
-    assert!(WebPDecoder::new(Cursor::new(clean(file_of("animation.webp")))).is_ok());
+    let mut webp = WebPDecoder::new(Cursor::new(&cleaned)).unwrap();
+    let mut found = vec![0; webp.output_buffer_size().unwrap()];
+    webp.read_image(&mut found).unwrap();
+    assert_eq!((found, webp.icc_profile().unwrap()), (pixels, Some(vec![9; 333])));
+    assert_eq!((webp.exif_metadata().unwrap(), webp.xmp_metadata().unwrap()), (None, None));
+    assert!(WebPDecoder::new(Cursor::new(clean(file("animation.webp")))).is_ok());
 }
 
 #[test]
@@ -346,10 +345,6 @@ fn file(name: &str) -> &'static [u8] {
     FILES.iter().find(|(known, _)| *known == name).unwrap().1
 }
 
-fn file_of(name: &str) -> &'static [u8] {
-    file(name)
-}
-
 fn stripped(file: &[u8]) -> (Stripped, Vec<u8>) {
     let mut written = Vec::new();
     let said = strip(&mut Cursor::new(file), &mut written).unwrap();
@@ -388,7 +383,7 @@ fn chunks(mut file: &[u8]) -> Vec<([u8; 4], Vec<u8>)> {
     chunks
 }
 
-fn chunk(kind: &[u8; 4], data: &[u8]) -> Vec<u8> {
+fn chunk(kind: &[u8], data: &[u8]) -> Vec<u8> {
     let length = u32::try_from(data.len()).unwrap().to_be_bytes();
     [length.as_slice(), kind, data, b"-sum"].concat()
 }
@@ -410,7 +405,7 @@ fn jpeg(change: impl Fn(&mut Encoder<&mut Vec<u8>>)) -> Vec<u8> {
     file
 }
 
-fn mp4_box(kind: &[u8; 4], inner: &[u8]) -> Vec<u8> {
+fn mp4_box(kind: &[u8], inner: &[u8]) -> Vec<u8> {
     let size = u32::try_from(inner.len() + 8).unwrap().to_be_bytes();
     [size.as_slice(), kind, inner].concat()
 }
