@@ -70,11 +70,7 @@ impl App {
 
         let sqlite = SqliteStore::open(&settings.storage.folder)?;
         let store: Arc<dyn Store> = Arc::<SqliteStore>::clone(&sqlite);
-        let bodies = Arc::new(BodyRules {
-            link_lifetime: settings.link_lifetime(),
-            inline_max: settings.outputs.inline_max,
-            ..BodyRules::new(settings.server.link_base(address), link_key(sqlite.as_ref(), clock.now()).await?)
-        });
+        let bodies = body_rules(settings, address, sqlite.as_ref(), clock.now()).await?;
         let blobs = Arc::new(Blobs::open(&settings.storage.folder)?);
         sweep(&store, &blobs).await;
         pull_in(&store, clock.now()).await;
@@ -176,10 +172,7 @@ impl App {
             targets: notifier::TargetRules { https_only: settings.webhooks.https_only },
             clock,
             bodies,
-            defaults: api::Defaults {
-                delivery: settings.outputs.delivery,
-                strip_metadata: settings.outputs.strip_metadata,
-            },
+            defaults: api::Defaults::of(&settings.outputs),
             max_body: usize::try_from(settings.server.max_body).unwrap_or(usize::MAX),
             body_limit: BODY_LIMIT,
             loopback_only: address.ip().is_loopback(),
@@ -247,12 +240,21 @@ async fn open_keyring(
     Some(Arc::new(keyring))
 }
 
-/// Returns the key of links, which is drawn at the first start.
-async fn link_key(secrets: &dyn OwnSecrets, now: Timestamp) -> anyhow::Result<LinkKey> {
+/// Returns what final objects are written by. The key of their links is drawn at the first start.
+async fn body_rules(
+    settings: &Settings,
+    address: SocketAddr,
+    secrets: &dyn OwnSecrets,
+    now: Timestamp,
+) -> anyhow::Result<Arc<BodyRules>> {
     let fresh: [u8; LinkKey::BYTES] = rand::random();
     let key = secrets.own_secret("link", fresh.to_vec(), now).await.context("the key of links cannot be stored")?;
     let key = key.try_into().map_err(|_| anyhow::anyhow!("the key of links is damaged: it does not have 32 bytes"))?;
-    Ok(LinkKey::new(key))
+    Ok(Arc::new(BodyRules {
+        link_lifetime: settings.link_lifetime(),
+        inline_max: settings.outputs.inline_max,
+        ..BodyRules::new(settings.server.link_base(address), LinkKey::new(key))
+    }))
 }
 
 type Stores = (Arc<dyn Store>, Arc<Blobs>, Arc<dyn Clock>, notifier::Announcer);

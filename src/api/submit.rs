@@ -108,7 +108,7 @@ fn submission(
     }
     let priority = priority(fields.remove("priority"))?;
     let timeouts = timeouts(&rules.most, fields.remove("timeouts"))?;
-    let Wishes { delivery, strip_metadata, conversion } = wishes(fields, &rules.defaults)?;
+    let Wishes { delivery, strip_metadata, conversion } = wishes(fields, rules.defaults)?;
     let params = params(fields)?;
     let workflow = (rules.workflow)(workflow.as_deref());
     require_prompt(workflow.as_deref().ok(), &params)?;

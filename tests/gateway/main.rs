@@ -28,6 +28,7 @@ mod lost_answers;
 mod lost_backend;
 mod lost_socket;
 mod other_hands;
+mod outputs;
 mod panics;
 mod process;
 #[path = "../support/proxy/mod.rs"]
