@@ -67,6 +67,7 @@ pub(super) async fn ready(api: web::Data<Api>) -> Result<HttpResponse, ApiError>
     view.insert("backends".into(), Value::Array(backends));
     view.insert("workflows".into(), json!(api.catalog.names()));
     view.insert("default_workflow".into(), json!({ "name": api.intake.default_workflow, "loaded": has_workflow }));
+    view.insert("webhook_hosts_down".into(), json!(api.standing.hosts_down()));
     let problems: Vec<String> = api.catalog.problems().values().flatten().map(ToString::to_string).collect();
     view.insert("workflow_problems".into(), json!(problems));
     if let Some(reason) = unwritable {

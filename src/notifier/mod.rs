@@ -3,12 +3,17 @@
 
 mod attempt;
 mod client;
+mod gate;
+mod lane;
 mod lanes;
+mod memory;
 mod run;
 mod schedule;
 mod snippet;
+mod standing;
 mod target;
 
 pub use run::{BodyStream, Parts, run};
 pub use schedule::{Answer, RETRY_AFTER_CAP, Round, Trouble, after, retry_after};
+pub use standing::Standing;
 pub use target::{TargetError, TargetRules, check_target, without_query};

@@ -76,6 +76,7 @@ impl Rig {
             settings: self.settings.clone(),
             grace: Duration::from_secs(10),
             random: Box::new(|| 0.5),
+            standing: Arc::default(),
         };
         self.lifecycle.spawn_station("notifier", notifier::run(parts, self.lifecycle.stop()));
     }
