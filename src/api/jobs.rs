@@ -1,6 +1,7 @@
 //! Jobs as callers see them: one, many, its outputs, and the wish to cancel.
 
 use super::caller::Caller;
+use super::link::is_signed;
 use super::{Api, ApiError};
 use crate::intake::Cancelled;
 use crate::job::{Job, JobId, JobState, Output, OutputKind, live_view};
@@ -10,12 +11,15 @@ use actix_files::NamedFile;
 use actix_web::body::SizedStream;
 use actix_web::http::header::{
     CONTENT_TYPE, ContentDisposition, DispositionParam, DispositionType, ETAG, HeaderValue, IF_NONE_MATCH,
-    X_CONTENT_TYPE_OPTIONS,
+    REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 use std::sync::Arc;
+
+/// Where a browser goes from here, it does not tell the URL, since that may carry a signature.
+const NO_REFERRER: HeaderValue = HeaderValue::from_static("no-referrer");
 
 const PAGE: u32 = 50;
 const LARGEST_PAGE: u32 = 200;
@@ -75,6 +79,8 @@ pub(super) async fn output(
     path: web::Path<(String, String)>,
 ) -> Result<HttpResponse, ApiError> {
     let (id, place) = path.into_inner();
+    // A signature stands for the key of somebody who may see this output.
+    let caller = is_signed(&api, &request).transpose()?.map_or(caller, |()| Caller::anybody());
     let job = find(&api, &caller, &id).await?;
     let finished = api.store.finished(job.id).await?;
     let output = place.parse::<usize>().ok().and_then(|place| finished.as_ref()?.outputs.get(place));
@@ -83,7 +89,8 @@ pub(super) async fn output(
     };
     let tag = format!("\"{}\"", output.sha256);
     if names(request.headers().get(IF_NONE_MATCH), &tag) {
-        return Ok(HttpResponse::NotModified().insert_header((ETAG, tag)).finish());
+        let mut answer = HttpResponse::NotModified();
+        return Ok(answer.insert_header((ETAG, tag)).insert_header((REFERRER_POLICY, NO_REFERRER)).finish());
     }
     let gone = |_| ApiError::not_found(format!("output {place} of job {} is not kept any more", job.id));
     let file = NamedFile::open_async(api.blobs.path(&output.sha256)).await.map_err(gone)?;
@@ -94,6 +101,7 @@ pub(super) async fn output(
         .into_response(&request);
     let headers = answer.headers_mut();
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(REFERRER_POLICY, NO_REFERRER);
     if let Ok(tag) = HeaderValue::from_str(&tag) {
         headers.insert(ETAG, tag);
     }
@@ -217,6 +225,7 @@ mod tests {
                 filename: filename.map(str::to_owned),
                 bytes: 1,
                 sha256: BlobId(String::new()),
+                metadata_stripped: None,
             };
             let disposition = disposition(&output, "0");
             assert_eq!(disposition.get_filename(), Some(name));

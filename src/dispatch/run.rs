@@ -3,7 +3,7 @@
 use super::backend::{Backend, others};
 use crate::clock::Clock;
 use crate::crash::{self, Point};
-use crate::job::{Failure, FailureCode, Job, JobId, Outcome, PromptId, freeze};
+use crate::job::{BodyRules, Failure, FailureCode, Job, JobId, Outcome, PromptId, freeze};
 use crate::lifecycle::{Lifecycle, Panicked};
 use crate::store::{Claimed, Ending, Refused, Revision, Store, StoreError, Vacancy, persist};
 use crate::telemetry::job_span;
@@ -52,8 +52,8 @@ pub struct Parts {
     pub max_runs: u32,
     /// How many jobs of one tenant may be on backends at once; none for any number.
     pub per_tenant: Option<NonZeroUsize>,
-    /// What links to outputs begin with.
-    pub base_url: String,
+    /// What final objects are written by.
+    pub bodies: Arc<BodyRules>,
 }
 
 /// Runs dispatch until told to stop.
@@ -337,5 +337,5 @@ fn internal(message: &str) -> Failure {
 
 fn ending(parts: &Parts, job: &Job, run: Option<u32>, outcome: Outcome) -> Ending {
     let now = parts.clock.now();
-    Ending { job: job.id, run, body: freeze(job, &outcome, now, &parts.base_url), outcome, ended_at: now }
+    Ending { job: job.id, run, body: freeze(job, &outcome, now, &parts.bodies), outcome, ended_at: now }
 }

@@ -4,13 +4,19 @@
 //! begun, who sends a delivery) may be lost with the power. Bytes are not here: they are in the blob folder
 //! (`media::Blobs`).
 
+mod keys;
+mod own_secrets;
 mod persist;
 mod replay;
+mod signing;
 mod sqlite;
 
+pub use keys::{ApiKey, KeyStore};
+pub use own_secrets::OwnSecrets;
 pub use persist::persist;
 pub use replay::{DeliveryFilter, ListedDelivery, ReplayFilter};
-pub use sqlite::{Audit, Flaw, NamedBlob, OpenError, SqliteStore, audit};
+pub use signing::{Rotation, SecretKind, SigningSecret, SigningStore};
+pub use sqlite::{Audit, Flaw, NamedBlob, OpenError, SqliteStore, audit, open_beside};
 
 use crate::clock::Timestamp;
 use crate::job::{BlobId, FrozenBody, Job, JobId, JobState, Outcome, Output, PromptId, Request, RunRef, Tenant};

@@ -1,21 +1,26 @@
 //! The embedded engine: SQLite in a folder that one process owns, one thread that writes, a few connections that read.
 //!
-//! What each verb does to the rows is in `jobs`, `claims`, `deliveries`, `replays` and `clearing`; here they are sent to the
+//! What each verb does to the rows is in `jobs`, `claims`, `deliveries`, `replays`, `clearing`, `keys` and `signing`; here they are sent to the
 //! writer or a reader.
 
 mod audit;
+mod beside;
 mod claims;
 mod clearing;
 mod deliveries;
 mod jobs;
+mod keys;
+mod own_secrets;
 mod queues;
 mod readers;
 mod replays;
 mod rows;
 mod schema;
+mod signing;
 mod writer;
 
 pub use audit::{Audit, Flaw, NamedBlob, audit};
+pub use beside::open_beside;
 pub use schema::OpenError;
 
 use crate::clock::Timestamp;
@@ -66,18 +71,22 @@ impl SqliteStore {
         deliveries::release_all(&connection).map_err(|source| OpenError::Sqlite { path: path.clone(), source })?;
         let readers = (0..READERS).map(|_| schema::open_reader(&path)).collect::<Result<Vec<_>, _>>()?;
         let writer = Writer::start(connection).map_err(unusable)?;
-        Ok(Arc::new(Self {
+        Ok(Self::over(readers, writer, Some(lock)))
+    }
+
+    fn over(readers: Vec<Connection>, writer: Writer, lock: Option<File>) -> Arc<Self> {
+        Arc::new(Self {
             readers: Readers::new(readers),
             writer: Arc::new(writer),
             turns: tokio::sync::Mutex::default(),
             due_turn: AtomicUsize::new(0),
-            lock: Mutex::new(Some(lock)),
-        }))
+            lock: Mutex::new(lock),
+        })
     }
 
     /// Finishes the writes that wait, closes the database and gives the folder free. Later calls are refused.
     pub async fn close(&self) {
-        self.readers.close(READERS).await;
+        self.readers.close().await;
         let writer = Arc::clone(&self.writer);
         // An error means that the runtime ends: then dropping the writer does the same.
         let _ = tokio::task::spawn_blocking(move || writer.close()).await;

@@ -48,3 +48,5 @@ CREATE INDEX job_ended ON job (state) WHERE ended_at IS NOT NULL;
 ALTER TABLE delivery ADD COLUMN tenant TEXT NOT NULL DEFAULT '';
 DROP INDEX delivery_due;
 CREATE INDEX delivery_due ON delivery (tenant, next_at) WHERE state = 'pending';
+-- Where it was asked for: whether nothing but the content is in the file.
+ALTER TABLE output ADD COLUMN metadata_stripped INTEGER;
