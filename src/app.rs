@@ -14,6 +14,7 @@ use crate::media::{Blobs, body_stream};
 use crate::notifier;
 use crate::settings::Settings;
 use crate::store::{SqliteStore, Store};
+use crate::throttle::Throttle;
 use crate::tracker::{self, Desk, Tracker};
 use crate::workflow::Catalog;
 use actix_web::dev::ServerHandle;
@@ -65,7 +66,8 @@ impl App {
         let address = listener.local_addr()?;
         let base_url = settings.server.link_base(address);
 
-        let store: Arc<dyn Store> = SqliteStore::open(&settings.storage.folder)?;
+        let sqlite = SqliteStore::open(&settings.storage.folder)?;
+        let store: Arc<dyn Store> = Arc::clone(&sqlite) as Arc<dyn Store>;
         let blobs = Arc::new(Blobs::open(&settings.storage.folder)?);
         sweep(&store, &blobs).await;
         pull_in(&store, clock.now()).await;
@@ -81,6 +83,8 @@ impl App {
         let trackers = backends.iter().map(|backend| (backend.name.clone(), backend.tracker.clone())).collect();
         let desks = backends.iter().map(|backend| (backend.name.clone(), Arc::clone(&backend.desk))).collect();
 
+        let throttle = Throttle::new(settings.callers.clone(), sqlite, Arc::clone(&clock)).await?;
+        lifecycle.spawn_station("throttle", Arc::clone(&throttle).run(lifecycle.stop()));
         let look_every = settings.workflows.look_every;
         let watching = watch_folders(Arc::clone(&catalog), look_every, Arc::clone(&clock), lifecycle.clone());
         lifecycle.spawn_station("workflows", watching);
@@ -144,6 +148,7 @@ impl App {
         let api = web::Data::new(Api {
             intake,
             store,
+            throttle,
             catalog,
             blobs,
             desks,
@@ -153,6 +158,8 @@ impl App {
             body_limit: BODY_LIMIT,
             loopback_only: address.ip().is_loopback(),
             write_check: api::WriteCheck::default(),
+            allowed_hosts: settings.callers.allowed_hosts.clone(),
+            allowed_origins: settings.callers.allowed_origins.clone(),
             draining: AtomicBool::new(false),
         });
         let front = Lifecycle::new();
@@ -248,8 +255,9 @@ fn serve(
     let server = HttpServer::new(move || {
         ActixApp::new()
             .app_data(data.clone())
+            .wrap(actix_web::middleware::from_fn(api::throttle))
             .wrap(actix_web::middleware::from_fn(api::guard))
-            .wrap(actix_web::middleware::DefaultHeaders::new().add(("x-content-type-options", "nosniff")))
+            .wrap(actix_web::middleware::from_fn(api::headers))
             .wrap(actix_web::middleware::from_fn(api::contain))
             .configure(api::routes)
     })

@@ -5,12 +5,12 @@ use super::{Api, ApiError};
 use crate::intake::Cancelled;
 use crate::job::{Job, JobId, JobState, Output, OutputKind, live_view};
 use crate::media::body_stream;
-use crate::store::{ListFilter, Listed};
+use crate::store::{Cursor, CursorError, ListFilter, Listed};
 use actix_files::NamedFile;
 use actix_web::body::SizedStream;
 use actix_web::http::header::{
-    CONTENT_TYPE, ContentDisposition, DispositionParam, DispositionType, ETAG, HeaderValue, IF_NONE_MATCH,
-    X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_TYPE, ContentDisposition, DispositionParam, DispositionType, ETAG, HeaderValue,
+    IF_NONE_MATCH,
 };
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Map, Value, json};
@@ -43,7 +43,10 @@ pub(super) async fn list(
     let filter = ListFilter { tenant: caller.only(), ..filter(&query)? };
     let limit = filter.limit as usize;
     let listed = api.store.list(filter).await?;
-    let next = listed.last().filter(|_| listed.len() == limit).map(|last| last.job.id.to_string());
+    let next = listed
+        .last()
+        .filter(|_| listed.len() == limit)
+        .map(|last| Cursor { job: last.job.id, accepted_at: last.job.created_at }.to_string());
     let jobs: Vec<Value> = listed.iter().map(|entry| Value::Object(summary(&api, entry))).collect();
     Ok(HttpResponse::Ok().json(json!({ "jobs": jobs, "next_cursor": next })))
 }
@@ -93,7 +96,8 @@ pub(super) async fn output(
         .use_etag(false)
         .into_response(&request);
     let headers = answer.headers_mut();
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    // A browser may keep it for its user, and asks by its tag whether it may still show it.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     if let Ok(tag) = HeaderValue::from_str(&tag) {
         headers.insert(ETAG, tag);
     }
@@ -164,9 +168,9 @@ pub(super) fn limit(value: &str) -> Result<u32, ApiError> {
 }
 
 /// Reads where the page before has ended.
-pub(super) fn cursor(value: &str) -> Result<JobId, ApiError> {
-    let wrong = |_| ApiError::bad_request("invalid_cursor", format!("cursor `{value}` is not a job id"));
-    value.parse().map_err(wrong)
+pub(super) fn cursor(value: &str) -> Result<Cursor, ApiError> {
+    let wrong = |error| ApiError::bad_request("invalid_cursor", format!("cursor `{}`: {error}", value.escape_debug()));
+    value.parse().map_err(|error: CursorError| wrong(error))
 }
 
 fn state(word: &str) -> Result<JobState, ApiError> {

@@ -7,22 +7,27 @@ mod contain;
 mod deliveries;
 mod error;
 mod guard;
+mod headers;
 mod health;
 mod jobs;
 mod submit;
+mod throttle;
 
 pub use capacity::most_connections;
 pub(crate) use contain::contain;
 pub use error::ApiError;
 pub(crate) use guard::guard;
+pub(crate) use headers::headers;
 pub use health::WriteCheck;
 pub use submit::{FindWorkflow, Rules, read_submission};
+pub(crate) use throttle::throttle;
 
 use crate::clock::Clock;
 use crate::intake::Intake;
 use crate::media::Blobs;
 use crate::notifier::TargetRules;
 use crate::store::Store;
+use crate::throttle::Throttle;
 use crate::tracker::Desk;
 use crate::workflow::Catalog;
 use actix_web::{HttpResponse, web};
@@ -37,6 +42,8 @@ pub struct Api {
     pub intake: Arc<Intake>,
     /// Where jobs are read.
     pub store: Arc<dyn Store>,
+    /// How much callers may ask for.
+    pub throttle: Arc<Throttle>,
     /// The workflows, for readiness.
     pub catalog: Arc<Catalog>,
     /// Where outputs are read.
@@ -55,6 +62,10 @@ pub struct Api {
     pub loopback_only: bool,
     /// What is known of whether the store can be written.
     pub write_check: WriteCheck,
+    /// The names by which requests may call the gateway, besides loopback ones; none for any.
+    pub allowed_hosts: Vec<String>,
+    /// The origins of web pages that may use the gateway from a browser.
+    pub allowed_origins: Vec<String>,
     /// The gateway is stopping: nothing new is taken in.
     pub draining: AtomicBool,
 }

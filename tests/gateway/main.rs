@@ -18,6 +18,7 @@ mod full_disk;
 mod hostile_http;
 mod hostile_json;
 mod idempotency;
+mod limits;
 mod lost_answers;
 mod lost_backend;
 mod lost_socket;
