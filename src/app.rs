@@ -3,17 +3,20 @@
 //! From top to bottom it is the journey of a job: store and workflows, backends with their sockets and trackers,
 //! dispatch, notifier, and the HTTP server in front.
 
+use crate::access::Keys;
 use crate::api::{self, Api};
 use crate::clearing;
 use crate::clock::{Clock, Timestamp};
 use crate::comfy::{self, Client, ComfyUrl, SocketOptions};
 use crate::dispatch::{self, Backend};
 use crate::intake::Intake;
+use crate::job::{BodyRules, LinkKey, Tenant};
 use crate::lifecycle::Lifecycle;
 use crate::media::{Blobs, body_stream};
 use crate::notifier;
-use crate::settings::Settings;
-use crate::store::{SqliteStore, Store};
+use crate::settings::{Settings, WebhookSettings};
+use crate::signing::{self, Keyring};
+use crate::store::{OwnSecrets, SqliteStore, Store};
 use crate::throttle::Throttle;
 use crate::tracker::{self, Desk, Tracker};
 use crate::workflow::Catalog;
@@ -22,6 +25,7 @@ use actix_web::{App as ActixApp, HttpServer, web};
 use anyhow::Context;
 use std::collections::HashSet;
 use std::net::{SocketAddr, TcpListener};
+use std::num::NonZeroUsize;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -64,21 +68,26 @@ impl App {
         let listener = TcpListener::bind(settings.server.address)
             .with_context(|| format!("cannot listen on {}", settings.server.address))?;
         let address = listener.local_addr()?;
-        let base_url = settings.server.link_base(address);
 
         let sqlite = SqliteStore::open(&settings.storage.folder)?;
-        let store: Arc<dyn Store> = Arc::clone(&sqlite) as Arc<dyn Store>;
+        let store: Arc<dyn Store> = Arc::<SqliteStore>::clone(&sqlite);
+        let bodies = Arc::new(BodyRules {
+            link_lifetime: settings.link_lifetime(),
+            inline_max: settings.outputs.inline_max,
+            ..BodyRules::new(settings.server.link_base(address), link_key(sqlite.as_ref(), clock.now()).await?)
+        });
         let blobs = Arc::new(Blobs::open(&settings.storage.folder)?);
         sweep(&store, &blobs).await;
         pull_in(&store, clock.now()).await;
         let catalog = Arc::new(Catalog::load(&settings.workflows.configs, &settings.workflows.templates));
         report(&catalog, settings);
+        let keyring = open_keyring(&sqlite, &clock, &settings.webhooks).await;
 
         let bells = Bells::default();
         let mut backends = Vec::new();
         for address in &settings.backends.addresses {
             let parts = (Arc::clone(&store), Arc::clone(&blobs), Arc::clone(&clock));
-            backends.push(open_backend(address, settings, parts, &bells, &base_url, &lifecycle)?);
+            backends.push(open_backend(address, settings, parts, &bells, &bodies, &lifecycle)?);
         }
         let trackers = backends.iter().map(|backend| (backend.name.clone(), backend.tracker.clone())).collect();
         let desks = backends.iter().map(|backend| (backend.name.clone(), Arc::clone(&backend.desk))).collect();
@@ -101,7 +110,8 @@ impl App {
                     delivery_bell: Arc::clone(&bells.delivery),
                     random: rand::random,
                     max_runs: settings.limits.max_runs,
-                    base_url: base_url.clone(),
+                    per_tenant: NonZeroUsize::new(settings.limits.running_per_tenant),
+                    bodies: Arc::clone(&bodies),
                 },
                 lifecycle.stop(),
             ),
@@ -113,7 +123,7 @@ impl App {
             retention: settings.storage.retention,
         };
         lifecycle.spawn_station("clearing", clearing::run(clearing, lifecycle.stop()));
-        let bodies = Arc::clone(&blobs);
+        let sent = Arc::clone(&blobs);
         lifecycle.spawn_station(
             "notifier",
             notifier::run(
@@ -122,7 +132,8 @@ impl App {
                     clock: Arc::clone(&clock),
                     lifecycle: lifecycle.clone(),
                     bell: Arc::clone(&bells.delivery),
-                    body: Arc::new(move |body| Box::pin(body_stream(Arc::clone(&bodies), body.clone()))),
+                    body: Arc::new(move |body| Box::pin(body_stream(Arc::clone(&sent), body.clone()))),
+                    keyring: keyring.clone(),
                     settings: settings.webhooks.clone(),
                     grace: settings.shutdown.grace,
                     random: Box::new(rand::random),
@@ -130,6 +141,12 @@ impl App {
                 lifecycle.stop(),
             ),
         );
+
+        let operators_key = settings.access.operators_key();
+        let keys = Arc::new(Keys::new(sqlite, Arc::clone(&clock), |bytes| rand::fill(bytes), operators_key));
+        let keys_required = settings.access.require_keys(address);
+        report_keys(&keys, keys_required, settings).await;
+        lifecycle.spawn_station("keys", Arc::clone(&keys).run(lifecycle.stop()));
 
         let intake = Arc::new(Intake {
             store: Arc::clone(&store),
@@ -141,7 +158,7 @@ impl App {
             default_workflow: settings.workflows.default.clone(),
             limits: settings.limits.usual,
             most: settings.limits.most,
-            base_url,
+            bodies: Arc::clone(&bodies),
             kept_revisions: Mutex::new(HashSet::new()),
             random: |bytes| rand::fill(bytes),
         });
@@ -152,8 +169,15 @@ impl App {
             catalog,
             blobs,
             desks,
+            keys,
+            keys_required,
             targets: notifier::TargetRules { https_only: settings.webhooks.https_only },
             clock,
+            bodies,
+            defaults: api::Defaults {
+                delivery: settings.outputs.delivery,
+                strip_metadata: settings.outputs.strip_metadata,
+            },
             max_body: usize::try_from(settings.server.max_body).unwrap_or(usize::MAX),
             body_limit: BODY_LIMIT,
             loopback_only: address.ip().is_loopback(),
@@ -204,6 +228,33 @@ impl App {
     }
 }
 
+/// Makes sure that there are secrets to sign with, so that whoever asks for them gets them before the first webhook.
+async fn open_keyring(
+    store: &Arc<SqliteStore>,
+    clock: &Arc<dyn Clock>,
+    settings: &WebhookSettings,
+) -> Option<Arc<Keyring>> {
+    if !settings.signing {
+        warn!("webhooks are sent unsigned, as COMFYGATE_WEBHOOK_SIGNING=false says");
+        return None;
+    }
+    let options = signing::Options { ed25519: settings.ed25519 };
+    let store = Arc::<SqliteStore>::clone(store);
+    let keyring = Keyring::new(store, Arc::clone(clock), |bytes| rand::fill(bytes), options);
+    if let Err(error) = keyring.prepare(&Tenant::default()).await {
+        warn!(%error, "the secret that signs webhooks cannot be made now; it is tried again with the first webhook");
+    }
+    Some(Arc::new(keyring))
+}
+
+/// Returns the key of links, which is drawn at the first start.
+async fn link_key(secrets: &dyn OwnSecrets, now: Timestamp) -> anyhow::Result<LinkKey> {
+    let fresh: [u8; LinkKey::BYTES] = rand::random();
+    let key = secrets.own_secret("link", fresh.to_vec(), now).await.context("the key of links cannot be stored")?;
+    let key = key.try_into().map_err(|_| anyhow::anyhow!("the key of links is damaged: it does not have 32 bytes"))?;
+    Ok(LinkKey::new(key))
+}
+
 type Stores = (Arc<dyn Store>, Arc<Blobs>, Arc<dyn Clock>);
 
 fn open_backend(
@@ -211,7 +262,7 @@ fn open_backend(
     settings: &Settings,
     (store, blobs, clock): Stores,
     bells: &Bells,
-    base_url: &str,
+    bodies: &Arc<BodyRules>,
     lifecycle: &Lifecycle,
 ) -> anyhow::Result<Backend> {
     let url: ComfyUrl = address.as_str().parse()?;
@@ -233,7 +284,7 @@ fn open_backend(
         delivery_bell: Arc::clone(&bells.delivery),
         queue_bell: Arc::clone(&bells.queue),
         max_output: settings.limits.max_output,
-        base_url: base_url.to_owned(),
+        bodies: Arc::clone(bodies),
     };
     lifecycle.spawn_station("tracker", tracker::run(parts, tracker.clone(), commands, socket, lifecycle.stop()));
     lifecycle.spawn_station(
@@ -256,6 +307,8 @@ fn serve(
         ActixApp::new()
             .app_data(data.clone())
             .wrap(actix_web::middleware::from_fn(api::throttle))
+            .wrap(actix_web::middleware::from_fn(api::identify))
+            .wrap(actix_web::middleware::from_fn(api::guesses))
             .wrap(actix_web::middleware::from_fn(api::guard))
             .wrap(actix_web::middleware::from_fn(api::headers))
             .wrap(actix_web::middleware::from_fn(api::contain))
@@ -286,6 +339,24 @@ fn report(catalog: &Catalog, settings: &Settings) {
     }
     if catalog.workflow(&settings.workflows.default).is_none() {
         warn!(workflow = settings.workflows.default, "the default workflow is not there");
+    }
+}
+
+/// Says what an operator should know of who may call.
+async fn report_keys(keys: &Keys, required: bool, settings: &Settings) {
+    if settings.server.allow_open && required {
+        warn!("COMFYGATE_ALLOW_OPEN has no effect: callers need a key, unless COMFYGATE_KEYS is off");
+    }
+    match keys.is_there_any().await {
+        Ok(false) if required => {
+            let folder = settings.storage.folder.display();
+            warn!(
+                "callers need a key and there is none, so everybody is refused; \
+                 make one with: comfygate keys create --name my-backend --data {folder}"
+            );
+        }
+        Ok(_) => {}
+        Err(error) => warn!(%error, "it is not known whether there are keys"),
     }
 }
 

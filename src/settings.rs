@@ -16,7 +16,8 @@ pub use error::{Place, Problem, SettingsError};
 pub use load::{FileChoice, Sources, process_environment};
 pub use table::{SETTINGS, Setting};
 
-use crate::job::Limits;
+use crate::job::{DeliveryMode, Limits};
+use crate::secret::Secret;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -27,6 +28,8 @@ use url::Url;
 pub struct Settings {
     /// The HTTP server.
     pub server: ServerSettings,
+    /// Who may call it.
+    pub access: AccessSettings,
     /// How much callers may ask for.
     pub callers: CallerSettings,
     /// The ComfyUI servers.
@@ -37,6 +40,8 @@ pub struct Settings {
     pub workflows: WorkflowSettings,
     /// How long and how large a job may be.
     pub limits: LimitSettings,
+    /// In which form outputs leave the gateway.
+    pub outputs: OutputSettings,
     /// How webhooks are delivered.
     pub webhooks: WebhookSettings,
     /// What is logged, and how.
@@ -50,7 +55,7 @@ pub struct Settings {
 pub struct ServerSettings {
     /// Where it listens.
     pub address: SocketAddr,
-    /// Other machines may reach it although no key protects it.
+    /// Other machines may reach it although no key is asked for.
     pub allow_open: bool,
     /// What callers write before `/jobs/..`, without a slash at the end; none means `http://` and the address.
     pub public_url: Option<String>,
@@ -74,6 +79,47 @@ impl Default for ServerSettings {
             max_body: 1 << 20,
         }
     }
+}
+
+/// Who may call the gateway.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct AccessSettings {
+    /// Whether callers must show a key.
+    pub keys: KeyMode,
+    /// A key of the operator's that is not in the store.
+    pub admin_key: Option<Secret>,
+    /// The same, as it stood in a file.
+    pub admin_key_file: Option<Secret>,
+    /// What commands that ask a running gateway show it.
+    pub key: Option<Secret>,
+}
+
+impl AccessSettings {
+    /// Returns the operator's key, wherever it was said.
+    pub fn operators_key(&self) -> Option<&Secret> {
+        self.admin_key.as_ref().or(self.admin_key_file.as_ref())
+    }
+
+    /// Says whether callers must show a key where the gateway listens at `bound`.
+    pub fn require_keys(&self, bound: SocketAddr) -> bool {
+        match self.keys {
+            KeyMode::Auto => !bound.ip().is_loopback(),
+            KeyMode::Required => true,
+            KeyMode::Off => false,
+        }
+    }
+}
+
+/// Whether callers must show a key. One that is shown is checked in any case.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum KeyMode {
+    /// Where other machines can reach the gateway.
+    #[default]
+    Auto,
+    /// Always.
+    Required,
+    /// Never.
+    Off,
 }
 
 /// The ComfyUI servers.
@@ -139,6 +185,8 @@ pub struct LimitSettings {
     pub most: Limits,
     /// How often a job may be tried before it fails.
     pub max_runs: u32,
+    /// How many jobs of one tenant may be on backends at once; 0 for any number.
+    pub running_per_tenant: usize,
     /// The largest single output in bytes.
     pub max_output: u64,
 }
@@ -159,7 +207,32 @@ impl Default for LimitSettings {
                 run: Duration::from_hours(24),
             },
             max_runs: 3,
+            running_per_tenant: 0,
             max_output: 256 << 20,
+        }
+    }
+}
+
+/// In which form outputs leave the gateway.
+#[derive(Clone, PartialEq, Debug)]
+pub struct OutputSettings {
+    /// How images reach the receiver of a job that does not say it.
+    pub delivery: DeliveryMode,
+    /// The most bytes that a body with images may have.
+    pub inline_max: u64,
+    /// How long links hold; [`Settings::link_lifetime`] is what counts.
+    pub link_lifetime: Duration,
+    /// Whether files of a job that does not say it are freed of what is not their content.
+    pub strip_metadata: bool,
+}
+
+impl Default for OutputSettings {
+    fn default() -> Self {
+        Self {
+            delivery: DeliveryMode::Inline,
+            inline_max: 32 << 20,
+            link_lifetime: Duration::from_hours(7 * 24),
+            strip_metadata: false,
         }
     }
 }
@@ -179,6 +252,10 @@ pub struct WebhookSettings {
     pub per_host: usize,
     /// Refuse `webhook_url`s that are not `https`.
     pub https_only: bool,
+    /// Sign webhooks.
+    pub signing: bool,
+    /// Sign them with Ed25519 too.
+    pub ed25519: bool,
 }
 
 impl Default for WebhookSettings {
@@ -192,6 +269,8 @@ impl Default for WebhookSettings {
             concurrency: 32,
             per_host: 4,
             https_only: false,
+            signing: true,
+            ed25519: false,
         }
     }
 }
@@ -238,6 +317,12 @@ impl Settings {
     /// `comfygate.yaml`, before the defaults. Lists every problem of every source where there is one.
     pub fn load<E: IntoIterator<Item = (String, String)>>(sources: Sources<E>) -> Result<Self, SettingsError> {
         load::load(sources)
+    }
+
+    /// Returns how long links hold: never longer than what they lead to is kept.
+    pub fn link_lifetime(&self) -> Duration {
+        let lifetime = self.outputs.link_lifetime;
+        self.storage.retention.map_or(lifetime, |retention| lifetime.min(retention))
     }
 
     /// Returns settings for a gateway inside a test: any free port, its data below `folder`.

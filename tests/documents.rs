@@ -13,13 +13,15 @@ use std::path::{Path, PathBuf};
 const NO_SETTINGS: [&str; 1] = ["COMFYGATE_ADRESS"];
 
 /// Files whose string literals in front of `=>`, `,` or behind `code:` may be codes of answers.
-const CODE_FILES: [&str; 10] = [
+const CODE_FILES: [&str; 12] = [
     "src/api/body.rs",
     "src/api/deliveries.rs",
     "src/api/error.rs",
     "src/api/guard.rs",
     "src/api/jobs.rs",
+    "src/api/link.rs",
     "src/api/submit.rs",
+    "src/api/wishes.rs",
     "src/intake.rs",
     "src/notifier/target.rs",
     "src/workflow/parameter.rs",

@@ -5,8 +5,8 @@
 use bytes::Bytes;
 use comfygate::clock::{Clock, SystemClock};
 use comfygate::job::{
-    BlobId, FailedNode, Failure, FailureCode, Job, JobId, JobState, Limits, Outcome, Output, Params, Request, Segment,
-    freeze,
+    BlobId, BodyRules, FailedNode, Failure, FailureCode, Job, JobId, JobState, Limits, LinkKey, Outcome, Output,
+    Params, Request, Segment, freeze,
 };
 use comfygate::lifecycle::Lifecycle;
 use comfygate::media::{Blobs, body_stream};
@@ -57,6 +57,7 @@ fn the_documented_bodies_have_the_fields_that_are_sent() {
         filename: Some("ComfyUI_00001_.png".into()),
         bytes: 20,
         sha256: BlobId("ab".repeat(32)),
+        metadata_stripped: None,
     };
     let mut failed = Failure::new(FailureCode::NodeError, "it failed");
     failed.node = Some(FailedNode { id: "31".into(), class: "KSampler".into(), message: "it failed".into() });
@@ -64,7 +65,7 @@ fn the_documented_bodies_have_the_fields_that_are_sent() {
         [(success, Outcome::Succeeded(vec![output(0), output(1)])), (failure, Outcome::Failed(failed, vec![]))]
     {
         let now = SystemClock::start().now();
-        let sent = freeze(&job(), &outcome, now, "http://127.0.0.1:8083");
+        let sent = freeze(&job(), &outcome, now, &BodyRules::new("http://127.0.0.1:8083", LinkKey::new([7; 32])));
         let text: String = sent
             .segments
             .iter()
@@ -331,6 +332,7 @@ impl Sender {
             lifecycle: lifecycle.clone(),
             bell: Arc::clone(&sender.bell),
             body: Arc::new(move |body| Box::pin(body_stream(Arc::clone(&blobs), body.clone()))),
+            keyring: None,
             settings: WebhookSettings::default(),
             grace: Duration::ZERO,
             random: Box::new(|| 0.5),
@@ -355,7 +357,7 @@ impl Sender {
             .unwrap();
         let job = self.store.job(id).await.unwrap().unwrap();
         let outcome = self.outcome(images).await;
-        let body = freeze(&job, &outcome, now, "http://127.0.0.1:8083");
+        let body = freeze(&job, &outcome, now, &BodyRules::new("http://127.0.0.1:8083", LinkKey::new([7; 32])));
         let pieces: Vec<Bytes> = body_stream(Arc::clone(&self.blobs), body.clone()).try_collect().await.unwrap();
         assert!(self.store.finish(Ending { job: id, run: None, outcome, body, ended_at: now }).await.unwrap());
         self.bell.notify_one();
@@ -372,7 +374,15 @@ impl Sender {
         for (index, image) in (0..).zip(images) {
             let (sha256, bytes) = self.blobs.put(image.clone().into()).await.unwrap();
             let content_type = "image/png".into();
-            outputs.push(Output { node_id: "9".into(), index, content_type, filename: None, bytes, sha256 });
+            outputs.push(Output {
+                node_id: "9".into(),
+                index,
+                content_type,
+                filename: None,
+                bytes,
+                sha256,
+                metadata_stripped: None,
+            });
         }
         Outcome::Succeeded(outputs)
     }

@@ -1,6 +1,7 @@
 //! Who sends a request, and what of others' it may see.
 
-use crate::job::{KeyId, KeyLimits, Scopes, Tenant};
+use crate::access::Grant;
+use crate::job::{KeyId, KeyLimits, Scope, Scopes, Tenant};
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpMessage, HttpRequest};
 use std::convert::Infallible;
@@ -22,6 +23,16 @@ pub(super) struct Caller {
 }
 
 impl Caller {
+    /// One who has shown no key where keys are asked for: may do nothing.
+    pub(super) fn nobody() -> Self {
+        Self { sees_all: false, scopes: Scopes::default(), ..Self::anybody() }
+    }
+
+    /// Says whether it is one who may do nothing.
+    pub(super) fn is_nobody(&self) -> bool {
+        self.scopes == Scopes::default()
+    }
+
     /// Everybody, where no keys are asked for.
     pub(super) fn anybody() -> Self {
         let (tenant, limits) = (Tenant::default(), KeyLimits::default());
@@ -39,11 +50,18 @@ impl Caller {
     }
 }
 
+impl From<Grant> for Caller {
+    fn from(grant: Grant) -> Self {
+        let Grant { key, tenant, scopes, limits } = grant;
+        Self { tenant, sees_all: scopes.allow(Scope::Admin), key: Some(key), scopes, limits }
+    }
+}
+
 impl FromRequest for Caller {
     type Error = Infallible;
     type Future = Ready<Result<Self, Infallible>>;
 
     fn from_request(request: &HttpRequest, _payload: &mut Payload) -> Self::Future {
-        ready(Ok(request.extensions().get::<Self>().cloned().unwrap_or_else(Self::anybody)))
+        ready(Ok(request.extensions().get::<Self>().cloned().unwrap_or_else(Self::nobody)))
     }
 }

@@ -2,6 +2,7 @@
 
 use super::headers::complete;
 use crate::intake::IntakeError;
+use crate::job::Scope;
 use crate::store::StoreError;
 use crate::throttle::Refusal;
 use crate::workflow::ParamError;
@@ -34,14 +35,28 @@ impl ApiError {
     }
 
     /// 405 with `allow`.
-    pub fn method_not_allowed(allowed: &'static str) -> Self {
+    pub fn method_not_allowed(allowed: &str) -> Self {
         let message = format!("this method is not allowed here; allowed: {allowed}");
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message).with_header("allow", allowed)
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
+            .with_header("allow", allowed.to_owned())
     }
 
     /// 409.
     pub fn conflict(code: &'static str, message: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, code, message)
+    }
+
+    /// 401, the same for everybody: it does not say what was wrong with a key, nor whether there is one.
+    pub fn unauthorized() -> Self {
+        let message = "this needs a good API key: send it as `authorization: Bearer <key>`";
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", message)
+            .with_header("www-authenticate", r#"Bearer realm="comfygate""#)
+    }
+
+    /// 403 for a good key that is not allowed to do this.
+    pub fn scope_missing(needed: Scope) -> Self {
+        let message = format!("the key is good, but this needs one with the scope `{}`", needed.as_str());
+        Self::forbidden("scope_missing", message)
     }
 
     /// 403.
@@ -172,5 +187,12 @@ impl From<IntakeError> for ApiError {
             IntakeError::Build(_) => Self::bad_request("validation", error.to_string()),
             IntakeError::Store(error) => error.into(),
         }
+    }
+}
+
+#[cfg(test)]
+impl ApiError {
+    pub(super) fn code(&self) -> &'static str {
+        self.code
     }
 }

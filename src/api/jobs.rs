@@ -1,6 +1,7 @@
 //! Jobs as callers see them: one, many, its outputs, and the wish to cancel.
 
 use super::caller::Caller;
+use super::link::is_signed;
 use super::{Api, ApiError};
 use crate::intake::Cancelled;
 use crate::job::{Job, JobId, JobState, Output, OutputKind, live_view};
@@ -78,6 +79,8 @@ pub(super) async fn output(
     path: web::Path<(String, String)>,
 ) -> Result<HttpResponse, ApiError> {
     let (id, place) = path.into_inner();
+    // A signature stands for the key of somebody who may see this output.
+    let caller = is_signed(&api, &request).transpose()?.map_or(caller, |()| Caller::anybody());
     let job = find(&api, &caller, &id).await?;
     let finished = api.store.finished(job.id).await?;
     let output = place.parse::<usize>().ok().and_then(|place| finished.as_ref()?.outputs.get(place));
@@ -86,7 +89,8 @@ pub(super) async fn output(
     };
     let tag = format!("\"{}\"", output.sha256);
     if names(request.headers().get(IF_NONE_MATCH), &tag) {
-        return Ok(HttpResponse::NotModified().insert_header((ETAG, tag)).finish());
+        let mut answer = HttpResponse::NotModified();
+        return Ok(answer.insert_header((ETAG, tag)).finish());
     }
     let gone = |_| ApiError::not_found(format!("output {place} of job {} is not kept any more", job.id));
     let file = NamedFile::open_async(api.blobs.path(&output.sha256)).await.map_err(gone)?;
@@ -221,6 +225,7 @@ mod tests {
                 filename: filename.map(str::to_owned),
                 bytes: 1,
                 sha256: BlobId(String::new()),
+                metadata_stripped: None,
             };
             let disposition = disposition(&output, "0");
             assert_eq!(disposition.get_filename(), Some(name));

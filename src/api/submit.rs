@@ -2,6 +2,7 @@
 
 use super::body::{kind, parse_object, read};
 use super::caller::Caller;
+use super::wishes::{Defaults, Wishes, wishes};
 use super::{Api, ApiError};
 use crate::intake::{IntakeError, Submission};
 use crate::job::{JobId, Limits, Timeouts};
@@ -32,6 +33,8 @@ pub struct Rules<'a> {
     pub targets: TargetRules,
     /// The longest limits that a request may set.
     pub most: Limits,
+    /// What holds where a request does not say it.
+    pub defaults: Defaults,
     /// Finds a workflow by its name, the default one where there is none.
     pub workflow: &'a FindWorkflow<'a>,
 }
@@ -55,7 +58,7 @@ pub(super) async fn generate(
     let mut fields = parse_object(&body)?;
     let top_level: BTreeSet<String> = fields.keys().cloned().collect();
     let workflow = |name: Option<&str>| api.intake.workflow(name);
-    let rules = Rules { targets: api.targets, most: api.intake.most, workflow: &workflow };
+    let rules = Rules { targets: api.targets, most: api.intake.most, defaults: api.defaults, workflow: &workflow };
     let (workflow, mut submission) = submission(&rules, &mut fields, key)?;
     submission.tenant = caller.tenant.clone();
     let place = api.throttle.job(&caller.tenant, &caller.limits).await??;
@@ -105,12 +108,25 @@ fn submission(
     let id = optional_text(fields, "prompt_id")?.as_deref().map(chosen_id).transpose()?;
     let priority = priority(fields.remove("priority"))?;
     let timeouts = timeouts(&rules.most, fields.remove("timeouts"))?;
+    let Wishes { delivery, strip_metadata, conversion } = wishes(fields, &rules.defaults)?;
     let params = params(fields)?;
     let workflow = (rules.workflow)(workflow.as_deref());
     require_prompt(workflow.as_deref().ok(), &params)?;
     Ok((
         workflow?,
-        Submission { id, params, webhook_url, metadata, priority, timeouts, idempotency, ..Submission::default() },
+        Submission {
+            id,
+            params,
+            webhook_url,
+            delivery,
+            strip_metadata,
+            conversion,
+            metadata,
+            priority,
+            timeouts,
+            idempotency,
+            ..Submission::default()
+        },
     ))
 }
 
@@ -257,7 +273,8 @@ fn name_fields(mut error: IntakeError, top_level: &BTreeSet<String>) -> ApiError
     error.into()
 }
 
-fn invalid_type(name: &str, wanted: &str, value: &Value) -> ApiError {
+/// Says that a field is of another kind than it must be.
+pub(super) fn invalid_type(name: &str, wanted: &str, value: &Value) -> ApiError {
     ApiError::bad_request("invalid_type", format!("{name} must be {wanted}, not {}", kind(value)))
 }
 

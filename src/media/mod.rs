@@ -6,8 +6,10 @@ mod body;
 mod folder;
 mod outputs;
 mod survey;
+mod treatment;
 
 pub use blobs::{BlobError, Blobs, PutError, Removed, Turn};
 pub use body::body_stream;
 pub use outputs::{Fetched, fetch};
 pub use survey::Survey;
+pub use treatment::{Kept, Treatment};

@@ -1,21 +1,15 @@
 //! From a file on a backend to stored bytes.
 
 use super::blobs::{BlobError, Blobs, PutError};
+use super::treatment::Kept;
 use crate::comfy::{Client, ClientError};
-use crate::job::{BlobId, FileRef};
+use crate::job::FileRef;
 
 /// What became of fetching a file.
 #[derive(Debug)]
 pub enum Fetched {
     /// It is on our disk.
-    Stored {
-        /// The media type that the backend gave it.
-        content_type: String,
-        /// The size in bytes.
-        bytes: u64,
-        /// The name of the blob.
-        sha256: BlobId,
-    },
+    Stored(Kept),
     /// It is larger than the limit.
     TooLarge,
     /// The backend does not have it.
@@ -37,7 +31,7 @@ pub async fn fetch(blobs: &Blobs, client: &Client, file: &FileRef, limit: u64) -
         return Fetched::TooLarge;
     }
     match blobs.put_stream(view.stream, limit).await {
-        Ok((sha256, bytes)) => Fetched::Stored { content_type: view.content_type, bytes, sha256 },
+        Ok((sha256, bytes)) => Fetched::Stored(Kept::as_it_came(view.content_type, bytes, sha256)),
         Err(PutError::TooLarge { .. }) => Fetched::TooLarge,
         Err(PutError::Blob(error)) => Fetched::NotStored(error),
         Err(error @ PutError::Stream(_)) => Fetched::Unavailable(error.to_string()),

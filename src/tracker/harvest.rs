@@ -3,6 +3,7 @@
 use super::machine::Plan;
 use crate::comfy::event::{ImageFrame, NodeOutput, NodeProgress};
 use crate::job::{Failure, FailureCode, FileRef, Output, OutputKind};
+use crate::media::Kept;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,15 +30,8 @@ pub enum Source {
 /// What became of storing an output.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum SlotResult {
-    /// It is on disk: content type, size and hash.
-    Stored {
-        /// The media type.
-        content_type: String,
-        /// The size in bytes.
-        bytes: u64,
-        /// The name of the blob.
-        sha256: crate::job::BlobId,
-    },
+    /// It is on disk.
+    Stored(Kept),
     /// It is larger than allowed.
     TooLarge {
         /// The limit in bytes.
@@ -79,13 +73,14 @@ impl Slot {
 
     fn output(&self) -> Option<Output> {
         match &self.result {
-            Some(SlotResult::Stored { content_type, bytes, sha256 }) => Some(Output {
+            Some(SlotResult::Stored(kept)) => Some(Output {
                 node_id: self.node.clone(),
                 index: self.index,
-                content_type: content_type.clone(),
-                filename: self.file.as_ref().map(|file| file.filename.clone()),
-                bytes: *bytes,
-                sha256: sha256.clone(),
+                content_type: kept.content_type.clone(),
+                filename: self.file.as_ref().map(|file| kept.renamed(&file.filename)),
+                bytes: kept.bytes,
+                sha256: kept.sha256.clone(),
+                metadata_stripped: kept.metadata_stripped,
             }),
             Some(
                 SlotResult::TooLarge { .. } | SlotResult::NotFound | SlotResult::Unavailable(_) | SlotResult::Failed,
@@ -225,7 +220,7 @@ impl Harvest {
                 Some(SlotResult::NotFound) => return Verdict::Fail(gone(slot)),
                 Some(SlotResult::Unavailable(reason)) => return Verdict::Retry(unavailable(slot, reason)),
                 Some(SlotResult::Failed) => return Verdict::Retry(not_stored(slot)),
-                Some(SlotResult::Stored { .. }) | None => {}
+                Some(SlotResult::Stored(_)) | None => {}
             }
         }
         if let Some(node) = self.lost_frames(plan, heard) {

@@ -14,7 +14,7 @@ use super::orphans::{self, Orphans};
 use crate::clock::{Clock, Timestamp};
 use crate::comfy::{Client, SocketEvent};
 use crate::crash::{self, Point};
-use crate::job::{FailureCode, Job, Outcome, PromptId};
+use crate::job::{BodyRules, FailureCode, Job, Outcome, PromptId};
 use crate::lifecycle::{Lifecycle, Panicked};
 use crate::media::Blobs;
 use crate::store::Store;
@@ -49,8 +49,8 @@ pub struct Parts {
     pub queue_bell: Arc<Notify>,
     /// The largest output that is taken, in bytes.
     pub max_output: u64,
-    /// What links to outputs begin with.
-    pub base_url: String,
+    /// What final objects are written by.
+    pub bodies: Arc<BodyRules>,
 }
 
 /// A run that is followed.

@@ -5,7 +5,7 @@ use super::harvest::{SlotResult, Source};
 use super::limits::{COLLECT_LIMIT, FETCH_PATIENCE, STORE_PAUSE};
 use crate::clock::Clock;
 use crate::comfy::Client;
-use crate::media::{BlobError, Blobs, Fetched, fetch};
+use crate::media::{BlobError, Blobs, Fetched, Kept, fetch};
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
@@ -71,9 +71,7 @@ impl Storing<'_> {
             Source::Frame { content_type, bytes } => self.keep(content_type.clone(), bytes.clone()).await,
             Source::Text(text) => self.keep("text/plain; charset=utf-8".into(), Bytes::from(text.clone())).await,
             Source::File(file) => match fetch(self.blobs, self.client, file, self.max_output).await {
-                Fetched::Stored { content_type, bytes, sha256 } => {
-                    Tried::Over(SlotResult::Stored { content_type, bytes, sha256 })
-                }
+                Fetched::Stored(kept) => Tried::Over(SlotResult::Stored(kept)),
                 Fetched::TooLarge => Tried::Over(SlotResult::TooLarge { limit: self.max_output }),
                 Fetched::NotFound => Tried::Over(SlotResult::NotFound),
                 Fetched::Unavailable(reason) => Tried::NotFetched(reason),
@@ -84,7 +82,7 @@ impl Storing<'_> {
 
     async fn keep(self, content_type: String, content: Bytes) -> Tried {
         match self.blobs.put(content).await {
-            Ok((sha256, bytes)) => Tried::Over(SlotResult::Stored { content_type, bytes, sha256 }),
+            Ok((sha256, bytes)) => Tried::Over(SlotResult::Stored(Kept::as_it_came(content_type, bytes, sha256))),
             Err(error) => Tried::NotStored(error),
         }
     }

@@ -2,11 +2,14 @@
 
 use bytes::Bytes;
 use comfygate::clock::{Clock, ManualClock, Timestamp};
-use comfygate::job::{FrozenBody, JobId, Limits, Outcome, Output, Params, Request, Segment, freeze};
+use comfygate::job::{
+    BodyRules, FrozenBody, JobId, Limits, LinkKey, Outcome, Output, Params, Request, Segment, freeze,
+};
 use comfygate::lifecycle::Lifecycle;
 use comfygate::media::{Blobs, body_stream};
 use comfygate::notifier::{self, BodyStream, Parts};
 use comfygate::settings::WebhookSettings;
+use comfygate::signing::{Keyring, Options};
 use comfygate::store::{Attempt, Delivery, Ending, NewJob, SqliteStore, Store};
 use std::future::Future;
 use std::net::SocketAddr;
@@ -73,11 +76,20 @@ impl Rig {
             lifecycle: self.lifecycle.clone(),
             bell: Arc::clone(&self.bell),
             body: Arc::new(body),
+            keyring: self.keyring(),
             settings: self.settings.clone(),
             grace: Duration::from_secs(10),
             random: Box::new(|| 0.5),
         };
         self.lifecycle.spawn_station("notifier", notifier::run(parts, self.lifecycle.stop()));
+    }
+
+    fn keyring(&self) -> Option<Arc<Keyring>> {
+        let options = Options { ed25519: self.settings.ed25519 };
+        let store = Arc::<SqliteStore>::clone(&self.store);
+        let clock = Arc::<ManualClock>::clone(&self.clock);
+        let keyring = Keyring::new(store, clock, |bytes| rand::fill(bytes), options);
+        self.settings.signing.then(|| Arc::new(keyring))
     }
 
     /// Tells the notifier to stop, and returns what ends when it has.
@@ -128,11 +140,19 @@ impl Rig {
         for (index, image) in (0..).zip(images) {
             let (sha256, bytes) = self.blobs.put(Bytes::copy_from_slice(image)).await.unwrap();
             let content_type = "image/png".into();
-            outputs.push(Output { node_id: "9".into(), index, content_type, filename: None, bytes, sha256 });
+            outputs.push(Output {
+                node_id: "9".into(),
+                index,
+                content_type,
+                filename: None,
+                bytes,
+                sha256,
+                metadata_stripped: None,
+            });
         }
         let job = self.store.job(id).await.unwrap().unwrap();
         let outcome = Outcome::Succeeded(outputs);
-        let body = freeze(&job, &outcome, now, "http://gateway");
+        let body = freeze(&job, &outcome, now, &BodyRules::new("http://gateway", LinkKey::new([7; 32])));
         let expected = self.bytes_of(&body).await;
         let ending = Ending { job: id, run: None, outcome, body, ended_at: now };
         assert!(self.store.finish(ending).await.unwrap());
