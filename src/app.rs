@@ -17,6 +17,7 @@ use crate::notifier;
 use crate::settings::{Settings, WebhookSettings};
 use crate::signing::{self, Keyring, Office};
 use crate::store::{OwnSecrets, SqliteStore, Store};
+use crate::throttle::Throttle;
 use crate::tracker::{self, Desk, Tracker};
 use crate::workflow::Catalog;
 use actix_web::dev::ServerHandle;
@@ -90,6 +91,9 @@ impl App {
         let trackers = backends.iter().map(|backend| (backend.name.clone(), backend.tracker.clone())).collect();
         let desks = backends.iter().map(|backend| (backend.name.clone(), Arc::clone(&backend.desk))).collect();
 
+        let counts = Arc::<SqliteStore>::clone(&sqlite);
+        let throttle = Throttle::new(settings.callers.clone(), counts, Arc::clone(&clock)).await?;
+        lifecycle.spawn_station("throttle", Arc::clone(&throttle).run(lifecycle.stop()));
         let look_every = settings.workflows.look_every;
         let watching = watch_folders(Arc::clone(&catalog), look_every, Arc::clone(&clock), lifecycle.clone());
         lifecycle.spawn_station("workflows", watching);
@@ -164,6 +168,7 @@ impl App {
         let api = web::Data::new(Api {
             intake,
             store,
+            throttle,
             catalog,
             blobs,
             desks,
@@ -180,6 +185,8 @@ impl App {
             loopback_only: address.ip().is_loopback(),
             standing,
             write_check: api::WriteCheck::default(),
+            allowed_hosts: settings.callers.allowed_hosts.clone(),
+            allowed_origins: settings.callers.allowed_origins.clone(),
             draining: AtomicBool::new(false),
         });
         let front = Lifecycle::new();
@@ -312,9 +319,11 @@ fn serve(
     let server = HttpServer::new(move || {
         ActixApp::new()
             .app_data(data.clone())
+            .wrap(actix_web::middleware::from_fn(api::throttle))
             .wrap(actix_web::middleware::from_fn(api::identify))
+            .wrap(actix_web::middleware::from_fn(api::guesses))
             .wrap(actix_web::middleware::from_fn(api::guard))
-            .wrap(actix_web::middleware::DefaultHeaders::new().add(("x-content-type-options", "nosniff")))
+            .wrap(actix_web::middleware::from_fn(api::headers))
             .wrap(actix_web::middleware::from_fn(api::contain))
             .configure(api::routes)
     })

@@ -221,17 +221,25 @@ fn code_of(source: &str) -> String {
 fn codes(source: &str) -> BTreeSet<String> {
     let headers = ["allow", "connection", "retry-after", "host", "idempotency-key"];
     let one_line: String = source.split_whitespace().collect::<Vec<_>>().join(" ");
-    let calls = ["bad_request(", "conflict(", "forbidden(", "unsupported(", "unavailable(", "StatusCode::NOT_FOUND,"]
-        .into_iter()
-        .chain([
-            "StatusCode::UNAUTHORIZED,",
-            "StatusCode::METHOD_NOT_ALLOWED,",
-            "StatusCode::PAYLOAD_TOO_LARGE,",
-            "StatusCode::REQUEST_TIMEOUT,",
-        ])
-        .chain(["StatusCode::UNPROCESSABLE_ENTITY,", "StatusCode::INTERNAL_SERVER_ERROR,", "Err((", "|| (", "code: "])
-        .chain(["error.code = ", "Self::Invalid(_) => ", "Self::Scheme(_) => ", "Self::Userinfo => "])
-        .chain(["Self::Blocked(_) => ", "Self::HttpsRequired => "]);
+    let calls = [
+        "bad_request(",
+        "conflict(",
+        "forbidden(",
+        "unsupported(",
+        "unavailable(",
+        "StatusCode::NOT_FOUND,",
+        "too_many(",
+    ]
+    .into_iter()
+    .chain([
+        "StatusCode::UNAUTHORIZED,",
+        "StatusCode::METHOD_NOT_ALLOWED,",
+        "StatusCode::PAYLOAD_TOO_LARGE,",
+        "StatusCode::REQUEST_TIMEOUT,",
+    ])
+    .chain(["StatusCode::UNPROCESSABLE_ENTITY,", "StatusCode::INTERNAL_SERVER_ERROR,", "Err((", "|| (", "code: "])
+    .chain(["error.code = ", "Self::Invalid(_) => ", "Self::Scheme(_) => ", "Self::Userinfo => "])
+    .chain(["Self::Blocked(_) => ", "Self::HttpsRequired => "]);
     let mut found = BTreeSet::new();
     for call in calls {
         for rest in one_line.split(call).skip(1) {

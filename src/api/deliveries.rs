@@ -6,8 +6,9 @@ use super::caller::Caller;
 use super::jobs::{cursor, find, limit};
 use super::{Api, ApiError};
 use crate::clock::Timestamp;
+use crate::job::Job;
 use crate::notifier::without_query;
-use crate::store::{Attempt, Delivery, DeliveryFilter, DeliveryState, ListedDelivery, ReplayFilter};
+use crate::store::{Attempt, Cursor, Delivery, DeliveryFilter, DeliveryState, ListedDelivery, ReplayFilter};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
@@ -24,7 +25,10 @@ pub(super) async fn list(
     let filter = DeliveryFilter { tenant, ..filter(&query)? };
     let limit = filter.limit as usize;
     let listed = api.store.list_deliveries(filter).await?;
-    let next = listed.last().filter(|_| listed.len() == limit).map(|last| last.job.to_string());
+    let next = listed
+        .last()
+        .filter(|_| listed.len() == limit)
+        .map(|last| Cursor { job: last.job, accepted_at: last.accepted_at }.to_string());
     let deliveries: Vec<Value> = listed.iter().map(|entry| Value::Object(entry_view(&caller, entry))).collect();
     Ok(HttpResponse::Ok().json(json!({ "deliveries": deliveries, "next_cursor": next })))
 }
@@ -38,7 +42,7 @@ pub(super) async fn of_job(
     let job = find(&api, &caller, &id).await?;
     let found = api.store.delivery(job.id).await?;
     let deliveries: Vec<Value> =
-        found.iter().map(|(delivery, attempts)| log_view(&caller, delivery, attempts)).collect();
+        found.iter().map(|(delivery, attempts)| log_view(&caller, &job, delivery, attempts)).collect();
     Ok(HttpResponse::Ok().json(json!({ "prompt_id": job.id.to_string(), "deliveries": deliveries })))
 }
 
@@ -110,11 +114,12 @@ fn entry_view(caller: &Caller, entry: &ListedDelivery) -> Map<String, Value> {
     view
 }
 
-fn log_view(caller: &Caller, delivery: &Delivery, attempts: &[Attempt]) -> Value {
+fn log_view(caller: &Caller, job: &Job, delivery: &Delivery, attempts: &[Attempt]) -> Value {
     let last = attempts.last();
     let entry = ListedDelivery {
         job: delivery.job,
         tenant: delivery.tenant.clone(),
+        accepted_at: job.created_at,
         url: delivery.url.clone(),
         state: delivery.state,
         attempts: delivery.attempts,

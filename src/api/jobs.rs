@@ -6,20 +6,17 @@ use super::{Api, ApiError};
 use crate::intake::Cancelled;
 use crate::job::{Job, JobId, JobState, Output, OutputKind, live_view};
 use crate::media::body_stream;
-use crate::store::{ListFilter, Listed};
+use crate::store::{Cursor, CursorError, ListFilter, Listed};
 use actix_files::NamedFile;
 use actix_web::body::SizedStream;
 use actix_web::http::header::{
-    CONTENT_TYPE, ContentDisposition, DispositionParam, DispositionType, ETAG, HeaderValue, IF_NONE_MATCH,
-    REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_TYPE, ContentDisposition, DispositionParam, DispositionType, ETAG, HeaderValue,
+    IF_NONE_MATCH,
 };
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 use std::sync::Arc;
-
-/// Where a browser goes from here, it does not tell the URL, since that may carry a signature.
-const NO_REFERRER: HeaderValue = HeaderValue::from_static("no-referrer");
 
 const PAGE: u32 = 50;
 const LARGEST_PAGE: u32 = 200;
@@ -48,7 +45,10 @@ pub(super) async fn list(
     let filter = ListFilter { tenant, ..filter(&query)? };
     let limit = filter.limit as usize;
     let listed = api.store.list(filter).await?;
-    let next = listed.last().filter(|_| listed.len() == limit).map(|last| last.job.id.to_string());
+    let next = listed
+        .last()
+        .filter(|_| listed.len() == limit)
+        .map(|last| Cursor { job: last.job.id, accepted_at: last.job.created_at }.to_string());
     let jobs: Vec<Value> = listed.iter().map(|entry| Value::Object(summary(&api, &caller, entry))).collect();
     Ok(HttpResponse::Ok().json(json!({ "jobs": jobs, "next_cursor": next })))
 }
@@ -92,7 +92,7 @@ pub(super) async fn output(
     let tag = format!("\"{}\"", output.sha256);
     if names(request.headers().get(IF_NONE_MATCH), &tag) {
         let mut answer = HttpResponse::NotModified();
-        return Ok(answer.insert_header((ETAG, tag)).insert_header((REFERRER_POLICY, NO_REFERRER)).finish());
+        return Ok(answer.insert_header((ETAG, tag)).finish());
     }
     let gone = |_| ApiError::not_found(format!("output {place} of job {} is not kept any more", job.id));
     let file = NamedFile::open_async(api.blobs.path(&output.sha256)).await.map_err(gone)?;
@@ -102,8 +102,8 @@ pub(super) async fn output(
         .use_etag(false)
         .into_response(&request);
     let headers = answer.headers_mut();
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(REFERRER_POLICY, NO_REFERRER);
+    // A browser may keep it for its user, and asks by its tag whether it may still show it.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     if let Ok(tag) = HeaderValue::from_str(&tag) {
         headers.insert(ETAG, tag);
     }
@@ -179,9 +179,9 @@ pub(super) fn limit(value: &str) -> Result<u32, ApiError> {
 }
 
 /// Reads where the page before has ended.
-pub(super) fn cursor(value: &str) -> Result<JobId, ApiError> {
-    let wrong = |_| ApiError::bad_request("invalid_cursor", format!("cursor `{value}` is not a job id"));
-    value.parse().map_err(wrong)
+pub(super) fn cursor(value: &str) -> Result<Cursor, ApiError> {
+    let wrong = |error| ApiError::bad_request("invalid_cursor", format!("cursor `{}`: {error}", value.escape_debug()));
+    value.parse().map_err(|error: CursorError| wrong(error))
 }
 
 fn state(word: &str) -> Result<JobState, ApiError> {

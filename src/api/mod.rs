@@ -8,13 +8,16 @@ mod contain;
 mod deliveries;
 mod error;
 mod guard;
+mod headers;
 mod health;
 mod jobs;
 mod keys;
 mod link;
+mod openapi;
 mod routing;
 mod secrets;
 mod submit;
+mod throttle;
 mod wishes;
 
 pub(crate) use admit::identify;
@@ -22,11 +25,13 @@ pub use capacity::most_connections;
 pub(crate) use contain::contain;
 pub use error::ApiError;
 pub(crate) use guard::guard;
+pub(crate) use headers::headers;
 pub use health::WriteCheck;
 pub use keys::{check_name, key_view, usual_scopes};
 pub use routing::Needs;
 pub use secrets::secret_view;
 pub use submit::{FindWorkflow, Rules, read_submission};
+pub(crate) use throttle::{guesses, throttle};
 pub use wishes::Defaults;
 
 use crate::access::Keys;
@@ -37,6 +42,7 @@ use crate::media::Blobs;
 use crate::notifier::{Standing, TargetRules};
 use crate::signing::{Keyring, Office};
 use crate::store::Store;
+use crate::throttle::Throttle;
 use crate::tracker::Desk;
 use crate::workflow::Catalog;
 use actix_web::http::Method;
@@ -52,6 +58,8 @@ pub struct Api {
     pub intake: Arc<Intake>,
     /// Where jobs are read.
     pub store: Arc<dyn Store>,
+    /// How much callers may ask for.
+    pub throttle: Arc<Throttle>,
     /// The workflows, for readiness.
     pub catalog: Arc<Catalog>,
     /// Where outputs are read.
@@ -84,6 +92,10 @@ pub struct Api {
     pub standing: Arc<Standing>,
     /// What is known of whether the store can be written.
     pub write_check: WriteCheck,
+    /// The names by which requests may call the gateway, besides loopback ones; none for any.
+    pub allowed_hosts: Vec<String>,
+    /// The origins of web pages that may use the gateway from a browser.
+    pub allowed_origins: Vec<String>,
     /// The gateway is stopping: nothing new is taken in.
     pub draining: AtomicBool,
 }
@@ -122,6 +134,7 @@ const ROUTES: &[Call] = &[
     get("/.well-known/jwks.json", Nothing, || web::to(secrets::jwks)),
     get("/health", Nothing, || web::to(health::health)),
     get("/ready", NoKey, || web::to(health::ready)),
+    get("/openapi.json", Nothing, || web::to(openapi::document)),
 ];
 
 /// Serves the route table.

@@ -4,6 +4,8 @@
 //! begun, who sends a delivery) may be lost with the power. Bytes are not here: they are in the blob folder
 //! (`media::Blobs`).
 
+mod counts;
+mod cursor;
 mod keys;
 mod own_secrets;
 mod persist;
@@ -11,6 +13,8 @@ mod replay;
 mod signing;
 mod sqlite;
 
+pub use counts::Counts;
+pub use cursor::{Cursor, CursorError};
 pub use keys::{ApiKey, KeyStore};
 pub use own_secrets::OwnSecrets;
 pub use persist::persist;
@@ -47,6 +51,9 @@ pub enum StoreError {
     /// The same idempotency key came with another body.
     #[error("the idempotency key `{0}` was used with another request body")]
     KeyReused(String),
+    /// The id that a caller chose for a job is another job's.
+    #[error("the id {0} is another job's already")]
+    IdInUse(JobId),
 }
 
 /// An `Idempotency-Key` with the SHA-256 of the body that it came with.
@@ -176,8 +183,8 @@ pub struct ListFilter {
     pub state: Option<JobState>,
     /// Only jobs of this workflow.
     pub workflow: Option<String>,
-    /// Only jobs older than this one: the last id of the page before.
-    pub before: Option<JobId>,
+    /// Only jobs older than this one: the last of the page before.
+    pub before: Option<Cursor>,
     /// At most this many.
     pub limit: u32,
 }
@@ -316,7 +323,7 @@ pub struct Cleared {
 #[async_trait]
 pub trait Store: Send + Sync + fmt::Debug {
     /// Stores a new job, and its idempotency key with it. Returns the id of the job that holds the key: another one
-    /// than `new.id` when the same key and body came before.
+    /// than `new.id` when the same key and body came before. An id that another job has is refused, and nothing is stored.
     async fn accept(&self, new: NewJob) -> Result<JobId, StoreError>;
 
     /// Returns the job that was accepted under an idempotency key which is not forgotten at `now`.

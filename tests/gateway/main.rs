@@ -23,6 +23,7 @@ mod idempotency;
 mod isolation;
 mod keys;
 mod keys_command;
+mod limits;
 mod links;
 mod lost_answers;
 mod lost_backend;

@@ -7,6 +7,7 @@ mod audit;
 mod beside;
 mod claims;
 mod clearing;
+mod counts;
 mod deliveries;
 mod jobs;
 mod keys;
@@ -98,7 +99,9 @@ impl SqliteStore {
 impl Store for SqliteStore {
     async fn accept(&self, new: NewJob) -> Result<JobId, StoreError> {
         let request = json(&new.request)?;
-        self.writer.write(move |connection| jobs::accept(connection, &new, &request)).await
+        let id = new.id;
+        let accepted = self.writer.write(move |connection| jobs::accept(connection, &new, &request)).await?;
+        accepted.ok_or(StoreError::IdInUse(id))
     }
 
     async fn holder(&self, key: IdempotencyKey, now: Timestamp) -> Result<Option<JobId>, StoreError> {
