@@ -45,6 +45,7 @@ mod stopping;
 mod storage;
 mod stuck;
 mod support;
+mod tenants;
 mod timeouts;
 mod upgrade;
 mod webhooks;
