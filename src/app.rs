@@ -10,13 +10,13 @@ use crate::clock::{Clock, Timestamp};
 use crate::comfy::{self, Client, ComfyUrl, SocketOptions};
 use crate::dispatch::{self, Backend};
 use crate::intake::Intake;
-use crate::job::Tenant;
+use crate::job::{BodyRules, LinkKey, Tenant};
 use crate::lifecycle::Lifecycle;
 use crate::media::{Blobs, body_stream};
 use crate::notifier;
 use crate::settings::{Settings, WebhookSettings};
 use crate::signing::{self, Keyring, Office};
-use crate::store::{SqliteStore, Store};
+use crate::store::{OwnSecrets, SqliteStore, Store};
 use crate::tracker::{self, Desk, Tracker};
 use crate::workflow::Catalog;
 use actix_web::dev::ServerHandle;
@@ -24,6 +24,7 @@ use actix_web::{App as ActixApp, HttpServer, web};
 use anyhow::Context;
 use std::collections::HashSet;
 use std::net::{SocketAddr, TcpListener};
+use std::num::NonZeroUsize;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -66,10 +67,10 @@ impl App {
         let listener = TcpListener::bind(settings.server.address)
             .with_context(|| format!("cannot listen on {}", settings.server.address))?;
         let address = listener.local_addr()?;
-        let base_url = settings.server.link_base(address);
 
         let sqlite = SqliteStore::open(&settings.storage.folder)?;
         let store: Arc<dyn Store> = Arc::<SqliteStore>::clone(&sqlite);
+        let bodies = body_rules(settings, address, sqlite.as_ref(), clock.now()).await?;
         let blobs = Arc::new(Blobs::open(&settings.storage.folder)?);
         sweep(&store, &blobs).await;
         pull_in(&store, clock.now()).await;
@@ -80,10 +81,11 @@ impl App {
         let office = Office::new(office_store, Arc::clone(&clock), |bytes| rand::fill(bytes));
 
         let bells = Bells::default();
+        let announcer = notifier::Announcer::new(Arc::clone(&clock));
         let mut backends = Vec::new();
         for address in &settings.backends.addresses {
-            let parts = (Arc::clone(&store), Arc::clone(&blobs), Arc::clone(&clock));
-            backends.push(open_backend(address, settings, parts, &bells, &base_url, &lifecycle)?);
+            let parts = (Arc::clone(&store), Arc::clone(&blobs), Arc::clone(&clock), announcer.clone());
+            backends.push(open_backend(address, settings, parts, &bells, &bodies, &lifecycle)?);
         }
         let trackers = backends.iter().map(|backend| (backend.name.clone(), backend.tracker.clone())).collect();
         let desks = backends.iter().map(|backend| (backend.name.clone(), Arc::clone(&backend.desk))).collect();
@@ -104,7 +106,8 @@ impl App {
                     delivery_bell: Arc::clone(&bells.delivery),
                     random: rand::random,
                     max_runs: settings.limits.max_runs,
-                    base_url: base_url.clone(),
+                    per_tenant: NonZeroUsize::new(settings.limits.running_per_tenant),
+                    bodies: Arc::clone(&bodies),
                 },
                 lifecycle.stop(),
             ),
@@ -116,7 +119,7 @@ impl App {
             retention: settings.storage.retention,
         };
         lifecycle.spawn_station("clearing", clearing::run(clearing, lifecycle.stop()));
-        let bodies = Arc::clone(&blobs);
+        let sent = Arc::clone(&blobs);
         lifecycle.spawn_station(
             "notifier",
             notifier::run(
@@ -125,7 +128,8 @@ impl App {
                     clock: Arc::clone(&clock),
                     lifecycle: lifecycle.clone(),
                     bell: Arc::clone(&bells.delivery),
-                    body: Arc::new(move |body| Box::pin(body_stream(Arc::clone(&bodies), body.clone()))),
+                    announcer,
+                    body: Arc::new(move |body| Box::pin(body_stream(Arc::clone(&sent), body.clone()))),
                     keyring: keyring.clone(),
                     settings: settings.webhooks.clone(),
                     grace: settings.shutdown.grace,
@@ -151,7 +155,7 @@ impl App {
             default_workflow: settings.workflows.default.clone(),
             limits: settings.limits.usual,
             most: settings.limits.most,
-            base_url,
+            bodies: Arc::clone(&bodies),
             kept_revisions: Mutex::new(HashSet::new()),
             random: |bytes| rand::fill(bytes),
         });
@@ -167,6 +171,8 @@ impl App {
             office,
             targets: notifier::TargetRules { https_only: settings.webhooks.https_only },
             clock,
+            bodies,
+            defaults: api::Defaults::of(&settings.outputs),
             max_body: usize::try_from(settings.server.max_body).unwrap_or(usize::MAX),
             body_limit: BODY_LIMIT,
             loopback_only: address.ip().is_loopback(),
@@ -234,14 +240,31 @@ async fn open_keyring(
     Some(Arc::new(keyring))
 }
 
-type Stores = (Arc<dyn Store>, Arc<Blobs>, Arc<dyn Clock>);
+/// Returns what final objects are written by. The key of their links is drawn at the first start.
+async fn body_rules(
+    settings: &Settings,
+    address: SocketAddr,
+    secrets: &dyn OwnSecrets,
+    now: Timestamp,
+) -> anyhow::Result<Arc<BodyRules>> {
+    let fresh: [u8; LinkKey::BYTES] = rand::random();
+    let key = secrets.own_secret("link", fresh.to_vec(), now).await.context("the key of links cannot be stored")?;
+    let key = key.try_into().map_err(|_| anyhow::anyhow!("the key of links is damaged: it does not have 32 bytes"))?;
+    Ok(Arc::new(BodyRules {
+        link_lifetime: settings.link_lifetime(),
+        inline_max: settings.outputs.inline_max,
+        ..BodyRules::new(settings.server.link_base(address), LinkKey::new(key))
+    }))
+}
+
+type Stores = (Arc<dyn Store>, Arc<Blobs>, Arc<dyn Clock>, notifier::Announcer);
 
 fn open_backend(
     address: &url::Url,
     settings: &Settings,
-    (store, blobs, clock): Stores,
+    (store, blobs, clock, announcer): Stores,
     bells: &Bells,
-    base_url: &str,
+    bodies: &Arc<BodyRules>,
     lifecycle: &Lifecycle,
 ) -> anyhow::Result<Backend> {
     let url: ComfyUrl = address.as_str().parse()?;
@@ -263,7 +286,8 @@ fn open_backend(
         delivery_bell: Arc::clone(&bells.delivery),
         queue_bell: Arc::clone(&bells.queue),
         max_output: settings.limits.max_output,
-        base_url: base_url.to_owned(),
+        bodies: Arc::clone(bodies),
+        announce: Arc::new(move |announcement| announcer.announce(announcement)),
     };
     lifecycle.spawn_station("tracker", tracker::run(parts, tracker.clone(), commands, socket, lifecycle.stop()));
     lifecycle.spawn_station(

@@ -5,7 +5,8 @@
 use crate::clock::Clock;
 use crate::crash::{self, Point};
 use crate::job::{
-    Conversion, DeliveryMode, Job, JobId, JobState, Limits, Outcome, Request, Tenant, Timeouts, WebhookEvent, freeze,
+    BodyRules, Conversion, DeliveryMode, Job, JobId, JobState, Limits, Outcome, Request, Tenant, Timeouts,
+    WebhookEvent, freeze,
 };
 use crate::store::{CancelWish, Ending, IdempotencyKey, NewJob, Revision, Store, StoreError};
 use crate::tracker::Tracker;
@@ -106,8 +107,8 @@ pub struct Intake {
     pub limits: Limits,
     /// The longest limits that a request may set.
     pub most: Limits,
-    /// What links to outputs begin with.
-    pub base_url: String,
+    /// What final objects are written by.
+    pub bodies: Arc<BodyRules>,
     /// The revisions that are known to be stored.
     pub kept_revisions: Mutex<HashSet<String>>,
     /// Where ids and seeds come from.
@@ -168,7 +169,7 @@ impl Intake {
     async fn end_waiting(&self, job: &Job) -> Result<Cancelled, StoreError> {
         let now = self.clock.now();
         let outcome = Outcome::Cancelled;
-        let body = freeze(job, &outcome, now, &self.base_url);
+        let body = freeze(job, &outcome, now, &self.bodies);
         crash::pass(Point::Ending);
         self.store.finish(Ending { job: job.id, run: None, outcome, body, ended_at: now }).await?;
         crash::pass(Point::Ended);

@@ -14,7 +14,7 @@ pub use error::{Place, Problem, SettingsError};
 pub use load::{FileChoice, Sources, process_environment};
 pub use table::{SETTINGS, Setting};
 
-use crate::job::Limits;
+use crate::job::{DeliveryMode, Limits};
 use crate::secret::Secret;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -36,6 +36,8 @@ pub struct Settings {
     pub workflows: WorkflowSettings,
     /// How long and how large a job may be.
     pub limits: LimitSettings,
+    /// In which form outputs leave the gateway.
+    pub outputs: OutputSettings,
     /// How webhooks are delivered.
     pub webhooks: WebhookSettings,
     /// What is logged, and how.
@@ -179,6 +181,8 @@ pub struct LimitSettings {
     pub most: Limits,
     /// How often a job may be tried before it fails.
     pub max_runs: u32,
+    /// How many jobs of one tenant may be on backends at once; 0 for any number.
+    pub running_per_tenant: usize,
     /// The largest single output in bytes.
     pub max_output: u64,
 }
@@ -199,7 +203,32 @@ impl Default for LimitSettings {
                 run: Duration::from_hours(24),
             },
             max_runs: 3,
+            running_per_tenant: 0,
             max_output: 256 << 20,
+        }
+    }
+}
+
+/// In which form outputs leave the gateway.
+#[derive(Clone, PartialEq, Debug)]
+pub struct OutputSettings {
+    /// How images reach the receiver of a job that does not say it.
+    pub delivery: DeliveryMode,
+    /// The most bytes that a body with images may have.
+    pub inline_max: u64,
+    /// How long links hold; [`Settings::link_lifetime`] is what counts.
+    pub link_lifetime: Duration,
+    /// Whether files of a job that does not say it are freed of what is not their content.
+    pub strip_metadata: bool,
+}
+
+impl Default for OutputSettings {
+    fn default() -> Self {
+        Self {
+            delivery: DeliveryMode::Inline,
+            inline_max: 32 << 20,
+            link_lifetime: Duration::from_hours(7 * 24),
+            strip_metadata: false,
         }
     }
 }
@@ -284,6 +313,12 @@ impl Settings {
     /// `comfygate.yaml`, before the defaults. Lists every problem of every source where there is one.
     pub fn load<E: IntoIterator<Item = (String, String)>>(sources: Sources<E>) -> Result<Self, SettingsError> {
         load::load(sources)
+    }
+
+    /// Returns how long links hold: never longer than what they lead to is kept.
+    pub fn link_lifetime(&self) -> Duration {
+        let lifetime = self.outputs.link_lifetime;
+        self.storage.retention.map_or(lifetime, |retention| lifetime.min(retention))
     }
 
     /// Returns settings for a gateway inside a test: any free port, its data below `folder`.

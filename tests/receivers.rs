@@ -5,8 +5,8 @@
 use bytes::Bytes;
 use comfygate::clock::{Clock, SystemClock};
 use comfygate::job::{
-    BlobId, FailedNode, Failure, FailureCode, Job, JobId, JobState, Limits, Outcome, Output, Params, Request, Segment,
-    Tenant, freeze,
+    Advance, Announcement, Audience, BlobId, BodyRules, FailedNode, Failure, FailureCode, Job, JobId, JobState, Limits,
+    LinkKey, News, NodeAdvance, Outcome, Output, Params, Request, Segment, Tenant, WebhookEvent, freeze,
 };
 use comfygate::lifecycle::Lifecycle;
 use comfygate::media::{Blobs, body_stream};
@@ -67,7 +67,7 @@ fn the_documented_bodies_have_the_fields_that_are_sent() {
         .skip(1)
         .map(|rest| serde_json::from_str(rest.split("```").next().unwrap()).unwrap())
         .collect();
-    let [success, failure] = examples.as_slice() else { panic!("there are {} examples", examples.len()) };
+    let [success, failure, events @ ..] = examples.as_slice() else { panic!("there are {} examples", examples.len()) };
     let output = |index| Output {
         node_id: "9".into(),
         index,
@@ -75,6 +75,7 @@ fn the_documented_bodies_have_the_fields_that_are_sent() {
         filename: Some("ComfyUI_00001_.png".into()),
         bytes: 20,
         sha256: BlobId("ab".repeat(32)),
+        metadata_stripped: None,
     };
     let mut failed = Failure::new(FailureCode::NodeError, "it failed");
     failed.node = Some(FailedNode { id: "31".into(), class: "KSampler".into(), message: "it failed".into() });
@@ -82,7 +83,7 @@ fn the_documented_bodies_have_the_fields_that_are_sent() {
         [(success, Outcome::Succeeded(vec![output(0), output(1)])), (failure, Outcome::Failed(failed, vec![]))]
     {
         let now = SystemClock::start().now();
-        let sent = freeze(&job(), &outcome, now, "http://127.0.0.1:8083");
+        let sent = freeze(&job(), &outcome, now, &BodyRules::new("http://127.0.0.1:8083", LinkKey::new([7; 32])));
         let text: String = sent
             .segments
             .iter()
@@ -92,6 +93,19 @@ fn the_documented_bodies_have_the_fields_that_are_sent() {
             })
             .collect();
         assert_eq!(shape(&serde_json::from_str(&text).unwrap()), shape(example));
+    }
+    let mut told = job();
+    told.request.webhook_events = WebhookEvent::ALL.into();
+    let audience = Audience::of(&told, 1).unwrap();
+    let node = NodeAdvance { id: "3".into(), bar: Some((8.0, 20.0)) };
+    let advance = Advance { fraction: 0.5, node: Some(node) };
+    let output = Output { filename: None, ..output(0) };
+    let all = [News::Started, News::Progress(advance), News::Output(output)];
+    assert_eq!(events.len(), all.len());
+    for (example, news) in events.iter().zip(all) {
+        let body = Announcement { audience: Arc::clone(&audience), at: SystemClock::start().now(), news }.body();
+        let [Segment::Text(text)] = body.segments.as_slice() else { panic!("an event has holes") };
+        assert_eq!(shape(&serde_json::from_str(text).unwrap()), shape(example));
     }
     for code in FailureCode::ALL {
         assert!(document.contains(&format!("\n| `{}` | ", code.as_str())), "{} is not documented", code.as_str());
@@ -114,6 +128,17 @@ async fn hold_to_its_word(interpreter: &str, script: &str) {
     let failure = sender.deliver(&receiver.url, 2, &[]).await;
     assert_eq!((failure.answer.0, failure.answer.1), (Some(200), DeliveryState::Delivered));
     assert_eq!(receiver.kept(&failure.webhook_id).names(), ["result.json"]);
+
+    // An event is taken and not kept; one of another job is refused.
+    let id = success.webhook_id.strip_prefix("msg_").unwrap();
+    let own = uuid::Uuid::parse_str(id).unwrap();
+    for (prompt, status) in [(own, 200), (uuid::Uuid::nil(), 400)] {
+        let event = json!({ "type": "generation.started", "status": "running", "prompt_id": prompt.to_string() });
+        let event = event.to_string().into_bytes();
+        let told = Delivered { webhook_id: format!("{}_started_1", success.webhook_id), ..success.clone() };
+        assert_eq!(receiver.post(&told.headers(&event), &event).await, status, "{interpreter}");
+    }
+    assert_eq!(receiver.folders(), 2);
 
     // A repetition is answered as a success and changes nothing, nor does one that comes while the first is kept.
     std::fs::write(kept.0.join("0.png"), b"marked").unwrap();
@@ -378,6 +403,7 @@ impl Sender {
             clock: Arc::clone(&sender.clock) as Arc<dyn Clock>,
             lifecycle: lifecycle.clone(),
             bell: Arc::clone(&sender.bell),
+            announcer: notifier::Announcer::new(Arc::clone(&sender.clock) as Arc<dyn Clock>),
             body: Arc::new(move |body| Box::pin(body_stream(Arc::clone(&blobs), body.clone()))),
             keyring: Some(Arc::new(keyring)),
             settings: WebhookSettings::default(),
@@ -398,7 +424,7 @@ impl Sender {
             .unwrap();
         let job = self.store.job(id).await.unwrap().unwrap();
         let outcome = self.outcome(images).await;
-        let body = freeze(&job, &outcome, now, "http://127.0.0.1:8083");
+        let body = freeze(&job, &outcome, now, &BodyRules::new("http://127.0.0.1:8083", LinkKey::new([7; 32])));
         let pieces: Vec<Bytes> = body_stream(Arc::clone(&self.blobs), body.clone()).try_collect().await.unwrap();
         assert!(self.store.finish(Ending { job: id, run: None, outcome, body, ended_at: now }).await.unwrap());
         self.bell.notify_one();
@@ -415,7 +441,15 @@ impl Sender {
         for (index, image) in (0..).zip(images) {
             let (sha256, bytes) = self.blobs.put(image.clone().into()).await.unwrap();
             let content_type = "image/png".into();
-            outputs.push(Output { node_id: "9".into(), index, content_type, filename: None, bytes, sha256 });
+            outputs.push(Output {
+                node_id: "9".into(),
+                index,
+                content_type,
+                filename: None,
+                bytes,
+                sha256,
+                metadata_stripped: None,
+            });
         }
         Outcome::Succeeded(outputs)
     }

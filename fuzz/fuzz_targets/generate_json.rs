@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use comfygate::api::{Rules, read_submission};
+use comfygate::api::{Defaults, Rules, read_submission};
 use comfygate::intake::IntakeError;
 use comfygate::job::{Limits, ParamValue};
 use comfygate::notifier::TargetRules;
@@ -27,7 +27,7 @@ fuzz_target!(|body: &[u8]| {
         found.ok_or_else(|| IntakeError::UnknownWorkflow { name: name.to_owned(), known: Vec::new() })
     };
     let most = Limits { queue: day, start: day, silence: day, run: day };
-    let rules = Rules { targets: TargetRules::default(), most, workflow: &find };
+    let rules = Rules { targets: TargetRules::default(), most, defaults: Defaults::default(), workflow: &find };
     let Ok((workflow, submission)) = read_submission(body, &rules) else { return };
     let Ok(resolved) = resolve(&workflow, &submission.params, || 7) else { return };
     assert!(check(&workflow, &resolved.params).is_ok(), "resolved parameters do not build: {:?}", resolved.params);

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use comfygate::clock::Timestamp;
 use comfygate::comfy::{decode_binary, decode_text, wire};
 use comfygate::job::{BlobId, Failure, FailureCode, JobId, Limits, PromptId};
+use comfygate::media::Kept;
 use comfygate::tracker::{Attribution, Effect, Evidence, Input, Plan, Run, SlotId, SlotResult, SubmitResult, step};
 use libfuzzer_sys::fuzz_target;
 use std::time::Duration;
@@ -78,7 +79,7 @@ fn stored(message: &[u8]) -> SlotResult {
         Some(1) => SlotResult::Unavailable("reset".into()),
         Some(2) => SlotResult::Failed,
         Some(_) | None => {
-            SlotResult::Stored { content_type: "image/png".into(), bytes: 3, sha256: BlobId("0".repeat(64)) }
+            SlotResult::Stored(Kept::as_it_came("image/png", 3, BlobId("0".repeat(64))))
         }
     }
 }

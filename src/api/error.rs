@@ -168,3 +168,10 @@ impl From<IntakeError> for ApiError {
         }
     }
 }
+
+#[cfg(test)]
+impl ApiError {
+    pub(super) fn code(&self) -> &'static str {
+        self.code
+    }
+}

@@ -1,6 +1,7 @@
 //! Jobs as callers see them: one, many, its outputs, and the wish to cancel.
 
 use super::caller::Caller;
+use super::link::is_signed;
 use super::{Api, ApiError};
 use crate::intake::Cancelled;
 use crate::job::{Job, JobId, JobState, Output, OutputKind, live_view};
@@ -10,12 +11,15 @@ use actix_files::NamedFile;
 use actix_web::body::SizedStream;
 use actix_web::http::header::{
     CONTENT_TYPE, ContentDisposition, DispositionParam, DispositionType, ETAG, HeaderValue, IF_NONE_MATCH,
-    X_CONTENT_TYPE_OPTIONS,
+    REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 use std::sync::Arc;
+
+/// Where a browser goes from here, it does not tell the URL, since that may carry a signature.
+const NO_REFERRER: HeaderValue = HeaderValue::from_static("no-referrer");
 
 const PAGE: u32 = 50;
 const LARGEST_PAGE: u32 = 200;
@@ -24,7 +28,7 @@ const LARGEST_PAGE: u32 = 200;
 pub(super) async fn get(api: web::Data<Api>, caller: Caller, id: web::Path<String>) -> Result<HttpResponse, ApiError> {
     let job = find(&api, &caller, &id).await?;
     if !job.state.is_final() {
-        return Ok(HttpResponse::Ok().json(living(&api, &job)));
+        return Ok(HttpResponse::Ok().json(living(&api, &caller, &job)));
     }
     let Some(finished) = api.store.finished(job.id).await? else {
         return Err(ApiError::not_found(format!("the result of job {} is not kept any more", job.id)));
@@ -34,17 +38,18 @@ pub(super) async fn get(api: web::Data<Api>, caller: Caller, id: web::Path<Strin
     Ok(HttpResponse::Ok().insert_header((CONTENT_TYPE, "application/json")).body(SizedStream::new(length, stream)))
 }
 
-/// Lists jobs, newest first; `?status=&workflow=&limit=&cursor=`.
+/// Lists jobs, newest first; `?status=&workflow=&tenant=&limit=&cursor=`.
 pub(super) async fn list(
     api: web::Data<Api>,
     caller: Caller,
     query: web::Query<HashMap<String, String>>,
 ) -> Result<HttpResponse, ApiError> {
-    let filter = ListFilter { tenant: caller.only(), ..filter(&query)? };
+    let tenant = caller.only(query.get("tenant").map(String::as_str))?;
+    let filter = ListFilter { tenant, ..filter(&query)? };
     let limit = filter.limit as usize;
     let listed = api.store.list(filter).await?;
     let next = listed.last().filter(|_| listed.len() == limit).map(|last| last.job.id.to_string());
-    let jobs: Vec<Value> = listed.iter().map(|entry| Value::Object(summary(&api, entry))).collect();
+    let jobs: Vec<Value> = listed.iter().map(|entry| Value::Object(summary(&api, &caller, entry))).collect();
     Ok(HttpResponse::Ok().json(json!({ "jobs": jobs, "next_cursor": next })))
 }
 
@@ -55,6 +60,7 @@ pub(super) async fn cancel(
     id: web::Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     let id = find(&api, &caller, &id).await?.id;
+    caller.note("asked to cancel a job", id);
     let status = match api.intake.cancel(id).await? {
         Cancelled::Unknown => return Err(no_job(&id.to_string())),
         Cancelled::AlreadyFinal(state) => {
@@ -75,6 +81,8 @@ pub(super) async fn output(
     path: web::Path<(String, String)>,
 ) -> Result<HttpResponse, ApiError> {
     let (id, place) = path.into_inner();
+    // A signature stands for the key of somebody who may see this output.
+    let caller = is_signed(&api, &request).transpose()?.map_or(caller, |()| Caller::anybody());
     let job = find(&api, &caller, &id).await?;
     let finished = api.store.finished(job.id).await?;
     let output = place.parse::<usize>().ok().and_then(|place| finished.as_ref()?.outputs.get(place));
@@ -83,7 +91,8 @@ pub(super) async fn output(
     };
     let tag = format!("\"{}\"", output.sha256);
     if names(request.headers().get(IF_NONE_MATCH), &tag) {
-        return Ok(HttpResponse::NotModified().insert_header((ETAG, tag)).finish());
+        let mut answer = HttpResponse::NotModified();
+        return Ok(answer.insert_header((ETAG, tag)).insert_header((REFERRER_POLICY, NO_REFERRER)).finish());
     }
     let gone = |_| ApiError::not_found(format!("output {place} of job {} is not kept any more", job.id));
     let file = NamedFile::open_async(api.blobs.path(&output.sha256)).await.map_err(gone)?;
@@ -94,6 +103,7 @@ pub(super) async fn output(
         .into_response(&request);
     let headers = answer.headers_mut();
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(REFERRER_POLICY, NO_REFERRER);
     if let Ok(tag) = HeaderValue::from_str(&tag) {
         headers.insert(ETAG, tag);
     }
@@ -114,8 +124,11 @@ fn no_job(id: &str) -> ApiError {
     ApiError::not_found(format!("there is no job `{}`", id.escape_debug()))
 }
 
-fn living(api: &Api, job: &Job) -> Map<String, Value> {
+fn living(api: &Api, caller: &Caller, job: &Job) -> Map<String, Value> {
     let mut view = live_view(job, api.clock.now());
+    if caller.is_operator() {
+        view.insert("tenant".into(), json!(job.tenant.name()));
+    }
     let progress = api.desks.iter().find_map(|(_, desk)| desk.progress_of(job.id));
     if let Some(progress) = progress {
         view.insert("progress".into(), json!({ "fraction": progress.fraction }));
@@ -123,8 +136,8 @@ fn living(api: &Api, job: &Job) -> Map<String, Value> {
     view
 }
 
-fn summary(api: &Api, entry: &Listed) -> Map<String, Value> {
-    let mut view = living(api, &entry.job);
+fn summary(api: &Api, caller: &Caller, entry: &Listed) -> Map<String, Value> {
+    let mut view = living(api, caller, &entry.job);
     if let Some(ended) = entry.job.ended_at {
         view.insert("ended_at".into(), json!(ended.rfc3339()));
     }
@@ -147,8 +160,10 @@ fn filter(query: &HashMap<String, String>) -> Result<ListFilter, ApiError> {
             "workflow" => filter.workflow = Some(value.clone()),
             "cursor" => filter.before = Some(cursor(value)?),
             "limit" => filter.limit = limit(value)?,
+            // Whose they are is settled already.
+            "tenant" => {}
             _ => {
-                let message = format!("there is no filter `{name}`; there are status, workflow, limit, cursor");
+                let message = format!("there is no filter `{name}`; there are status, workflow, tenant, limit, cursor");
                 return Err(ApiError::bad_request("unknown_field", message));
             }
         }
@@ -217,6 +232,7 @@ mod tests {
                 filename: filename.map(str::to_owned),
                 bytes: 1,
                 sha256: BlobId(String::new()),
+                metadata_stripped: None,
             };
             let disposition = disposition(&output, "0");
             assert_eq!(disposition.get_filename(), Some(name));

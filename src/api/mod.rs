@@ -11,9 +11,11 @@ mod guard;
 mod health;
 mod jobs;
 mod keys;
+mod link;
 mod routing;
 mod secrets;
 mod submit;
+mod wishes;
 
 pub(crate) use admit::identify;
 pub use capacity::most_connections;
@@ -25,10 +27,12 @@ pub use keys::{check_name, key_view, usual_scopes};
 pub use routing::Needs;
 pub use secrets::secret_view;
 pub use submit::{FindWorkflow, Rules, read_submission};
+pub use wishes::Defaults;
 
 use crate::access::Keys;
 use crate::clock::Clock;
 use crate::intake::Intake;
+use crate::job::BodyRules;
 use crate::media::Blobs;
 use crate::notifier::TargetRules;
 use crate::signing::{Keyring, Office};
@@ -66,6 +70,10 @@ pub struct Api {
     pub targets: TargetRules,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// What final objects were written by, which tells what their links are worth.
+    pub bodies: Arc<BodyRules>,
+    /// What holds where a request does not say it.
+    pub defaults: Defaults,
     /// The largest request body, in bytes.
     pub max_body: usize,
     /// How long a request body may take to arrive.
@@ -90,7 +98,7 @@ impl Api {
 }
 
 use crate::job::Scope::{Admin, Read, Submit};
-use Needs::{KeyWith, NoKey, Nothing, Scope};
+use Needs::{KeyWith, NoKey, Nothing, Scope, ScopeOrLink};
 
 /// The route table: every call on one screen, with what it needs. `HEAD` goes with `GET`.
 #[rustfmt::skip]
@@ -99,7 +107,7 @@ const ROUTES: &[Call] = &[
     get("/jobs", Scope(Read), || web::to(jobs::list)),
     get("/jobs/{id}", Scope(Read), || web::to(jobs::get)),
     post("/jobs/{id}/cancel", Scope(Submit), || web::to(jobs::cancel)),
-    get("/jobs/{id}/outputs/{n}", Scope(Read), || web::to(jobs::output)),
+    get("/jobs/{id}/outputs/{n}", ScopeOrLink(Read), || web::to(jobs::output)),
     get("/jobs/{id}/deliveries", Scope(Read), || web::to(deliveries::of_job)),
     post("/jobs/{id}/deliveries/{d}/replay", Scope(Submit), || web::to(deliveries::replay)),
     get("/deliveries", Scope(Read), || web::to(deliveries::list)),

@@ -2,22 +2,30 @@
 //!
 //! This room imports nothing of ours but the clock's [`Timestamp`], and does nothing.
 
+mod announcement;
 mod failure;
+mod frozen;
 mod key;
+mod link;
 mod output;
 mod payload;
 mod request;
 mod state;
 mod tenant;
+mod turns;
 mod wish;
 
+pub use announcement::{Advance, Announce, Announcement, Audience, News, NodeAdvance};
 pub use failure::{FailedNode, Failure, FailureCode, Fault};
+pub use frozen::{FrozenBody, Segment};
 pub use key::{KeyId, KeyIdError, KeyLimits, Scope, ScopeError, Scopes};
+pub use link::{LinkError, LinkKey};
 pub use output::{BlobId, FileRef, Output, OutputKind};
-pub use payload::{FrozenBody, Segment, Timing, freeze, live_view};
+pub use payload::{BodyRules, Timing, freeze, live_view};
 pub use request::{Limits, ParamValue, Params, Request, Timeouts};
 pub use state::{JobState, Outcome};
 pub use tenant::{Tenant, TenantError};
+pub use turns::{Candidate, Turns};
 pub use wish::{Conversion, DeliveryMode, WebhookEvent};
 
 use crate::clock::Timestamp;

@@ -51,6 +51,9 @@ pub struct Output {
     pub bytes: u64,
     /// The SHA-256 of the bytes, by which they are stored.
     pub sha256: BlobId,
+    /// Where its caller wanted everything but the content taken out: whether nothing of that is in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata_stripped: Option<bool>,
 }
 
 impl Output {

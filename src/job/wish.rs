@@ -27,6 +27,11 @@ impl DeliveryMode {
             Self::Both => "both",
         }
     }
+
+    /// Reads the word back.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|mode| mode.as_str() == word)
+    }
 }
 
 /// What a receiver may be told of.

@@ -3,11 +3,16 @@
 
 mod blobs;
 mod body;
+mod convert;
 mod folder;
+mod keeping;
 mod outputs;
+mod strip;
 mod survey;
+mod treatment;
 
 pub use blobs::{BlobError, Blobs, PutError, Removed, Turn};
 pub use body::body_stream;
 pub use outputs::{Fetched, fetch};
 pub use survey::Survey;
+pub use treatment::{Kept, Treatment};

@@ -1,10 +1,12 @@
 //! The task: takes due deliveries from the store, sends each in a task of its own, and records what came of it. Which
 //! goes next is decided by `lanes.rs`, what an answer means by `schedule.rs`.
 
+use super::announcer::{self, Announcer};
 use super::attempt::{Caller, Made};
 use super::client;
 use super::lanes::Lanes;
 use super::schedule::{Answer, Round, Trouble, after};
+use super::settling::Settling;
 use super::target::{TargetRules, lane_of};
 use crate::clock::{Clock, Timestamp};
 use crate::crash::{self, Point};
@@ -55,6 +57,8 @@ pub struct Parts {
     pub lifecycle: Lifecycle,
     /// Rings when a job has ended.
     pub bell: Arc<Notify>,
+    /// Knows what is told of jobs that have not ended.
+    pub announcer: Announcer,
     /// Opens the bytes of a body.
     pub body: Arc<dyn Fn(&FrozenBody) -> BodyStream + Send + Sync>,
     /// Who signs; none where webhooks go out unsigned.
@@ -73,13 +77,18 @@ pub async fn run(parts: Parts, stop: CancellationToken) {
     let bell = Arc::clone(&parts.bell);
     let clock = Arc::clone(&parts.clock);
     let grace = parts.grace;
-    let (mut station, mut ended) = Station::new(parts);
+    let (announcer, lifecycle) = (parts.announcer.clone(), parts.lifecycle.clone());
+    let (settling, mut settled) = Settling::new(announcer.clone(), lifecycle.clone());
+    let (mut station, mut ended) = Station::new(parts, settling);
+    let announcing = announcer::run(announcer, Arc::clone(&station.caller), lifecycle.clone(), stop.clone());
+    lifecycle.spawn_station("announcer", announcing);
     while !stop.is_cancelled() {
         let wake_at = station.fill().await;
         tokio::select! {
             () = stop.cancelled() => break,
             () = bell.notified() => {}
             Some(end) = ended.recv() => station.take_in(&end),
+            Some(job) = settled.recv() => station.let_in(job),
             () = clock.sleep_until(wake_at) => {}
         }
         while let Ok(end) = ended.try_recv() {
@@ -95,6 +104,7 @@ struct Station {
     lifecycle: Lifecycle,
     random: Box<dyn FnMut() -> f64 + Send>,
     caller: Arc<Caller>,
+    settling: Settling,
     schedule: Arc<[Duration]>,
     lease: Duration,
     lanes: Lanes,
@@ -118,7 +128,7 @@ enum Fate {
 }
 
 impl Station {
-    fn new(parts: Parts) -> (Self, mpsc::UnboundedReceiver<End>) {
+    fn new(parts: Parts, settling: Settling) -> (Self, mpsc::UnboundedReceiver<End>) {
         let settings = parts.settings;
         // Bounded by the number of attempts under way.
         let (sender, receiver) = mpsc::unbounded_channel();
@@ -136,6 +146,7 @@ impl Station {
             lifecycle: parts.lifecycle,
             random: parts.random,
             caller: Arc::new(caller),
+            settling,
             lease: settings.attempt_timeout.saturating_add(LEASE_MARGIN),
             schedule: settings.schedule.into(),
             lanes: Lanes::new(settings.concurrency, settings.per_host),
@@ -177,7 +188,9 @@ impl Station {
             let were_all = claimed.len() < usize::try_from(BATCH).unwrap_or(usize::MAX);
             let now = self.clock.now();
             for delivery in claimed {
-                self.lanes.admit(delivery, now);
+                if let Some(delivery) = self.settling.pass(delivery) {
+                    self.lanes.admit(delivery, now);
+                }
             }
             if were_all {
                 self.begin_waiting();
@@ -206,6 +219,13 @@ impl Station {
         }
     }
 
+    /// Nothing is told of its job any more but the end.
+    fn let_in(&mut self, job: JobId) {
+        if let Some(delivery) = self.settling.take(job) {
+            self.lanes.admit(delivery, self.clock.now());
+        }
+    }
+
     fn take_in(&mut self, end: &End) {
         let now = self.clock.now();
         match end.fate {
@@ -221,7 +241,8 @@ impl Station {
 
     async fn finish(mut self, ended: &mut mpsc::UnboundedReceiver<End>, grace: Duration) {
         let mut grace_over = self.clock.sleep_until(self.clock.now() + grace);
-        let waiting = self.lanes.take_waiting();
+        let mut waiting = self.lanes.take_waiting();
+        waiting.extend(self.settling.take_all());
         release(&self.store, waiting).await;
         while self.lanes.under_way() > 0 {
             tokio::select! {

@@ -2,6 +2,7 @@
 //! the caller.
 
 use super::{KeyMode, LogFormat};
+use crate::job::DeliveryMode;
 use crate::secret::Secret;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -34,6 +35,10 @@ pub(super) fn switch(text: &str) -> Result<bool, String> {
         "false" => Ok(false),
         _ => Err("neither true nor false".into()),
     }
+}
+
+pub(super) fn delivery(text: &str) -> Result<DeliveryMode, String> {
+    DeliveryMode::parse(text).ok_or_else(|| "none of the three words".into())
 }
 
 pub(super) fn log_format(text: &str) -> Result<LogFormat, String> {

@@ -22,6 +22,8 @@ pub struct DeliveryFilter {
 pub struct ListedDelivery {
     /// The job that it tells of.
     pub job: JobId,
+    /// Whose job it is.
+    pub tenant: Tenant,
     /// Where it goes.
     pub url: String,
     /// Where it stands.

@@ -103,7 +103,7 @@ async fn finish_plainly(parts: &Parts, end: &End, why: &str) {
 }
 
 fn frozen(parts: &Parts, end: &End, outcome: Outcome) -> Ending {
-    let body = freeze(&end.job, &outcome, end.at, &parts.base_url);
+    let body = freeze(&end.job, &outcome, end.at, &parts.bodies);
     Ending { job: end.job.id, run: Some(end.run), outcome, body, ended_at: end.at }
 }
 

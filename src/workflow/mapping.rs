@@ -35,7 +35,7 @@ const PARAMETER: [&str; 13] = [
 ];
 
 /// The fields of a request that no parameter can be named after, since the request would never reach it.
-const RESERVED: [&str; 12] = [
+const RESERVED: [&str; 14] = [
     "workflow",
     "params",
     "images",
@@ -43,6 +43,8 @@ const RESERVED: [&str; 12] = [
     "webhook_url",
     "webhook_events",
     "delivery",
+    "strip_metadata",
+    "convert",
     "metadata",
     "priority",
     "timeouts",

@@ -2,10 +2,12 @@
 
 use bytes::Bytes;
 use comfygate::clock::{Clock, ManualClock, Timestamp};
-use comfygate::job::{FrozenBody, JobId, Limits, Outcome, Output, Params, Request, Segment, freeze};
+use comfygate::job::{
+    BodyRules, FrozenBody, JobId, Limits, LinkKey, Outcome, Output, Params, Request, Segment, freeze,
+};
 use comfygate::lifecycle::Lifecycle;
 use comfygate::media::{Blobs, body_stream};
-use comfygate::notifier::{self, BodyStream, Parts};
+use comfygate::notifier::{self, Announcer, BodyStream, Parts};
 use comfygate::settings::WebhookSettings;
 use comfygate::signing::{Keyring, Options};
 use comfygate::store::{Attempt, Delivery, Ending, NewJob, SqliteStore, Store};
@@ -35,6 +37,7 @@ pub(crate) struct Rig {
     pub(crate) store: Arc<SqliteStore>,
     pub(crate) blobs: Arc<Blobs>,
     pub(crate) settings: WebhookSettings,
+    pub(crate) announcer: Announcer,
     /// What the next jobs have as metadata.
     pub(crate) metadata: Option<serde_json::Value>,
     bell: Arc<Notify>,
@@ -51,8 +54,10 @@ impl Rig {
     /// The same with another time.
     pub(crate) fn at(now: Timestamp) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        let clock = ManualClock::at(now);
         Self {
-            clock: ManualClock::at(now),
+            announcer: Announcer::new(Arc::clone(&clock) as Arc<dyn Clock>),
+            clock,
             store: SqliteStore::open(folder.path()).unwrap(),
             blobs: Arc::new(Blobs::open(folder.path()).unwrap()),
             settings: WebhookSettings::default(),
@@ -86,6 +91,7 @@ impl Rig {
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
             lifecycle: self.lifecycle.clone(),
             bell: Arc::clone(&self.bell),
+            announcer: self.announcer.clone(),
             body: Arc::new(body),
             keyring: self.keyring(),
             settings: self.settings.clone(),
@@ -116,6 +122,7 @@ impl Rig {
         self.store.close().await;
         let Self { clock, settings, folder, .. } = self;
         let rig = Self {
+            announcer: Announcer::new(Arc::clone(&clock) as Arc<dyn Clock>),
             clock,
             store: SqliteStore::open(folder.path()).unwrap(),
             blobs: Arc::new(Blobs::open(folder.path()).unwrap()),
@@ -152,11 +159,19 @@ impl Rig {
         for (index, image) in (0..).zip(images) {
             let (sha256, bytes) = self.blobs.put(Bytes::copy_from_slice(image)).await.unwrap();
             let content_type = "image/png".into();
-            outputs.push(Output { node_id: "9".into(), index, content_type, filename: None, bytes, sha256 });
+            outputs.push(Output {
+                node_id: "9".into(),
+                index,
+                content_type,
+                filename: None,
+                bytes,
+                sha256,
+                metadata_stripped: None,
+            });
         }
         let job = self.store.job(id).await.unwrap().unwrap();
         let outcome = Outcome::Succeeded(outputs);
-        let body = freeze(&job, &outcome, now, "http://gateway");
+        let body = freeze(&job, &outcome, now, &BodyRules::new("http://gateway", LinkKey::new([7; 32])));
         let expected = self.bytes_of(&body).await;
         let ending = Ending { job: id, run: None, outcome, body, ended_at: now };
         assert!(self.store.finish(ending).await.unwrap());
@@ -308,6 +323,11 @@ impl Receiver {
 
     pub(crate) async fn next(&mut self) -> Received {
         soon("a request", self.received.recv()).await.unwrap()
+    }
+
+    /// The next request, if it has come.
+    pub(crate) fn try_next(&mut self) -> Option<Received> {
+        self.received.try_recv().ok()
     }
 
     /// Says whether nothing more has come by now.

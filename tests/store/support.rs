@@ -133,6 +133,7 @@ pub(crate) fn succeeded(job: JobId, run: Option<u32>, ended_at: Timestamp) -> En
         filename: Some("comfy_00001_.png".into()),
         bytes: 70,
         sha256: BlobId("cd".repeat(32)),
+        metadata_stripped: Some(true),
     };
     let segments = vec![
         Segment::Text(format!(r#"{{"prompt_id":"{job}","images":[""#)),

@@ -4,6 +4,7 @@ use crate::recording::{Heard, Trace, traces};
 use comfygate::clock::Timestamp;
 use comfygate::comfy::{Event, wire};
 use comfygate::job::{BlobId, JobId, Limits, Outcome, PromptId};
+use comfygate::media::Kept;
 use comfygate::tracker::{Attribution, Effect, Evidence, Input, Plan, Run, SlotResult, Source, SubmitResult, step};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -166,7 +167,7 @@ fn stored(source: &Source) -> SlotResult {
         Source::Text(text) => ("text/plain".to_owned(), text.len() as u64),
         Source::File(_) => ("application/octet-stream".to_owned(), 1),
     };
-    SlotResult::Stored { content_type, bytes, sha256: BlobId(String::new()) }
+    SlotResult::Stored(Kept::as_it_came(content_type, bytes, BlobId(String::new())))
 }
 
 fn shown(outcome: &Outcome) -> String {

@@ -41,8 +41,9 @@ pub(super) fn finish(connection: &Connection, ending: &Ending, body: &str) -> Re
     let Some(row) = ended else { return Ok(false) };
     crash::pass(Point::Halfway);
     let mut insert = connection.prepare_cached(
-        "INSERT INTO output (job, place, node_id, node_index, content_type, filename, bytes, sha256)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        "INSERT INTO output (job, place, node_id, node_index, content_type, filename, bytes, sha256,
+                             metadata_stripped)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
     )?;
     for (place, output) in (0_i64..).zip(ending.outcome.outputs()) {
         insert.execute(params![
@@ -54,6 +55,7 @@ pub(super) fn finish(connection: &Connection, ending: &Ending, body: &str) -> Re
             output.filename,
             rows::whole(output.bytes),
             output.sha256.as_str(),
+            output.metadata_stripped,
         ])?;
     }
     crash::pass(Point::Halfway);
@@ -74,7 +76,8 @@ pub(super) fn finished(connection: &Connection, id: JobId) -> Result<Option<Fini
     let Some(row) = rows::row_of(connection, id)? else { return Ok(None) };
     let Some(body) = body(connection, id, row)? else { return Ok(None) };
     let mut statement = connection.prepare_cached(
-        "SELECT node_id, node_index, content_type, filename, bytes, sha256 FROM output WHERE job = ?1 ORDER BY place",
+        "SELECT node_id, node_index, content_type, filename, bytes, sha256, metadata_stripped
+         FROM output WHERE job = ?1 ORDER BY place",
     )?;
     let outputs = rows::all(statement.query([row])?, |row| {
         Ok(Output {
@@ -84,6 +87,7 @@ pub(super) fn finished(connection: &Connection, id: JobId) -> Result<Option<Fini
             filename: row.get(3)?,
             bytes: rows::count(row, 4)?,
             sha256: BlobId(row.get(5)?),
+            metadata_stripped: row.get(6)?,
         })
     })?;
     Ok(Some(Finished { body, outputs }))

@@ -10,6 +10,8 @@ mod clearing;
 mod deliveries;
 mod jobs;
 mod keys;
+mod own_secrets;
+mod queues;
 mod readers;
 mod replays;
 mod rows;
@@ -22,14 +24,15 @@ pub use beside::open_beside;
 pub use schema::OpenError;
 
 use crate::clock::Timestamp;
-use crate::job::{BlobId, Job, JobId, PromptId};
+use crate::job::{BlobId, Job, JobId, Turns};
 use crate::store::{
     Attempt, Backlog, CancelWish, Claimed, Cleared, Delivery, DeliveryFilter, DeliveryState, Ending, Finished,
     IdempotencyKey, ListFilter, Listed, ListedDelivery, NewJob, Refused, ReplayFilter, Revision, Store, StoreError,
-    Verdict,
+    Vacancy, Verdict,
 };
 use async_trait::async_trait;
 use readers::Readers;
+use rusqlite::Connection;
 use std::collections::HashSet;
 use std::fs::{File, TryLockError};
 use std::io;
@@ -47,6 +50,8 @@ pub struct SqliteStore {
     // In the order in which they are dropped: the lock outlives the connections.
     readers: Readers,
     writer: Arc<Writer>,
+    /// Whose job is claimed next; begun anew at each start.
+    turns: tokio::sync::Mutex<Turns>,
     lock: Mutex<Option<File>>,
 }
 
@@ -63,7 +68,16 @@ impl SqliteStore {
         deliveries::release_all(&connection).map_err(|source| OpenError::Sqlite { path: path.clone(), source })?;
         let readers = (0..READERS).map(|_| schema::open_reader(&path)).collect::<Result<Vec<_>, _>>()?;
         let writer = Writer::start(connection).map_err(unusable)?;
-        Ok(Arc::new(Self { readers: Readers::new(readers), writer: Arc::new(writer), lock: Mutex::new(Some(lock)) }))
+        Ok(Self::over(readers, writer, Some(lock)))
+    }
+
+    fn over(readers: Vec<Connection>, writer: Writer, lock: Option<File>) -> Arc<Self> {
+        Arc::new(Self {
+            readers: Readers::new(readers),
+            writer: Arc::new(writer),
+            turns: tokio::sync::Mutex::default(),
+            lock: Mutex::new(lock),
+        })
     }
 
     /// Finishes the writes that wait, closes the database and gives the folder free. Later calls are refused.
@@ -108,15 +122,19 @@ impl Store for SqliteStore {
         self.readers.read(move |connection| jobs::list(connection, &filter)).await
     }
 
-    async fn claim_beside(
-        &self,
-        backend: &str,
-        others: Vec<String>,
-        offered: Vec<PromptId>,
-        now: Timestamp,
-    ) -> Result<Vec<Claimed>, StoreError> {
-        let (backend, others) = (backend.to_owned(), json(&others)?);
-        self.writer.write(move |connection| claims::claim(connection, &backend, &others, &offered, now)).await
+    async fn claim_beside(&self, vacancy: Vacancy, now: Timestamp) -> Result<Vec<Claimed>, StoreError> {
+        let others = json(&vacancy.others)?;
+        // One claim at a time. Turns move on only with a claim that is stored, and the writer may do its work twice.
+        let mut turns = self.turns.lock().await;
+        let before = turns.clone();
+        let work = move |connection: &Connection| {
+            let mut turns = before.clone();
+            let claimed = claims::claim(connection, &vacancy, &others, &mut turns, now)?;
+            Ok((claimed, turns))
+        };
+        let (claimed, after) = self.writer.write(work).await?;
+        *turns = after;
+        Ok(claimed)
     }
 
     async fn started(&self, id: JobId, run: u32, at: Timestamp) -> Result<bool, StoreError> {

@@ -4,6 +4,7 @@ use super::*;
 use crate::comfy::event::{ImageFrame, ImageOrigin, NodeError, NodeOutput};
 use crate::comfy::{HistoryEnd, HistoryEntry};
 use crate::job::{BlobId, FailureCode, FileRef, Timeouts};
+use crate::media::Kept;
 use crate::tracker::limits::CUT_OFF_RUNS;
 use bytes::Bytes;
 use std::time::Duration;
@@ -149,7 +150,7 @@ fn succeeded() -> Event {
 }
 
 pub(super) fn stored(slot: usize) -> Input {
-    let result = SlotResult::Stored { content_type: "image/png".into(), bytes: 10, sha256: BlobId("ab".into()) };
+    let result = SlotResult::Stored(Kept::as_it_came("image/png", 10, BlobId("ab".into())));
     Input::Stored(SlotId(slot), result)
 }
 

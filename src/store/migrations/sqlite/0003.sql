@@ -44,3 +44,5 @@ CREATE INDEX job_queued ON job (cancel_requested, tenant, priority DESC) WHERE s
 CREATE INDEX job_by_tenant ON job (tenant);
 DROP INDEX job_ended;
 CREATE INDEX job_ended ON job (state) WHERE ended_at IS NOT NULL;
+-- Where it was asked for: whether nothing but the content is in the file.
+ALTER TABLE output ADD COLUMN metadata_stripped INTEGER;
