@@ -120,6 +120,7 @@ impl App {
         };
         lifecycle.spawn_station("clearing", clearing::run(clearing, lifecycle.stop()));
         let sent = Arc::clone(&blobs);
+        let standing = Arc::new(notifier::Standing::default());
         lifecycle.spawn_station(
             "notifier",
             notifier::run(
@@ -134,6 +135,7 @@ impl App {
                     settings: settings.webhooks.clone(),
                     grace: settings.shutdown.grace,
                     random: Box::new(rand::random),
+                    standing: Arc::clone(&standing),
                 },
                 lifecycle.stop(),
             ),
@@ -176,6 +178,7 @@ impl App {
             max_body: usize::try_from(settings.server.max_body).unwrap_or(usize::MAX),
             body_limit: BODY_LIMIT,
             loopback_only: address.ip().is_loopback(),
+            standing,
             write_check: api::WriteCheck::default(),
             draining: AtomicBool::new(false),
         });

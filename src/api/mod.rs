@@ -34,7 +34,7 @@ use crate::clock::Clock;
 use crate::intake::Intake;
 use crate::job::BodyRules;
 use crate::media::Blobs;
-use crate::notifier::TargetRules;
+use crate::notifier::{Standing, TargetRules};
 use crate::signing::{Keyring, Office};
 use crate::store::Store;
 use crate::tracker::Desk;
@@ -80,6 +80,8 @@ pub struct Api {
     pub body_limit: Duration,
     /// The gateway is bound to a loopback address: only loopback host names are served.
     pub loopback_only: bool,
+    /// What is known of the receivers of webhooks.
+    pub standing: Arc<Standing>,
     /// What is known of whether the store can be written.
     pub write_check: WriteCheck,
     /// The gateway is stopping: nothing new is taken in.

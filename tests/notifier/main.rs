@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "this whole program is a test")]
 
 mod events;
+mod isolation;
 mod replays;
 mod signatures;
 mod support;

@@ -293,7 +293,6 @@ fn output(index: u32) -> News {
         content_type: "image/png".into(),
         filename: None,
         bytes: 1,
-        metadata_stripped: None,
         sha256: BlobId("ab".repeat(32)),
         metadata_stripped: false,
     })
