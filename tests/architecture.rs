@@ -13,7 +13,7 @@ const FLOOR: &[&str] = &["clock", "crash", "job", "lifecycle", "secret", "settin
 const ARROWS: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
     ("cli", &["access", "api", "app", "demo", "fsck", "signing", "sim", "store", "workflow"]),
-    ("demo", &["app", "sim", "workflow"]),
+    ("demo", &["app", "signing", "sim", "store", "workflow"]),
     (
         "app",
         &[

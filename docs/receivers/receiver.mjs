@@ -1,11 +1,14 @@
 // A receiver for comfygate's webhooks that believes nothing unseen. Node 18 or newer is all it needs.
 //
+//     export WEBHOOK_SECRET="$(comfygate webhook secret show)"
 //     node receiver.mjs --port 8090 --folder received
+//
+// The secret comes from the environment; while it is rotated, put both there, with a space between.
 //
 // Every webhook becomes a folder named by its webhook-id, with the images and result.json in it. The folder appears
 // whole or not at all, so its existence is what tells a repetition, even after a restart.
 
-import { createHash } from "node:crypto";
+import { createHash, createHmac, timingSafeEqual } from "node:crypto";
 import { existsSync, mkdirSync } from "node:fs";
 import { mkdtemp, open, rename, rm } from "node:fs/promises";
 import { createServer } from "node:http";
@@ -31,6 +34,7 @@ const { values: options } = parseArgs({
   },
 });
 const maxBytes = Number(options["max-bytes"]);
+const keys = readKeys(process.env.WEBHOOK_SECRET ?? "");
 
 /** The request gets this status, and nothing is kept. */
 class Refused extends Error {
@@ -44,7 +48,9 @@ class Refused extends Error {
 async function receive(request) {
   checkHead(request);
   const webhookId = request.headers["webhook-id"];
-  const payload = parse(await readBody(request));
+  const body = await readBody(request);
+  checkSignature(request.headers, body);
+  const payload = parse(body);
   checkShape(payload);
   const isEvent = payload.status === "running";
   const ownId = isEvent ? webhookId.split("_").slice(0, -2).join("_") : webhookId;
@@ -77,6 +83,27 @@ async function readBody(request) {
   const chunks = [];
   for await (const chunk of request) chunks.push(chunk);
   return Buffer.concat(chunks);
+}
+
+/** Goes over the bytes as they came: parsed and written again they would be others. */
+function checkSignature(headers, body) {
+  const head = `${headers["webhook-id"]}.${headers["webhook-timestamp"]}.`;
+  const signatures = (headers["webhook-signature"] ?? "").split(" ").map((text) => Buffer.from(text));
+  for (const key of keys) {
+    const expected = Buffer.from("v1," + createHmac("sha256", key).update(head).update(body).digest("base64"));
+    const fits = (found) => found.length === expected.length && timingSafeEqual(found, expected);
+    if (signatures.some(fits)) return;
+  }
+  throw new Refused(401, "no signature fits");
+}
+
+/** Returns the secrets as bytes; an empty or short one would let everybody in. */
+function readKeys(text) {
+  const secrets = text.split(/\s+/).filter(Boolean);
+  const keys = secrets.map((secret) => Buffer.from(secret.replace(/^whsec_/, ""), "base64"));
+  if (keys.length > 0 && keys.every((key) => key.length >= 24)) return keys;
+  console.error('WEBHOOK_SECRET is missing or too short: export WEBHOOK_SECRET="$(comfygate webhook secret show)"');
+  process.exit(1);
 }
 
 function parse(body) {

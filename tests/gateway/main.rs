@@ -40,6 +40,7 @@ mod reloads;
 mod restarts;
 mod results;
 mod retention;
+mod signing;
 mod slow_backend;
 mod stopping;
 mod storage;

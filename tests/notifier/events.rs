@@ -175,7 +175,7 @@ async fn a_stop_breaks_events_off_and_ends_are_told_all_the_same() {
     assert_eq!(rig.panics(), 0);
 }
 
-fn announce(rig: &Rig, number: u8, url: &str, news: News) {
+pub(crate) fn announce(rig: &Rig, number: u8, url: &str, news: News) {
     let now = rig.clock.now();
     let audience = Audience {
         job: JobId::new(crate::support::START, [number; 10]),

@@ -1,9 +1,10 @@
 //! Signatures over real sockets: that receivers with published libraries believe what the gateway sends and nothing else.
 
+use crate::events::announce;
 use crate::support::{Received, Receiver, Reply, Rig, soon, url_of};
 use crate::verifiers::{Case, judge, judge_pairs};
 use comfygate::clock::{Clock, SystemClock};
-use comfygate::job::Tenant;
+use comfygate::job::{DeliveryMode, News, Tenant};
 use comfygate::secret::Secret;
 use comfygate::signing::{Change, Office, PublicKey, USUAL_KEEP};
 use comfygate::store::{DeliveryState, SecretKind, SigningSecret, SigningStore};
@@ -85,19 +86,33 @@ async fn published_libraries_of_three_languages_believe_what_is_sent_and_nothing
     let mut cases = Vec::new();
 
     let large = [noise(3 << 20, 1), noise((2 << 20) + 1, 2)];
-    for images in [vec![large[0].as_slice(), large[1].as_slice()], vec![b"x".as_slice()], vec![]] {
+    let both = [large[0].as_slice(), large[1].as_slice()];
+    for (mode, images) in [
+        (DeliveryMode::Inline, &both[..]),
+        (DeliveryMode::Inline, &[b"x"]),
+        (DeliveryMode::Inline, &[]),
+        (DeliveryMode::Links, &both),
+        (DeliveryMode::Both, &[b"x"]),
+    ] {
+        rig.delivery = mode;
         let number = u8::try_from(cases.len()).unwrap();
-        let (job, expected) = rig.ended_job(number, &receiver.url, &images).await;
+        let (job, expected) = rig.ended_job(number, &receiver.url, images).await;
         let received = receiver.next().await;
         rig.until(job, |delivery, _| delivery.state == DeliveryState::Delivered).await;
         assert_eq!(received.body, expected);
         assert_eq!(received.header("webhook-signature").unwrap().split(' ').count(), 1);
         cases.push(Case::of(&received, &secret, true));
     }
+    // What is told before the end is signed too.
+    announce(&rig, 100, &receiver.url, News::Started);
+    let event = receiver.next().await;
+    assert!(event.header("webhook-id").unwrap().ends_with("_started_1"));
+    cases.push(Case::of(&event, &secret, true));
+    let events = tampered(&cases[5]);
     assert!(String::from_utf8(cases[0].body.clone()).unwrap().contains("東京 🎨"));
     // In the large one what can only go wrong there: a byte in the middle of an image.
     let in_an_image = tampered(&cases[0]).swap_remove(1);
-    let bad = [vec![in_an_image], tampered(&cases[1]), tampered(&cases[2])].concat();
+    let bad = [vec![in_an_image], tampered(&cases[1]), tampered(&cases[3]), events].concat();
     judge(&[cases, bad].concat());
 }
 

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use comfygate::clock::{Clock, ManualClock, Timestamp};
 use comfygate::job::{
-    BodyRules, FrozenBody, JobId, Limits, LinkKey, Outcome, Output, Params, Request, Segment, freeze,
+    BodyRules, DeliveryMode, FrozenBody, JobId, Limits, LinkKey, Outcome, Output, Params, Request, Segment, freeze,
 };
 use comfygate::lifecycle::Lifecycle;
 use comfygate::media::{Blobs, body_stream};
@@ -40,6 +40,8 @@ pub(crate) struct Rig {
     pub(crate) announcer: Announcer,
     /// What the next jobs have as metadata.
     pub(crate) metadata: Option<serde_json::Value>,
+    /// How the next jobs' images are sent.
+    pub(crate) delivery: DeliveryMode,
     bell: Arc<Notify>,
     lifecycle: Lifecycle,
     folder: TempDir,
@@ -63,6 +65,7 @@ impl Rig {
             blobs: Arc::new(Blobs::open(folder.path()).unwrap()),
             settings: WebhookSettings::default(),
             metadata: None,
+            delivery: DeliveryMode::default(),
             bell: Arc::default(),
             lifecycle: Lifecycle::new(),
             folder,
@@ -131,6 +134,7 @@ impl Rig {
             blobs: Arc::new(Blobs::open(folder.path()).unwrap()),
             settings,
             metadata: None,
+            delivery: DeliveryMode::default(),
             bell: Arc::default(),
             lifecycle: Lifecycle::new(),
             folder,
@@ -153,7 +157,7 @@ impl Rig {
     pub(crate) async fn ended_job_of(&self, tenant: &str, number: u8, url: &str, images: &[&[u8]]) -> (JobId, Vec<u8>) {
         let now = self.clock.now();
         let id = JobId::new(now, [number; 10]);
-        let request = Request { metadata: self.metadata.clone(), ..request(url) };
+        let request = Request { metadata: self.metadata.clone(), delivery: self.delivery, ..request(url) };
         self.store
             .accept(NewJob { id, tenant: tenant.parse().unwrap(), request, created_at: now, idempotency: None })
             .await
@@ -467,7 +471,7 @@ fn request(url: &str) -> Request {
         expected_images: Some(1),
         webhook_url: Some(url.into()),
         webhook_events: std::collections::BTreeSet::new(),
-        delivery: comfygate::job::DeliveryMode::default(),
+        delivery: DeliveryMode::default(),
         strip_metadata: false,
         conversion: None,
         metadata: None,
