@@ -13,6 +13,7 @@ mod jobs;
 mod keys;
 mod link;
 mod routing;
+mod secrets;
 mod submit;
 mod wishes;
 
@@ -24,6 +25,7 @@ pub(crate) use guard::guard;
 pub use health::WriteCheck;
 pub use keys::{check_name, key_view, usual_scopes};
 pub use routing::Needs;
+pub use secrets::secret_view;
 pub use submit::{FindWorkflow, Rules, read_submission};
 pub use wishes::Defaults;
 
@@ -32,7 +34,8 @@ use crate::clock::Clock;
 use crate::intake::Intake;
 use crate::job::BodyRules;
 use crate::media::Blobs;
-use crate::notifier::TargetRules;
+use crate::notifier::{Standing, TargetRules};
+use crate::signing::{Keyring, Office};
 use crate::store::Store;
 use crate::tracker::Desk;
 use crate::workflow::Catalog;
@@ -59,6 +62,10 @@ pub struct Api {
     pub keys: Arc<Keys>,
     /// Whoever shows no key is refused.
     pub keys_required: bool,
+    /// Who signs webhooks; none where they go out unsigned.
+    pub keyring: Option<Arc<Keyring>>,
+    /// Changes the secrets that sign.
+    pub office: Office,
     /// Which webhook URLs are taken.
     pub targets: TargetRules,
     /// The time.
@@ -73,6 +80,8 @@ pub struct Api {
     pub body_limit: Duration,
     /// The gateway is bound to a loopback address: only loopback host names are served.
     pub loopback_only: bool,
+    /// What is known of the receivers of webhooks.
+    pub standing: Arc<Standing>,
     /// What is known of whether the store can be written.
     pub write_check: WriteCheck,
     /// The gateway is stopping: nothing new is taken in.
@@ -108,6 +117,9 @@ const ROUTES: &[Call] = &[
     get("/keys", KeyWith(Admin), || web::to(keys::list)),
     post("/keys", KeyWith(Admin), || web::to(keys::create)),
     delete("/keys/{id}", KeyWith(Admin), || web::to(keys::revoke)),
+    get("/webhook/secrets", KeyWith(Admin), || web::to(secrets::list)),
+    post("/webhook/secrets/rotate", KeyWith(Admin), || web::to(secrets::rotate)),
+    get("/.well-known/jwks.json", Nothing, || web::to(secrets::jwks)),
     get("/health", Nothing, || web::to(health::health)),
     get("/ready", NoKey, || web::to(health::ready)),
 ];

@@ -11,6 +11,7 @@ mod deaf;
 mod deliveries;
 mod delivery_modes;
 mod elsewhere;
+mod events;
 mod faults;
 mod folder;
 mod forgetful;
@@ -27,6 +28,7 @@ mod lost_answers;
 mod lost_backend;
 mod lost_socket;
 mod other_hands;
+mod outputs;
 mod panics;
 mod process;
 #[path = "../support/proxy/mod.rs"]
