@@ -92,7 +92,8 @@ impl App {
         let trackers = backends.iter().map(|backend| (backend.name.clone(), backend.tracker.clone())).collect();
         let desks = backends.iter().map(|backend| (backend.name.clone(), Arc::clone(&backend.desk))).collect();
 
-        let throttle = Throttle::new(settings.callers.clone(), sqlite, Arc::clone(&clock)).await?;
+        let throttle =
+            Throttle::new(settings.callers.clone(), Arc::<SqliteStore>::clone(&sqlite), Arc::clone(&clock)).await?;
         lifecycle.spawn_station("throttle", Arc::clone(&throttle).run(lifecycle.stop()));
         let look_every = settings.workflows.look_every;
         let watching = watch_folders(Arc::clone(&catalog), look_every, Arc::clone(&clock), lifecycle.clone());

@@ -10,7 +10,7 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, ResponseError, web};
-use tracing::{Instrument, info_span};
+use tracing::info;
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
@@ -23,12 +23,8 @@ pub(crate) async fn identify(
         // An answer and not an error, so that it gets the headers of every other answer.
         Err(refusal) => Ok(request.into_response(refusal.error_response()).map_into_right_body()),
         Ok(caller) => {
-            let span = match &caller.key {
-                Some(key) => info_span!("caller", %key, tenant = %caller.tenant),
-                None => tracing::Span::none(),
-            };
             request.extensions_mut().insert(caller);
-            next.call(request).instrument(span).await.map(ServiceResponse::map_into_left_body)
+            next.call(request).await.map(ServiceResponse::map_into_left_body)
         }
     }
 }
@@ -57,7 +53,12 @@ fn check(needs: Option<Needs>, caller: &Caller) -> Result<(), ApiError> {
         return Err(ApiError::unauthorized());
     }
     match scope {
-        Some(scope) if !caller.scopes.allow(scope) => Err(ApiError::scope_missing(scope)),
+        Some(scope) if !caller.scopes.allow(scope) => {
+            if let Some(key) = &caller.key {
+                info!(%key, tenant = %caller.tenant, scope = scope.as_str(), "refused: the key lacks the scope");
+            }
+            Err(ApiError::scope_missing(scope))
+        }
         Some(_) | None => Ok(()),
     }
 }

@@ -66,6 +66,7 @@ pub(super) async fn generate(
     if !taken_in.is_repeat {
         place.keep();
     }
+    caller.note("job taken in", taken_in.id);
     Ok(accepted(taken_in.id, taken_in.is_repeat))
 }
 

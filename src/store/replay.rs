@@ -24,6 +24,8 @@ pub struct ListedDelivery {
     pub job: JobId,
     /// When the job was accepted.
     pub accepted_at: Timestamp,
+    /// Whose job it is.
+    pub tenant: Tenant,
     /// Where it goes.
     pub url: String,
     /// Where it stands.

@@ -42,9 +42,17 @@ fn accepted_since(connection: &Connection, tenant: &Tenant, since: Timestamp) ->
 }
 
 /// Returns the row that a page ended with. Where the job was cleared away, those that were accepted in the same millisecond
-/// come again: rather twice than not at all.
-pub(super) fn row_of_cursor(connection: &Connection, cursor: Cursor) -> Result<RowNumber, StoreError> {
-    match rows::row_of(connection, cursor.job)? {
+/// come again: rather twice than not at all. A job of another tenant is not there for this one.
+pub(super) fn row_of_cursor(
+    connection: &Connection,
+    only: Option<&Tenant>,
+    cursor: Cursor,
+) -> Result<RowNumber, StoreError> {
+    let row = connection
+        .prepare_cached("SELECT row FROM job WHERE id = ?1 AND (?2 IS NULL OR tenant = ?2)")?
+        .query_row(params![cursor.job.as_bytes(), only.map(Tenant::stored)], |row| row.get(0))
+        .optional()?;
+    match row {
         Some(row) => Ok(row),
         None => first_row_at(connection, cursor.accepted_at + Duration::from_millis(1)),
     }

@@ -16,18 +16,20 @@ pub(super) fn list(connection: &Connection, filter: &DeliveryFilter) -> Result<V
     let (index, condition) = scope(filter.state);
     let sql = format!(
         "SELECT job.id, delivery.url, delivery.state, delivery.attempts, delivery.replays, delivery.created_at,
-            delivery.replayed_at, delivery.due_at, delivery.ended_at, attempt.status, attempt.code, job.created_at
+            delivery.replayed_at, delivery.due_at, delivery.ended_at, attempt.status, attempt.code, job.created_at,
+            job.tenant
          FROM delivery {index} JOIN job ON job.row = delivery.job
          LEFT JOIN attempt ON attempt.job = delivery.job AND attempt.number = delivery.attempts
          WHERE {condition} AND (?3 IS NULL OR job.tenant = ?3) AND (?1 IS NULL OR delivery.job < ?1)
          ORDER BY delivery.job DESC LIMIT ?2"
     );
-    let before = filter.before.map(|before| row_of_cursor(connection, before)).transpose()?;
+    let before = filter.before.map(|before| row_of_cursor(connection, filter.tenant.as_ref(), before)).transpose()?;
     let tenant = filter.tenant.as_ref().map(Tenant::stored);
     rows::all(connection.prepare_cached(&sql)?.query(params![before, filter.limit, tenant])?, |row| {
         let job = rows::job_id(row, 0)?;
         Ok(ListedDelivery {
             job,
+            tenant: rows::tenant(row, 12)?,
             url: row.get(1)?,
             state: rows::delivery_state(job, row, 2)?,
             attempts: row.get(3)?,
