@@ -13,6 +13,8 @@ const MOST_REQUESTS: u32 = 1_000_000;
 pub struct CallerSettings {
     /// How many requests a caller may send.
     pub rate: RateChoice,
+    /// How many requests without a good key are told so, from one client address. Only tests change it.
+    pub guesses: Rate,
     /// How many jobs may wait, of all tenants together; no more are taken in above it.
     pub max_queued: u64,
     /// How many jobs of one tenant may wait.
@@ -29,6 +31,7 @@ impl Default for CallerSettings {
     fn default() -> Self {
         Self {
             rate: RateChoice::Usual,
+            guesses: Rate::GUESSES,
             max_queued: 100_000,
             max_queued_per_tenant: Some(10_000),
             jobs_per_day: None,
@@ -64,6 +67,9 @@ impl Rate {
     /// The rate of keys where the settings say nothing: ten a second, far more than a backend works off and far less than
     /// would be felt.
     pub const USUAL: Self = Self::per_minute(NonZeroU32::new(600).expect("not zero"));
+
+    /// The rate of requests without a good key: enough for a client with an old key to be told so, and little work.
+    pub(super) const GUESSES: Self = Self::per_minute(NonZeroU32::new(30).expect("not zero"));
 
     /// So many requests a minute, all of them at once if need be.
     pub const fn per_minute(requests: NonZeroU32) -> Self {

@@ -8,15 +8,10 @@ use crate::job::{KeyId, KeyLimits, Tenant};
 use crate::settings::{CallerSettings, Rate, RateChoice};
 use crate::store::{Counts, StoreError};
 use std::net::IpAddr;
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
-
-/// How many requests without a good key are looked at from one address: enough for a client with an old key to be told
-/// so, and for nobody to learn anything by trying.
-const GUESSES: Rate = Rate::per_minute(NonZeroU32::new(30).expect("not zero"));
 
 /// How often the jobs that wait are counted, and how much sooner that may be when somebody was refused.
 const SAMPLE: Duration = Duration::from_secs(1);
@@ -75,7 +70,7 @@ impl Throttle {
     /// Counts a request that showed no good key although one is asked for. A refusal is answered instead of the usual
     /// answer, which says that the key is not good.
     pub fn guess(&self, address: IpAddr) -> Result<(), Refusal> {
-        self.guesses.from_address(address, GUESSES).map(|_| ()).map_err(|wait| Refusal::Guesses { wait })
+        self.guesses.from_address(address, self.settings.guesses).map(|_| ()).map_err(|wait| Refusal::Guesses { wait })
     }
 
     /// Takes a place for one more job of a tenant, to be kept once the job is stored.

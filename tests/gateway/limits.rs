@@ -1,11 +1,14 @@
 //! How much callers may ask for: requests in a time, jobs that wait, jobs in a day, and ids that they choose.
 
+use crate::keys::{OPERATOR, ask, with_keys};
 use crate::support::{Answer, Inbox, Setup, TestGateway, canvas, eventually};
+use comfygate::clock::{ManualClock, Timestamp};
 use comfygate::settings::{Rate, RateChoice};
 use comfygate::sim::Fault;
 use serde_json::{Value, json};
 use std::cell::Cell;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
 const JSON: (&str, &str) = ("content-type", "application/json");
@@ -43,6 +46,56 @@ async fn out_of_the_box_nobody_on_this_machine_is_held_back() {
         let answer = gateway.get("/jobs").await;
         assert_eq!((answer.status, answer.header("ratelimit")), (200, ""));
     }
+    gateway.close().await;
+}
+
+#[actix_web::test]
+async fn who_tries_wrong_keys_is_told_to_wait_and_a_good_key_is_let_in_all_the_same() {
+    let clock = ManualClock::at(Timestamp::from_millis(1_800_000_000_000));
+    let mut setup = Setup { clock: Arc::<ManualClock>::clone(&clock), ..with_keys() };
+    setup.settings.callers.guesses = Rate::per_minute(NonZeroU32::new(5).unwrap());
+    let gateway = setup.start().await;
+    let none = &Value::Null;
+    for number in 0..5 {
+        let key = if number % 2 == 0 { "cg_abcdefghijkl_wrong" } else { "" };
+        let answer = ask(&gateway, key, "GET", "/jobs", none).await;
+        assert_eq!((answer.status, answer.code().as_str()), (401, "unauthorized"));
+    }
+    for key in ["cg_abcdefghijkl_wrong", ""] {
+        let answer = ask(&gateway, key, "GET", "/jobs", none).await;
+        refused(&answer, 429, "rate_limited");
+        assert_eq!((answer.header("retry-after"), answer.header("www-authenticate")), ("12", ""));
+    }
+    let good = ask(&gateway, OPERATOR, "GET", "/jobs", none).await;
+    assert_eq!((good.status, good.header("ratelimit-policy")), (200, "\"requests\";q=600;w=60"));
+    clock.advance(Duration::from_secs(12));
+    assert_eq!(ask(&gateway, "wrong", "GET", "/jobs", none).await.status, 401);
+    assert_eq!(ask(&gateway, "wrong", "GET", "/jobs", none).await.status, 429);
+    gateway.close().await;
+}
+
+#[actix_web::test]
+async fn the_limits_of_a_key_go_before_the_settings() {
+    let gateway = with_keys().start().await;
+    let make = async |limits: Value| {
+        let answer = gateway.post("/keys", &json!({ "name": "shop", "tenant": "shop", "limits": limits })).await;
+        answer.json()["key"].as_str().unwrap().to_owned()
+    };
+    let list = async |key: &str| ask(&gateway, key, "GET", "/jobs", &Value::Null).await;
+    let (slow, other) = (make(json!({ "per_minute": 60, "burst": 2 })).await, make(json!({})).await);
+    for left in [1, 0] {
+        let answer = list(&slow).await;
+        assert_eq!((answer.status, answer.header("ratelimit-policy")), (200, "\"requests\";q=60;w=60"));
+        assert!(answer.header("ratelimit").starts_with(&format!("\"requests\";r={left};")), "{:?}", answer.headers);
+    }
+    refused(&list(&slow).await, 429, "rate_limited");
+    assert_eq!(list(&other).await.status, 200, "another key of the tenant has its own");
+
+    let few = make(json!({ "per_day": 1 })).await;
+    let submit = async |key: &str| ask(&gateway, key, "POST", "/generate", &canvas("")).await;
+    assert_eq!(submit(&other).await.status, 202);
+    refused(&submit(&few).await, 429, "quota_exceeded");
+    assert_eq!(submit(&other).await.status, 202, "jobs are counted by tenant, and this key has no such limit");
     gateway.close().await;
 }
 
