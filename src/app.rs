@@ -8,6 +8,7 @@ use crate::clearing;
 use crate::clock::{Clock, Timestamp};
 use crate::comfy::{self, Client, ComfyUrl, SocketOptions};
 use crate::dispatch::{self, Backend};
+use crate::egress::{self, Guard, SystemLookup};
 use crate::intake::Intake;
 use crate::lifecycle::Lifecycle;
 use crate::media::{Blobs, body_stream};
@@ -61,10 +62,23 @@ struct Bells {
 impl App {
     /// Opens the store, joins all parts and begins to serve.
     pub async fn build(settings: &Settings, clock: Arc<dyn Clock>, lifecycle: Lifecycle) -> anyhow::Result<Self> {
+        Self::build_with(settings, clock, lifecycle, Arc::new(SystemLookup)).await
+    }
+
+    /// The same where the names of receivers are resolved by somebody else than the system.
+    pub async fn build_with(
+        settings: &Settings,
+        clock: Arc<dyn Clock>,
+        lifecycle: Lifecycle,
+        lookup: Arc<dyn egress::Lookup>,
+    ) -> anyhow::Result<Self> {
         let listener = TcpListener::bind(settings.server.address)
             .with_context(|| format!("cannot listen on {}", settings.server.address))?;
         let address = listener.local_addr()?;
         let base_url = settings.server.link_base(address);
+        let rules = egress::Rules::new(&settings.egress, address.ip().is_loopback());
+        info!(mode = rules.mode(), "webhooks may go to the addresses of this mode");
+        let guard = Guard::new(rules, lookup);
 
         let store: Arc<dyn Store> = SqliteStore::open(&settings.storage.folder)?;
         let blobs = Arc::new(Blobs::open(&settings.storage.folder)?);
@@ -122,6 +136,7 @@ impl App {
                     bell: Arc::clone(&bells.delivery),
                     body: Arc::new(move |body| Box::pin(body_stream(Arc::clone(&bodies), body.clone()))),
                     settings: settings.webhooks.clone(),
+                    guard: guard.clone(),
                     grace: settings.shutdown.grace,
                     random: Box::new(rand::random),
                 },
@@ -149,7 +164,7 @@ impl App {
             catalog,
             blobs,
             desks,
-            targets: notifier::TargetRules { https_only: settings.webhooks.https_only },
+            targets: notifier::TargetRules { guard, https_only: settings.webhooks.https_only },
             clock,
             max_body: usize::try_from(settings.server.max_body).unwrap_or(usize::MAX),
             body_limit: BODY_LIMIT,
@@ -158,7 +173,8 @@ impl App {
             draining: AtomicBool::new(false),
         });
         let front = Lifecycle::new();
-        let server = serve(listener, &api, &front, lifecycle.stop())?;
+        let crowd = api::Crowd::new(settings.server.connections_per_address);
+        let server = serve(listener, &api, crowd, &front, lifecycle.stop())?;
         info!(%address, "listening");
         Ok(Self { address, api, server, lifecycle, front, grace: settings.shutdown.grace })
     }
@@ -242,6 +258,7 @@ fn open_backend(
 fn serve(
     listener: TcpListener,
     api: &web::Data<Api>,
+    crowd: api::Crowd,
     front: &Lifecycle,
     failing: CancellationToken,
 ) -> anyhow::Result<ServerHandle> {
@@ -255,6 +272,7 @@ fn serve(
             .wrap(actix_web::middleware::from_fn(api::contain))
             .configure(api::routes)
     })
+    .on_connect(move |connection, extensions| crowd.meet(connection, extensions))
     .workers(workers)
     .max_connections((api::most_connections() / workers).max(1))
     .disable_signals()

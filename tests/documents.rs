@@ -13,13 +13,14 @@ use std::path::{Path, PathBuf};
 const NO_SETTINGS: [&str; 1] = ["COMFYGATE_ADRESS"];
 
 /// Files whose string literals in front of `=>`, `,` or behind `code:` may be codes of answers.
-const CODE_FILES: [&str; 10] = [
+const CODE_FILES: [&str; 11] = [
     "src/api/body.rs",
     "src/api/deliveries.rs",
     "src/api/error.rs",
     "src/api/guard.rs",
     "src/api/jobs.rs",
     "src/api/submit.rs",
+    "src/egress/refusal.rs",
     "src/intake.rs",
     "src/notifier/target.rs",
     "src/workflow/parameter.rs",
@@ -222,9 +223,16 @@ fn codes(source: &str) -> BTreeSet<String> {
     let calls = ["bad_request(", "conflict(", "forbidden(", "unsupported(", "unavailable(", "StatusCode::NOT_FOUND,"]
         .into_iter()
         .chain(["StatusCode::METHOD_NOT_ALLOWED,", "StatusCode::PAYLOAD_TOO_LARGE,", "StatusCode::REQUEST_TIMEOUT,"])
-        .chain(["StatusCode::UNPROCESSABLE_ENTITY,", "StatusCode::INTERNAL_SERVER_ERROR,", "Err((", "|| (", "code: "])
+        .chain([
+            "StatusCode::UNPROCESSABLE_ENTITY,",
+            "StatusCode::TOO_MANY_REQUESTS,",
+            "StatusCode::INTERNAL_SERVER_ERROR,",
+            "Err((",
+            "|| (",
+            "code: ",
+        ])
         .chain(["error.code = ", "Self::Invalid(_) => ", "Self::Scheme(_) => ", "Self::Userinfo => "])
-        .chain(["Self::Blocked(_) => ", "Self::HttpsRequired => "]);
+        .chain(["Self::Address(..) => ", "Self::Host(..) => ", "Self::HttpsRequired => "]);
     let mut found = BTreeSet::new();
     for call in calls {
         for rest in one_line.split(call).skip(1) {

@@ -4,6 +4,7 @@
 
 use bytes::Bytes;
 use comfygate::clock::{Clock, SystemClock};
+use comfygate::egress::{Guard, Rules, SystemLookup};
 use comfygate::job::{
     BlobId, FailedNode, Failure, FailureCode, Job, JobId, JobState, Limits, Outcome, Output, Params, Request, Segment,
     freeze,
@@ -11,7 +12,7 @@ use comfygate::job::{
 use comfygate::lifecycle::Lifecycle;
 use comfygate::media::{Blobs, body_stream};
 use comfygate::notifier::{self, Parts};
-use comfygate::settings::WebhookSettings;
+use comfygate::settings::{EgressSettings, WebhookSettings};
 use comfygate::store::{Attempt, DeliveryState, Ending, NewJob, SqliteStore, Store};
 use futures_util::TryStreamExt;
 use serde_json::{Value, json};
@@ -332,6 +333,7 @@ impl Sender {
             bell: Arc::clone(&sender.bell),
             body: Arc::new(move |body| Box::pin(body_stream(Arc::clone(&blobs), body.clone()))),
             settings: WebhookSettings::default(),
+            guard: Guard::new(Rules::new(&EgressSettings::default(), true), Arc::new(SystemLookup)),
             grace: Duration::ZERO,
             random: Box::new(|| 0.5),
         };

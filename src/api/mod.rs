@@ -4,6 +4,7 @@ mod body;
 mod caller;
 mod capacity;
 mod contain;
+mod crowd;
 mod deliveries;
 mod error;
 mod guard;
@@ -13,6 +14,7 @@ mod submit;
 
 pub use capacity::most_connections;
 pub(crate) use contain::contain;
+pub use crowd::Crowd;
 pub use error::ApiError;
 pub(crate) use guard::guard;
 pub use health::WriteCheck;

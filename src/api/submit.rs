@@ -29,7 +29,7 @@ pub type FindWorkflow<'a> = dyn Fn(Option<&str>) -> Result<Arc<Workflow>, Intake
 /// What a request is checked against before it is taken in.
 pub struct Rules<'a> {
     /// Which webhook URLs are taken.
-    pub targets: TargetRules,
+    pub targets: &'a TargetRules,
     /// The longest limits that a request may set.
     pub most: Limits,
     /// Finds a workflow by its name, the default one where there is none.
@@ -55,7 +55,7 @@ pub(super) async fn generate(
     let mut fields = parse_object(&body)?;
     let top_level: BTreeSet<String> = fields.keys().cloned().collect();
     let workflow = |name: Option<&str>| api.intake.workflow(name);
-    let rules = Rules { targets: api.targets, most: api.intake.most, workflow: &workflow };
+    let rules = Rules { targets: &api.targets, most: api.intake.most, workflow: &workflow };
     let (workflow, mut submission) = submission(&rules, &mut fields, key)?;
     submission.tenant = caller.tenant;
     let taken_in = api.intake.accept(&workflow, submission).await.map_err(|error| name_fields(error, &top_level))?;

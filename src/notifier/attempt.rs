@@ -7,6 +7,7 @@ use super::schedule::{Answer, Trouble, retry_after};
 use super::snippet::{KEPT, causes, snippet};
 use super::target::{TargetError, TargetRules};
 use crate::clock::{Clock, Timestamp};
+use crate::egress::Refusal;
 use crate::job::{FrozenBody, JobId};
 use crate::store::Delivery;
 use futures_util::StreamExt;
@@ -152,8 +153,9 @@ fn limit(base: Duration, body_bytes: u64) -> Duration {
 
 fn refusal(error: &TargetError) -> Trouble {
     match error {
-        TargetError::Invalid(_) | TargetError::Scheme(_) | TargetError::Userinfo => Trouble::InvalidUrl,
-        TargetError::Blocked(_) => Trouble::BlockedAddress,
+        TargetError::Refused(Refusal::Invalid(_) | Refusal::Scheme(_) | Refusal::Userinfo) => Trouble::InvalidUrl,
+        TargetError::Refused(Refusal::Address(..)) => Trouble::BlockedAddress,
+        TargetError::Refused(Refusal::Host(..)) => Trouble::BlockedHost,
         TargetError::HttpsRequired => Trouble::HttpsRequired,
     }
 }

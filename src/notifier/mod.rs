@@ -11,4 +11,4 @@ mod target;
 
 pub use run::{BodyStream, Parts, run};
 pub use schedule::{Answer, RETRY_AFTER_CAP, Round, Trouble, after, retry_after};
-pub use target::{TargetError, TargetRules, check_target, without_query};
+pub use target::{TargetError, TargetRules, without_query};

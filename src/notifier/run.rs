@@ -8,6 +8,7 @@ use super::schedule::{Answer, Round, Trouble, after};
 use super::target::{TargetRules, lane_of};
 use crate::clock::{Clock, Timestamp};
 use crate::crash::{self, Point};
+use crate::egress::Guard;
 use crate::job::{FrozenBody, JobId};
 use crate::lifecycle::{Lifecycle, Panicked};
 use crate::settings::WebhookSettings;
@@ -58,6 +59,8 @@ pub struct Parts {
     pub body: Arc<dyn Fn(&FrozenBody) -> BodyStream + Send + Sync>,
     /// Schedule and limits.
     pub settings: WebhookSettings,
+    /// Where calls may go.
+    pub guard: Guard,
     /// How long attempts under way may go on after the signal to stop.
     pub grace: Duration,
     /// Chance from 0 to 1, for the waits.
@@ -120,10 +123,10 @@ impl Station {
         // Bounded by the number of attempts under way.
         let (sender, receiver) = mpsc::unbounded_channel();
         let caller = Caller {
-            client: client::build(&settings),
+            client: client::build(&parts.guard, &settings),
             clock: Arc::clone(&parts.clock),
             body: parts.body,
-            rules: TargetRules { https_only: settings.https_only },
+            rules: TargetRules { guard: parts.guard, https_only: settings.https_only },
             limit: settings.attempt_timeout,
         };
         let station = Self {

@@ -2,11 +2,12 @@
 
 use bytes::Bytes;
 use comfygate::clock::{Clock, ManualClock, Timestamp};
+use comfygate::egress::{Guard, Rules, SystemLookup};
 use comfygate::job::{FrozenBody, JobId, Limits, Outcome, Output, Params, Request, Segment, freeze};
 use comfygate::lifecycle::Lifecycle;
 use comfygate::media::{Blobs, body_stream};
 use comfygate::notifier::{self, BodyStream, Parts};
-use comfygate::settings::WebhookSettings;
+use comfygate::settings::{EgressSettings, WebhookSettings};
 use comfygate::store::{Attempt, Delivery, Ending, NewJob, SqliteStore, Store};
 use std::future::Future;
 use std::net::SocketAddr;
@@ -74,6 +75,7 @@ impl Rig {
             bell: Arc::clone(&self.bell),
             body: Arc::new(body),
             settings: self.settings.clone(),
+            guard: Guard::new(Rules::new(&EgressSettings::default(), true), Arc::new(SystemLookup)),
             grace: Duration::from_secs(10),
             random: Box::new(|| 0.5),
         };
