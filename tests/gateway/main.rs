@@ -6,6 +6,8 @@ mod cancel;
 mod clocks;
 mod comfylite;
 mod command_line;
+#[cfg(target_os = "linux")]
+mod crowds;
 mod cut_off;
 mod deaf;
 mod deliveries;
@@ -17,6 +19,8 @@ mod forgetful;
 mod full_disk;
 mod hostile_http;
 mod hostile_json;
+mod hostile_receivers;
+mod hostile_urls;
 mod idempotency;
 mod lost_answers;
 mod lost_backend;
