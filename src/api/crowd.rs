@@ -6,7 +6,7 @@ use actix_web::dev::Extensions;
 use actix_web::rt::net::TcpStream;
 use std::any::Any;
 use std::collections::HashMap;
-use std::io;
+use std::io::{self, Write};
 use std::net::{IpAddr, Ipv6Addr, Shutdown};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -48,9 +48,8 @@ impl Crowd {
             }
             None => {
                 extensions.insert(Refused);
-                // Errors mean that the caller is gone already.
-                let _ = stream.try_write(TOO_MANY.as_bytes());
-                let _ = end(stream);
+                // An error means that the caller is gone already.
+                let _ = turn_away(stream);
             }
         }
     }
@@ -97,19 +96,21 @@ fn caller(address: IpAddr) -> IpAddr {
     }
 }
 
-/// Ends a connection that somebody else holds: the server reads its end and lets it go.
-fn end(stream: &TcpStream) -> io::Result<()> {
+/// Ends a connection that the server holds, which then reads its end and lets it go. Never waits: what does not fit into
+/// the buffer of a new connection is not said.
+fn turn_away(stream: &TcpStream) -> io::Result<()> {
     #[cfg(unix)]
-    let same = {
+    let mut same = {
         use std::os::fd::AsFd;
         std::net::TcpStream::from(stream.as_fd().try_clone_to_owned()?)
     };
     #[cfg(windows)]
-    let same = {
+    let mut same = {
         use std::os::windows::io::AsSocket;
         std::net::TcpStream::from(stream.as_socket().try_clone_to_owned()?)
     };
-    same.shutdown(Shutdown::Both)
+    let told = same.write_all(TOO_MANY.as_bytes());
+    same.shutdown(Shutdown::Both).and(told)
 }
 
 #[cfg(test)]

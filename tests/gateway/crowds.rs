@@ -12,6 +12,9 @@ use tokio::net::{TcpSocket, TcpStream};
 
 const MOST: usize = 64;
 
+/// Another address of this machine, as Linux has it without being told.
+const GREEDY: &str = "127.0.0.3";
+
 #[actix_web::test]
 async fn ten_thousand_idle_connections_of_one_address_are_capped_and_others_are_served() {
     let mut setup = Setup::new();
@@ -50,9 +53,11 @@ async fn a_request_over_a_connection_too_many_is_not_served() {
     );
     let mut refused = 0;
     for _ in 0..20 {
-        // The test's own client may have one connection, which is then the first of the two.
-        let (_one, _two) = (open(gateway.address()).await, open(gateway.address()).await);
-        let mut third = open(gateway.address()).await;
+        let _held = eventually("both places are taken", async || {
+            Some(fill(gateway.address()).await).filter(|held| held.len() == 2)
+        })
+        .await;
+        let mut third = connect_from(GREEDY, gateway.address()).await;
         let _ = third.write_all(request.as_bytes()).await;
         let mut answer = Vec::new();
         let reading = tokio::time::timeout(PATIENCE, third.read_to_end(&mut answer)).await;
@@ -63,12 +68,8 @@ async fn a_request_over_a_connection_too_many_is_not_served() {
         refused += usize::from(answer.contains("too_many_connections"));
     }
     assert!(refused > 0, "nobody was told why");
-    let jobs = eventually("the client gets in again", async || {
-        let answer = exchange_from("127.0.0.2", gateway.address(), "/jobs").await?;
-        answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned())
-    })
-    .await;
-    assert!(jobs.contains("\"jobs\":[]"), "{jobs}");
+    assert_eq!(gateway.get("/jobs").await.json()["jobs"], json!([]));
+    gateway.close().await;
 }
 
 #[actix_web::test]
@@ -105,21 +106,51 @@ async fn a_frame_of_three_hundred_mebibytes_fails_its_job_in_bounded_memory() {
     let inbox = Inbox::open();
     sim.inject(Fault::OversizeFrame(300 << 20));
     assert_eq!(program.post(&canvas(&inbox.url())).await.unwrap().status(), 202);
-    let webhook = inbox.next().await;
+    // It takes its time to draw so much, and the machine may be busy.
+    let webhook = eventually_slowly("the job has failed", async || inbox.try_next()).await;
     assert_eq!((&webhook.body["status"], &webhook.body["code"]), (&json!("failure"), &json!("output_too_large")));
     let peak = peak_memory(program.id());
-    assert!(peak < 800 << 20, "{} MiB", peak >> 20);
+    // The frame itself, once, and what the process has besides.
+    assert!(peak < 450 << 20, "{} MiB", peak >> 20);
     let mut next = canvas(&inbox.url());
     next["color"] = json!(7);
     assert_eq!(program.post(&next).await.unwrap().status(), 202);
     assert_eq!(inbox.next().await.body["status"], "success");
-    println!("peak {} MiB", peak >> 20);
     program.kill();
     sim.stop().await;
 }
 
-async fn open(address: SocketAddr) -> TcpStream {
-    TcpStream::connect(address).await.unwrap()
+/// Opens connections and keeps them, each served once, until one more is turned away.
+async fn fill(address: SocketAddr) -> Vec<TcpStream> {
+    let mut held = Vec::new();
+    loop {
+        let mut stream = connect_from(GREEDY, address).await;
+        let request = format!("GET /health HTTP/1.1\r\nhost: {address}\r\n\r\n");
+        let _ = stream.write_all(request.as_bytes()).await;
+        let mut answer = [0; 12];
+        let reading = tokio::time::timeout(PATIENCE, stream.read_exact(&mut answer)).await;
+        match reading.expect("an answer or an end") {
+            Ok(_) if &answer == b"HTTP/1.1 200" => held.push(stream),
+            Ok(_) | Err(_) => return held,
+        }
+        assert!(held.len() <= MOST, "nobody is turned away");
+    }
+}
+
+async fn connect_from(from: &str, to: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(format!("{from}:0").parse().unwrap()).unwrap();
+    socket.connect(to).await.unwrap()
+}
+
+async fn eventually_slowly<T>(what: &str, look: impl AsyncFn() -> Option<T>) -> T {
+    for _ in 0..600 {
+        if let Some(found) = look().await {
+            return found;
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    panic!("did not happen within five minutes: {what}");
 }
 
 /// Says whether nothing has come and the other side has not ended it.
@@ -135,10 +166,8 @@ async fn health_from(from: &str, to: SocketAddr) -> Option<u16> {
 }
 
 async fn exchange_from(from: &str, to: SocketAddr, path: &str) -> Option<String> {
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.bind(format!("{from}:0").parse().unwrap()).unwrap();
     let exchange = async {
-        let mut stream = socket.connect(to).await.ok()?;
+        let mut stream = connect_from(from, to).await;
         let request = format!("GET {path} HTTP/1.1\r\nhost: {to}\r\nconnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.ok()?;
         let mut answer = Vec::new();
