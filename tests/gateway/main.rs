@@ -6,6 +6,8 @@ mod cancel;
 mod clocks;
 mod comfylite;
 mod command_line;
+#[cfg(target_os = "linux")]
+mod crowds;
 mod cut_off;
 mod deaf;
 mod deliveries;
@@ -19,6 +21,8 @@ mod forgetful;
 mod full_disk;
 mod hostile_http;
 mod hostile_json;
+mod hostile_receivers;
+mod hostile_urls;
 mod idempotency;
 mod isolation;
 mod keys;
