@@ -294,6 +294,6 @@ fn output(index: u32) -> News {
         filename: None,
         bytes: 1,
         sha256: BlobId("ab".repeat(32)),
-        metadata_stripped: false,
+        metadata_stripped: None,
     })
 }
