@@ -362,6 +362,7 @@ impl Sender {
             settings: WebhookSettings::default(),
             grace: Duration::ZERO,
             random: Box::new(|| 0.5),
+            standing: Arc::default(),
         };
         lifecycle.spawn_station("notifier", notifier::run(parts, lifecycle.stop()));
         sender

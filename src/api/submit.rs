@@ -63,8 +63,13 @@ pub(super) async fn generate(
     let workflow = |name: Option<&str>| api.intake.workflow(name);
     let rules = Rules { targets: api.targets, most: api.intake.most, defaults: api.defaults, workflow: &workflow };
     let (workflow, mut submission) = submission(&rules, &mut fields, key)?;
-    submission.tenant = caller.tenant;
+    submission.tenant = caller.tenant.clone();
+    let place = api.throttle.job(&caller.tenant, &caller.limits).await??;
     let taken_in = api.intake.accept(&workflow, submission).await.map_err(|error| name_fields(error, &top_level))?;
+    if !taken_in.is_repeat {
+        place.keep();
+    }
+    caller.note("job taken in", taken_in.id);
     Ok(accepted(taken_in.id, taken_in.is_repeat))
 }
 
@@ -105,21 +110,23 @@ fn submission(
     if let Some(metadata) = &metadata {
         check_metadata(metadata)?;
     }
+    let id = optional_text(fields, "prompt_id")?.as_deref().map(chosen_id).transpose()?;
     let priority = priority(fields.remove("priority"))?;
     let timeouts = timeouts(&rules.most, fields.remove("timeouts"))?;
-    let Wishes { delivery, strip_metadata, conversion } = wishes(fields, &rules.defaults)?;
+    let Wishes { delivery, strip_metadata, conversion } = wishes(fields, rules.defaults)?;
     let params = params(fields)?;
     let workflow = (rules.workflow)(workflow.as_deref());
     require_prompt(workflow.as_deref().ok(), &params)?;
     Ok((
         workflow?,
         Submission {
+            id,
             params,
             webhook_url,
-            webhook_events,
             delivery,
             strip_metadata,
             conversion,
+            webhook_events,
             metadata,
             priority,
             timeouts,
@@ -214,6 +221,16 @@ fn webhook_event(word: &Value) -> Result<WebhookEvent, ApiError> {
         let known = WebhookEvent::ALL.map(WebhookEvent::as_str).join(", ");
         let message = format!("webhook_events: `{}` is none of {known}", text.escape_debug());
         ApiError::bad_request("not_allowed", message)
+    })
+}
+
+/// Reads the id that a caller chose for its job: a UUID of any version as it is usually written, and nothing else, since
+/// it stands in paths, and in what is sent to `ComfyUI`.
+fn chosen_id(text: &str) -> Result<JobId, ApiError> {
+    let id = text.parse().ok().filter(|id: &JobId| id.to_string().eq_ignore_ascii_case(text));
+    id.ok_or_else(|| {
+        let message = "prompt_id must be a UUID such as 0f8fad5b-d9cb-469f-a165-70867728950e; leave it out to get one";
+        ApiError::bad_request("invalid_id", message)
     })
 }
 

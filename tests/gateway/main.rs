@@ -21,12 +21,16 @@ mod full_disk;
 mod hostile_http;
 mod hostile_json;
 mod idempotency;
+mod isolation;
 mod keys;
+mod keys_command;
+mod limits;
 mod links;
 mod lost_answers;
 mod lost_backend;
 mod lost_socket;
 mod other_hands;
+mod outputs;
 mod panics;
 mod process;
 #[path = "../support/proxy/mod.rs"]

@@ -177,6 +177,15 @@ impl TestGateway {
         .await;
     }
 
+    /// Waits until nothing waits and nothing runs.
+    pub(crate) async fn until_idle(&self) {
+        let idle = async || {
+            let ready = self.get("/ready").await.json();
+            (ready["backlog"]["queued"] == 0 && ready["backlog"]["running"] == 0).then_some(())
+        };
+        eventually("nothing waits and nothing runs", idle).await;
+    }
+
     pub(crate) async fn get(&self, path: &str) -> Answer {
         self.get_with(path, &[]).await
     }
@@ -184,6 +193,10 @@ impl TestGateway {
     pub(crate) async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
         let request = self.client.get(self.url(path));
         self.send(headers.iter().fold(request, |request, (name, value)| request.header(*name, *value))).await
+    }
+
+    pub(crate) async fn head(&self, path: &str) -> Answer {
+        self.send(self.client.head(self.url(path))).await
     }
 
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
