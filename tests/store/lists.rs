@@ -1,8 +1,8 @@
 //! What lists show: pages, filters, the backlog, and the jobs whose time is over.
 
 use crate::support::{House, after, failed, new_job, succeeded};
-use comfygate::job::{JobId, JobState};
-use comfygate::store::{Backlog, ListFilter, Store};
+use comfygate::job::{JobId, JobState, Tenant};
+use comfygate::store::{Backlog, ListFilter, NewJob, Store};
 use std::time::Duration;
 
 #[tokio::test]
@@ -25,6 +25,31 @@ async fn pages_are_stable_while_jobs_come_and_end() {
         assert!(house.store.finish(failed(claimed.job.id, Some(1), after(60))).await.unwrap());
     }
     assert_eq!(seen, expected);
+}
+
+#[tokio::test]
+async fn a_cursor_that_is_another_tenants_job_is_like_one_that_no_job_has() {
+    let house = House::new();
+    let (a, b): (Tenant, Tenant) = ("a".parse().unwrap(), "b".parse().unwrap());
+    // The ids are not in the order of acceptance, as after a clock that went back.
+    for (number, tenant) in [(50, &a), (10, &b), (90, &b), (30, &a), (20, &b)] {
+        house.store.accept(NewJob { tenant: tenant.clone(), ..new_job(number) }).await.unwrap();
+    }
+    let page = async |number: u16| {
+        let filter =
+            ListFilter { tenant: Some(b.clone()), before: Some(new_job(number).id), limit: 9, ..ListFilter::default() };
+        list(&house, filter).await
+    };
+    let ids = |numbers: &[u16]| numbers.iter().map(|number| new_job(*number).id).collect::<Vec<_>>();
+    for (theirs, nobodys) in [(50, [49, 51]), (30, [29, 31])] {
+        for nobodys in nobodys {
+            assert_eq!(page(theirs).await, page(nobodys).await, "{theirs} {nobodys}");
+        }
+    }
+    assert_eq!(page(50).await, ids(&[20, 90, 10]));
+    assert_eq!(page(20).await, ids(&[90, 10]));
+    assert_eq!(page(90).await, ids(&[10]));
+    assert_eq!(page(5).await, ids(&[]));
 }
 
 #[tokio::test]

@@ -166,15 +166,10 @@ pub(super) fn list(connection: &Connection, filter: &ListFilter) -> Result<Vec<L
         values.push(Value::Text(workflow.clone()));
     }
     if let Some(before) = filter.before {
-        // The job that the last page ended with may have been cleared away: then the page begins with the next older one. So
-        // it does for a job of another tenant, which is not there for this one.
         values.push(Value::Blob(before.as_bytes().to_vec()));
-        let place = values.len();
-        let is_there = if filter.tenant.is_some() { format!("(id < ?{place} OR tenant = ?1)") } else { "1".into() };
-        sql = format!(
-            "{sql} AND job.row < (SELECT row + (id < ?{place}) FROM job WHERE id <= ?{place} AND {is_there}
-                                  ORDER BY id DESC LIMIT 1)"
-        );
+        let place =
+            if filter.tenant.is_some() { rows::before_of("?1", values.len()) } else { rows::before(values.len()) };
+        sql = format!("{sql} AND job.row < {place}");
     }
     sql += " ORDER BY job.row DESC LIMIT ?";
     values.push(Value::Integer(filter.limit.into()));

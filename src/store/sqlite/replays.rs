@@ -13,16 +13,13 @@ pub(super) const BATCH: usize = 256;
 /// Lists deliveries, those of the newest jobs first.
 pub(super) fn list(connection: &Connection, filter: &DeliveryFilter) -> Result<Vec<ListedDelivery>, StoreError> {
     let (index, condition) = scope(filter.state);
-    // The job that the last page ended with may have been cleared away: then the page begins with the next older one. So it
-    // does for a job of another tenant, which is not there for this one.
+    let place = if filter.tenant.is_some() { rows::before_of("?3", 1) } else { rows::before(1) };
     let sql = format!(
         "SELECT job.id, delivery.url, delivery.state, delivery.attempts, delivery.replays, delivery.created_at,
             delivery.replayed_at, delivery.due_at, delivery.ended_at, attempt.status, attempt.code, job.tenant
          FROM delivery {index} JOIN job ON job.row = delivery.job
          LEFT JOIN attempt ON attempt.job = delivery.job AND attempt.number = delivery.attempts
-         WHERE {condition} AND (?3 IS NULL OR job.tenant = ?3) AND (?1 IS NULL OR delivery.job <
-            (SELECT row + (id < ?1) FROM job WHERE id <= ?1 AND (id < ?1 OR ?3 IS NULL OR tenant = ?3)
-             ORDER BY id DESC LIMIT 1))
+         WHERE {condition} AND (?3 IS NULL OR job.tenant = ?3) AND (?1 IS NULL OR delivery.job < {place})
          ORDER BY delivery.job DESC LIMIT ?2"
     );
     let before = filter.before.as_ref().map(JobId::as_bytes);

@@ -55,6 +55,22 @@ pub(super) fn find(connection: &Connection, id: JobId) -> Result<Option<Stored>,
     rows.next()?.map(job).transpose()
 }
 
+/// The row before which a page begins, given the number of the parameter that has the id of the job that the last page ended
+/// with. That may have been cleared away: then the page begins with the next older one.
+pub(super) fn before(id: usize) -> String {
+    format!("(SELECT row + (id < ?{id}) FROM job WHERE id <= ?{id} ORDER BY id DESC LIMIT 1)")
+}
+
+/// The same among the jobs of one tenant, so that those of others move nothing: the id of another's job is like one that no
+/// job has.
+pub(super) fn before_of(tenant: &str, id: usize) -> String {
+    format!(
+        "coalesce((SELECT row FROM job WHERE id = ?{id} AND tenant = {tenant}),
+                  (SELECT row + 1 FROM job INDEXED BY job_by_tenant WHERE tenant = {tenant} AND id < ?{id}
+                   ORDER BY row DESC LIMIT 1))"
+    )
+}
+
 /// Returns the row of the job with this id.
 pub(super) fn row_of(connection: &Connection, id: JobId) -> Result<Option<RowNumber>, StoreError> {
     let mut statement = connection.prepare_cached("SELECT row FROM job WHERE id = ?1")?;
