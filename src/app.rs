@@ -3,17 +3,19 @@
 //! From top to bottom it is the journey of a job: store and workflows, backends with their sockets and trackers,
 //! dispatch, notifier, and the HTTP server in front.
 
+use crate::access::Keys;
 use crate::api::{self, Api};
 use crate::clearing;
 use crate::clock::{Clock, Timestamp};
 use crate::comfy::{self, Client, ComfyUrl, SocketOptions};
 use crate::dispatch::{self, Backend};
 use crate::intake::Intake;
-use crate::job::{BodyRules, LinkKey};
+use crate::job::{BodyRules, LinkKey, Tenant};
 use crate::lifecycle::Lifecycle;
 use crate::media::{Blobs, body_stream};
 use crate::notifier;
-use crate::settings::Settings;
+use crate::settings::{Settings, WebhookSettings};
+use crate::signing::{self, Keyring};
 use crate::store::{OwnSecrets, SqliteStore, Store};
 use crate::tracker::{self, Desk, Tracker};
 use crate::workflow::Catalog;
@@ -22,6 +24,7 @@ use actix_web::{App as ActixApp, HttpServer, web};
 use anyhow::Context;
 use std::collections::HashSet;
 use std::net::{SocketAddr, TcpListener};
+use std::num::NonZeroUsize;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -65,14 +68,15 @@ impl App {
             .with_context(|| format!("cannot listen on {}", settings.server.address))?;
         let address = listener.local_addr()?;
 
-        let database = SqliteStore::open(&settings.storage.folder)?;
-        let store: Arc<dyn Store> = Arc::<SqliteStore>::clone(&database);
-        let bodies = body_rules(settings, address, database.as_ref(), clock.now()).await?;
+        let sqlite = SqliteStore::open(&settings.storage.folder)?;
+        let store: Arc<dyn Store> = Arc::<SqliteStore>::clone(&sqlite);
+        let bodies = body_rules(settings, address, sqlite.as_ref(), clock.now()).await?;
         let blobs = Arc::new(Blobs::open(&settings.storage.folder)?);
         sweep(&store, &blobs).await;
         pull_in(&store, clock.now()).await;
         let catalog = Arc::new(Catalog::load(&settings.workflows.configs, &settings.workflows.templates));
         report(&catalog, settings);
+        let keyring = open_keyring(&sqlite, &clock, &settings.webhooks).await;
 
         let bells = Bells::default();
         let mut backends = Vec::new();
@@ -99,6 +103,7 @@ impl App {
                     delivery_bell: Arc::clone(&bells.delivery),
                     random: rand::random,
                     max_runs: settings.limits.max_runs,
+                    per_tenant: NonZeroUsize::new(settings.limits.running_per_tenant),
                     bodies: Arc::clone(&bodies),
                 },
                 lifecycle.stop(),
@@ -121,6 +126,7 @@ impl App {
                     lifecycle: lifecycle.clone(),
                     bell: Arc::clone(&bells.delivery),
                     body: Arc::new(move |body| Box::pin(body_stream(Arc::clone(&sent), body.clone()))),
+                    keyring: keyring.clone(),
                     settings: settings.webhooks.clone(),
                     grace: settings.shutdown.grace,
                     random: Box::new(rand::random),
@@ -128,6 +134,12 @@ impl App {
                 lifecycle.stop(),
             ),
         );
+
+        let operators_key = settings.access.operators_key();
+        let keys = Arc::new(Keys::new(sqlite, Arc::clone(&clock), |bytes| rand::fill(bytes), operators_key));
+        let keys_required = settings.access.require_keys(address);
+        report_keys(&keys, keys_required, settings).await;
+        lifecycle.spawn_station("keys", Arc::clone(&keys).run(lifecycle.stop()));
 
         let intake = Arc::new(Intake {
             store: Arc::clone(&store),
@@ -149,6 +161,8 @@ impl App {
             catalog,
             blobs,
             desks,
+            keys,
+            keys_required,
             targets: notifier::TargetRules { https_only: settings.webhooks.https_only },
             clock,
             bodies,
@@ -199,6 +213,25 @@ impl App {
         }
         is_asked && !self.lifecycle.has_failed() && !self.front.has_failed()
     }
+}
+
+/// Makes sure that there are secrets to sign with, so that whoever asks for them gets them before the first webhook.
+async fn open_keyring(
+    store: &Arc<SqliteStore>,
+    clock: &Arc<dyn Clock>,
+    settings: &WebhookSettings,
+) -> Option<Arc<Keyring>> {
+    if !settings.signing {
+        warn!("webhooks are sent unsigned, as COMFYGATE_WEBHOOK_SIGNING=false says");
+        return None;
+    }
+    let options = signing::Options { ed25519: settings.ed25519 };
+    let store = Arc::<SqliteStore>::clone(store);
+    let keyring = Keyring::new(store, Arc::clone(clock), |bytes| rand::fill(bytes), options);
+    if let Err(error) = keyring.prepare(&Tenant::default()).await {
+        warn!(%error, "the secret that signs webhooks cannot be made now; it is tried again with the first webhook");
+    }
+    Some(Arc::new(keyring))
 }
 
 /// Returns what final objects are written by. The key of their links is drawn at the first start.
@@ -269,6 +302,7 @@ fn serve(
     let server = HttpServer::new(move || {
         ActixApp::new()
             .app_data(data.clone())
+            .wrap(actix_web::middleware::from_fn(api::identify))
             .wrap(actix_web::middleware::from_fn(api::guard))
             .wrap(actix_web::middleware::DefaultHeaders::new().add(("x-content-type-options", "nosniff")))
             .wrap(actix_web::middleware::from_fn(api::contain))
@@ -299,6 +333,24 @@ fn report(catalog: &Catalog, settings: &Settings) {
     }
     if catalog.workflow(&settings.workflows.default).is_none() {
         warn!(workflow = settings.workflows.default, "the default workflow is not there");
+    }
+}
+
+/// Says what an operator should know of who may call.
+async fn report_keys(keys: &Keys, required: bool, settings: &Settings) {
+    if settings.server.allow_open && required {
+        warn!("COMFYGATE_ALLOW_OPEN has no effect: callers need a key, unless COMFYGATE_KEYS is off");
+    }
+    match keys.is_there_any().await {
+        Ok(false) if required => {
+            let folder = settings.storage.folder.display();
+            warn!(
+                "callers need a key and there is none, so everybody is refused; \
+                 make one with: comfygate keys create --name my-backend --data {folder}"
+            );
+        }
+        Ok(_) => {}
+        Err(error) => warn!(%error, "it is not known whether there are keys"),
     }
 }
 

@@ -2,12 +2,13 @@
 //!
 //! The rooms in the order in which a job passes them; `docs/ARCHITECTURE.md` has the picture.
 //! [`api`] and [`intake`] take it in, the [`store`] keeps it, [`dispatch`] gives it to a backend through [`comfy`], the
-//! [`tracker`] follows it, [`media`] keeps its outputs, the [`notifier`] tells its caller, and [`clearing`]
+//! [`tracker`] follows it, [`media`] keeps its outputs, the [`notifier`] tells its caller with the signatures of [`signing`], and [`clearing`]
 //! removes it when it is old. [`app`] joins them, [`cli`]
 //! is the command line, [`fsck`] checks a data folder, [`sim`] a ComfyUI without models, [`demo`] all of it in one process. Beneath them lie the words
 //! of a [`job`], the [`workflow`] catalogue, [`settings`], [`telemetry`], [`clock`], [`lifecycle`], [`secret`] and the
 //! points of [`crash`].
 
+pub mod access;
 pub mod api;
 pub mod app;
 pub mod clearing;
@@ -25,6 +26,7 @@ pub mod media;
 pub mod notifier;
 pub mod secret;
 pub mod settings;
+pub mod signing;
 pub mod sim;
 pub mod store;
 pub mod telemetry;

@@ -15,6 +15,7 @@ pub use load::{FileChoice, Sources, process_environment};
 pub use table::{SETTINGS, Setting};
 
 use crate::job::{DeliveryMode, Limits};
+use crate::secret::Secret;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -25,6 +26,8 @@ use url::Url;
 pub struct Settings {
     /// The HTTP server.
     pub server: ServerSettings,
+    /// Who may call it.
+    pub access: AccessSettings,
     /// The ComfyUI servers.
     pub backends: BackendSettings,
     /// Where jobs and outputs are kept.
@@ -48,7 +51,7 @@ pub struct Settings {
 pub struct ServerSettings {
     /// Where it listens.
     pub address: SocketAddr,
-    /// Other machines may reach it although no key protects it.
+    /// Other machines may reach it although no key is asked for.
     pub allow_open: bool,
     /// What callers write before `/jobs/..`, without a slash at the end; none means `http://` and the address.
     pub public_url: Option<String>,
@@ -72,6 +75,47 @@ impl Default for ServerSettings {
             max_body: 1 << 20,
         }
     }
+}
+
+/// Who may call the gateway.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct AccessSettings {
+    /// Whether callers must show a key.
+    pub keys: KeyMode,
+    /// A key of the operator's that is not in the store.
+    pub admin_key: Option<Secret>,
+    /// The same, as it stood in a file.
+    pub admin_key_file: Option<Secret>,
+    /// What commands that ask a running gateway show it.
+    pub key: Option<Secret>,
+}
+
+impl AccessSettings {
+    /// Returns the operator's key, wherever it was said.
+    pub fn operators_key(&self) -> Option<&Secret> {
+        self.admin_key.as_ref().or(self.admin_key_file.as_ref())
+    }
+
+    /// Says whether callers must show a key where the gateway listens at `bound`.
+    pub fn require_keys(&self, bound: SocketAddr) -> bool {
+        match self.keys {
+            KeyMode::Auto => !bound.ip().is_loopback(),
+            KeyMode::Required => true,
+            KeyMode::Off => false,
+        }
+    }
+}
+
+/// Whether callers must show a key. One that is shown is checked in any case.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum KeyMode {
+    /// Where other machines can reach the gateway.
+    #[default]
+    Auto,
+    /// Always.
+    Required,
+    /// Never.
+    Off,
 }
 
 /// The ComfyUI servers.
@@ -137,6 +181,8 @@ pub struct LimitSettings {
     pub most: Limits,
     /// How often a job may be tried before it fails.
     pub max_runs: u32,
+    /// How many jobs of one tenant may be on backends at once; 0 for any number.
+    pub running_per_tenant: usize,
     /// The largest single output in bytes.
     pub max_output: u64,
 }
@@ -157,6 +203,7 @@ impl Default for LimitSettings {
                 run: Duration::from_hours(24),
             },
             max_runs: 3,
+            running_per_tenant: 0,
             max_output: 256 << 20,
         }
     }
@@ -201,6 +248,10 @@ pub struct WebhookSettings {
     pub per_host: usize,
     /// Refuse `webhook_url`s that are not `https`.
     pub https_only: bool,
+    /// Sign webhooks.
+    pub signing: bool,
+    /// Sign them with Ed25519 too.
+    pub ed25519: bool,
 }
 
 impl Default for WebhookSettings {
@@ -214,6 +265,8 @@ impl Default for WebhookSettings {
             concurrency: 32,
             per_host: 4,
             https_only: false,
+            signing: true,
+            ed25519: false,
         }
     }
 }

@@ -12,16 +12,24 @@ const FLOOR: &[&str] = &["clock", "crash", "job", "lifecycle", "secret", "settin
 /// What a room may import besides. Arrows go down the list: nothing below imports what is above it.
 const ARROWS: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
-    ("cli", &["app", "demo", "fsck", "sim", "workflow"]),
+    ("cli", &["access", "api", "app", "demo", "fsck", "sim", "store", "workflow"]),
     ("demo", &["app", "sim", "workflow"]),
-    ("app", &["api", "clearing", "comfy", "dispatch", "intake", "media", "notifier", "store", "tracker", "workflow"]),
-    ("api", &["intake", "media", "notifier", "store", "tracker", "workflow"]),
+    (
+        "app",
+        &[
+            "access", "api", "clearing", "comfy", "dispatch", "intake", "media", "notifier", "signing", "store",
+            "tracker", "workflow",
+        ],
+    ),
+    ("api", &["access", "intake", "media", "notifier", "store", "tracker", "workflow"]),
+    ("access", &["store"]),
     ("clearing", &["media", "store"]),
     ("fsck", &["media", "store"]),
     ("intake", &["store", "tracker", "workflow"]),
     ("dispatch", &["comfy", "store", "tracker", "workflow"]),
     ("tracker", &["comfy", "media", "store"]),
-    ("notifier", &["store"]),
+    ("notifier", &["signing", "store"]),
+    ("signing", &["store"]),
     ("media", &["comfy"]),
     ("comfy", &[]),
     ("workflow", &[]),
@@ -31,6 +39,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 
 /// Files that decide and do not act: no waiting, no clock, no log, no chance, no input or output.
 const PURE: &[&str] = &[
+    "access/token.rs",
     "comfy/decode.rs",
     "comfy/event.rs",
     "comfy/lenient.rs",
@@ -38,6 +47,7 @@ const PURE: &[&str] = &[
     "comfy/refusal.rs",
     "comfy/wire.rs",
     "job/failure.rs",
+    "job/key.rs",
     "job/frozen.rs",
     "job/link.rs",
     "job/output.rs",
@@ -45,6 +55,7 @@ const PURE: &[&str] = &[
     "job/request.rs",
     "job/state.rs",
     "job/tenant.rs",
+    "job/turns.rs",
     "job/wish.rs",
     "media/convert.rs",
     "media/strip.rs",
@@ -60,6 +71,9 @@ const PURE: &[&str] = &[
     "media/strip/webp.rs",
     "media/treatment.rs",
     "notifier/schedule.rs",
+    "signing/destination.rs",
+    "signing/secret.rs",
+    "signing/verify.rs",
     "sim/engine.rs",
     "sim/validate.rs",
     "tracker/attribution.rs",

@@ -332,6 +332,7 @@ impl Sender {
             lifecycle: lifecycle.clone(),
             bell: Arc::clone(&sender.bell),
             body: Arc::new(move |body| Box::pin(body_stream(Arc::clone(&blobs), body.clone()))),
+            keyring: None,
             settings: WebhookSettings::default(),
             grace: Duration::ZERO,
             random: Box::new(|| 0.5),

@@ -1,6 +1,7 @@
 //! Who sends a request, and what of others' it may see.
 
-use crate::job::Tenant;
+use crate::access::Grant;
+use crate::job::{KeyId, KeyLimits, Scope, Scopes, Tenant};
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpMessage, HttpRequest};
 use std::convert::Infallible;
@@ -13,12 +14,34 @@ pub(super) struct Caller {
     pub(super) tenant: Tenant,
     /// It is an operator, who sees the jobs of all tenants.
     pub(super) sees_all: bool,
+    /// The key that it showed; none where it showed none and none is asked for.
+    pub(super) key: Option<KeyId>,
+    /// What it may do.
+    pub(super) scopes: Scopes,
+    /// How much its key allows; nothing set where it has none.
+    pub(super) limits: KeyLimits,
 }
 
 impl Caller {
+    /// One who has shown no key where keys are asked for: may do nothing.
+    pub(super) fn nobody() -> Self {
+        Self { sees_all: false, scopes: Scopes::default(), ..Self::anybody() }
+    }
+
+    /// Says whether it is one who may do nothing.
+    pub(super) fn is_nobody(&self) -> bool {
+        self.scopes == Scopes::default()
+    }
+
     /// Everybody, where no keys are asked for.
     pub(super) fn anybody() -> Self {
-        Self { tenant: Tenant::default(), sees_all: true }
+        let (tenant, limits) = (Tenant::default(), KeyLimits::default());
+        Self { tenant, sees_all: true, key: None, scopes: Scopes::ALL, limits }
+    }
+
+    /// Whoever has a signed link, which says what it leads to and to nothing else.
+    pub(super) fn by_link() -> Self {
+        Self { scopes: Scopes::from_iter([Scope::Read]), ..Self::anybody() }
     }
 
     /// Says whether it may see what belongs to a tenant. What it may not see is answered as if it were not there.
@@ -32,11 +55,18 @@ impl Caller {
     }
 }
 
+impl From<Grant> for Caller {
+    fn from(grant: Grant) -> Self {
+        let Grant { key, tenant, scopes, limits } = grant;
+        Self { tenant, sees_all: scopes.allow(Scope::Admin), key: Some(key), scopes, limits }
+    }
+}
+
 impl FromRequest for Caller {
     type Error = Infallible;
     type Future = Ready<Result<Self, Infallible>>;
 
     fn from_request(request: &HttpRequest, _payload: &mut Payload) -> Self::Future {
-        ready(Ok(request.extensions().get::<Self>().cloned().unwrap_or_else(Self::anybody)))
+        ready(Ok(request.extensions().get::<Self>().cloned().unwrap_or_else(Self::nobody)))
     }
 }

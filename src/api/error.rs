@@ -1,11 +1,13 @@
 //! The one error that handlers answer with: status, stable code, and a sentence that names the thing and the value.
 
 use crate::intake::IntakeError;
+use crate::job::Scope;
 use crate::store::StoreError;
 use crate::workflow::ParamError;
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, ResponseError};
 use serde_json::{Value, json};
+use std::borrow::Cow;
 use std::fmt;
 use tracing::error;
 
@@ -16,7 +18,7 @@ pub struct ApiError {
     code: &'static str,
     message: String,
     details: Option<Value>,
-    header: Option<(&'static str, &'static str)>,
+    header: Option<(&'static str, Cow<'static, str>)>,
 }
 
 impl ApiError {
@@ -31,14 +33,28 @@ impl ApiError {
     }
 
     /// 405 with `allow`.
-    pub fn method_not_allowed(allowed: &'static str) -> Self {
+    pub fn method_not_allowed(allowed: &str) -> Self {
         let message = format!("this method is not allowed here; allowed: {allowed}");
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message).with_header("allow", allowed)
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
+            .with_header("allow", allowed.to_owned())
     }
 
     /// 409.
     pub fn conflict(code: &'static str, message: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, code, message)
+    }
+
+    /// 401, the same for everybody: it does not say what was wrong with a key, nor whether there is one.
+    pub fn unauthorized() -> Self {
+        let message = "this needs a good API key: send it as `authorization: Bearer <key>`";
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", message)
+            .with_header("www-authenticate", r#"Bearer realm="comfygate""#)
+    }
+
+    /// 403 for a good key that is not allowed to do this.
+    pub fn scope_missing(needed: Scope) -> Self {
+        let message = format!("the key is good, but this needs one with the scope `{}`", needed.as_str());
+        Self::forbidden("scope_missing", message)
     }
 
     /// 403.
@@ -78,8 +94,8 @@ impl ApiError {
         Self { status, code, message: message.into(), details: None, header: None }
     }
 
-    fn with_header(mut self, name: &'static str, value: &'static str) -> Self {
-        self.header = Some((name, value));
+    fn with_header(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
+        self.header = Some((name, value.into()));
         self
     }
 
@@ -115,8 +131,8 @@ impl ResponseError for ApiError {
         let mut answer = HttpResponse::build(self.status);
         // Said here too, since an error that no handler made passes nobody who would add it.
         answer.insert_header(("x-content-type-options", "nosniff"));
-        if let Some(header) = self.header {
-            answer.insert_header(header);
+        if let Some((name, value)) = &self.header {
+            answer.insert_header((*name, value.as_ref()));
         }
         answer.json(body)
     }

@@ -1,8 +1,10 @@
 //! Liveness, which never asks anybody, and readiness, which says what is missing.
 
+use super::caller::Caller;
 use super::{Api, ApiError};
 use crate::clock::{Clock, Timestamp};
-use crate::store::Store;
+use crate::job::Scope;
+use crate::store::{Backlog, Store, StoreError};
 use actix_web::{HttpResponse, web};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
@@ -46,10 +48,35 @@ pub(super) async fn health() -> HttpResponse {
 }
 
 /// Says whether new jobs can be taken in and run: 503 while stopping, without a store that can be written, without any backend, or
-/// without the default workflow. Files that could not be loaded are listed, but do not make it unready.
-pub(super) async fn ready(api: web::Data<Api>) -> Result<HttpResponse, ApiError> {
+/// without the default workflow. Files that could not be loaded are listed, but do not make it unready. Who shows no key
+/// where one is asked for is told no more than that; backends and counts, which are of all tenants, are the operator's.
+pub(super) async fn ready(api: web::Data<Api>, caller: Caller) -> Result<HttpResponse, ApiError> {
     let backlog = api.store.backlog().await;
     let unwritable = api.write_check.trouble(api.store.as_ref(), api.clock.as_ref()).await;
+    let any_backend = api.desks.iter().any(|(_, desk)| desk.is_connected());
+    let has_workflow = api.catalog.workflow(&api.intake.default_workflow).is_some();
+    let is_ready = !api.is_draining() && backlog.is_ok() && unwritable.is_none() && any_backend && has_workflow;
+
+    let mut view = Map::new();
+    view.insert("status".into(), json!(if is_ready { "ready" } else { "not_ready" }));
+    if caller.scopes.allow(Scope::Read) {
+        view.insert("draining".into(), json!(api.is_draining()));
+        view.insert("workflows".into(), json!(api.catalog.names()));
+        view.insert("default_workflow".into(), json!({ "name": api.intake.default_workflow, "loaded": has_workflow }));
+    }
+    if caller.sees_all {
+        tell_operator(&mut view, &api, unwritable, backlog);
+    }
+    let mut answer = if is_ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
+    Ok(answer.json(view))
+}
+
+fn tell_operator(
+    view: &mut Map<String, Value>,
+    api: &Api,
+    unwritable: Option<String>,
+    backlog: Result<Backlog, StoreError>,
+) {
     let backends: Vec<Value> = api
         .desks
         .iter()
@@ -57,16 +84,7 @@ pub(super) async fn ready(api: web::Data<Api>) -> Result<HttpResponse, ApiError>
             json!({ "name": name, "connected": desk.is_connected(), "prompts": desk.load(), "error": desk.trouble() })
         })
         .collect();
-    let any_backend = api.desks.iter().any(|(_, desk)| desk.is_connected());
-    let has_workflow = api.catalog.workflow(&api.intake.default_workflow).is_some();
-    let is_ready = !api.is_draining() && backlog.is_ok() && unwritable.is_none() && any_backend && has_workflow;
-
-    let mut view = Map::new();
-    view.insert("status".into(), json!(if is_ready { "ready" } else { "not_ready" }));
-    view.insert("draining".into(), json!(api.is_draining()));
     view.insert("backends".into(), Value::Array(backends));
-    view.insert("workflows".into(), json!(api.catalog.names()));
-    view.insert("default_workflow".into(), json!({ "name": api.intake.default_workflow, "loaded": has_workflow }));
     let problems: Vec<String> = api.catalog.problems().values().flatten().map(ToString::to_string).collect();
     view.insert("workflow_problems".into(), json!(problems));
     if let Some(reason) = unwritable {
@@ -82,8 +100,6 @@ pub(super) async fn ready(api: web::Data<Api>) -> Result<HttpResponse, ApiError>
             view.insert("store".into(), json!(error.to_string()));
         }
     }
-    let mut answer = if is_ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
-    Ok(answer.json(view))
 }
 
 #[cfg(test)]

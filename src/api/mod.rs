@@ -1,5 +1,6 @@
 //! HTTP in, JSON out: the route table, and what every handler shares.
 
+mod admit;
 mod body;
 mod caller;
 mod capacity;
@@ -9,18 +10,24 @@ mod error;
 mod guard;
 mod health;
 mod jobs;
+mod keys;
 mod link;
+mod routing;
 mod submit;
 mod wishes;
 
+pub(crate) use admit::identify;
 pub use capacity::most_connections;
 pub(crate) use contain::contain;
 pub use error::ApiError;
 pub(crate) use guard::guard;
 pub use health::WriteCheck;
+pub use keys::{check_name, key_view, usual_scopes};
+pub use routing::Needs;
 pub use submit::{FindWorkflow, Rules, read_submission};
 pub use wishes::Defaults;
 
+use crate::access::Keys;
 use crate::clock::Clock;
 use crate::intake::Intake;
 use crate::job::BodyRules;
@@ -29,8 +36,9 @@ use crate::notifier::TargetRules;
 use crate::store::Store;
 use crate::tracker::Desk;
 use crate::workflow::Catalog;
-use actix_web::{HttpResponse, web};
-use std::future::{Ready, ready};
+use actix_web::http::Method;
+use actix_web::web;
+use routing::{Call, delete, get, post};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -47,6 +55,10 @@ pub struct Api {
     pub blobs: Arc<Blobs>,
     /// What is known of each backend, by name.
     pub desks: Vec<(String, Arc<Desk>)>,
+    /// The keys of callers.
+    pub keys: Arc<Keys>,
+    /// Whoever shows no key is refused.
+    pub keys_required: bool,
     /// Which webhook URLs are taken.
     pub targets: TargetRules,
     /// The time.
@@ -78,41 +90,37 @@ impl Api {
     }
 }
 
-/// The route table: every URL on one screen.
+use crate::job::Scope::{Admin, Read, Submit};
+use Needs::{KeyWith, NoKey, Nothing, Scope};
+
+/// The route table: every call on one screen, with what it needs. `HEAD` goes with `GET`.
+#[rustfmt::skip]
+const ROUTES: &[Call] = &[
+    post("/generate", Scope(Submit), || web::to(submit::generate)),
+    get("/jobs", Scope(Read), || web::to(jobs::list)),
+    get("/jobs/{id}", Scope(Read), || web::to(jobs::get)),
+    post("/jobs/{id}/cancel", Scope(Submit), || web::to(jobs::cancel)),
+    get("/jobs/{id}/outputs/{n}", Scope(Read), || web::to(jobs::output)),
+    get("/jobs/{id}/deliveries", Scope(Read), || web::to(deliveries::of_job)),
+    post("/jobs/{id}/deliveries/{d}/replay", Scope(Submit), || web::to(deliveries::replay)),
+    get("/deliveries", Scope(Read), || web::to(deliveries::list)),
+    post("/deliveries/replay", Scope(Submit), || web::to(deliveries::replay_all)),
+    get("/keys", KeyWith(Admin), || web::to(keys::list)),
+    post("/keys", KeyWith(Admin), || web::to(keys::create)),
+    delete("/keys/{id}", KeyWith(Admin), || web::to(keys::revoke)),
+    get("/health", Nothing, || web::to(health::health)),
+    get("/ready", NoKey, || web::to(health::ready)),
+];
+
+/// Serves the route table.
 pub fn routes(config: &mut web::ServiceConfig) {
-    config
-        .service(only_post("/generate").route(web::post().to(submit::generate)))
-        .service(only_get("/jobs").route(web::get().to(jobs::list)).route(web::head().to(jobs::list)))
-        .service(only_get("/jobs/{id}").route(web::get().to(jobs::get)).route(web::head().to(jobs::get)))
-        .service(only_post("/jobs/{id}/cancel").route(web::post().to(jobs::cancel)))
-        .service(
-            only_get("/jobs/{id}/outputs/{n}").route(web::get().to(jobs::output)).route(web::head().to(jobs::output)),
-        )
-        .service(
-            only_get("/jobs/{id}/deliveries")
-                .route(web::get().to(deliveries::of_job))
-                .route(web::head().to(deliveries::of_job)),
-        )
-        .service(only_post("/jobs/{id}/deliveries/{d}/replay").route(web::post().to(deliveries::replay)))
-        .service(only_get("/deliveries").route(web::get().to(deliveries::list)).route(web::head().to(deliveries::list)))
-        .service(only_post("/deliveries/replay").route(web::post().to(deliveries::replay_all)))
-        .service(only_get("/health").route(web::get().to(health::health)).route(web::head().to(health::health)))
-        .service(only_get("/ready").route(web::get().to(health::ready)).route(web::head().to(health::ready)))
-        .default_service(web::route().to(unknown));
+    routing::serve(ROUTES, config);
 }
 
-fn only_post(path: &str) -> actix_web::Resource {
-    web::resource(path.to_owned()).default_service(web::route().to(|| refuse_method("POST")))
-}
-
-fn only_get(path: &str) -> actix_web::Resource {
-    web::resource(path.to_owned()).default_service(web::route().to(|| refuse_method("GET, HEAD")))
-}
-
-fn refuse_method(allowed: &'static str) -> Ready<Result<HttpResponse, ApiError>> {
-    ready(Err(ApiError::method_not_allowed(allowed)))
-}
-
-async fn unknown(request: actix_web::HttpRequest) -> Result<HttpResponse, ApiError> {
-    Err(ApiError::not_found(format!("there is nothing at {}", request.path())))
+/// Returns the route table: method, path, and what the call needs.
+pub fn calls() -> impl Iterator<Item = (&'static str, &'static str, Needs)> {
+    ROUTES.iter().flat_map(|call| {
+        let methods = call.verb.methods().iter().filter(|method| *method != Method::HEAD);
+        methods.map(|method| (method.as_str(), call.path, call.needs))
+    })
 }

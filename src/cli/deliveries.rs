@@ -4,12 +4,17 @@
 use super::table::{Table, tame};
 use super::{SettingArgs, runtime};
 use crate::job::JobId;
+use crate::secret::Secret;
+use crate::settings::Settings;
+use anyhow::Context;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
+use std::convert::Infallible;
 use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 use url::Url;
@@ -40,6 +45,12 @@ struct GatewayArgs {
     /// The gateway's URL, instead of the address in the settings.
     #[arg(long, value_name = "URL")]
     url: Option<Url>,
+    /// The API key to show, instead of COMFYGATE_KEY. Other users of this machine may see it: better a file.
+    #[arg(long, value_name = "KEY", value_parser = |text: &str| Ok::<_, Infallible>(Secret::new(text)))]
+    key: Option<Secret>,
+    /// A file with the API key in its first line.
+    #[arg(long, value_name = "FILE", conflicts_with = "key")]
+    key_file: Option<PathBuf>,
     /// Write JSON instead of a table.
     #[arg(long)]
     json: bool,
@@ -142,22 +153,30 @@ impl Failure {
 struct Gateway {
     client: Client,
     base: String,
+    key: Option<Secret>,
 }
 
 impl Gateway {
     fn new(args: &GatewayArgs) -> anyhow::Result<Self> {
+        let is_all_said = args.url.is_some() && (args.key.is_some() || args.key_file.is_some());
+        let settings = if is_all_said { Settings::default() } else { SettingArgs::default().load()? };
         let base = if let Some(url) = &args.url {
             url.as_str().trim_end_matches('/').to_owned()
         } else {
-            let mut address = SettingArgs::default().load()?.server.address;
+            let mut address = settings.server.address;
             if address.ip().is_unspecified() {
                 // It listens on all addresses of this machine, of which this is one.
                 address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
             }
             format!("http://{address}")
         };
+        let key = match (&args.key, &args.key_file) {
+            (Some(key), _) => Some(key.clone()),
+            (None, Some(path)) => Some(key_in(path)?),
+            (None, None) => settings.access.key,
+        };
         let client = Client::builder().no_proxy().connect_timeout(CONNECT_LIMIT).timeout(ANSWER_LIMIT).build()?;
-        Ok(Self { client, base })
+        Ok(Self { client, base, key })
     }
 
     async fn get(&self, path: &str) -> Result<Value, Failure> {
@@ -177,6 +196,9 @@ impl Gateway {
             Failure::Nobody { url: self.base.clone(), reason: reason.to_string() }
         };
         let mut request = self.client.request(method, format!("{}{path}", self.base));
+        if let Some(key) = &self.key {
+            request = request.bearer_auth(key.expose());
+        }
         if let Some(body) = body {
             request = request.header(CONTENT_TYPE, "application/json").body(body.to_string());
         }
@@ -315,6 +337,11 @@ fn word(value: &Value) -> String {
         Value::String(text) => tame(text),
         Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
     }
+}
+
+fn key_in(path: &Path) -> anyhow::Result<Secret> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+    Ok(Secret::new(text.lines().next().unwrap_or_default().trim()))
 }
 
 fn job(text: &str) -> Result<JobId, String> {

@@ -1,6 +1,7 @@
 //! The commands; each is a few calls into the library.
 
 mod deliveries;
+mod keys;
 mod table;
 
 use crate::app::App;
@@ -15,6 +16,7 @@ use crate::workflow::Catalog;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use deliveries::DeliveriesCommand;
+use keys::KeysCommand;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -47,6 +49,9 @@ enum Command {
     /// List, show and send again the webhooks of a running gateway.
     #[command(subcommand)]
     Deliveries(DeliveriesCommand),
+    /// Make API keys, list them and take them back, in a data folder, whether a gateway runs there or not.
+    #[command(subcommand)]
+    Keys(KeysCommand),
     /// Serve a simulated ComfyUI that draws real pictures without a model.
     Sim(SimArgs),
     /// Show the whole journey in one process: simulator, gateway, webhook receiver, three requests.
@@ -126,6 +131,7 @@ impl Cli {
             }
             Command::Fsck(args) => check_data(args),
             Command::Deliveries(command) => deliveries::run(command),
+            Command::Keys(command) => keys::run(command),
             Command::Sim(args) => sim(&args),
             Command::Demo(args) => {
                 telemetry::init(&LogSettings { filter: "error".into(), ..LogSettings::default() });

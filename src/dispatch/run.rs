@@ -5,12 +5,13 @@ use crate::clock::Clock;
 use crate::crash::{self, Point};
 use crate::job::{BodyRules, Failure, FailureCode, Job, JobId, Outcome, PromptId, freeze};
 use crate::lifecycle::{Lifecycle, Panicked};
-use crate::store::{Claimed, Ending, Refused, Revision, Store, StoreError, persist};
+use crate::store::{Claimed, Ending, Refused, Revision, Store, StoreError, Vacancy, persist};
 use crate::telemetry::job_span;
 use crate::tracker::{Plan, Run, SubmitResult, refused_everywhere, submit_result};
 use crate::workflow::{Built, Catalog, Source, Workflow, build};
 use futures_util::future::join_all;
 use std::collections::{HashMap, HashSet};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -49,6 +50,8 @@ pub struct Parts {
     pub random: fn() -> [u8; 16],
     /// How many runs a job may have.
     pub max_runs: u32,
+    /// How many jobs of one tenant may be on backends at once; none for any number.
+    pub per_tenant: Option<NonZeroUsize>,
     /// What final objects are written by.
     pub bodies: Arc<BodyRules>,
 }
@@ -158,7 +161,8 @@ async fn claim_round(parts: &Parts, revisions: &mut HashMap<String, Arc<Workflow
             continue;
         }
         let others = others(&parts.backends, backend, now);
-        match parts.store.claim_beside(&backend.name, others, offered, parts.clock.now()).await {
+        let vacancy = Vacancy { backend: backend.name.clone(), others, offered, per_tenant: parts.per_tenant };
+        match parts.store.claim_beside(vacancy, parts.clock.now()).await {
             Ok(claimed) => {
                 for claimed in claimed {
                     claimed_any = true;

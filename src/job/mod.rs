@@ -4,22 +4,26 @@
 
 mod failure;
 mod frozen;
+mod key;
 mod link;
 mod output;
 mod payload;
 mod request;
 mod state;
 mod tenant;
+mod turns;
 mod wish;
 
 pub use failure::{FailedNode, Failure, FailureCode, Fault};
 pub use frozen::{FrozenBody, Segment};
+pub use key::{KeyId, KeyIdError, KeyLimits, Scope, ScopeError, Scopes};
 pub use link::{LinkError, LinkKey};
 pub use output::{BlobId, FileRef, Output, OutputKind};
 pub use payload::{BodyRules, Timing, freeze, live_view};
 pub use request::{Limits, ParamValue, Params, Request, Timeouts};
 pub use state::{JobState, Outcome};
 pub use tenant::{Tenant, TenantError};
+pub use turns::{Candidate, Turns};
 pub use wish::{Conversion, DeliveryMode, WebhookEvent};
 
 use crate::clock::Timestamp;

@@ -7,7 +7,8 @@ use super::schedule::{Answer, Trouble, retry_after};
 use super::snippet::{KEPT, causes, snippet};
 use super::target::{TargetError, TargetRules};
 use crate::clock::{Clock, Timestamp};
-use crate::job::{FrozenBody, JobId};
+use crate::job::{FrozenBody, JobId, Tenant};
+use crate::signing::{Keyring, KeyringError};
 use crate::store::Delivery;
 use futures_util::StreamExt;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
@@ -31,6 +32,8 @@ pub(super) struct Caller {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) body: BodyOf,
     pub(super) rules: TargetRules,
+    /// Who signs; none where webhooks go out unsigned.
+    pub(super) keyring: Option<Arc<Keyring>>,
     /// The limit for an attempt without a body to speak of.
     pub(super) limit: Duration,
 }
@@ -40,10 +43,19 @@ pub(super) struct Message<'a> {
     /// The `webhook-id`.
     pub(super) id: String,
     pub(super) job: JobId,
+    /// Whose secrets sign it.
+    pub(super) tenant: &'a Tenant,
     pub(super) url: &'a str,
     pub(super) body: &'a FrozenBody,
     /// From 1.
     pub(super) attempt: u32,
+}
+
+/// The time that a message carries, and the signatures over it.
+#[derive(Default)]
+struct Stamp {
+    timestamp: Option<i64>,
+    signature: Option<String>,
 }
 
 /// How an attempt ended.
@@ -67,6 +79,7 @@ impl Caller {
         let message = Message {
             id: delivery.job.webhook_id(),
             job: delivery.job,
+            tenant: &delivery.tenant,
             url: &delivery.url,
             body: &delivery.body,
             attempt: delivery.attempts.saturating_add(1),
@@ -80,31 +93,63 @@ impl Caller {
             Ok(url) => url,
             Err(error) => return Made::failed(refusal(&error), &error.to_string()),
         };
+        let deadline = self.clock.now() + limit(self.limit, message.body.content_length());
+        let mut stamp = Stamp::default();
+        if let Err(made) = self.sign(&url, message, &mut stamp, deadline).await {
+            return made;
+        }
         let started = self.clock.now();
-        let deadline = started + limit(self.limit, message.body.content_length());
-        let made = self.post_once(&url, message, deadline).await;
+        let made = self.post_once(&url, message, &stamp, deadline).await;
         let is_unreached = made.answer == Answer::Failed(Trouble::Connect);
         if is_unreached && self.clock.now().since(started) < AT_ONCE {
-            return self.post_once(&url, message, deadline).await;
+            return match self.sign(&url, message, &mut stamp, deadline).await {
+                Ok(()) => self.post_once(&url, message, &stamp, deadline).await,
+                Err(made) => made,
+            };
         }
         made
     }
 
-    async fn post_once(&self, url: &Url, message: &Message<'_>, deadline: Timestamp) -> Made {
+    /// Signs a message with the time of now. What was signed within this second is as good.
+    async fn sign(&self, url: &Url, message: &Message<'_>, stamp: &mut Stamp, deadline: Timestamp) -> Result<(), Made> {
         // The receiver compares it with its own clock.
-        let timestamp = self.clock.wall().millis().div_euclid(1000);
+        let now = self.clock.wall().millis().div_euclid(1000);
+        if stamp.timestamp == Some(now) {
+            return Ok(());
+        }
+        let signature = match &self.keyring {
+            None => None,
+            Some(keyring) => {
+                let open = || (self.body)(message.body);
+                let signing = keyring.sign(message.tenant, url, (&message.id, now), open);
+                let signed = tokio::select! {
+                    signed = signing => signed,
+                    () = self.clock.sleep_until(deadline) => {
+                        return Err(Made::failed(Trouble::Timeout, "the body could not be signed in time"));
+                    }
+                };
+                Some(signed.map_err(|error| Made::failed(unsigned(&error), &error.to_string()))?)
+            }
+        };
+        *stamp = Stamp { timestamp: Some(now), signature };
+        Ok(())
+    }
+
+    async fn post_once(&self, url: &Url, message: &Message<'_>, stamp: &Stamp, deadline: Timestamp) -> Made {
         let body = (self.body)(message.body).map(|piece| piece.map_err(Unreadable));
-        let sent = self
+        let mut request = self
             .client
             .post(url.clone())
             .header(CONTENT_TYPE, "application/json")
             .header(CONTENT_LENGTH, message.body.content_length())
             .header("webhook-id", &message.id)
-            .header("webhook-timestamp", timestamp)
+            .header("webhook-timestamp", stamp.timestamp.unwrap_or_default())
             .header("x-gateway-attempt", message.attempt)
-            .header("x-gateway-prompt-id", message.job.to_string())
-            .body(Body::wrap_stream(body))
-            .send();
+            .header("x-gateway-prompt-id", message.job.to_string());
+        if let Some(signature) = &stamp.signature {
+            request = request.header("webhook-signature", signature);
+        }
+        let sent = request.body(Body::wrap_stream(body)).send();
         let answered = tokio::select! {
             answered = sent => answered,
             () = self.clock.sleep_until(deadline) => return Made::failed(Trouble::Timeout, "no answer in time"),
@@ -148,6 +193,13 @@ impl Caller {
 /// Returns how long an attempt may take: every MiB of the body that was begun adds a second.
 fn limit(base: Duration, body_bytes: u64) -> Duration {
     base.saturating_add(Duration::from_secs(body_bytes.div_ceil(1 << 20)))
+}
+
+fn unsigned(error: &KeyringError) -> Trouble {
+    match error {
+        KeyringError::Body(_) => Trouble::BodyUnreadable,
+        KeyringError::Store(_) | KeyringError::Damaged { .. } => Trouble::Internal,
+    }
 }
 
 fn refusal(error: &TargetError) -> Trouble {

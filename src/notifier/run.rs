@@ -11,6 +11,7 @@ use crate::crash::{self, Point};
 use crate::job::{FrozenBody, JobId};
 use crate::lifecycle::{Lifecycle, Panicked};
 use crate::settings::WebhookSettings;
+use crate::signing::Keyring;
 use crate::store::{Attempt, Delivery, Store, StoreError, Verdict, persist};
 use crate::telemetry::job_span;
 use bytes::Bytes;
@@ -56,6 +57,8 @@ pub struct Parts {
     pub bell: Arc<Notify>,
     /// Opens the bytes of a body.
     pub body: Arc<dyn Fn(&FrozenBody) -> BodyStream + Send + Sync>,
+    /// Who signs; none where webhooks go out unsigned.
+    pub keyring: Option<Arc<Keyring>>,
     /// Schedule and limits.
     pub settings: WebhookSettings,
     /// How long attempts under way may go on after the signal to stop.
@@ -124,6 +127,7 @@ impl Station {
             clock: Arc::clone(&parts.clock),
             body: parts.body,
             rules: TargetRules { https_only: settings.https_only },
+            keyring: parts.keyring,
             limit: settings.attempt_timeout,
         };
         let station = Self {

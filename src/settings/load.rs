@@ -1,6 +1,6 @@
 //! Joins the sources: reads each, lays one over the other, checks what no single value can tell.
 
-use super::{Place, Problem, SETTINGS, Setting, Settings, SettingsError, dotenv, error, file};
+use super::{KeyMode, Place, Problem, SETTINGS, Setting, Settings, SettingsError, dotenv, error, file};
 use crate::crash;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -171,21 +171,26 @@ fn is_alias(given: &Given) -> bool {
 
 fn wrong(given: &Given, reason: &str) -> Problem {
     // A URL may carry a password.
-    let value = if given.value.contains('@') { "***" } else { given.value.as_str() };
+    let value = if given.setting.secret || given.value.contains('@') { "***" } else { given.value.as_str() };
     let text = format!("`{}` is `{}`: {reason}; allowed: {}", given.name, value.escape_debug(), given.setting.allowed);
     Problem { place: given.place.clone(), text }
 }
 
 fn check_together(settings: &Settings, problems: &mut Vec<Problem>) {
     let address = settings.server.address;
-    if !address.ip().is_loopback() && !settings.server.allow_open {
+    let is_open = !address.ip().is_loopback() && settings.access.keys == KeyMode::Off;
+    if is_open && !settings.server.allow_open {
         problems.push(Problem {
             place: Place::Together,
             text: format!(
-                "`COMFYGATE_ADDRESS` is `{address}`, which other machines can reach, and no key protects the gateway; \
-                 listen on 127.0.0.1, or set COMFYGATE_ALLOW_OPEN=true"
+                "`COMFYGATE_ADDRESS` is `{address}`, which other machines can reach, and `COMFYGATE_KEYS` is off, so no key \
+                 protects the gateway; listen on 127.0.0.1, leave COMFYGATE_KEYS at auto, or set COMFYGATE_ALLOW_OPEN=true"
             ),
         });
+    }
+    if settings.access.admin_key.is_some() && settings.access.admin_key_file.is_some() {
+        let text = "`COMFYGATE_ADMIN_KEY` and `COMFYGATE_ADMIN_KEY_FILE` are both set; take one away".into();
+        problems.push(Problem { place: Place::Together, text });
     }
     let (usual, most) = (&settings.limits.usual, &settings.limits.most);
     let mut at_most = |name: &str, usual: Duration, most: Duration| {

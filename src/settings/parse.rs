@@ -1,8 +1,10 @@
 //! Reads one value from its text. The answers say what is wrong; which setting it was and what is allowed is told by
 //! the caller.
 
-use super::LogFormat;
+use super::{KeyMode, LogFormat};
 use crate::job::DeliveryMode;
+use crate::secret::Secret;
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -45,6 +47,37 @@ pub(super) fn log_format(text: &str) -> Result<LogFormat, String> {
         "json" => Ok(LogFormat::Json),
         _ => Err("an unknown format".into()),
     }
+}
+
+pub(super) fn key_mode(text: &str) -> Result<KeyMode, String> {
+    match text {
+        "auto" => Ok(KeyMode::Auto),
+        "required" => Ok(KeyMode::Required),
+        "off" => Ok(KeyMode::Off),
+        _ => Err("an unknown word".into()),
+    }
+}
+
+/// Reads a key that the operator drew. What is wrong with it is said without it.
+pub(super) fn admin_key(text: &str) -> Result<Secret, String> {
+    if !(32..=200).contains(&text.len()) || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err("not 32 to 200 visible ASCII characters".into());
+    }
+    let different = text.bytes().collect::<BTreeSet<_>>().len();
+    if different < 10 {
+        return Err(format!("made of {different} different characters only, so it can be guessed"));
+    }
+    Ok(Secret::new(text))
+}
+
+pub(super) fn key(text: &str) -> Result<Secret, String> {
+    let is_one_word = text.bytes().all(|byte| byte.is_ascii_graphic());
+    if is_one_word { Ok(Secret::new(text)) } else { Err("not one word of visible ASCII characters".into()) }
+}
+
+pub(super) fn admin_key_file(path: &str) -> Result<Secret, String> {
+    let text = std::fs::read_to_string(path).map_err(|error| format!("it cannot be read: {error}"))?;
+    admin_key(text.trim_end_matches(['\n', '\r'])).map_err(|reason| format!("what stands in it is {reason}"))
 }
 
 pub(super) fn public_url(text: &str) -> Result<String, String> {

@@ -20,6 +20,8 @@ pub struct Setting {
     pub allowed: &'static str,
     /// Whether `comfygate.yaml` may give a list instead of commas.
     pub list: bool,
+    /// Whether the value must not be repeated, to nobody.
+    pub secret: bool,
     pub(super) set: fn(&mut Settings, &str) -> Result<(), String>,
 }
 
@@ -46,6 +48,11 @@ impl Setting {
         self
     }
 
+    const fn secret(mut self) -> Self {
+        self.secret = true;
+        self
+    }
+
     const fn list(mut self) -> Self {
         self.list = true;
         self
@@ -62,7 +69,7 @@ pub const SETTINGS: &[Setting] = &[
         "COMFYGATE_ADDRESS",
         "server.address",
         "127.0.0.1:8083",
-        "Where the gateway listens; without a host it is 127.0.0.1, since no key protects it.",
+        "Where the gateway listens; without a host it is 127.0.0.1. Where other machines can reach it, callers need a key.",
         "an address with a port, such as 127.0.0.1:8083, [::1]:8083 or :8083",
         |settings, text| put(&mut settings.server.address, parse::address(text)),
     )
@@ -71,7 +78,7 @@ pub const SETTINGS: &[Setting] = &[
         "COMFYGATE_ALLOW_OPEN",
         "server.allow_open",
         "false",
-        "Allows an address that other machines can reach, although no key protects the gateway.",
+        "Allows an address that other machines can reach although COMFYGATE_KEYS is off.",
         SWITCH,
         |settings, text| put(&mut settings.server.allow_open, parse::switch(text)),
     ),
@@ -91,6 +98,41 @@ pub const SETTINGS: &[Setting] = &[
         SIZE,
         |settings, text| put(&mut settings.server.max_body, parse::size(text)),
     ),
+    setting(
+        "COMFYGATE_KEYS",
+        "access.keys",
+        "auto",
+        "Whether callers must show an API key; auto: where other machines can reach the gateway. One that is shown is always checked.",
+        "auto, required or off",
+        |settings, text| put(&mut settings.access.keys, parse::key_mode(text)),
+    ),
+    setting(
+        "COMFYGATE_ADMIN_KEY",
+        "access.admin_key",
+        "",
+        "A key with the scope admin that is not in the database, to begin with where nobody can run commands.",
+        "32 to 200 visible ASCII characters drawn by chance, such as the output of openssl rand -hex 32",
+        |settings, text| put(&mut settings.access.admin_key, parse::admin_key(text).map(Some)),
+    )
+    .secret(),
+    setting(
+        "COMFYGATE_ADMIN_KEY_FILE",
+        "access.admin_key_file",
+        "",
+        "The file in which that key stands, instead of the key itself.",
+        "a file with such a key in its first line",
+        |settings, text| put(&mut settings.access.admin_key_file, parse::admin_key_file(text).map(Some)),
+    )
+    .secret(),
+    setting(
+        "COMFYGATE_KEY",
+        "access.key",
+        "",
+        "The API key that comfygate deliveries shows to the gateway; serve does not need it.",
+        "a key",
+        |settings, text| put(&mut settings.access.key, parse::key(text).map(Some)),
+    )
+    .secret(),
     setting(
         "COMFYUI_ADDRESS",
         "backends.address",
@@ -221,6 +263,14 @@ pub const SETTINGS: &[Setting] = &[
         |settings, text| put(&mut settings.limits.max_runs, parse::whole(text, 1, 100)),
     ),
     setting(
+        "COMFYGATE_MAX_RUNNING_PER_TENANT",
+        "limits.max_running_per_tenant",
+        "0",
+        "How many jobs of one tenant may be on the ComfyUI servers at once, all of them together; 0 for any number.",
+        "a whole number from 0 to 100000",
+        |settings, text| put(&mut settings.limits.running_per_tenant, parse::whole(text, 0, 100_000)),
+    ),
+    setting(
         "COMFYGATE_MAX_OUTPUT",
         "limits.max_output",
         "256MiB",
@@ -310,6 +360,22 @@ pub const SETTINGS: &[Setting] = &[
         |settings, text| put(&mut settings.webhooks.https_only, parse::switch(text)),
     ),
     setting(
+        "COMFYGATE_WEBHOOK_SIGNING",
+        "webhooks.signing",
+        "true",
+        "Signs webhooks, so that receivers can tell them from those of strangers; false sends them unsigned.",
+        SWITCH,
+        |settings, text| put(&mut settings.webhooks.signing, parse::switch(text)),
+    ),
+    setting(
+        "COMFYGATE_WEBHOOK_ED25519",
+        "webhooks.ed25519",
+        "false",
+        "Signs webhooks with Ed25519 too, for receivers that shall have no secret; GET /.well-known/jwks.json has the keys.",
+        SWITCH,
+        |settings, text| put(&mut settings.webhooks.ed25519, parse::switch(text)),
+    ),
+    setting(
         "COMFYGATE_LOG",
         "logging.filter",
         "info",
@@ -343,7 +409,7 @@ const fn setting(
     allowed: &'static str,
     set: fn(&mut Settings, &str) -> Result<(), String>,
 ) -> Setting {
-    Setting { name, alias: None, path, default, about, allowed, list: false, set }
+    Setting { name, alias: None, path, default, about, allowed, list: false, secret: false, set }
 }
 
 fn put<T>(place: &mut T, value: Result<T, String>) -> Result<(), String> {

@@ -92,13 +92,54 @@ fn every_problem_of_every_source_is_told_at_once_with_its_place() {
 }
 
 #[test]
-fn an_address_that_others_reach_needs_a_second_word() {
+fn an_address_that_others_reach_asks_for_keys_or_needs_a_second_word() {
     for address in ["0.0.0.0:8083", "[::]:8083", "192.168.1.5:8083"] {
-        let error = from_env(&[("COMFYGATE_ADDRESS", address)]).unwrap_err().to_string();
+        for keys in ["auto", "required"] {
+            let settings = from_env(&[("COMFYGATE_ADDRESS", address), ("COMFYGATE_KEYS", keys)]).unwrap();
+            assert!(settings.access.require_keys(settings.server.address), "{address} {keys}");
+        }
+        let open = [("COMFYGATE_ADDRESS", address), ("COMFYGATE_KEYS", "off")];
+        let error = from_env(&open).unwrap_err().to_string();
         assert!(error.contains(address) && error.contains("COMFYGATE_ALLOW_OPEN=true"), "{error}");
-        let settings = from_env(&[("COMFYGATE_ADDRESS", address), ("COMFYGATE_ALLOW_OPEN", "true")]).unwrap();
-        assert_eq!(settings.server.address.to_string(), address);
+        let settings = from_env(&[open[0], open[1], ("COMFYGATE_ALLOW_OPEN", "true")]).unwrap();
+        assert!(!settings.access.require_keys(settings.server.address));
+        // The second word alone opens nothing.
+        let settings = from_env(&[open[0], ("COMFYGATE_ALLOW_OPEN", "true")]).unwrap();
+        assert!(settings.access.require_keys(settings.server.address));
     }
+    for (keys, required) in [("auto", false), ("required", true), ("off", false)] {
+        let settings = from_env(&[("COMFYGATE_KEYS", keys)]).unwrap();
+        assert_eq!(settings.access.require_keys(settings.server.address), required, "{keys}");
+    }
+}
+
+#[test]
+fn an_operators_key_must_be_hard_to_guess_and_is_never_repeated() {
+    let good = "8f2c1e7a9b3d4f60a1c2e3d4b5f60718";
+    let settings = from_env(&[("COMFYGATE_ADMIN_KEY", good), ("COMFYGATE_KEY", good)]).unwrap();
+    assert_eq!(settings.access.operators_key().map(Secret::expose), Some(good));
+    assert!(!format!("{settings:?}").contains(good));
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("key");
+    std::fs::write(&path, format!("{good}\n")).unwrap();
+    let path = path.to_str().unwrap();
+    let settings = from_env(&[("COMFYGATE_ADMIN_KEY_FILE", path)]).unwrap();
+    assert_eq!(settings.access.operators_key().map(Secret::expose), Some(good));
+    let error = from_env(&[("COMFYGATE_ADMIN_KEY_FILE", path), ("COMFYGATE_ADMIN_KEY", good)]).unwrap_err().to_string();
+    assert!(error.contains("are both set") && !error.contains(good), "{error}");
+
+    for bad in ["hunter2-hunter2-hunter2", &"ab".repeat(40), &"hunter2 ".repeat(5), &"hunter2-89".repeat(21)] {
+        for name in ["COMFYGATE_ADMIN_KEY", "COMFYGATE_ADMIN_KEY_FILE"] {
+            let error = from_env(&[(name, bad)]).unwrap_err().to_string();
+            assert!(error.contains(&format!("`{name}` is `***`")) && !error.contains(bad.trim()), "{error}");
+        }
+        std::fs::write(path, bad).unwrap();
+        let error = from_env(&[("COMFYGATE_ADMIN_KEY_FILE", path)]).unwrap_err().to_string();
+        assert!(error.contains("what stands in it is") && !error.contains(bad.trim()), "{error}");
+    }
+    let error = from_env(&[("COMFYGATE_KEY", "hunter2 x")]).unwrap_err().to_string();
+    assert!(error.contains("`COMFYGATE_KEY` is `***`"), "{error}");
 }
 
 #[test]

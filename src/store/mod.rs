@@ -4,21 +4,26 @@
 //! begun, who sends a delivery) may be lost with the power. Bytes are not here: they are in the blob folder
 //! (`media::Blobs`).
 
+mod keys;
 mod own_secrets;
 mod persist;
 mod replay;
+mod signing;
 mod sqlite;
 
+pub use keys::{ApiKey, KeyStore};
 pub use own_secrets::OwnSecrets;
 pub use persist::persist;
 pub use replay::{DeliveryFilter, ListedDelivery, ReplayFilter};
-pub use sqlite::{Audit, Flaw, NamedBlob, OpenError, SqliteStore, audit};
+pub use signing::{Rotation, SecretKind, SigningSecret, SigningStore};
+pub use sqlite::{Audit, Flaw, NamedBlob, OpenError, SqliteStore, audit, open_beside};
 
 use crate::clock::Timestamp;
 use crate::job::{BlobId, FrozenBody, Job, JobId, JobState, Outcome, Output, PromptId, Request, RunRef, Tenant};
 use async_trait::async_trait;
 use std::collections::HashSet;
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 /// Why the store did not do as asked.
@@ -83,6 +88,19 @@ pub struct NewJob {
     pub created_at: Timestamp,
     /// The caller's idempotency key.
     pub idempotency: Option<IdempotencyKey>,
+}
+
+/// Free places on a backend, to be filled with waiting jobs.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Vacancy {
+    /// The backend's name.
+    pub backend: String,
+    /// Other backends. A job whose last run was on `backend` is left to them as long as one of them may run it.
+    pub others: Vec<String>,
+    /// One for each place: the prompt id of a run that is not its job's first.
+    pub offered: Vec<PromptId>,
+    /// How many jobs of one tenant may be on backends, all of them together; none for any number.
+    pub per_tenant: Option<NonZeroUsize>,
 }
 
 /// A claimed job and the run that it was claimed for; the intent is on disk.
@@ -319,22 +337,19 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Lists jobs, newest first.
     async fn list(&self, filter: ListFilter) -> Result<Vec<Listed>, StoreError>;
 
-    /// Claims waiting jobs for `backend`, highest priority and then oldest first, one for each prompt id offered:
-    /// commits for each the intent to run it there. The first run of a job uses the job's own id as prompt id, a later
-    /// run the offered one.
+    /// Claims waiting jobs for `backend` as [`claim_beside`](Self::claim_beside) does, without others and limits.
     async fn claim(&self, backend: &str, offered: Vec<PromptId>, now: Timestamp) -> Result<Vec<Claimed>, StoreError> {
-        self.claim_beside(backend, Vec::new(), offered, now).await
+        let vacancy = Vacancy { backend: backend.to_owned(), others: Vec::new(), offered, per_tenant: None };
+        self.claim_beside(vacancy, now).await
     }
 
-    /// Claims like [`claim`](Self::claim). Jobs that cannot run on `backend` are passed over, and so are those whose last
-    /// run was there, as long as one of the `others` may take them. Neither holds up the jobs behind it.
-    async fn claim_beside(
-        &self,
-        backend: &str,
-        others: Vec<String>,
-        offered: Vec<PromptId>,
-        now: Timestamp,
-    ) -> Result<Vec<Claimed>, StoreError>;
+    /// Claims waiting jobs, one for each place, and commits for each the intent to run it there. Tenants take turns; of a
+    /// tenant's jobs the one of the highest priority goes first, then the oldest. The first run of a job uses the job's own
+    /// id as prompt id, a later run the offered one.
+    ///
+    /// Jobs that cannot run on the backend are passed over, and so are those that are left to others. Neither holds up the
+    /// jobs behind it, nor does a tenant that has as many on backends as it may.
+    async fn claim_beside(&self, vacancy: Vacancy, now: Timestamp) -> Result<Vec<Claimed>, StoreError>;
 
     /// Notes that a run began to execute. Returns false where that run is no longer the current one.
     async fn started(&self, id: JobId, run: u32, at: Timestamp) -> Result<bool, StoreError>;

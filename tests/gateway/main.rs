@@ -19,6 +19,7 @@ mod full_disk;
 mod hostile_http;
 mod hostile_json;
 mod idempotency;
+mod keys;
 mod links;
 mod lost_answers;
 mod lost_backend;

@@ -40,6 +40,7 @@ async fn a_webhook_arrives_with_its_exact_bytes_and_headers() {
         "host",
         "user-agent",
         "webhook-id",
+        "webhook-signature",
         "webhook-timestamp",
         "x-gateway-attempt",
         "x-gateway-prompt-id",

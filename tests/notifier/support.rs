@@ -9,6 +9,7 @@ use comfygate::lifecycle::Lifecycle;
 use comfygate::media::{Blobs, body_stream};
 use comfygate::notifier::{self, BodyStream, Parts};
 use comfygate::settings::WebhookSettings;
+use comfygate::signing::{Keyring, Options};
 use comfygate::store::{Attempt, Delivery, Ending, NewJob, SqliteStore, Store};
 use std::future::Future;
 use std::net::SocketAddr;
@@ -75,11 +76,20 @@ impl Rig {
             lifecycle: self.lifecycle.clone(),
             bell: Arc::clone(&self.bell),
             body: Arc::new(body),
+            keyring: self.keyring(),
             settings: self.settings.clone(),
             grace: Duration::from_secs(10),
             random: Box::new(|| 0.5),
         };
         self.lifecycle.spawn_station("notifier", notifier::run(parts, self.lifecycle.stop()));
+    }
+
+    fn keyring(&self) -> Option<Arc<Keyring>> {
+        let options = Options { ed25519: self.settings.ed25519 };
+        let store = Arc::<SqliteStore>::clone(&self.store);
+        let clock = Arc::<ManualClock>::clone(&self.clock);
+        let keyring = Keyring::new(store, clock, |bytes| rand::fill(bytes), options);
+        self.settings.signing.then(|| Arc::new(keyring))
     }
 
     /// Tells the notifier to stop, and returns what ends when it has.

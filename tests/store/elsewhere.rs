@@ -2,7 +2,7 @@
 
 use crate::support::{House, after, cancelled, failed, new_job, offer, succeeded};
 use comfygate::job::{JobId, JobState};
-use comfygate::store::{Refused, SqliteStore, Store};
+use comfygate::store::{Refused, SqliteStore, Store, Vacancy};
 use rusqlite::Connection;
 use std::sync::Arc;
 
@@ -77,7 +77,8 @@ async fn a_job_that_a_backend_lost_is_left_to_the_others_as_long_as_one_may_take
     assert!(house.store.requeue(id, 1, false, after(6)).await.unwrap());
     let claim = async |backend: &str, others: &[&str]| {
         let others = others.iter().map(|name| (*name).to_owned()).collect();
-        house.store.claim_beside(backend, others, offer(1), after(7)).await.unwrap()
+        let vacancy = Vacancy { backend: backend.into(), others, offered: offer(1), per_tenant: None };
+        house.store.claim_beside(vacancy, after(7)).await.unwrap()
     };
     assert!(claim("a", &["b"]).await.is_empty());
     // One that cannot run it is no other one.

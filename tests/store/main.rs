@@ -13,3 +13,4 @@ mod model;
 mod opening;
 mod replays;
 mod support;
+mod tenants;

@@ -3,17 +3,18 @@
 use crate::support::{HOOK, House, after, cancelled, failed, new_job, offer, request, succeeded};
 use comfygate::clock::Timestamp;
 use comfygate::job::{JobId, JobState, Outcome};
-use comfygate::store::{Attempt, Backlog, CancelWish, DeliveryState, Ending, Store, Verdict};
+use comfygate::store::{Attempt, Backlog, CancelWish, DeliveryState, Ending, Store, Vacancy, Verdict};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 const LEASE: Duration = Duration::from_millis(50);
 
 #[derive(Clone, Copy, Debug)]
 enum Verb {
-    Accept { webhook: bool },
-    Claim { at_most: u8, backend: Name, others: bool },
+    Accept { webhook: bool, tenant: Owner, priority: i32 },
+    Claim { at_most: u8, backend: Name, others: bool, per_tenant: usize },
     Started { job: u16, run: Run },
     Requeue { job: u16, run: Run, counts: bool },
     PassOn { job: u16, run: Run },
@@ -28,6 +29,11 @@ enum Verb {
 type Name = usize;
 
 const NAMES: [&str; 2] = ["a", "b"];
+
+/// A tenant; in the order of their names.
+type Owner = usize;
+
+const OWNERS: [&str; 3] = ["default", "mill", "shop"];
 
 #[derive(Clone, Copy, Debug)]
 enum Run {
@@ -68,6 +74,8 @@ proptest! {
 #[derive(Clone, Debug)]
 struct Expected {
     state: JobState,
+    owner: Owner,
+    priority: i32,
     run: u32,
     tries: u32,
     last: Option<Name>,
@@ -84,10 +92,12 @@ struct Both {
     jobs: BTreeMap<JobId, Expected>,
     /// Moves on with every verb.
     now: u64,
+    /// Whose job was claimed last.
+    last_turn: Option<Owner>,
 }
 
 async fn play(verbs: Vec<Verb>) {
-    let mut both = Both { house: House::new(), jobs: BTreeMap::new(), now: 0 };
+    let mut both = Both { house: House::new(), jobs: BTreeMap::new(), now: 0, last_turn: None };
     for verb in verbs {
         both.now += 100;
         both = both.perform(verb).await;
@@ -99,8 +109,10 @@ async fn play(verbs: Vec<Verb>) {
 impl Both {
     async fn perform(mut self, verb: Verb) -> Self {
         match verb {
-            Verb::Accept { webhook } => self.accept(webhook).await,
-            Verb::Claim { at_most, backend, others } => self.claim(at_most, backend, others).await,
+            Verb::Accept { webhook, tenant, priority } => self.accept(webhook, tenant, priority).await,
+            Verb::Claim { at_most, backend, others, per_tenant } => {
+                self.claim(at_most, backend, others, per_tenant).await;
+            }
             Verb::Started { job, run } => {
                 let Some((id, number)) = self.pick(job, run) else { return self };
                 let on_backend = self.is_current(id, number);
@@ -135,17 +147,24 @@ impl Both {
             Verb::Finish { job, run, how } => self.finish(job, run, how).await,
             Verb::Deliver { at_most, verdict } => self.deliver(at_most, verdict).await,
             Verb::Replay { job } => self.replay(job).await,
-            Verb::Restart => self.house = self.house.reopened().await,
+            Verb::Restart => {
+                self.house = self.house.reopened().await;
+                self.last_turn = None;
+            }
         }
         self
     }
 
-    async fn accept(&mut self, webhook: bool) {
+    async fn accept(&mut self, webhook: bool, owner: Owner, priority: i32) {
         let mut new = new_job(u16::try_from(self.jobs.len()).unwrap());
         new.request = request(webhook.then_some(HOOK));
+        new.request.priority = priority;
+        new.tenant = OWNERS[owner].parse().unwrap();
         assert_eq!(self.house.store.accept(new.clone()).await.unwrap(), new.id);
         let expected = Expected {
             state: JobState::Queued,
+            owner,
+            priority,
             run: 0,
             tries: 0,
             last: None,
@@ -158,16 +177,15 @@ impl Both {
         self.jobs.insert(new.id, expected);
     }
 
-    async fn claim(&mut self, at_most: u8, backend: Name, others: bool) {
-        let other = 1 - backend;
-        let is_left = |it: &Expected| others && it.last == Some(backend) && !it.unfit.contains(&other);
-        let waiting = |it: &Expected| {
-            it.state == JobState::Queued && !it.cancel_requested && !it.unfit.contains(&backend) && !is_left(it)
+    async fn claim(&mut self, at_most: u8, backend: Name, others: bool, per_tenant: usize) {
+        let next = self.next_claims(at_most, backend, others, per_tenant);
+        let vacancy = Vacancy {
+            backend: NAMES[backend].into(),
+            others: if others { vec![NAMES[1 - backend].to_owned()] } else { Vec::new() },
+            offered: offer(at_most),
+            per_tenant: NonZeroUsize::new(per_tenant),
         };
-        let next = self.jobs.iter().filter(|(_, expected)| waiting(expected)).map(|(id, _)| *id);
-        let next: Vec<JobId> = next.take(at_most.into()).collect();
-        let names = if others { vec![NAMES[other].to_owned()] } else { Vec::new() };
-        let claimed = self.house.store.claim_beside(NAMES[backend], names, offer(at_most), self.time()).await.unwrap();
+        let claimed = self.house.store.claim_beside(vacancy, self.time()).await.unwrap();
         assert_eq!(claimed.iter().map(|claimed| claimed.job.id).collect::<Vec<_>>(), next);
         for claimed in claimed {
             let expected = self.expected(claimed.job.id);
@@ -178,6 +196,35 @@ impl Both {
             assert_eq!(claimed.refused.iter().map(|it| it.backend.as_str()).collect::<Vec<_>>(), unfit);
             assert_eq!((claimed.run.number, claimed.tries), (expected.run, expected.tries));
         }
+    }
+
+    /// Says what is to be claimed: of each tenant in turn the first job that may run here.
+    fn next_claims(&mut self, at_most: u8, backend: Name, others: bool, per_tenant: usize) -> Vec<JobId> {
+        let other = 1 - backend;
+        let is_left = |it: &Expected| others && it.last == Some(backend) && !it.unfit.contains(&other);
+        let waits = |it: &Expected| {
+            it.state == JobState::Queued && !it.cancel_requested && !it.unfit.contains(&backend) && !is_left(it)
+        };
+        let mut queues = OWNERS.map(|_| Vec::new());
+        let mut running = [0; OWNERS.len()];
+        for (id, expected) in &self.jobs {
+            if waits(expected) {
+                queues[expected.owner].push((-expected.priority, *id));
+            }
+            running[expected.owner] += usize::from(matches!(expected.state, JobState::Submitted | JobState::Running));
+        }
+        queues.iter_mut().for_each(|queue| queue.sort());
+        let mut next = Vec::new();
+        for _ in 0..at_most {
+            let first = self.last_turn.map_or(0, |last| last + 1);
+            let mut ring = (0..OWNERS.len()).map(|step| (first + step) % OWNERS.len());
+            let may = |owner: &Owner| !queues[*owner].is_empty() && (per_tenant == 0 || running[*owner] < per_tenant);
+            let Some(owner) = ring.find(may) else { break };
+            next.push(queues[owner].remove(0).1);
+            running[owner] += 1;
+            self.last_turn = Some(owner);
+        }
+        next
     }
 
     async fn wish_cancel(&mut self, job: u16) {
@@ -248,8 +295,8 @@ impl Both {
     /// Takes every job to its end and every delivery to its receiver: nothing is left over, and nothing came twice.
     async fn settle(mut self) {
         self.now += 1_000_000;
-        self.claim(u8::MAX, 0, false).await;
-        self.claim(u8::MAX, 1, false).await;
+        self.claim(u8::MAX, 0, false, 0).await;
+        self.claim(u8::MAX, 1, false, 0).await;
         for place in 0..u16::try_from(self.jobs.len()).unwrap() {
             self.finish(place, Run::Current, How::Success).await;
             self.finish(place, Run::Waiting, How::Cancel).await;
@@ -328,9 +375,10 @@ fn verb() -> impl Strategy<Value = Verb> {
         prop_oneof![Just(Sent::Arrived), Just(Sent::Gone), Just(Sent::Later), Just(Sent::GivenUp), Just(Sent::Lost)];
     let job = 0_u16..8;
     prop_oneof![
-        4 => any::<bool>().prop_map(|webhook| Verb::Accept { webhook }),
-        4 => (0_u8..4, 0..NAMES.len(), any::<bool>())
-            .prop_map(|(at_most, backend, others)| Verb::Claim { at_most, backend, others }),
+        4 => (any::<bool>(), 0..OWNERS.len(), -1..2_i32)
+            .prop_map(|(webhook, tenant, priority)| Verb::Accept { webhook, tenant, priority }),
+        4 => (0_u8..4, 0..NAMES.len(), any::<bool>(), 0..4_usize)
+            .prop_map(|(at_most, backend, others, per_tenant)| Verb::Claim { at_most, backend, others, per_tenant }),
         2 => (job.clone(), run()).prop_map(|(job, run)| Verb::PassOn { job, run }),
         3 => (job.clone(), run()).prop_map(|(job, run)| Verb::Started { job, run }),
         2 => (job.clone(), run(), any::<bool>()).prop_map(|(job, run, counts)| Verb::Requeue { job, run, counts }),

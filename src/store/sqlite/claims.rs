@@ -1,48 +1,59 @@
 //! What happens to a job's rows from one run to the next: who claims it, who cannot run it, and that it waits again.
 
+use super::queues::Queues;
 use super::rows::{self, JOB, RowNumber, Stored};
 use crate::clock::Timestamp;
-use crate::job::{Job, JobId, JobState, PromptId, RunRef};
-use crate::store::{Claimed, Refused, StoreError};
+use crate::job::{Job, JobId, JobState, PromptId, RunRef, Turns};
+use crate::store::{Claimed, Refused, StoreError, Vacancy};
 use rusqlite::{Connection, OptionalExtension, params};
 
-/// Claims the next waiting jobs, one for each offered prompt id; `others` are names as a JSON list.
+/// Fills free places with waiting jobs, one for each offered prompt id; `others` are the vacancy's as a JSON list.
+/// Tenants take turns.
 pub(super) fn claim(
     connection: &Connection,
-    backend: &str,
+    vacancy: &Vacancy,
     others: &str,
-    offered: &[PromptId],
+    turns: &mut Turns,
     now: Timestamp,
 ) -> Result<Vec<Claimed>, StoreError> {
-    let sql = format!(
-        "SELECT {JOB} FROM job INDEXED BY job_queued JOIN job_request ON job_request.job = job.row
-         WHERE state = 'queued' AND cancel_requested = 0
-           AND NOT EXISTS (SELECT 1 FROM unfit WHERE unfit.job = job.row AND unfit.backend = ?2)
-           AND NOT (job.backend IS ?2 AND EXISTS (SELECT 1 FROM json_each(?3) AS other WHERE NOT EXISTS
-                   (SELECT 1 FROM unfit WHERE unfit.job = job.row AND unfit.backend = other.value)))
-         ORDER BY priority DESC, row LIMIT ?1"
-    );
-    let next = params![rows::whole(offered.len()), backend, others];
-    let waiting = rows::all(connection.prepare_cached(&sql)?.query(next)?, rows::job)?;
-    let mut update = connection.prepare_cached(
-        "UPDATE job SET state = 'submitted', run_number = run_number + 1, backend = ?2, prompt_id = ?3,
-                        submitted_at = ?4, started_at = NULL
-         WHERE row = ?1 RETURNING run_number",
-    )?;
-    let mut claimed = Vec::with_capacity(waiting.len());
-    for (Stored { row, tries, mut job }, fresh) in waiting.into_iter().zip(offered) {
-        // A first run cannot have been refused before.
-        let refused = if job.run.is_none() { Vec::new() } else { refusals(connection, row)? };
-        let prompt = if job.run.is_none() { PromptId::first(job.id) } else { fresh.clone() };
-        let number = update.query_row(params![row, backend, prompt.as_str(), now.millis()], |row| row.get(0))?;
-        let run = RunRef { number, backend: backend.to_owned(), prompt };
-        job.state = JobState::Submitted;
-        job.run = Some(run.clone());
-        job.submitted_at = Some(now);
-        job.started_at = None;
-        claimed.push(Claimed { job, run, tries, refused });
+    let mut queues = Queues::open(connection, vacancy, others)?;
+    let mut claimed = Vec::with_capacity(vacancy.offered.len());
+    for fresh in &vacancy.offered {
+        let last = turns.last().cloned();
+        let Some(next) = turns.give(queues.ring(last))? else { break };
+        queues.take(&next.tenant);
+        claimed.push(begin_run(connection, next.thing, &vacancy.backend, fresh, now)?);
     }
     Ok(claimed)
+}
+
+/// Commits a waiting job to a backend.
+fn begin_run(
+    connection: &Connection,
+    row: RowNumber,
+    backend: &str,
+    fresh: &PromptId,
+    now: Timestamp,
+) -> Result<Claimed, StoreError> {
+    let sql = format!("SELECT {JOB} FROM job JOIN job_request ON job_request.job = job.row WHERE job.row = ?1");
+    let mut found = connection.prepare_cached(&sql)?;
+    let Stored { row, tries, mut job } = found.query_row([row], |row| Ok(rows::job(row)))??;
+    // A first run cannot have been refused before.
+    let refused = if job.run.is_none() { Vec::new() } else { refusals(connection, row)? };
+    let prompt = if job.run.is_none() { PromptId::first(job.id) } else { fresh.clone() };
+    let number = connection
+        .prepare_cached(
+            "UPDATE job SET state = 'submitted', run_number = run_number + 1, backend = ?2, prompt_id = ?3,
+                            submitted_at = ?4, started_at = NULL
+             WHERE row = ?1 RETURNING run_number",
+        )?
+        .query_row(params![row, backend, prompt.as_str(), now.millis()], |row| row.get(0))?;
+    let run = RunRef { number, backend: backend.to_owned(), prompt };
+    job.state = JobState::Submitted;
+    job.run = Some(run.clone());
+    job.submitted_at = Some(now);
+    job.started_at = None;
+    Ok(Claimed { job, run, tries, refused })
 }
 
 /// Notes that a run executes; a second time changes nothing.

@@ -1,32 +1,38 @@
 //! The embedded engine: SQLite in a folder that one process owns, one thread that writes, a few connections that read.
 //!
-//! What each verb does to the rows is in `jobs`, `claims`, `deliveries`, `replays` and `clearing`; here they are sent to the
+//! What each verb does to the rows is in `jobs`, `claims`, `deliveries`, `replays`, `clearing`, `keys` and `signing`; here they are sent to the
 //! writer or a reader.
 
 mod audit;
+mod beside;
 mod claims;
 mod clearing;
 mod deliveries;
 mod jobs;
+mod keys;
 mod own_secrets;
+mod queues;
 mod readers;
 mod replays;
 mod rows;
 mod schema;
+mod signing;
 mod writer;
 
 pub use audit::{Audit, Flaw, NamedBlob, audit};
+pub use beside::open_beside;
 pub use schema::OpenError;
 
 use crate::clock::Timestamp;
-use crate::job::{BlobId, Job, JobId, PromptId};
+use crate::job::{BlobId, Job, JobId, Turns};
 use crate::store::{
     Attempt, Backlog, CancelWish, Claimed, Cleared, Delivery, DeliveryFilter, DeliveryState, Ending, Finished,
     IdempotencyKey, ListFilter, Listed, ListedDelivery, NewJob, Refused, ReplayFilter, Revision, Store, StoreError,
-    Verdict,
+    Vacancy, Verdict,
 };
 use async_trait::async_trait;
 use readers::Readers;
+use rusqlite::Connection;
 use std::collections::HashSet;
 use std::fs::{File, TryLockError};
 use std::io;
@@ -44,6 +50,8 @@ pub struct SqliteStore {
     // In the order in which they are dropped: the lock outlives the connections.
     readers: Readers,
     writer: Arc<Writer>,
+    /// Whose job is claimed next; begun anew at each start.
+    turns: tokio::sync::Mutex<Turns>,
     lock: Mutex<Option<File>>,
 }
 
@@ -60,12 +68,21 @@ impl SqliteStore {
         deliveries::release_all(&connection).map_err(|source| OpenError::Sqlite { path: path.clone(), source })?;
         let readers = (0..READERS).map(|_| schema::open_reader(&path)).collect::<Result<Vec<_>, _>>()?;
         let writer = Writer::start(connection).map_err(unusable)?;
-        Ok(Arc::new(Self { readers: Readers::new(readers), writer: Arc::new(writer), lock: Mutex::new(Some(lock)) }))
+        Ok(Self::over(readers, writer, Some(lock)))
+    }
+
+    fn over(readers: Vec<Connection>, writer: Writer, lock: Option<File>) -> Arc<Self> {
+        Arc::new(Self {
+            readers: Readers::new(readers),
+            writer: Arc::new(writer),
+            turns: tokio::sync::Mutex::default(),
+            lock: Mutex::new(lock),
+        })
     }
 
     /// Finishes the writes that wait, closes the database and gives the folder free. Later calls are refused.
     pub async fn close(&self) {
-        self.readers.close(READERS).await;
+        self.readers.close().await;
         let writer = Arc::clone(&self.writer);
         // An error means that the runtime ends: then dropping the writer does the same.
         let _ = tokio::task::spawn_blocking(move || writer.close()).await;
@@ -105,15 +122,19 @@ impl Store for SqliteStore {
         self.readers.read(move |connection| jobs::list(connection, &filter)).await
     }
 
-    async fn claim_beside(
-        &self,
-        backend: &str,
-        others: Vec<String>,
-        offered: Vec<PromptId>,
-        now: Timestamp,
-    ) -> Result<Vec<Claimed>, StoreError> {
-        let (backend, others) = (backend.to_owned(), json(&others)?);
-        self.writer.write(move |connection| claims::claim(connection, &backend, &others, &offered, now)).await
+    async fn claim_beside(&self, vacancy: Vacancy, now: Timestamp) -> Result<Vec<Claimed>, StoreError> {
+        let others = json(&vacancy.others)?;
+        // One claim at a time. Turns move on only with a claim that is stored, and the writer may do its work twice.
+        let mut turns = self.turns.lock().await;
+        let before = turns.clone();
+        let work = move |connection: &Connection| {
+            let mut turns = before.clone();
+            let claimed = claims::claim(connection, &vacancy, &others, &mut turns, now)?;
+            Ok((claimed, turns))
+        };
+        let (claimed, after) = self.writer.write(work).await?;
+        *turns = after;
+        Ok(claimed)
     }
 
     async fn started(&self, id: JobId, run: u32, at: Timestamp) -> Result<bool, StoreError> {

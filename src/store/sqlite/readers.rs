@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 
 /// The pool of reading connections.
 pub(super) struct Readers {
+    size: u32,
     free: Arc<Semaphore>,
     connections: Arc<Mutex<Vec<Connection>>>,
 }
@@ -16,7 +17,8 @@ pub(super) struct Readers {
 impl Readers {
     /// Makes a pool of these connections.
     pub(super) fn new(connections: Vec<Connection>) -> Self {
-        Self { free: Arc::new(Semaphore::new(connections.len())), connections: Arc::new(Mutex::new(connections)) }
+        let size = u32::try_from(connections.len()).unwrap_or(u32::MAX);
+        Self { size, free: Arc::new(Semaphore::new(connections.len())), connections: Arc::new(Mutex::new(connections)) }
     }
 
     /// Does `work` on a free connection and a thread that may block.
@@ -41,9 +43,9 @@ impl Readers {
     }
 
     /// Closes every connection, after the reads that are under way; later reads are refused.
-    pub(super) async fn close(&self, size: u32) {
+    pub(super) async fn close(&self) {
         // An error means that it was closed before.
-        if let Ok(all) = self.free.acquire_many(size).await {
+        if let Ok(all) = self.free.acquire_many(self.size).await {
             self.free.close();
             self.connections.lock().unwrap_or_else(PoisonError::into_inner).clear();
             drop(all);

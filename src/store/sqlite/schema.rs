@@ -96,6 +96,17 @@ pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
     open_checked(path)
 }
 
+/// Opens the database for writing while another process may have it open. None where there is none, or an older one. Touches
+/// the file through SQLite alone: closing another handle on it would end the locks that this process holds.
+pub(super) fn open_beside(path: &Path) -> Result<Option<Connection>, OpenError> {
+    let unusable = |source| OpenError::Folder { folder: path.to_owned(), source };
+    if !path.try_exists().map_err(unusable)? {
+        return Ok(None);
+    }
+    let (connection, version) = connect(path)?;
+    Ok((version == MIGRATIONS.len()).then_some(connection))
+}
+
 /// Opens a connection that can only read.
 pub(super) fn open_reader(path: &Path) -> Result<Connection, OpenError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -142,7 +153,8 @@ fn create(path: &Path) -> Result<(), OpenError> {
     sync_folder(folder).map_err(unusable)
 }
 
-fn open_checked(path: &Path) -> Result<Connection, OpenError> {
+/// Opens a connection that writes durably, and returns the schema version that it found.
+fn connect(path: &Path) -> Result<(Connection, usize), OpenError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(sqlite(path))?;
     let failed = failed(path);
@@ -158,10 +170,15 @@ fn open_checked(path: &Path) -> Result<Connection, OpenError> {
         return Err(damaged(path, format!("SQLite would not be durable: {mode}, {synchronous}, {foreign_keys}")));
     }
     let version = check_ours(path, &connection)?;
+    Ok((connection, version))
+}
+
+fn open_checked(path: &Path) -> Result<Connection, OpenError> {
+    let (connection, version) = connect(path)?;
     if std::fs::metadata(path).is_ok_and(|file| file.len() <= CHECKED_WHOLE) {
         // Not the quick one, which does not see where an index and its table differ: such a job would seem not to be there.
         let verdict: String =
-            connection.query_row("PRAGMA integrity_check(1)", (), |row| row.get(0)).map_err(&failed)?;
+            connection.query_row("PRAGMA integrity_check(1)", (), |row| row.get(0)).map_err(failed(path))?;
         if verdict != "ok" {
             return Err(damaged(path, verdict));
         }

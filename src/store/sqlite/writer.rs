@@ -23,6 +23,9 @@ const QUEUE: usize = 4096;
 const BATCH: usize = 256;
 /// After this long without a write the log is folded into the database.
 const IDLE: Duration = Duration::from_secs(1);
+/// Folds into the database what nobody reads any more, or all of the log.
+const FOLD_SOME: &str = "PRAGMA wal_checkpoint(PASSIVE)";
+const FOLD_ALL: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
 
 /// The handle on the writing thread; dropping it finishes what waits and ends the thread.
 pub(super) struct Writer {
@@ -33,9 +36,20 @@ pub(super) struct Writer {
 impl Writer {
     /// Starts the thread; it owns the connection from now on.
     pub(super) fn start(connection: Connection) -> std::io::Result<Self> {
+        Self::spawn(connection, FOLD_ALL)
+    }
+
+    /// Starts the thread beside another process that may write too. At the end it folds in what it can without waiting for
+    /// that one or holding it up.
+    pub(super) fn start_beside(connection: Connection) -> std::io::Result<Self> {
+        Self::spawn(connection, FOLD_SOME)
+    }
+
+    fn spawn(connection: Connection, at_the_end: &'static str) -> std::io::Result<Self> {
         let (queue, inbox) = sync_channel(QUEUE);
         let thread = std::thread::Builder::new().name("store-writer".into()).spawn(move || {
             run(&connection, &inbox);
+            checkpoint(&connection, at_the_end);
         })?;
         Ok(Self { queue, thread: Mutex::new(Some(thread)) })
     }
@@ -184,7 +198,7 @@ fn run(connection: &Connection, inbox: &Receiver<Message>) {
             Ok(Message::Write(write)) => batch.push(write),
             Ok(Message::Close) | Err(RecvTimeoutError::Disconnected) => break,
             Err(RecvTimeoutError::Timeout) => {
-                checkpoint(connection, "PRAGMA wal_checkpoint(PASSIVE)");
+                checkpoint(connection, FOLD_SOME);
                 log_grew = false;
                 continue;
             }
@@ -207,7 +221,6 @@ fn run(connection: &Connection, inbox: &Receiver<Message>) {
         }
         log_grew = true;
     }
-    checkpoint(connection, "PRAGMA wal_checkpoint(TRUNCATE)");
 }
 
 /// Lets the next commit wait for what the most careful write of the batch asks for. `now` is what commits wait for now.

@@ -8,6 +8,7 @@ use comfygate::lifecycle::Lifecycle;
 use comfygate::settings::Settings;
 use comfygate::sim::{Sim, SimOptions};
 use comfygate::workflow::shipped;
+use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -41,7 +42,7 @@ pub(crate) struct TestGateway {
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
-    pub(crate) headers: reqwest::header::HeaderMap,
+    pub(crate) headers: HeaderMap,
     pub(crate) bytes: Vec<u8>,
 }
 
@@ -146,7 +147,11 @@ impl TestGateway {
             let is_well = app.run(async { stopped.await.unwrap_or(()) }).await;
             end.send(is_well).ok();
         });
-        let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
+        let mut usual = HeaderMap::new();
+        if let Some(key) = settings.access.operators_key() {
+            usual.insert("authorization", format!("Bearer {}", key.expose()).parse().unwrap());
+        }
+        let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).default_headers(usual).build().unwrap();
         Self { sim, settings, lifecycle, folder, clock, address, client, stop: Some(stop), ended }
     }
 
