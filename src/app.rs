@@ -15,8 +15,9 @@ use crate::lifecycle::Lifecycle;
 use crate::media::{Blobs, body_stream};
 use crate::notifier;
 use crate::settings::{Settings, WebhookSettings};
-use crate::signing::{self, Keyring};
+use crate::signing::{self, Keyring, Office};
 use crate::store::{OwnSecrets, SqliteStore, Store};
+use crate::throttle::Throttle;
 use crate::tracker::{self, Desk, Tracker};
 use crate::workflow::Catalog;
 use actix_web::dev::ServerHandle;
@@ -77,16 +78,22 @@ impl App {
         let catalog = Arc::new(Catalog::load(&settings.workflows.configs, &settings.workflows.templates));
         report(&catalog, settings);
         let keyring = open_keyring(&sqlite, &clock, &settings.webhooks).await;
+        let office_store = Arc::<SqliteStore>::clone(&sqlite);
+        let office = Office::new(office_store, Arc::clone(&clock), |bytes| rand::fill(bytes));
 
         let bells = Bells::default();
+        let announcer = notifier::Announcer::new(Arc::clone(&clock));
         let mut backends = Vec::new();
         for address in &settings.backends.addresses {
-            let parts = (Arc::clone(&store), Arc::clone(&blobs), Arc::clone(&clock));
+            let parts = (Arc::clone(&store), Arc::clone(&blobs), Arc::clone(&clock), announcer.clone());
             backends.push(open_backend(address, settings, parts, &bells, &bodies, &lifecycle)?);
         }
         let trackers = backends.iter().map(|backend| (backend.name.clone(), backend.tracker.clone())).collect();
         let desks = backends.iter().map(|backend| (backend.name.clone(), Arc::clone(&backend.desk))).collect();
 
+        let counts = Arc::<SqliteStore>::clone(&sqlite);
+        let throttle = Throttle::new(settings.callers.clone(), counts, Arc::clone(&clock)).await?;
+        lifecycle.spawn_station("throttle", Arc::clone(&throttle).run(lifecycle.stop()));
         let look_every = settings.workflows.look_every;
         let watching = watch_folders(Arc::clone(&catalog), look_every, Arc::clone(&clock), lifecycle.clone());
         lifecycle.spawn_station("workflows", watching);
@@ -117,6 +124,7 @@ impl App {
         };
         lifecycle.spawn_station("clearing", clearing::run(clearing, lifecycle.stop()));
         let sent = Arc::clone(&blobs);
+        let standing = Arc::new(notifier::Standing::default());
         lifecycle.spawn_station(
             "notifier",
             notifier::run(
@@ -125,11 +133,13 @@ impl App {
                     clock: Arc::clone(&clock),
                     lifecycle: lifecycle.clone(),
                     bell: Arc::clone(&bells.delivery),
+                    announcer,
                     body: Arc::new(move |body| Box::pin(body_stream(Arc::clone(&sent), body.clone()))),
                     keyring: keyring.clone(),
                     settings: settings.webhooks.clone(),
                     grace: settings.shutdown.grace,
                     random: Box::new(rand::random),
+                    standing: Arc::clone(&standing),
                 },
                 lifecycle.stop(),
             ),
@@ -158,11 +168,14 @@ impl App {
         let api = web::Data::new(Api {
             intake,
             store,
+            throttle,
             catalog,
             blobs,
             desks,
             keys,
             keys_required,
+            keyring,
+            office,
             targets: notifier::TargetRules { https_only: settings.webhooks.https_only },
             clock,
             bodies,
@@ -170,7 +183,10 @@ impl App {
             max_body: usize::try_from(settings.server.max_body).unwrap_or(usize::MAX),
             body_limit: BODY_LIMIT,
             loopback_only: address.ip().is_loopback(),
+            standing,
             write_check: api::WriteCheck::default(),
+            allowed_hosts: settings.callers.allowed_hosts.clone(),
+            allowed_origins: settings.callers.allowed_origins.clone(),
             draining: AtomicBool::new(false),
         });
         let front = Lifecycle::new();
@@ -251,12 +267,12 @@ async fn body_rules(
     }))
 }
 
-type Stores = (Arc<dyn Store>, Arc<Blobs>, Arc<dyn Clock>);
+type Stores = (Arc<dyn Store>, Arc<Blobs>, Arc<dyn Clock>, notifier::Announcer);
 
 fn open_backend(
     address: &url::Url,
     settings: &Settings,
-    (store, blobs, clock): Stores,
+    (store, blobs, clock, announcer): Stores,
     bells: &Bells,
     bodies: &Arc<BodyRules>,
     lifecycle: &Lifecycle,
@@ -281,6 +297,7 @@ fn open_backend(
         queue_bell: Arc::clone(&bells.queue),
         max_output: settings.limits.max_output,
         bodies: Arc::clone(bodies),
+        announce: Arc::new(move |announcement| announcer.announce(announcement)),
     };
     lifecycle.spawn_station("tracker", tracker::run(parts, tracker.clone(), commands, socket, lifecycle.stop()));
     lifecycle.spawn_station(
@@ -302,9 +319,11 @@ fn serve(
     let server = HttpServer::new(move || {
         ActixApp::new()
             .app_data(data.clone())
+            .wrap(actix_web::middleware::from_fn(api::throttle))
             .wrap(actix_web::middleware::from_fn(api::identify))
+            .wrap(actix_web::middleware::from_fn(api::guesses))
             .wrap(actix_web::middleware::from_fn(api::guard))
-            .wrap(actix_web::middleware::DefaultHeaders::new().add(("x-content-type-options", "nosniff")))
+            .wrap(actix_web::middleware::from_fn(api::headers))
             .wrap(actix_web::middleware::from_fn(api::contain))
             .configure(api::routes)
     })

@@ -21,6 +21,8 @@ use tokio::sync::Notify;
 pub struct Submission {
     /// Whose the job shall be.
     pub tenant: Tenant,
+    /// The id that the job shall have; none to draw one.
+    pub id: Option<JobId>,
     /// The parameters as given, by any of their spellings.
     pub params: Map<String, Value>,
     /// Where to report the end; checked by the caller of `accept`.
@@ -142,8 +144,8 @@ impl Intake {
         (self.random)(&mut random);
         let idempotency = submission.idempotency.clone();
         let tenant = submission.tenant.clone();
+        let own = submission.id.unwrap_or_else(|| JobId::new(now, random));
         let request = self.request(workflow, submission, resolved);
-        let own = JobId::new(now, random);
         let id = self.store.accept(NewJob { id: own, tenant, request, created_at: now, idempotency }).await?;
         crash::pass(Point::Accepted);
         self.queue_bell.notify_one();

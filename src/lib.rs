@@ -3,7 +3,7 @@
 //! The rooms in the order in which a job passes them; `docs/ARCHITECTURE.md` has the picture.
 //! [`api`] and [`intake`] take it in, the [`store`] keeps it, [`dispatch`] gives it to a backend through [`comfy`], the
 //! [`tracker`] follows it, [`media`] keeps its outputs, the [`notifier`] tells its caller with the signatures of [`signing`], and [`clearing`]
-//! removes it when it is old. [`app`] joins them, [`cli`]
+//! removes it when it is old; [`throttle`] says how much callers may ask for. [`app`] joins them, [`cli`]
 //! is the command line, [`fsck`] checks a data folder, [`sim`] a ComfyUI without models, [`demo`] all of it in one process. Beneath them lie the words
 //! of a [`job`], the [`workflow`] catalogue, [`settings`], [`telemetry`], [`clock`], [`lifecycle`], [`secret`] and the
 //! points of [`crash`].
@@ -30,5 +30,6 @@ pub mod signing;
 pub mod sim;
 pub mod store;
 pub mod telemetry;
+pub mod throttle;
 pub mod tracker;
 pub mod workflow;

@@ -1,6 +1,7 @@
 //! What the gateway can be told, and by whom: command line, environment, `.env`, `comfygate.yaml`, default, in this
 //! order. Every problem of every source is found at once; what the settings mean is left to the stations.
 
+mod callers;
 mod docs;
 mod dotenv;
 mod error;
@@ -9,6 +10,7 @@ mod load;
 mod parse;
 mod table;
 
+pub use callers::{CallerSettings, Rate, RateChoice};
 pub use docs::{env_example, reference};
 pub use error::{Place, Problem, SettingsError};
 pub use load::{FileChoice, Sources, process_environment};
@@ -28,6 +30,8 @@ pub struct Settings {
     pub server: ServerSettings,
     /// Who may call it.
     pub access: AccessSettings,
+    /// How much callers may ask for.
+    pub callers: CallerSettings,
     /// The ComfyUI servers.
     pub backends: BackendSettings,
     /// Where jobs and outputs are kept.
@@ -246,6 +250,8 @@ pub struct WebhookSettings {
     pub concurrency: usize,
     /// How many attempts may be under way to one host.
     pub per_host: usize,
+    /// How many bytes of memory those under way may take together.
+    pub memory: u64,
     /// Refuse `webhook_url`s that are not `https`.
     pub https_only: bool,
     /// Sign webhooks.
@@ -264,6 +270,7 @@ impl Default for WebhookSettings {
             attempt_timeout: Duration::from_secs(30),
             concurrency: 32,
             per_host: 4,
+            memory: 64 << 20,
             https_only: false,
             signing: true,
             ed25519: false,

@@ -12,20 +12,21 @@ const FLOOR: &[&str] = &["clock", "crash", "job", "lifecycle", "secret", "settin
 /// What a room may import besides. Arrows go down the list: nothing below imports what is above it.
 const ARROWS: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
-    ("cli", &["access", "api", "app", "demo", "fsck", "sim", "store", "workflow"]),
+    ("cli", &["access", "api", "app", "demo", "fsck", "signing", "sim", "store", "workflow"]),
     ("demo", &["app", "sim", "workflow"]),
     (
         "app",
         &[
             "access", "api", "clearing", "comfy", "dispatch", "intake", "media", "notifier", "signing", "store",
-            "tracker", "workflow",
+            "throttle", "tracker", "workflow",
         ],
     ),
-    ("api", &["access", "intake", "media", "notifier", "store", "tracker", "workflow"]),
+    ("api", &["access", "intake", "media", "notifier", "signing", "store", "throttle", "tracker", "workflow"]),
     ("access", &["store"]),
     ("clearing", &["media", "store"]),
     ("fsck", &["media", "store"]),
     ("intake", &["store", "tracker", "workflow"]),
+    ("throttle", &["store"]),
     ("dispatch", &["comfy", "store", "tracker", "workflow"]),
     ("tracker", &["comfy", "media", "store"]),
     ("notifier", &["signing", "store"]),
@@ -46,6 +47,7 @@ const PURE: &[&str] = &[
     "comfy/redact.rs",
     "comfy/refusal.rs",
     "comfy/wire.rs",
+    "job/announcement.rs",
     "job/failure.rs",
     "job/key.rs",
     "job/frozen.rs",
@@ -70,12 +72,14 @@ const PURE: &[&str] = &[
     "media/strip/walk.rs",
     "media/strip/webp.rs",
     "media/treatment.rs",
+    "notifier/announcing.rs",
     "notifier/schedule.rs",
     "signing/destination.rs",
     "signing/secret.rs",
     "signing/verify.rs",
     "sim/engine.rs",
     "sim/validate.rs",
+    "throttle/refusal.rs",
     "tracker/attribution.rs",
     "tracker/evidence.rs",
     "tracker/harvest.rs",
@@ -162,6 +166,44 @@ fn only_the_lifecycle_spawns_and_only_the_clock_knows_the_time() {
             &[("tokio::spawn(", "lifecycle.rs"), ("SystemTime::now", "clock.rs"), ("Instant::now", "clock.rs")];
         for (word, home) in forbidden {
             assert!(!code.contains(word) || name == *home, "{name} mentions {word}, which belongs into {home}");
+        }
+    }
+}
+
+#[test]
+fn keys_are_compared_in_constant_time_and_nowhere_else() {
+    let secret = fs::read_to_string(src().join("secret.rs")).unwrap();
+    let code = secret.split("#[cfg(test)]").next().unwrap();
+    assert_eq!(code.matches("ct_eq").count(), 1, "there is one comparison of hashes");
+    let (_, rest) = code.split_once("pub struct SecretHash").unwrap();
+    assert!(!rest.contains("PartialEq") && code.contains("#[derive(Clone, Copy)]\npub struct SecretHash"));
+    for (path, text) in sources() {
+        let name = path.strip_prefix(src()).unwrap().to_str().unwrap();
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        let compared =
+            [".bytes() ==", ".bytes() !=", "expose() ==", "expose() !=", "hash ==", "hash !=", "shown ==", "shown !="];
+        let is_key_code = name.starts_with("access/") || name.starts_with("api/") || name == "store/sqlite/keys.rs";
+        for word in compared {
+            assert!(!is_key_code || !code.contains(word), "{name} compares with `{word}`");
+        }
+        // By its hash a key is found in no index: that would be a comparison too.
+        let is_looked_up = code.contains("api_key") && (code.contains("WHERE sha256") || code.contains("AND sha256"));
+        assert!(!is_looked_up, "{name} looks a key up by its hash");
+    }
+    let keys = fs::read_to_string(src().join("access/keys.rs")).unwrap();
+    assert!(keys.contains(".matches(hash)") && keys.contains(".matches(&hash)"));
+}
+
+#[test]
+fn every_route_is_a_line_of_the_route_table() {
+    for (path, text) in sources() {
+        let name = path.strip_prefix(src()).unwrap().to_str().unwrap();
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        if !name.starts_with("api/") && name != "app.rs" {
+            continue;
+        }
+        for word in [".service(", ".route(", "web::resource(", "web::scope(", "web::get(", "web::post("] {
+            assert!(name == "api/routing.rs" || !code.contains(word), "{name} serves something by itself: `{word}`");
         }
     }
 }

@@ -13,12 +13,14 @@ use std::path::{Path, PathBuf};
 const NO_SETTINGS: [&str; 1] = ["COMFYGATE_ADRESS"];
 
 /// Files whose string literals in front of `=>`, `,` or behind `code:` may be codes of answers.
-const CODE_FILES: [&str; 12] = [
+const CODE_FILES: [&str; 14] = [
     "src/api/body.rs",
+    "src/api/caller.rs",
     "src/api/deliveries.rs",
     "src/api/error.rs",
     "src/api/guard.rs",
     "src/api/jobs.rs",
+    "src/api/keys.rs",
     "src/api/link.rs",
     "src/api/submit.rs",
     "src/api/wishes.rs",
@@ -109,19 +111,17 @@ fn every_setting_exists() {
 }
 
 #[test]
-fn every_route_has_its_section() {
-    let source = read("src/api/mod.rs");
-    let routes = between(&source, "only_", ")").filter_map(|call| {
-        let (method, path) = call.split_once("(\"")?;
-        Some((if method == "post" { "POST" } else { "GET" }, path.strip_suffix('"')?.to_owned()))
-    });
-    let routes: Vec<_> = routes.collect();
-    assert!(routes.len() >= 7, "{routes:?}");
-    let headings: Vec<String> = headings(&read("docs/API.md"));
-    for (method, path) in routes {
+fn every_route_has_its_section_and_its_line_with_what_it_needs() {
+    let page = read("docs/API.md");
+    let headings: Vec<String> = headings(&page);
+    for (method, path, needs) in comfygate::api::calls() {
         let call = format!("{method} {path}");
         let is_told = headings.iter().any(|heading| heading.split(" and ").any(|part| part == call));
         assert!(is_told, "docs/API.md has no section for {call}");
+        let line = page.lines().find(|line| line.starts_with(&format!("| [`{call}`]")));
+        let told =
+            line.and_then(|line| line.trim_end_matches(" |").rsplit(" | ").next()).map(|word| word.replace('`', ""));
+        assert_eq!(told.as_deref(), Some(needs.word()), "docs/API.md does not say what {call} needs");
     }
 }
 
@@ -221,12 +221,25 @@ fn code_of(source: &str) -> String {
 fn codes(source: &str) -> BTreeSet<String> {
     let headers = ["allow", "connection", "retry-after", "host", "idempotency-key"];
     let one_line: String = source.split_whitespace().collect::<Vec<_>>().join(" ");
-    let calls = ["bad_request(", "conflict(", "forbidden(", "unsupported(", "unavailable(", "StatusCode::NOT_FOUND,"]
-        .into_iter()
-        .chain(["StatusCode::METHOD_NOT_ALLOWED,", "StatusCode::PAYLOAD_TOO_LARGE,", "StatusCode::REQUEST_TIMEOUT,"])
-        .chain(["StatusCode::UNPROCESSABLE_ENTITY,", "StatusCode::INTERNAL_SERVER_ERROR,", "Err((", "|| (", "code: "])
-        .chain(["error.code = ", "Self::Invalid(_) => ", "Self::Scheme(_) => ", "Self::Userinfo => "])
-        .chain(["Self::Blocked(_) => ", "Self::HttpsRequired => "]);
+    let calls = [
+        "bad_request(",
+        "conflict(",
+        "forbidden(",
+        "unsupported(",
+        "unavailable(",
+        "StatusCode::NOT_FOUND,",
+        "too_many(",
+    ]
+    .into_iter()
+    .chain([
+        "StatusCode::UNAUTHORIZED,",
+        "StatusCode::METHOD_NOT_ALLOWED,",
+        "StatusCode::PAYLOAD_TOO_LARGE,",
+        "StatusCode::REQUEST_TIMEOUT,",
+    ])
+    .chain(["StatusCode::UNPROCESSABLE_ENTITY,", "StatusCode::INTERNAL_SERVER_ERROR,", "Err((", "|| (", "code: "])
+    .chain(["error.code = ", "Self::Invalid(_) => ", "Self::Scheme(_) => ", "Self::Userinfo => "])
+    .chain(["Self::Blocked(_) => ", "Self::HttpsRequired => "]);
     let mut found = BTreeSet::new();
     for call in calls {
         for rest in one_line.split(call).skip(1) {

@@ -5,8 +5,8 @@
 use bytes::Bytes;
 use comfygate::clock::{Clock, SystemClock};
 use comfygate::job::{
-    BlobId, BodyRules, FailedNode, Failure, FailureCode, Job, JobId, JobState, Limits, LinkKey, Outcome, Output,
-    Params, Request, Segment, freeze,
+    Advance, Announcement, Audience, BlobId, BodyRules, FailedNode, Failure, FailureCode, Job, JobId, JobState, Limits,
+    LinkKey, News, NodeAdvance, Outcome, Output, Params, Request, Segment, WebhookEvent, freeze,
 };
 use comfygate::lifecycle::Lifecycle;
 use comfygate::media::{Blobs, body_stream};
@@ -49,7 +49,7 @@ fn the_documented_bodies_have_the_fields_that_are_sent() {
         .skip(1)
         .map(|rest| serde_json::from_str(rest.split("```").next().unwrap()).unwrap())
         .collect();
-    let [success, failure] = examples.as_slice() else { panic!("there are {} examples", examples.len()) };
+    let [success, failure, events @ ..] = examples.as_slice() else { panic!("there are {} examples", examples.len()) };
     let output = |index| Output {
         node_id: "9".into(),
         index,
@@ -76,6 +76,19 @@ fn the_documented_bodies_have_the_fields_that_are_sent() {
             .collect();
         assert_eq!(shape(&serde_json::from_str(&text).unwrap()), shape(example));
     }
+    let mut told = job();
+    told.request.webhook_events = WebhookEvent::ALL.into();
+    let audience = Audience::of(&told, 1).unwrap();
+    let node = NodeAdvance { id: "3".into(), bar: Some((8.0, 20.0)) };
+    let advance = Advance { fraction: 0.5, node: Some(node) };
+    let output = Output { filename: None, ..output(0) };
+    let all = [News::Started, News::Progress(advance), News::Output(output)];
+    assert_eq!(events.len(), all.len());
+    for (example, news) in events.iter().zip(all) {
+        let body = Announcement { audience: Arc::clone(&audience), at: SystemClock::start().now(), news }.body();
+        let [Segment::Text(text)] = body.segments.as_slice() else { panic!("an event has holes") };
+        assert_eq!(shape(&serde_json::from_str(text).unwrap()), shape(example));
+    }
     for code in FailureCode::ALL {
         assert!(document.contains(&format!("\n| `{}` | ", code.as_str())), "{} is not documented", code.as_str());
     }
@@ -97,6 +110,18 @@ async fn hold_to_its_word(interpreter: &str, script: &str) {
     let failure = sender.deliver(&receiver.url, 2, &[]).await;
     assert_eq!((failure.answer.0, failure.answer.1), (Some(200), DeliveryState::Delivered));
     assert_eq!(receiver.kept(&failure.webhook_id).names(), ["result.json"]);
+
+    // An event is taken and not kept; one of another job is refused.
+    let id = success.webhook_id.strip_prefix("msg_").unwrap();
+    let own = uuid::Uuid::parse_str(id).unwrap();
+    for (prompt, status) in [(own, 200), (uuid::Uuid::nil(), 400)] {
+        let event = json!({ "type": "generation.started", "status": "running", "prompt_id": prompt.to_string() });
+        let mut headers = success.headers();
+        headers.retain(|(name, _)| name != "webhook-id");
+        headers.push(("webhook-id".into(), format!("{}_started_1", success.webhook_id)));
+        assert_eq!(receiver.post(&headers, event.to_string().as_bytes()).await, status, "{interpreter}");
+    }
+    assert_eq!(receiver.folders(), 2);
 
     // A repetition is answered as a success and changes nothing, nor does one that comes while the first is kept.
     std::fs::write(kept.0.join("0.png"), b"marked").unwrap();
@@ -331,11 +356,13 @@ impl Sender {
             clock: Arc::clone(&sender.clock) as Arc<dyn Clock>,
             lifecycle: lifecycle.clone(),
             bell: Arc::clone(&sender.bell),
+            announcer: notifier::Announcer::new(Arc::clone(&sender.clock) as Arc<dyn Clock>),
             body: Arc::new(move |body| Box::pin(body_stream(Arc::clone(&blobs), body.clone()))),
             keyring: None,
             settings: WebhookSettings::default(),
             grace: Duration::ZERO,
             random: Box::new(|| 0.5),
+            standing: Arc::default(),
         };
         lifecycle.spawn_station("notifier", notifier::run(parts, lifecycle.stop()));
         sender

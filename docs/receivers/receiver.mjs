@@ -46,7 +46,11 @@ async function receive(request) {
   const webhookId = request.headers["webhook-id"];
   const payload = parse(await readBody(request));
   checkShape(payload);
-  need(webhookId === "msg_" + payload.prompt_id.replaceAll("-", ""), "webhook-id and prompt_id do not belong together");
+  const isEvent = payload.status === "running";
+  const ownId = isEvent ? webhookId.split("_").slice(0, -2).join("_") : webhookId;
+  need(ownId === "msg_" + payload.prompt_id.replaceAll("-", ""), "webhook-id and prompt_id do not belong together");
+  // The job goes on. Events come only if the request asked for them; the end comes last and has everything.
+  if (isEvent) return "an event";
   const images = decodeImages(payload);
   const isNew = await keep(webhookId, payload, images);
   // What takes long belongs behind the answer: put the id into a queue here.
@@ -61,7 +65,7 @@ function checkHead({ method, url, headers }) {
   const type = (headers["content-type"] ?? "").split(";")[0].trim().toLowerCase();
   if (type !== "application/json") throw new Refused(415, "content-type must be application/json");
   if (Number(headers["content-length"]) > maxBytes) throw new Refused(413, `more than ${maxBytes} bytes`);
-  need(/^msg_[0-9a-f]{32}$/.test(headers["webhook-id"] ?? ""), "webhook-id is missing or malformed");
+  need(/^msg_[0-9a-f]{32}(_[a-z]+_[0-9]+)?$/.test(headers["webhook-id"] ?? ""), "webhook-id is missing or malformed");
   const timestamp = headers["webhook-timestamp"] ?? "";
   need(/^[0-9]{1,12}$/.test(timestamp), "webhook-timestamp is missing or malformed");
   const off = Math.abs(Date.now() / 1000 - Number(timestamp));
@@ -86,6 +90,7 @@ function parse(body) {
 function checkShape(payload) {
   need(isObject(payload), "the body is not an object");
   need(typeof payload.prompt_id === "string" && UUID.test(payload.prompt_id), "prompt_id is not a UUID");
+  if (payload.status === "running") return;
   need(["success", "failure"].includes(payload.status), "status is neither success nor failure");
   if (payload.status === "failure") {
     need(payload.images === null, "a failure has images");

@@ -65,8 +65,12 @@ class Handler(BaseHTTPRequestHandler):
         webhook_id = self.headers["webhook-id"]
         payload = parse(self.read_body(body_length))
         check_shape(payload)
-        if webhook_id != "msg_" + payload["prompt_id"].replace("-", ""):
+        is_event = payload["status"] == "running"
+        if (webhook_id.rsplit("_", 2)[0] if is_event else webhook_id) != "msg_" + payload["prompt_id"].replace("-", ""):
             raise Refused(400, "webhook-id and prompt_id do not belong together")
+        if is_event:
+            # The job goes on. Events come only if the request asked for them; the end comes last and has everything.
+            return (200, "an event")
         images = decode_images(payload)
         try:
             is_new = keep(self.server.folder, webhook_id, payload, images)
@@ -91,7 +95,7 @@ class Handler(BaseHTTPRequestHandler):
             raise Refused(415, "content-type must be application/json")
         if body_length > self.server.max_bytes:
             raise Refused(413, f"more than {self.server.max_bytes} bytes")
-        if not re.fullmatch(r"msg_[0-9a-f]{32}", self.headers.get("webhook-id", "")):
+        if not re.fullmatch(r"msg_[0-9a-f]{32}(_[a-z]+_[0-9]+)?", self.headers.get("webhook-id", "")):
             raise Refused(400, "webhook-id is missing or malformed")
         timestamp = self.headers.get("webhook-timestamp", "")
         if not re.fullmatch(r"[0-9]{1,12}", timestamp):
@@ -152,6 +156,8 @@ def check_shape(payload):
     prompt_id = payload.get("prompt_id")
     need(isinstance(prompt_id, str) and UUID.fullmatch(prompt_id), "prompt_id is not a UUID")
     status, images = payload.get("status"), payload.get("images")
+    if status == "running":
+        return
     need(status in ("success", "failure"), "status is neither success nor failure")
     if status == "failure":
         need(images is None, "a failure has images")

@@ -11,7 +11,7 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, ResponseError, web};
-use tracing::{Instrument, info_span};
+use tracing::info;
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
@@ -24,12 +24,8 @@ pub(crate) async fn identify(
         // An answer and not an error, so that it gets the headers of every other answer.
         Err(refusal) => Ok(request.into_response(refusal.error_response()).map_into_right_body()),
         Ok(caller) => {
-            let span = match &caller.key {
-                Some(key) => info_span!("caller", %key, tenant = %caller.tenant),
-                None => tracing::Span::none(),
-            };
             request.extensions_mut().insert(caller);
-            next.call(request).instrument(span).await.map(ServiceResponse::map_into_left_body)
+            next.call(request).await.map(ServiceResponse::map_into_left_body)
         }
     }
 }
@@ -41,16 +37,25 @@ pub(super) async fn permit(
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let caller = request.extensions().get::<Caller>().cloned().unwrap_or_else(Caller::nobody);
-    match check(needs, &caller) {
+    let link = match needs {
+        Some(Needs::ScopeOrLink(_)) => link(&request),
+        Some(Needs::Nothing | Needs::NoKey | Needs::Scope(_) | Needs::KeyWith(_)) | None => None,
+    };
+    match link.unwrap_or_else(|| check(needs, &caller)) {
         Err(refusal) => Ok(request.into_response(refusal.error_response())),
         Ok(()) => next.call(request).await,
     }
 }
 
+/// Says whether a request came by a signed link, and whether that is good; it needs no key then.
+fn link(request: &ServiceRequest) -> Option<Result<(), ApiError>> {
+    is_signed(request.app_data::<web::Data<Api>>()?, request.request())
+}
+
 fn check(needs: Option<Needs>, caller: &Caller) -> Result<(), ApiError> {
     let (scope, must_have_key) = match needs {
         Some(Needs::Nothing | Needs::NoKey) => return Ok(()),
-        Some(Needs::Scope(scope)) => (Some(scope), false),
+        Some(Needs::Scope(scope) | Needs::ScopeOrLink(scope)) => (Some(scope), false),
         Some(Needs::KeyWith(scope)) => (Some(scope), true),
         None => (None, false),
     };
@@ -58,7 +63,12 @@ fn check(needs: Option<Needs>, caller: &Caller) -> Result<(), ApiError> {
         return Err(ApiError::unauthorized());
     }
     match scope {
-        Some(scope) if !caller.scopes.allow(scope) => Err(ApiError::scope_missing(scope)),
+        Some(scope) if !caller.scopes.allow(scope) => {
+            if let Some(key) = &caller.key {
+                info!(%key, tenant = %caller.tenant, scope = scope.as_str(), "refused: the key lacks the scope");
+            }
+            Err(ApiError::scope_missing(scope))
+        }
         Some(_) | None => Ok(()),
     }
 }

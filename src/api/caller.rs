@@ -1,11 +1,13 @@
 //! Who sends a request, and what of others' it may see.
 
+use super::ApiError;
 use crate::access::Grant;
-use crate::job::{KeyId, KeyLimits, Scope, Scopes, Tenant};
+use crate::job::{JobId, KeyId, KeyLimits, Scope, Scopes, Tenant};
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpMessage, HttpRequest};
 use std::convert::Infallible;
 use std::future::{Ready, ready};
+use tracing::info;
 
 /// Who sends a request. Found in the request's extensions, where the one who checks keys has put it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -49,9 +51,28 @@ impl Caller {
         self.sees_all || self.tenant == *tenant
     }
 
-    /// Returns the only tenant whose things lists may show, or none for all.
-    pub(super) fn only(&self) -> Option<Tenant> {
-        (!self.sees_all).then(|| self.tenant.clone())
+    /// Returns the only tenant whose things lists may show, or none for all. An operator may ask for those of one tenant.
+    pub(super) fn only(&self, asked: Option<&str>) -> Result<Option<Tenant>, ApiError> {
+        match asked {
+            None => Ok((!self.sees_all).then(|| self.tenant.clone())),
+            Some(_) if !self.sees_all => Err(ApiError::scope_missing(Scope::Admin)),
+            Some(name) => match name.parse() {
+                Ok(tenant) => Ok(Some(tenant)),
+                Err(error) => Err(ApiError::bad_request("not_allowed", format!("tenant: {error}"))),
+            },
+        }
+    }
+
+    /// Logs what was done for it, under its key's id and its tenant; for somebody without a key there is nothing to tell.
+    pub(super) fn note(&self, what: &'static str, job: JobId) {
+        if let Some(key) = &self.key {
+            info!(%key, tenant = %self.tenant, job.id = %job, "{what}");
+        }
+    }
+
+    /// Says whether it is told whose each thing is: an operator, who has shown it by a key.
+    pub(super) fn is_operator(&self) -> bool {
+        self.key.is_some() && self.sees_all
     }
 }
 

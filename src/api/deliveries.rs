@@ -6,25 +6,30 @@ use super::caller::Caller;
 use super::jobs::{cursor, find, limit};
 use super::{Api, ApiError};
 use crate::clock::Timestamp;
+use crate::job::Job;
 use crate::notifier::without_query;
-use crate::store::{Attempt, Delivery, DeliveryFilter, DeliveryState, ListedDelivery, ReplayFilter};
+use crate::store::{Attempt, Cursor, Delivery, DeliveryFilter, DeliveryState, ListedDelivery, ReplayFilter};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 
 const PAGE: u32 = 50;
 
-/// Lists webhooks, those of the newest jobs first; `?state=&limit=&cursor=`.
+/// Lists webhooks, those of the newest jobs first; `?state=&tenant=&limit=&cursor=`.
 pub(super) async fn list(
     api: web::Data<Api>,
     caller: Caller,
     query: web::Query<HashMap<String, String>>,
 ) -> Result<HttpResponse, ApiError> {
-    let filter = DeliveryFilter { tenant: caller.only(), ..filter(&query)? };
+    let tenant = caller.only(query.get("tenant").map(String::as_str))?;
+    let filter = DeliveryFilter { tenant, ..filter(&query)? };
     let limit = filter.limit as usize;
     let listed = api.store.list_deliveries(filter).await?;
-    let next = listed.last().filter(|_| listed.len() == limit).map(|last| last.job.to_string());
-    let deliveries: Vec<Value> = listed.iter().map(|entry| Value::Object(entry_view(entry))).collect();
+    let next = listed
+        .last()
+        .filter(|_| listed.len() == limit)
+        .map(|last| Cursor { job: last.job, accepted_at: last.accepted_at }.to_string());
+    let deliveries: Vec<Value> = listed.iter().map(|entry| Value::Object(entry_view(&caller, entry))).collect();
     Ok(HttpResponse::Ok().json(json!({ "deliveries": deliveries, "next_cursor": next })))
 }
 
@@ -36,7 +41,8 @@ pub(super) async fn of_job(
 ) -> Result<HttpResponse, ApiError> {
     let job = find(&api, &caller, &id).await?;
     let found = api.store.delivery(job.id).await?;
-    let deliveries: Vec<Value> = found.iter().map(|(delivery, attempts)| log_view(delivery, attempts)).collect();
+    let deliveries: Vec<Value> =
+        found.iter().map(|(delivery, attempts)| log_view(&caller, &job, delivery, attempts)).collect();
     Ok(HttpResponse::Ok().json(json!({ "prompt_id": job.id.to_string(), "deliveries": deliveries })))
 }
 
@@ -63,6 +69,7 @@ pub(super) async fn replay(
         return Err(ApiError::conflict("not_final", message));
     };
     api.intake.delivery_bell.notify_one();
+    caller.note("webhook to be sent again", job.id);
     let view = json!({ "prompt_id": job.id.to_string(), "id": webhook_id, "state": "pending", "was": before.as_str() });
     Ok(HttpResponse::Accepted().json(view))
 }
@@ -75,14 +82,19 @@ pub(super) async fn replay_all(
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
     let body = read(&api, &request, payload).await?;
-    let filter = ReplayFilter { tenant: caller.only(), ..replay_filter(parse_object(&body)?)? };
+    let mut fields = parse_object(&body)?;
+    let tenant = caller.only(text(&mut fields, "tenant")?.as_deref())?;
+    let filter = ReplayFilter { tenant, ..replay_filter(fields)? };
     let replayed = api.store.replay_deliveries(filter, api.clock.now()).await?;
     api.intake.delivery_bell.notify_one();
     Ok(HttpResponse::Accepted().json(json!({ "replayed": replayed })))
 }
 
-fn entry_view(entry: &ListedDelivery) -> Map<String, Value> {
+fn entry_view(caller: &Caller, entry: &ListedDelivery) -> Map<String, Value> {
     let mut view = Map::new();
+    if caller.is_operator() {
+        view.insert("tenant".into(), json!(entry.tenant.name()));
+    }
     view.insert("id".into(), json!(entry.job.webhook_id()));
     view.insert("prompt_id".into(), json!(entry.job.to_string()));
     view.insert("url".into(), json!(without_query(&entry.url)));
@@ -102,10 +114,12 @@ fn entry_view(entry: &ListedDelivery) -> Map<String, Value> {
     view
 }
 
-fn log_view(delivery: &Delivery, attempts: &[Attempt]) -> Value {
+fn log_view(caller: &Caller, job: &Job, delivery: &Delivery, attempts: &[Attempt]) -> Value {
     let last = attempts.last();
-    let mut view = entry_view(&ListedDelivery {
+    let entry = ListedDelivery {
         job: delivery.job,
+        tenant: delivery.tenant.clone(),
+        accepted_at: job.created_at,
         url: delivery.url.clone(),
         state: delivery.state,
         attempts: delivery.attempts,
@@ -116,7 +130,8 @@ fn log_view(delivery: &Delivery, attempts: &[Attempt]) -> Value {
         ended_at: delivery.ended_at,
         status: last.and_then(|attempt| attempt.status),
         code: last.and_then(|attempt| attempt.code.clone()),
-    });
+    };
+    let mut view = entry_view(caller, &entry);
     view.insert("attempts".into(), attempts.iter().map(attempt_view).collect());
     Value::Object(view)
 }
@@ -141,8 +156,10 @@ fn filter(query: &HashMap<String, String>) -> Result<DeliveryFilter, ApiError> {
             "state" => filter.state = Some(state(value)?),
             "limit" => filter.limit = limit(value)?,
             "cursor" => filter.before = Some(cursor(value)?),
+            // Whose they are is settled already.
+            "tenant" => {}
             _ => {
-                let message = format!("there is no filter `{name}`; there are state, limit, cursor");
+                let message = format!("there is no filter `{name}`; there are state, tenant, limit, cursor");
                 return Err(ApiError::bad_request("unknown_field", message));
             }
         }
@@ -155,7 +172,7 @@ fn replay_filter(mut fields: Map<String, Value>) -> Result<ReplayFilter, ApiErro
     let host = text(&mut fields, "host")?;
     let since = text(&mut fields, "since")?;
     if let Some(name) = fields.keys().next() {
-        let message = format!("there is no field `{}`; there are state, host, since", name.escape_debug());
+        let message = format!("there is no field `{}`; there are state, tenant, host, since", name.escape_debug());
         return Err(ApiError::bad_request("unknown_field", message));
     }
     let missing = |message: &str| ApiError::bad_request("missing_field", message);

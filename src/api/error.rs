@@ -1,8 +1,10 @@
 //! The one error that handlers answer with: status, stable code, and a sentence that names the thing and the value.
 
+use super::headers::complete;
 use crate::intake::IntakeError;
 use crate::job::Scope;
 use crate::store::StoreError;
+use crate::throttle::Refusal;
 use crate::workflow::ParamError;
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, ResponseError};
@@ -84,6 +86,11 @@ impl ApiError {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message).with_header("retry-after", "5")
     }
 
+    /// 429 with `retry-after` in seconds.
+    pub fn too_many(code: &'static str, message: impl Into<String>, retry_after: u64) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, code, message).with_header("retry-after", retry_after.to_string())
+    }
+
     /// 500: a fault of the gateway's own.
     pub fn internal() -> Self {
         let message = "the gateway failed on this request; its log says more";
@@ -129,12 +136,13 @@ impl ResponseError for ApiError {
             body["details"] = details.clone();
         }
         let mut answer = HttpResponse::build(self.status);
-        // Said here too, since an error that no handler made passes nobody who would add it.
-        answer.insert_header(("x-content-type-options", "nosniff"));
         if let Some((name, value)) = &self.header {
             answer.insert_header((*name, value.as_ref()));
         }
-        answer.json(body)
+        let mut answer = answer.json(body);
+        // Here too, since an error that no handler made passes nobody who would add them.
+        complete(answer.headers_mut());
+        answer
     }
 }
 
@@ -149,11 +157,24 @@ impl From<StoreError> for ApiError {
             StoreError::KeyReused(_) => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused", error.to_string())
             }
+            StoreError::IdInUse(_) => Self::conflict("id_in_use", error.to_string()),
             StoreError::Panicked(_) => Self::internal(),
             StoreError::Damaged(_) => {
                 error!(%error, "the store is damaged");
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the gateway's store is damaged")
             }
+        }
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        let (message, wait) = (refusal.to_string(), refusal.retry_after());
+        match refusal {
+            Refusal::Requests { .. } | Refusal::Guesses { .. } => Self::too_many("rate_limited", message, wait),
+            Refusal::TenantQueue { .. } => Self::too_many("too_many_queued", message, wait),
+            Refusal::Day { .. } => Self::too_many("quota_exceeded", message, wait),
+            Refusal::Queue { .. } => Self::unavailable("queue_full", message),
         }
     }
 }

@@ -17,32 +17,64 @@ pub(crate) async fn guard(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    let loopback_only = request.app_data::<web::Data<Api>>().is_some_and(|api| api.loopback_only);
-    match check(request.headers(), request.method(), loopback_only) {
+    let rules = request.app_data::<web::Data<Api>>().map_or_else(Rules::default, |api| Rules {
+        loopback_only: api.loopback_only,
+        hosts: &api.allowed_hosts,
+        origins: &api.allowed_origins,
+    });
+    match check(request.headers(), request.method(), &rules) {
         // An answer and not an error, so that it gets the headers of every other answer.
         Err(refusal) => Ok(request.into_response(refusal.error_response()).map_into_right_body()),
         Ok(()) => next.call(request).await.map(ServiceResponse::map_into_left_body),
     }
 }
 
-fn check(headers: &HeaderMap, method: &Method, loopback_only: bool) -> Result<(), ApiError> {
+/// Who may speak to the gateway.
+#[derive(Default)]
+struct Rules<'a> {
+    /// It listens on a loopback address.
+    loopback_only: bool,
+    /// The names that it has besides loopback ones; none for any where it does not listen on loopback.
+    hosts: &'a [String],
+    /// The pages' origins that may send more than questions.
+    origins: &'a [String],
+}
+
+impl Rules<'_> {
+    fn allow_host(&self, host: &str) -> bool {
+        let any = !self.loopback_only && self.hosts.is_empty();
+        any || is_loopback(host) || self.hosts.iter().any(|allowed| is_called(host, allowed))
+    }
+}
+
+/// Says whether a `host` header is an allowed name: with its port where one is given, else with any.
+fn is_called(host: &str, allowed: &str) -> bool {
+    let matches = |name: &str| name.eq_ignore_ascii_case(allowed);
+    let without_port = host.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()).map(|(name, _)| name);
+    matches(host) || without_port.is_some_and(matches)
+}
+
+fn check(headers: &HeaderMap, method: &Method, rules: &Rules<'_>) -> Result<(), ApiError> {
     let mut hosts = headers.get_all(HOST);
     let (Some(host), None) = (hosts.next(), hosts.next()) else {
         return Err(ApiError::bad_request("invalid_host", "a request must have exactly one host header"));
     };
     let host = host.to_str().unwrap_or("");
-    if loopback_only && !is_loopback(host) {
-        let message = format!("host `{}` is not this machine; the gateway serves loopback only", host.escape_debug());
+    if !rules.allow_host(host) {
+        let names = "is no name of this gateway; COMFYGATE_ALLOWED_HOSTS lists those that are";
+        let message = format!("host `{}` {names}", host.escape_debug());
         return Err(ApiError::forbidden("host_not_allowed", message));
     }
     let Some(origin) = headers.get(ORIGIN) else { return Ok(()) };
     let origin = origin.to_str().unwrap_or("");
     let is_same = origin.split_once("://").is_some_and(|(_, site)| site.eq_ignore_ascii_case(host));
     let only_reads = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
-    if only_reads || is_same {
+    let is_listed = || rules.origins.iter().any(|allowed| allowed == origin);
+    if only_reads || is_same || is_listed() {
         return Ok(());
     }
-    let message = format!("origin `{}` may not send requests to this gateway", origin.escape_debug());
+    let names = "may not send requests to this gateway; COMFYGATE_ALLOWED_ORIGINS lists those that may";
+    let message = format!("origin `{}` {names}", origin.escape_debug());
     Err(ApiError::forbidden("origin_not_allowed", message))
 }
 
@@ -104,14 +136,42 @@ mod tests {
 
     #[test]
     fn a_request_has_exactly_one_host() {
-        assert!(check(&HeaderMap::new(), &Method::GET, false).is_err());
+        assert!(check(&HeaderMap::new(), &Method::GET, &Rules::default()).is_err());
         let mut two = headers("localhost", None);
         two.append(HOST, HeaderValue::from_static("localhost"));
-        assert!(check(&two, &Method::GET, false).is_err());
+        assert!(check(&two, &Method::GET, &Rules::default()).is_err());
+    }
+
+    #[test]
+    fn listed_names_are_allowed_and_then_no_others() {
+        let hosts = ["gate.example".to_owned(), "other.example:8443".to_owned()];
+        for loopback_only in [true, false] {
+            let rules = Rules { loopback_only, hosts: &hosts, origins: &[] };
+            let allowed = |host: &str| check(&headers(host, None), &Method::GET, &rules).is_ok();
+            for host in ["gate.example", "GATE.example", "gate.example:80", "other.example:8443", "localhost:8083"] {
+                assert!(allowed(host), "{host}");
+            }
+            for host in
+                ["other.example", "other.example:80", "agate.example", "gate.example.evil", "gate.example:x", ""]
+            {
+                assert!(!allowed(host), "{host}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_listed_page_may_post() {
+        let origins = ["https://app.example".to_owned()];
+        let rules = Rules { origins: &origins, ..Rules::default() };
+        let allowed = |origin| check(&headers("gate.example", Some(origin)), &Method::POST, &rules).is_ok();
+        assert!(allowed("https://app.example"));
+        for origin in ["http://app.example", "https://app.example:8443", "https://app.example.evil", "null"] {
+            assert!(!allowed(origin), "{origin}");
+        }
     }
 
     fn asked(method: &Method, host: &str, origin: Option<&str>, loopback_only: bool) -> bool {
-        check(&headers(host, origin), method, loopback_only).is_ok()
+        check(&headers(host, origin), method, &Rules { loopback_only, ..Rules::default() }).is_ok()
     }
 
     fn headers(host: &str, origin: Option<&str>) -> HeaderMap {

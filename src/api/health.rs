@@ -47,20 +47,23 @@ pub(super) async fn health() -> HttpResponse {
     HttpResponse::Ok().json(json!({ "status": "ok" }))
 }
 
-/// Says whether new jobs can be taken in and run: 503 while stopping, without a store that can be written, without any backend, or
-/// without the default workflow. Files that could not be loaded are listed, but do not make it unready. Who shows no key
+/// Says whether new jobs can be taken in and run: 503 while stopping, with as many jobs waiting as may, without a store that
+/// can be written, without any backend, or without the default workflow. Files that could not be loaded are listed, but do not make it unready. Who shows no key
 /// where one is asked for is told no more than that; backends and counts, which are of all tenants, are the operator's.
 pub(super) async fn ready(api: web::Data<Api>, caller: Caller) -> Result<HttpResponse, ApiError> {
     let backlog = api.store.backlog().await;
     let unwritable = api.write_check.trouble(api.store.as_ref(), api.clock.as_ref()).await;
     let any_backend = api.desks.iter().any(|(_, desk)| desk.is_connected());
     let has_workflow = api.catalog.workflow(&api.intake.default_workflow).is_some();
-    let is_ready = !api.is_draining() && backlog.is_ok() && unwritable.is_none() && any_backend && has_workflow;
+    let is_full = backlog.as_ref().is_ok_and(|backlog| backlog.queued >= api.throttle.most_waiting());
+    let takes_jobs = !api.is_draining() && !is_full && backlog.is_ok() && unwritable.is_none();
+    let is_ready = takes_jobs && any_backend && has_workflow;
 
     let mut view = Map::new();
     view.insert("status".into(), json!(if is_ready { "ready" } else { "not_ready" }));
     if caller.scopes.allow(Scope::Read) {
         view.insert("draining".into(), json!(api.is_draining()));
+        view.insert("queue_full".into(), json!(is_full));
         view.insert("workflows".into(), json!(api.catalog.names()));
         view.insert("default_workflow".into(), json!({ "name": api.intake.default_workflow, "loaded": has_workflow }));
     }
@@ -85,6 +88,7 @@ fn tell_operator(
         })
         .collect();
     view.insert("backends".into(), Value::Array(backends));
+    view.insert("webhook_hosts_down".into(), json!(api.standing.hosts_down()));
     let problems: Vec<String> = api.catalog.problems().values().flatten().map(ToString::to_string).collect();
     view.insert("workflow_problems".into(), json!(problems));
     if let Some(reason) = unwritable {

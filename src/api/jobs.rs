@@ -5,20 +5,17 @@ use super::{Api, ApiError};
 use crate::intake::Cancelled;
 use crate::job::{Job, JobId, JobState, Output, OutputKind, live_view};
 use crate::media::body_stream;
-use crate::store::{ListFilter, Listed};
+use crate::store::{Cursor, CursorError, ListFilter, Listed};
 use actix_files::NamedFile;
 use actix_web::body::SizedStream;
 use actix_web::http::header::{
-    CONTENT_TYPE, ContentDisposition, DispositionParam, DispositionType, ETAG, HeaderValue, IF_NONE_MATCH,
-    REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_TYPE, ContentDisposition, DispositionParam, DispositionType, ETAG, HeaderValue,
+    IF_NONE_MATCH,
 };
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 use std::sync::Arc;
-
-/// Where a browser goes from here, it does not tell the URL, since that may carry a signature.
-const NO_REFERRER: HeaderValue = HeaderValue::from_static("no-referrer");
 
 const PAGE: u32 = 50;
 const LARGEST_PAGE: u32 = 200;
@@ -27,7 +24,7 @@ const LARGEST_PAGE: u32 = 200;
 pub(super) async fn get(api: web::Data<Api>, caller: Caller, id: web::Path<String>) -> Result<HttpResponse, ApiError> {
     let job = find(&api, &caller, &id).await?;
     if !job.state.is_final() {
-        return Ok(HttpResponse::Ok().json(living(&api, &job)));
+        return Ok(HttpResponse::Ok().json(living(&api, &caller, &job)));
     }
     let Some(finished) = api.store.finished(job.id).await? else {
         return Err(ApiError::not_found(format!("the result of job {} is not kept any more", job.id)));
@@ -37,17 +34,21 @@ pub(super) async fn get(api: web::Data<Api>, caller: Caller, id: web::Path<Strin
     Ok(HttpResponse::Ok().insert_header((CONTENT_TYPE, "application/json")).body(SizedStream::new(length, stream)))
 }
 
-/// Lists jobs, newest first; `?status=&workflow=&limit=&cursor=`.
+/// Lists jobs, newest first; `?status=&workflow=&tenant=&limit=&cursor=`.
 pub(super) async fn list(
     api: web::Data<Api>,
     caller: Caller,
     query: web::Query<HashMap<String, String>>,
 ) -> Result<HttpResponse, ApiError> {
-    let filter = ListFilter { tenant: caller.only(), ..filter(&query)? };
+    let tenant = caller.only(query.get("tenant").map(String::as_str))?;
+    let filter = ListFilter { tenant, ..filter(&query)? };
     let limit = filter.limit as usize;
     let listed = api.store.list(filter).await?;
-    let next = listed.last().filter(|_| listed.len() == limit).map(|last| last.job.id.to_string());
-    let jobs: Vec<Value> = listed.iter().map(|entry| Value::Object(summary(&api, entry))).collect();
+    let next = listed
+        .last()
+        .filter(|_| listed.len() == limit)
+        .map(|last| Cursor { job: last.job.id, accepted_at: last.job.created_at }.to_string());
+    let jobs: Vec<Value> = listed.iter().map(|entry| Value::Object(summary(&api, &caller, entry))).collect();
     Ok(HttpResponse::Ok().json(json!({ "jobs": jobs, "next_cursor": next })))
 }
 
@@ -58,6 +59,7 @@ pub(super) async fn cancel(
     id: web::Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     let id = find(&api, &caller, &id).await?.id;
+    caller.note("asked to cancel a job", id);
     let status = match api.intake.cancel(id).await? {
         Cancelled::Unknown => return Err(no_job(&id.to_string())),
         Cancelled::AlreadyFinal(state) => {
@@ -87,7 +89,7 @@ pub(super) async fn output(
     let tag = format!("\"{}\"", output.sha256);
     if names(request.headers().get(IF_NONE_MATCH), &tag) {
         let mut answer = HttpResponse::NotModified();
-        return Ok(answer.insert_header((ETAG, tag)).insert_header((REFERRER_POLICY, NO_REFERRER)).finish());
+        return Ok(answer.insert_header((ETAG, tag)).finish());
     }
     let gone = |_| ApiError::not_found(format!("output {place} of job {} is not kept any more", job.id));
     let file = NamedFile::open_async(api.blobs.path(&output.sha256)).await.map_err(gone)?;
@@ -97,8 +99,8 @@ pub(super) async fn output(
         .use_etag(false)
         .into_response(&request);
     let headers = answer.headers_mut();
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(REFERRER_POLICY, NO_REFERRER);
+    // A browser may keep it for its user, and asks by its tag whether it may still show it.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     if let Ok(tag) = HeaderValue::from_str(&tag) {
         headers.insert(ETAG, tag);
     }
@@ -119,8 +121,11 @@ fn no_job(id: &str) -> ApiError {
     ApiError::not_found(format!("there is no job `{}`", id.escape_debug()))
 }
 
-fn living(api: &Api, job: &Job) -> Map<String, Value> {
+fn living(api: &Api, caller: &Caller, job: &Job) -> Map<String, Value> {
     let mut view = live_view(job, api.clock.now());
+    if caller.is_operator() {
+        view.insert("tenant".into(), json!(job.tenant.name()));
+    }
     let progress = api.desks.iter().find_map(|(_, desk)| desk.progress_of(job.id));
     if let Some(progress) = progress {
         view.insert("progress".into(), json!({ "fraction": progress.fraction }));
@@ -128,8 +133,8 @@ fn living(api: &Api, job: &Job) -> Map<String, Value> {
     view
 }
 
-fn summary(api: &Api, entry: &Listed) -> Map<String, Value> {
-    let mut view = living(api, &entry.job);
+fn summary(api: &Api, caller: &Caller, entry: &Listed) -> Map<String, Value> {
+    let mut view = living(api, caller, &entry.job);
     if let Some(ended) = entry.job.ended_at {
         view.insert("ended_at".into(), json!(ended.rfc3339()));
     }
@@ -152,8 +157,10 @@ fn filter(query: &HashMap<String, String>) -> Result<ListFilter, ApiError> {
             "workflow" => filter.workflow = Some(value.clone()),
             "cursor" => filter.before = Some(cursor(value)?),
             "limit" => filter.limit = limit(value)?,
+            // Whose they are is settled already.
+            "tenant" => {}
             _ => {
-                let message = format!("there is no filter `{name}`; there are status, workflow, limit, cursor");
+                let message = format!("there is no filter `{name}`; there are status, workflow, tenant, limit, cursor");
                 return Err(ApiError::bad_request("unknown_field", message));
             }
         }
@@ -169,9 +176,9 @@ pub(super) fn limit(value: &str) -> Result<u32, ApiError> {
 }
 
 /// Reads where the page before has ended.
-pub(super) fn cursor(value: &str) -> Result<JobId, ApiError> {
-    let wrong = |_| ApiError::bad_request("invalid_cursor", format!("cursor `{value}` is not a job id"));
-    value.parse().map_err(wrong)
+pub(super) fn cursor(value: &str) -> Result<Cursor, ApiError> {
+    let wrong = |error| ApiError::bad_request("invalid_cursor", format!("cursor `{}`: {error}", value.escape_debug()));
+    value.parse().map_err(|error: CursorError| wrong(error))
 }
 
 fn state(word: &str) -> Result<JobState, ApiError> {

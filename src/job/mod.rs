@@ -2,6 +2,7 @@
 //!
 //! This room imports nothing of ours but the clock's [`Timestamp`], and does nothing.
 
+mod announcement;
 mod failure;
 mod frozen;
 mod key;
@@ -14,6 +15,7 @@ mod tenant;
 mod turns;
 mod wish;
 
+pub use announcement::{Advance, Announce, Announcement, Audience, News, NodeAdvance};
 pub use failure::{FailedNode, Failure, FailureCode, Fault};
 pub use frozen::{FrozenBody, Segment};
 pub use key::{KeyId, KeyIdError, KeyLimits, Scope, ScopeError, Scopes};
@@ -31,7 +33,7 @@ use std::fmt;
 use std::str::FromStr;
 use uuid::Uuid;
 
-/// The id of a job: a UUIDv7 that we choose. It is the caller's `prompt_id`.
+/// The id of a job: a UUIDv7 that we draw, or any UUID that the caller chose. It is the caller's `prompt_id`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct JobId(Uuid);
 
@@ -41,7 +43,7 @@ impl JobId {
         Self(uuid::Builder::from_unix_timestamp_millis(now.millis().unsigned_abs(), &random).into_uuid())
     }
 
-    /// Returns the 16 bytes, in the order in which ids sort by time.
+    /// Returns the 16 bytes, in the order in which drawn ids sort by time.
     pub fn as_bytes(&self) -> &[u8; 16] {
         self.0.as_bytes()
     }
@@ -49,6 +51,13 @@ impl JobId {
     /// Reads back what [`JobId::as_bytes`] gave.
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(Uuid::from_bytes(bytes))
+    }
+
+    /// Returns when the job was accepted, if the id tells: one that a caller chose may not.
+    pub fn time(&self) -> Option<Timestamp> {
+        let (seconds, nanos) = self.0.get_timestamp().filter(|_| self.0.get_version_num() == 7)?.to_unix();
+        let millis = i64::try_from(seconds).ok()?.checked_mul(1000)?;
+        Some(Timestamp::from_millis(millis + i64::from(nanos / 1_000_000)))
     }
 
     /// Returns the id of this job's only webhook: `msg_` and the id without dashes.

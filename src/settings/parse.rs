@@ -201,7 +201,7 @@ fn http_url(text: &str) -> Result<Url, String> {
 }
 
 /// Splits at the commas; an empty part is a mistake.
-fn parts(text: &str) -> Result<impl Iterator<Item = &str>, String> {
+pub(super) fn parts(text: &str) -> Result<impl Iterator<Item = &str>, String> {
     if text.split(',').any(|part| part.trim().is_empty()) {
         return Err("an empty part between commas".into());
     }

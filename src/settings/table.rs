@@ -1,7 +1,7 @@
 //! The one table of all settings: environment, command line, `comfygate.yaml`, `.env.example` and the documentation
 //! are read from it. How a value is read is left to `parse`.
 
-use super::{Settings, parse};
+use super::{Settings, callers, parse};
 
 /// One thing that the gateway can be told.
 #[derive(Debug)]
@@ -133,6 +133,56 @@ pub const SETTINGS: &[Setting] = &[
         |settings, text| put(&mut settings.access.key, parse::key(text).map(Some)),
     )
     .secret(),
+    setting(
+        "COMFYGATE_RATE",
+        "callers.rate",
+        "",
+        "How many requests a caller may send, by key, or by client address where no key is shown; more are answered with 429. Without it each key has 600/m and callers without a key have no limit.",
+        "a number for a second, a minute or an hour, such as 10/s, 600/m or 5000/h, or off",
+        |settings, text| put(&mut settings.callers.rate, callers::rate(text)),
+    ),
+    setting(
+        "COMFYGATE_MAX_QUEUED",
+        "callers.max_queued",
+        "100000",
+        "How many jobs may wait, of all tenants together; further ones are answered with 503.",
+        "a whole number from 1 to 1000000000",
+        |settings, text| put(&mut settings.callers.max_queued, parse::whole(text, 1, 1_000_000_000)),
+    ),
+    setting(
+        "COMFYGATE_MAX_QUEUED_PER_TENANT",
+        "callers.max_queued_per_tenant",
+        "10000",
+        "How many jobs of one tenant may wait; further ones are answered with 429.",
+        "a whole number from 1 to 1000000000, or off",
+        |settings, text| put(&mut settings.callers.max_queued_per_tenant, callers::number_or_off(text)),
+    ),
+    setting(
+        "COMFYGATE_JOBS_PER_DAY",
+        "callers.jobs_per_day",
+        "off",
+        "How many jobs of one tenant are taken in from midnight to midnight UTC; further ones are answered with 429.",
+        "a whole number from 1 to 1000000000, or off",
+        |settings, text| put(&mut settings.callers.jobs_per_day, callers::number_or_off(text)),
+    ),
+    setting(
+        "COMFYGATE_ALLOWED_ORIGINS",
+        "callers.allowed_origins",
+        "",
+        "The web pages of other origins that may use the gateway from a browser, separated by commas.",
+        "origins such as https://app.example or http://localhost:3000",
+        |settings, text| put(&mut settings.callers.allowed_origins, callers::origins(text)),
+    )
+    .list(),
+    setting(
+        "COMFYGATE_ALLOWED_HOSTS",
+        "callers.allowed_hosts",
+        "",
+        "The names by which requests may call the gateway, separated by commas, besides localhost; without it any, but on a loopback address no other.",
+        "names or addresses, with a port or for any, such as gate.example or gate.example:8443",
+        |settings, text| put(&mut settings.callers.allowed_hosts, callers::hosts(text)),
+    )
+    .list(),
     setting(
         "COMFYUI_ADDRESS",
         "backends.address",
@@ -350,6 +400,14 @@ pub const SETTINGS: &[Setting] = &[
         "How many webhooks are sent to one host at once, so that one slow receiver cannot take every place.",
         "a whole number from 1 to 10000",
         |settings, text| put(&mut settings.webhooks.per_host, parse::whole(text, 1, 10_000)),
+    ),
+    setting(
+        "COMFYGATE_WEBHOOK_MEMORY",
+        "webhooks.memory",
+        "64MiB",
+        "How much memory the webhooks that are being sent may take together; others wait for their turn.",
+        SIZE,
+        |settings, text| put(&mut settings.webhooks.memory, parse::size(text)),
     ),
     setting(
         "COMFYGATE_WEBHOOK_HTTPS_ONLY",

@@ -4,6 +4,8 @@
 //! begun, who sends a delivery) may be lost with the power. Bytes are not here: they are in the blob folder
 //! (`media::Blobs`).
 
+mod counts;
+mod cursor;
 mod keys;
 mod own_secrets;
 mod persist;
@@ -11,6 +13,8 @@ mod replay;
 mod signing;
 mod sqlite;
 
+pub use counts::Counts;
+pub use cursor::{Cursor, CursorError};
 pub use keys::{ApiKey, KeyStore};
 pub use own_secrets::OwnSecrets;
 pub use persist::persist;
@@ -47,6 +51,9 @@ pub enum StoreError {
     /// The same idempotency key came with another body.
     #[error("the idempotency key `{0}` was used with another request body")]
     KeyReused(String),
+    /// The id that a caller chose for a job is another job's.
+    #[error("the id {0} is another job's already")]
+    IdInUse(JobId),
 }
 
 /// An `Idempotency-Key` with the SHA-256 of the body that it came with.
@@ -176,8 +183,8 @@ pub struct ListFilter {
     pub state: Option<JobState>,
     /// Only jobs of this workflow.
     pub workflow: Option<String>,
-    /// Only jobs older than this one: the last id of the page before.
-    pub before: Option<JobId>,
+    /// Only jobs older than this one: the last of the page before.
+    pub before: Option<Cursor>,
     /// At most this many.
     pub limit: u32,
 }
@@ -316,7 +323,7 @@ pub struct Cleared {
 #[async_trait]
 pub trait Store: Send + Sync + fmt::Debug {
     /// Stores a new job, and its idempotency key with it. Returns the id of the job that holds the key: another one
-    /// than `new.id` when the same key and body came before.
+    /// than `new.id` when the same key and body came before. An id that another job has is refused, and nothing is stored.
     async fn accept(&self, new: NewJob) -> Result<JobId, StoreError>;
 
     /// Returns the job that was accepted under an idempotency key which is not forgotten at `now`.
@@ -381,8 +388,12 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Returns the jobs that were on a backend when the store was last closed.
     async fn on_backends(&self) -> Result<Vec<Claimed>, StoreError>;
 
-    /// Leases at most `limit` deliveries that are due, none twice before `lease` has passed.
+    /// Leases at most `limit` deliveries that are due, none twice before `lease` has passed. Tenants have equal shares of
+    /// them, as far as they have so many.
     async fn due_deliveries(&self, now: Timestamp, lease: Duration, limit: u32) -> Result<Vec<Delivery>, StoreError>;
+
+    /// Lets leased deliveries wait until then: nobody has room for them.
+    async fn set_deliveries_aside(&self, jobs: Vec<JobId>, until: Timestamp) -> Result<(), StoreError>;
 
     /// Returns when the next delivery is due, leased ones by the end of their lease.
     async fn next_due(&self) -> Result<Option<Timestamp>, StoreError>;

@@ -35,7 +35,12 @@ where
                 panics += 1;
                 error!(%error, what, "not stored, trying again");
             }
-            Err(error @ (StoreError::Panicked(_) | StoreError::Damaged(_) | StoreError::KeyReused(_))) => {
+            Err(
+                error @ (StoreError::Panicked(_)
+                | StoreError::Damaged(_)
+                | StoreError::KeyReused(_)
+                | StoreError::IdInUse(_)),
+            ) => {
                 error!(%error, what, "cannot be stored");
                 return None;
             }

@@ -1,6 +1,6 @@
 //! Words for what is told of deliveries and for beginning them anew.
 
-use super::DeliveryState;
+use super::{Cursor, DeliveryState};
 use crate::clock::Timestamp;
 use crate::job::{JobId, Tenant};
 
@@ -12,7 +12,7 @@ pub struct DeliveryFilter {
     /// Only those in this state.
     pub state: Option<DeliveryState>,
     /// Only those of jobs that were accepted before this one: the last of the page before.
-    pub before: Option<JobId>,
+    pub before: Option<Cursor>,
     /// At most this many.
     pub limit: u32,
 }
@@ -22,6 +22,10 @@ pub struct DeliveryFilter {
 pub struct ListedDelivery {
     /// The job that it tells of.
     pub job: JobId,
+    /// Whose job it is.
+    pub tenant: Tenant,
+    /// When the job was accepted.
+    pub accepted_at: Timestamp,
     /// Where it goes.
     pub url: String,
     /// Where it stands.

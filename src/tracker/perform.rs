@@ -8,7 +8,7 @@ use super::run::{Room, Watched};
 use super::storing::Storing;
 use super::upstream::{look_up, stop_upstream};
 use crate::clock::Timestamp;
-use crate::job::PromptId;
+use crate::job::{News, PromptId};
 use crate::media::Treatment;
 use crate::telemetry::job_span;
 use std::sync::Arc;
@@ -26,6 +26,7 @@ impl Room {
                 watched.job.started_at = Some(now);
                 self.last_begun = Some(now);
                 self.parts.desk.runs_prompts();
+                self.tell(prompt, now, |_| Some(News::Started));
                 let store = Arc::clone(&self.parts.store);
                 self.parts.lifecycle.spawn("note start", async move {
                     if let Err(error) = store.started(id, number, now).await {

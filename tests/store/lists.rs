@@ -1,8 +1,8 @@
 //! What lists show: pages, filters, the backlog, and the jobs whose time is over.
 
-use crate::support::{House, after, failed, new_job, succeeded};
-use comfygate::job::{JobId, JobState};
-use comfygate::store::{Backlog, ListFilter, Store};
+use crate::support::{House, after, failed, keyed, new_job, succeeded};
+use comfygate::job::{JobId, JobState, Tenant};
+use comfygate::store::{Backlog, Counts, Cursor, DeliveryFilter, ListFilter, NewJob, Store, StoreError};
 use std::time::Duration;
 
 #[tokio::test]
@@ -17,7 +17,7 @@ async fn pages_are_stable_while_jobs_come_and_end() {
     for turn in 0..10 {
         let page = list(&house, ListFilter { before, limit: 7, ..ListFilter::default() }).await;
         let Some(last) = page.last() else { break };
-        before = Some(*last);
+        before = Some(cursor(*last));
         seen.extend(page);
         // Newer jobs, claims and ends between the pages move nothing.
         house.accept(100 + turn).await;
@@ -52,7 +52,7 @@ async fn lists_are_filtered_by_state_and_workflow() {
     assert_eq!(list(&house, by_state(JobState::Cancelled)).await, ids(&[]));
     let flux = ListFilter { workflow: Some("flux".into()), limit: 50, ..ListFilter::default() };
     assert_eq!(list(&house, flux.clone()).await, ids(&[7, 5, 3, 1]));
-    let narrow = ListFilter { state: Some(JobState::Queued), before: Some(new_job(7).id), ..flux };
+    let narrow = ListFilter { state: Some(JobState::Queued), before: Some(cursor(new_job(7).id)), ..flux };
     assert_eq!(list(&house, narrow).await, ids(&[5]));
     assert_eq!(list(&house, ListFilter { limit: 0, ..ListFilter::default() }).await, ids(&[]));
 
@@ -87,6 +87,79 @@ async fn only_waiting_jobs_whose_time_is_over_are_overdue() {
     assert_eq!(house.claim_one("gpu", after(600)).await.job.id, claimed);
     assert!(house.store.requeue(claimed, 2, false, after(700)).await.unwrap());
     assert_eq!(overdue(after(500) + hour).await, [waiting, claimed]);
+}
+
+#[tokio::test]
+async fn pages_go_on_with_ids_of_any_kind_also_where_the_last_job_was_cleared_away() {
+    let house = House::new();
+    // Such as callers choose: their order says nothing.
+    let id_of = |number: u16| {
+        let [_, mixed] = (number * 37).to_be_bytes();
+        JobId::from_bytes([0x4a, mixed, 1, 2, 3, 4, 0x4a, 1, 0x8a, 1, 2, 3, 4, 5, 6, 7])
+    };
+    for number in 0..50 {
+        house.store.accept(NewJob { id: id_of(number), ..new_job(number) }).await.unwrap();
+        assert!(house.store.finish(succeeded(id_of(number), None, after(u64::from(number)))).await.unwrap());
+    }
+    let mut seen = Vec::new();
+    let mut before = None;
+    loop {
+        let page = house.store.list(ListFilter { before, limit: 7, ..ListFilter::default() }).await.unwrap();
+        let Some(last) = page.last() else { break };
+        before = Some(Cursor { job: last.job.id, accepted_at: last.job.created_at });
+        seen.extend(page.iter().map(|entry| entry.job.id));
+    }
+    assert_eq!(seen, (0..50).rev().map(id_of).collect::<Vec<_>>());
+
+    let database = rusqlite::Connection::open(house.database()).unwrap();
+    for number in [0, 20, 21, 22, 35] {
+        assert_eq!(database.execute("DELETE FROM job WHERE id = ?1", [id_of(number).as_bytes()]).unwrap(), 1);
+    }
+    for (last, next) in [(36, Some(34)), (35, Some(34)), (22, Some(19)), (21, Some(19)), (20, Some(19)), (0, None)] {
+        let before = Some(Cursor { job: id_of(last), accepted_at: new_job(last).created_at });
+        let page = list(&house, ListFilter { before, limit: 1, ..ListFilter::default() }).await;
+        assert_eq!(page, next.map(id_of).into_iter().collect::<Vec<_>>(), "after {last}");
+        let filter = DeliveryFilter { before, limit: 1, ..DeliveryFilter::default() };
+        let page = house.store.list_deliveries(filter).await.unwrap();
+        assert_eq!(page.first().map(|entry| entry.job), next.map(id_of), "after {last}");
+    }
+}
+
+#[tokio::test]
+async fn an_id_that_another_job_has_is_refused_and_nothing_of_it_is_stored() {
+    let house = House::new();
+    house.accept(1).await;
+    let taken = keyed(NewJob { id: new_job(1).id, ..new_job(2) }, "order-2", 2);
+    assert!(matches!(house.store.accept(taken).await, Err(StoreError::IdInUse(id)) if id == new_job(1).id));
+    assert_eq!(house.job(new_job(1).id).await.created_at, new_job(1).created_at);
+    assert_eq!(house.store.backlog().await.unwrap().queued, 1);
+    let free = keyed(new_job(3), "order-2", 3);
+    assert_eq!(house.store.accept(free).await.unwrap(), new_job(3).id, "the key is not used");
+}
+
+#[tokio::test]
+async fn waiting_jobs_and_those_of_a_day_are_counted_by_tenant() {
+    let house = House::new();
+    let tenant = |name: &str| name.parse::<Tenant>().unwrap();
+    for number in 0..30_u16 {
+        let tenant = tenant(if number % 3 == 0 { "shop" } else { "default" });
+        house.store.accept(NewJob { tenant, ..new_job(number) }).await.unwrap();
+    }
+    house.claim_one("gpu", after(100)).await;
+    house.store.wish_cancel(new_job(3).id).await.unwrap();
+    let waiting = house.store.waiting().await.unwrap();
+    assert_eq!((waiting.len(), waiting.values().sum::<u64>()), (2, 29));
+    let since = |name: &'static str, at| house.store.accepted_since(tenant(name), at);
+    for (name, at, count) in
+        [("shop", 0, 10), ("shop", 3, 9), ("shop", 4, 8), ("default", 15, 10), ("default", 1000, 0), ("nobody", 0, 0)]
+    {
+        assert_eq!(since(name, after(at)).await.unwrap(), count, "{name} since {at}");
+    }
+    assert_eq!(House::new().store.accepted_since(tenant("shop"), after(0)).await.unwrap(), 0);
+}
+
+fn cursor(id: JobId) -> Cursor {
+    Cursor { job: id, accepted_at: id.time().unwrap() }
 }
 
 async fn list(house: &House, filter: ListFilter) -> Vec<JobId> {

@@ -4,7 +4,7 @@ use crate::support::{House, after, new_job, request, succeeded};
 use comfygate::clock::Timestamp;
 use comfygate::job::JobId;
 use comfygate::store::{
-    Attempt, Delivery, DeliveryFilter, DeliveryState, ListFilter, NewJob, ReplayFilter, Store, Verdict,
+    Attempt, Cursor, Delivery, DeliveryFilter, DeliveryState, ListFilter, NewJob, ReplayFilter, Store, Verdict,
 };
 use std::time::Duration;
 
@@ -125,11 +125,11 @@ async fn deliveries_are_listed_by_state_in_pages_newest_job_first() {
     assert_eq!(pages(&house, None).await, all);
 
     // A page that ended with a job which is not there any more goes on with the next older one.
-    let between = JobId::new(after(20), [0; 10]);
-    let filter = DeliveryFilter { before: Some(between), limit: 1, ..DeliveryFilter::default() };
+    let between = JobId::new(after(19), [0; 10]);
+    let filter = DeliveryFilter { before: Some(cursor(between)), limit: 1, ..DeliveryFilter::default() };
     assert_eq!(house.store.list_deliveries(filter).await.unwrap()[0].job, new_job(19).id);
     let oldest = JobId::new(Timestamp::from_millis(0), [0; 10]);
-    let filter = DeliveryFilter { before: Some(oldest), limit: 1, ..DeliveryFilter::default() };
+    let filter = DeliveryFilter { before: Some(cursor(oldest)), limit: 1, ..DeliveryFilter::default() };
     assert_eq!(house.store.list_deliveries(filter).await.unwrap(), []);
 
     let filter = DeliveryFilter { state: Some(DeliveryState::Undeliverable), limit: 1, ..DeliveryFilter::default() };
@@ -177,7 +177,7 @@ async fn many_are_begun_anew_by_state_host_and_time() {
 async fn pages(house: &House, state: Option<DeliveryState>) -> Vec<JobId> {
     let mut seen = Vec::new();
     loop {
-        let filter = DeliveryFilter { tenant: None, state, before: seen.last().copied(), limit: 3 };
+        let filter = DeliveryFilter { tenant: None, state, before: seen.last().copied().map(cursor), limit: 3 };
         let page = house.store.list_deliveries(filter).await.unwrap();
         if page.is_empty() {
             return seen;
@@ -185,6 +185,10 @@ async fn pages(house: &House, state: Option<DeliveryState>) -> Vec<JobId> {
         assert!(page.len() <= 3 && state.is_none_or(|state| page.iter().all(|entry| entry.state == state)));
         seen.extend(page.iter().map(|entry| entry.job));
     }
+}
+
+fn cursor(id: JobId) -> Cursor {
+    Cursor { job: id, accepted_at: id.time().unwrap() }
 }
 
 /// When the job of this number ends, in [`to`].

@@ -115,7 +115,7 @@ fn a_webp_keeps_its_pixels_and_its_colour_profile() {
     webp.read_image(&mut found).unwrap();
     assert_eq!((found, webp.icc_profile().unwrap()), (pixels, Some(vec![9; 333])));
     assert_eq!((webp.exif_metadata().unwrap(), webp.xmp_metadata().unwrap()), (None, None));
-    assert!(WebPDecoder::new(Cursor::new(clean(FILES[2].1))).is_ok());
+    assert!(WebPDecoder::new(Cursor::new(clean(self::file("animation.webp")))).is_ok());
 }
 
 #[test]

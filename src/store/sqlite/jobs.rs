@@ -1,5 +1,6 @@
 //! What happens to a job's rows while it waits, and how it is found: each function is one write or one read of the store.
 
+use super::counts::row_of_cursor;
 use super::rows::{self, JOB, Stored};
 use crate::clock::Timestamp;
 use crate::job::{Job, JobId, JobState};
@@ -11,17 +12,18 @@ use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 const FORGOTTEN_AT_ONCE: u32 = 4;
 
 /// Stores a job and its key; `request` is the request as JSON.
-pub(super) fn accept(connection: &Connection, new: &NewJob, request: &str) -> Result<JobId, StoreError> {
+/// Returns none, having written nothing, where another job has the id.
+pub(super) fn accept(connection: &Connection, new: &NewJob, request: &str) -> Result<Option<JobId>, StoreError> {
     if let Some(key) = &new.idempotency
-        && let Some(holder) = take_key(connection, key, new)?
+        && let Some(holder) = holder(connection, key, new.created_at)?
     {
-        return Ok(holder);
+        return Ok(Some(holder));
     }
     let limit = rows::whole(new.request.limits.queue.as_millis());
-    connection
+    let inserted = connection
         .prepare_cached(
             "INSERT INTO job (id, workflow, priority, created_at, queue_limit, queue_deadline, tenant)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (id) DO NOTHING",
         )?
         .execute(params![
             new.id.as_bytes(),
@@ -32,11 +34,17 @@ pub(super) fn accept(connection: &Connection, new: &NewJob, request: &str) -> Re
             new.created_at.millis().saturating_add(limit),
             new.tenant.stored(),
         ])?;
+    if inserted == 0 {
+        return Ok(None);
+    }
     let row = connection.last_insert_rowid();
     connection
         .prepare_cached("INSERT INTO job_request (job, request) VALUES (?1, ?2)")?
         .execute(params![row, request])?;
-    Ok(new.id)
+    if let Some(key) = &new.idempotency {
+        take_key(connection, key, new)?;
+    }
+    Ok(Some(new.id))
 }
 
 /// Returns the job that holds a key.
@@ -56,18 +64,15 @@ pub(super) fn holder(
     }
 }
 
-/// Returns the job that holds the key, or gives the key to `new`.
-fn take_key(connection: &Connection, key: &IdempotencyKey, new: &NewJob) -> Result<Option<JobId>, StoreError> {
-    if let Some(holder) = holder(connection, key, new.created_at)? {
-        return Ok(Some(holder));
-    }
+/// Gives a key that nobody holds to `new`.
+fn take_key(connection: &Connection, key: &IdempotencyKey, new: &NewJob) -> Result<(), StoreError> {
     forget_keys(connection, new.created_at, FORGOTTEN_AT_ONCE)?;
     connection
         .prepare_cached(
             "INSERT OR REPLACE INTO idempotency (tenant, key, body_sha256, job, expires_at) VALUES (?5, ?1, ?2, ?3, ?4)",
         )?
         .execute(params![key.key, key.body_sha256, new.id.as_bytes(), key.expires_at.millis(), key.tenant.stored()])?;
-    Ok(None)
+    Ok(())
 }
 
 /// Removes keys whose time is over, at most `limit`. Returns how many.
@@ -166,12 +171,8 @@ pub(super) fn list(connection: &Connection, filter: &ListFilter) -> Result<Vec<L
         values.push(Value::Text(workflow.clone()));
     }
     if let Some(before) = filter.before {
-        // The job that the last page ended with may have been cleared away: then the page begins with the next older one.
-        values.push(Value::Blob(before.as_bytes().to_vec()));
-        let place = values.len();
-        sql = format!(
-            "{sql} AND job.row < (SELECT row + (id < ?{place}) FROM job WHERE id <= ?{place} ORDER BY id DESC LIMIT 1)"
-        );
+        sql += " AND job.row < ?";
+        values.push(Value::Integer(row_of_cursor(connection, before, filter.tenant.as_ref())?));
     }
     sql += " ORDER BY job.row DESC LIMIT ?";
     values.push(Value::Integer(filter.limit.into()));

@@ -1,5 +1,6 @@
 //! Lists of deliveries, and what happens to their rows when they are begun anew.
 
+use super::counts::row_of_cursor;
 use super::rows;
 use crate::clock::Timestamp;
 use crate::job::{JobId, Tenant};
@@ -13,22 +14,22 @@ pub(super) const BATCH: usize = 256;
 /// Lists deliveries, those of the newest jobs first.
 pub(super) fn list(connection: &Connection, filter: &DeliveryFilter) -> Result<Vec<ListedDelivery>, StoreError> {
     let (index, condition) = scope(filter.state);
-    // The job that the last page ended with may have been cleared away: then the page begins with the next older one.
     let sql = format!(
         "SELECT job.id, delivery.url, delivery.state, delivery.attempts, delivery.replays, delivery.created_at,
-            delivery.replayed_at, delivery.due_at, delivery.ended_at, attempt.status, attempt.code
+            delivery.replayed_at, delivery.due_at, delivery.ended_at, attempt.status, attempt.code, job.created_at,
+            job.tenant
          FROM delivery {index} JOIN job ON job.row = delivery.job
          LEFT JOIN attempt ON attempt.job = delivery.job AND attempt.number = delivery.attempts
-         WHERE {condition} AND (?3 IS NULL OR job.tenant = ?3) AND (?1 IS NULL OR delivery.job <
-            (SELECT row + (id < ?1) FROM job WHERE id <= ?1 ORDER BY id DESC LIMIT 1))
+         WHERE {condition} AND (?3 IS NULL OR job.tenant = ?3) AND (?1 IS NULL OR delivery.job < ?1)
          ORDER BY delivery.job DESC LIMIT ?2"
     );
-    let before = filter.before.as_ref().map(JobId::as_bytes);
+    let before = filter.before.map(|before| row_of_cursor(connection, before, filter.tenant.as_ref())).transpose()?;
     let tenant = filter.tenant.as_ref().map(Tenant::stored);
     rows::all(connection.prepare_cached(&sql)?.query(params![before, filter.limit, tenant])?, |row| {
         let job = rows::job_id(row, 0)?;
         Ok(ListedDelivery {
             job,
+            tenant: rows::tenant(row, 12)?,
             url: row.get(1)?,
             state: rows::delivery_state(job, row, 2)?,
             attempts: row.get(3)?,
@@ -39,6 +40,7 @@ pub(super) fn list(connection: &Connection, filter: &DeliveryFilter) -> Result<V
             ended_at: rows::time_or_none(row, 8)?,
             status: row.get(9)?,
             code: row.get(10)?,
+            accepted_at: rows::time(row, 11)?,
         })
     })
 }

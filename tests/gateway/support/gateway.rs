@@ -177,6 +177,15 @@ impl TestGateway {
         .await;
     }
 
+    /// Waits until nothing waits and nothing runs.
+    pub(crate) async fn until_idle(&self) {
+        let idle = async || {
+            let ready = self.get("/ready").await.json();
+            (ready["backlog"]["queued"] == 0 && ready["backlog"]["running"] == 0).then_some(())
+        };
+        eventually("nothing waits and nothing runs", idle).await;
+    }
+
     pub(crate) async fn get(&self, path: &str) -> Answer {
         self.get_with(path, &[]).await
     }

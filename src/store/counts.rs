@@ -1,0 +1,18 @@
+//! How many jobs there are, for those who limit them. What is allowed is left to `throttle`.
+
+use super::StoreError;
+use crate::clock::Timestamp;
+use crate::job::Tenant;
+use async_trait::async_trait;
+use std::collections::HashMap;
+use std::fmt;
+
+/// Counts jobs. Reads only.
+#[async_trait]
+pub trait Counts: Send + Sync + fmt::Debug {
+    /// Returns how many jobs of each tenant wait; a tenant without any is not in it.
+    async fn waiting(&self) -> Result<HashMap<Tenant, u64>, StoreError>;
+
+    /// Returns how many jobs of a tenant were accepted since some time.
+    async fn accepted_since(&self, tenant: Tenant, since: Timestamp) -> Result<u64, StoreError>;
+}
