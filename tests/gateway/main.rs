@@ -28,6 +28,8 @@ mod lost_answers;
 mod lost_backend;
 mod lost_socket;
 mod other_hands;
+#[cfg(target_os = "linux")]
+mod overload;
 mod panics;
 mod process;
 #[path = "../support/proxy/mod.rs"]
