@@ -15,7 +15,7 @@ use crate::lifecycle::Lifecycle;
 use crate::media::{Blobs, body_stream};
 use crate::notifier;
 use crate::settings::{Settings, WebhookSettings};
-use crate::signing::{self, Keyring};
+use crate::signing::{self, Keyring, Office};
 use crate::store::{OwnSecrets, SqliteStore, Store};
 use crate::throttle::Throttle;
 use crate::tracker::{self, Desk, Tracker};
@@ -71,29 +71,28 @@ impl App {
 
         let sqlite = SqliteStore::open(&settings.storage.folder)?;
         let store: Arc<dyn Store> = Arc::<SqliteStore>::clone(&sqlite);
-        let bodies = Arc::new(BodyRules {
-            link_lifetime: settings.link_lifetime(),
-            inline_max: settings.outputs.inline_max,
-            ..BodyRules::new(settings.server.link_base(address), link_key(sqlite.as_ref(), clock.now()).await?)
-        });
+        let bodies = body_rules(settings, address, sqlite.as_ref(), clock.now()).await?;
         let blobs = Arc::new(Blobs::open(&settings.storage.folder)?);
         sweep(&store, &blobs).await;
         pull_in(&store, clock.now()).await;
         let catalog = Arc::new(Catalog::load(&settings.workflows.configs, &settings.workflows.templates));
         report(&catalog, settings);
         let keyring = open_keyring(&sqlite, &clock, &settings.webhooks).await;
+        let office_store = Arc::<SqliteStore>::clone(&sqlite);
+        let office = Office::new(office_store, Arc::clone(&clock), |bytes| rand::fill(bytes));
 
         let bells = Bells::default();
+        let announcer = notifier::Announcer::new(Arc::clone(&clock));
         let mut backends = Vec::new();
         for address in &settings.backends.addresses {
-            let parts = (Arc::clone(&store), Arc::clone(&blobs), Arc::clone(&clock));
+            let parts = (Arc::clone(&store), Arc::clone(&blobs), Arc::clone(&clock), announcer.clone());
             backends.push(open_backend(address, settings, parts, &bells, &bodies, &lifecycle)?);
         }
         let trackers = backends.iter().map(|backend| (backend.name.clone(), backend.tracker.clone())).collect();
         let desks = backends.iter().map(|backend| (backend.name.clone(), Arc::clone(&backend.desk))).collect();
 
-        let throttle =
-            Throttle::new(settings.callers.clone(), Arc::<SqliteStore>::clone(&sqlite), Arc::clone(&clock)).await?;
+        let counts = Arc::<SqliteStore>::clone(&sqlite);
+        let throttle = Throttle::new(settings.callers.clone(), counts, Arc::clone(&clock)).await?;
         lifecycle.spawn_station("throttle", Arc::clone(&throttle).run(lifecycle.stop()));
         let look_every = settings.workflows.look_every;
         let watching = watch_folders(Arc::clone(&catalog), look_every, Arc::clone(&clock), lifecycle.clone());
@@ -125,6 +124,7 @@ impl App {
         };
         lifecycle.spawn_station("clearing", clearing::run(clearing, lifecycle.stop()));
         let sent = Arc::clone(&blobs);
+        let standing = Arc::new(notifier::Standing::default());
         lifecycle.spawn_station(
             "notifier",
             notifier::run(
@@ -133,11 +133,13 @@ impl App {
                     clock: Arc::clone(&clock),
                     lifecycle: lifecycle.clone(),
                     bell: Arc::clone(&bells.delivery),
+                    announcer,
                     body: Arc::new(move |body| Box::pin(body_stream(Arc::clone(&sent), body.clone()))),
                     keyring: keyring.clone(),
                     settings: settings.webhooks.clone(),
                     grace: settings.shutdown.grace,
                     random: Box::new(rand::random),
+                    standing: Arc::clone(&standing),
                 },
                 lifecycle.stop(),
             ),
@@ -172,16 +174,16 @@ impl App {
             desks,
             keys,
             keys_required,
+            keyring,
+            office,
             targets: notifier::TargetRules { https_only: settings.webhooks.https_only },
             clock,
             bodies,
-            defaults: api::Defaults {
-                delivery: settings.outputs.delivery,
-                strip_metadata: settings.outputs.strip_metadata,
-            },
+            defaults: api::Defaults::of(&settings.outputs),
             max_body: usize::try_from(settings.server.max_body).unwrap_or(usize::MAX),
             body_limit: BODY_LIMIT,
             loopback_only: address.ip().is_loopback(),
+            standing,
             write_check: api::WriteCheck::default(),
             allowed_hosts: settings.callers.allowed_hosts.clone(),
             allowed_origins: settings.callers.allowed_origins.clone(),
@@ -248,20 +250,29 @@ async fn open_keyring(
     Some(Arc::new(keyring))
 }
 
-/// Returns the key of links, which is drawn at the first start.
-async fn link_key(secrets: &dyn OwnSecrets, now: Timestamp) -> anyhow::Result<LinkKey> {
+/// Returns what final objects are written by. The key of their links is drawn at the first start.
+async fn body_rules(
+    settings: &Settings,
+    address: SocketAddr,
+    secrets: &dyn OwnSecrets,
+    now: Timestamp,
+) -> anyhow::Result<Arc<BodyRules>> {
     let fresh: [u8; LinkKey::BYTES] = rand::random();
     let key = secrets.own_secret("link", fresh.to_vec(), now).await.context("the key of links cannot be stored")?;
     let key = key.try_into().map_err(|_| anyhow::anyhow!("the key of links is damaged: it does not have 32 bytes"))?;
-    Ok(LinkKey::new(key))
+    Ok(Arc::new(BodyRules {
+        link_lifetime: settings.link_lifetime(),
+        inline_max: settings.outputs.inline_max,
+        ..BodyRules::new(settings.server.link_base(address), LinkKey::new(key))
+    }))
 }
 
-type Stores = (Arc<dyn Store>, Arc<Blobs>, Arc<dyn Clock>);
+type Stores = (Arc<dyn Store>, Arc<Blobs>, Arc<dyn Clock>, notifier::Announcer);
 
 fn open_backend(
     address: &url::Url,
     settings: &Settings,
-    (store, blobs, clock): Stores,
+    (store, blobs, clock, announcer): Stores,
     bells: &Bells,
     bodies: &Arc<BodyRules>,
     lifecycle: &Lifecycle,
@@ -286,6 +297,7 @@ fn open_backend(
         queue_bell: Arc::clone(&bells.queue),
         max_output: settings.limits.max_output,
         bodies: Arc::clone(bodies),
+        announce: Arc::new(move |announcement| announcer.announce(announcement)),
     };
     lifecycle.spawn_station("tracker", tracker::run(parts, tracker.clone(), commands, socket, lifecycle.stop()));
     lifecycle.spawn_station(

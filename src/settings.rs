@@ -250,6 +250,8 @@ pub struct WebhookSettings {
     pub concurrency: usize,
     /// How many attempts may be under way to one host.
     pub per_host: usize,
+    /// How many bytes of memory those under way may take together.
+    pub memory: u64,
     /// Refuse `webhook_url`s that are not `https`.
     pub https_only: bool,
     /// Sign webhooks.
@@ -268,6 +270,7 @@ impl Default for WebhookSettings {
             attempt_timeout: Duration::from_secs(30),
             concurrency: 32,
             per_host: 4,
+            memory: 64 << 20,
             https_only: false,
             signing: true,
             ed25519: false,

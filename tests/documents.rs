@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 const NO_SETTINGS: [&str; 1] = ["COMFYGATE_ADRESS"];
 
 /// Files whose string literals in front of `=>`, `,` or behind `code:` may be codes of answers.
-const CODE_FILES: [&str; 14] = [
+const CODE_FILES: [&str; 15] = [
     "src/api/body.rs",
     "src/api/caller.rs",
     "src/api/deliveries.rs",
@@ -25,6 +25,7 @@ const CODE_FILES: [&str; 14] = [
     "src/api/jobs.rs",
     "src/api/keys.rs",
     "src/api/link.rs",
+    "src/api/secrets.rs",
     "src/api/submit.rs",
     "src/api/wishes.rs",
     "src/intake.rs",

@@ -5,17 +5,18 @@
 use bytes::Bytes;
 use comfygate::clock::{Clock, SystemClock};
 use comfygate::job::{
-    BlobId, BodyRules, FailedNode, Failure, FailureCode, Job, JobId, JobState, Limits, LinkKey, Outcome, Output,
-    Params, Request, Segment, freeze,
+    Advance, Announcement, Audience, BlobId, BodyRules, FailedNode, Failure, FailureCode, Job, JobId, JobState, Limits,
+    LinkKey, News, NodeAdvance, Outcome, Output, Params, Request, Segment, Tenant, WebhookEvent, freeze,
 };
 use comfygate::lifecycle::Lifecycle;
 use comfygate::media::{Blobs, body_stream};
 use comfygate::notifier::{self, Parts};
 use comfygate::settings::WebhookSettings;
-use comfygate::store::{Attempt, DeliveryState, Ending, NewJob, SqliteStore, Store};
+use comfygate::signing::{Keyring, Office, Options};
+use comfygate::store::{Attempt, DeliveryState, Ending, NewJob, SecretKind, SqliteStore, Store};
 use futures_util::TryStreamExt;
 use serde_json::{Value, json};
-use std::io::{BufRead, BufReader, ErrorKind};
+use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -42,6 +43,23 @@ async fn the_node_receiver_keeps_what_is_sent_once_and_refuses_what_is_wrong() {
 }
 
 #[test]
+fn the_receivers_do_not_start_without_a_secret_that_protects() {
+    for (interpreter, script) in [("python3", "receiver.py"), ("node", "receiver.mjs")] {
+        for secret in ["", " ", "whsec_", "whsec_AAAA", &format!("whsec_{} whsec_AAAA", "QUJD".repeat(10))] {
+            let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/receivers").join(script);
+            let folder = tempfile::tempdir().unwrap();
+            let mut command = Command::new(interpreter);
+            command.arg(&script).args(["--port", "0", "--folder"]).arg(folder.path()).env("WEBHOOK_SECRET", secret);
+            let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+            let mut said = String::new();
+            child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+            assert!(!child.wait().unwrap().success(), "{interpreter} starts with `{secret}`");
+            assert!(said.contains("WEBHOOK_SECRET is missing or too short"), "{interpreter}, `{secret}`: {said}");
+        }
+    }
+}
+
+#[test]
 fn the_documented_bodies_have_the_fields_that_are_sent() {
     let document = include_str!("../docs/WEBHOOKS.md");
     let examples: Vec<Value> = document
@@ -49,7 +67,7 @@ fn the_documented_bodies_have_the_fields_that_are_sent() {
         .skip(1)
         .map(|rest| serde_json::from_str(rest.split("```").next().unwrap()).unwrap())
         .collect();
-    let [success, failure] = examples.as_slice() else { panic!("there are {} examples", examples.len()) };
+    let [success, failure, events @ ..] = examples.as_slice() else { panic!("there are {} examples", examples.len()) };
     let output = |index| Output {
         node_id: "9".into(),
         index,
@@ -76,14 +94,27 @@ fn the_documented_bodies_have_the_fields_that_are_sent() {
             .collect();
         assert_eq!(shape(&serde_json::from_str(&text).unwrap()), shape(example));
     }
+    let mut told = job();
+    told.request.webhook_events = WebhookEvent::ALL.into();
+    let audience = Audience::of(&told, 1).unwrap();
+    let node = NodeAdvance { id: "3".into(), bar: Some((8.0, 20.0)) };
+    let advance = Advance { fraction: 0.5, node: Some(node) };
+    let output = Output { filename: None, ..output(0) };
+    let all = [News::Started, News::Progress(advance), News::Output(output)];
+    assert_eq!(events.len(), all.len());
+    for (example, news) in events.iter().zip(all) {
+        let body = Announcement { audience: Arc::clone(&audience), at: SystemClock::start().now(), news }.body();
+        let [Segment::Text(text)] = body.segments.as_slice() else { panic!("an event has holes") };
+        assert_eq!(shape(&serde_json::from_str(text).unwrap()), shape(example));
+    }
     for code in FailureCode::ALL {
         assert!(document.contains(&format!("\n| `{}` | ", code.as_str())), "{} is not documented", code.as_str());
     }
 }
 
 async fn hold_to_its_word(interpreter: &str, script: &str) {
-    let receiver = Running::start(interpreter, script).await;
-    let sender = Sender::new();
+    let sender = Sender::new().await;
+    let receiver = Running::start(interpreter, script, &sender.secret).await;
 
     let images = [png(2), png(3)];
     let success = sender.deliver(&receiver.url, 1, &images).await;
@@ -98,12 +129,23 @@ async fn hold_to_its_word(interpreter: &str, script: &str) {
     assert_eq!((failure.answer.0, failure.answer.1), (Some(200), DeliveryState::Delivered));
     assert_eq!(receiver.kept(&failure.webhook_id).names(), ["result.json"]);
 
+    // An event is taken and not kept; one of another job is refused.
+    let id = success.webhook_id.strip_prefix("msg_").unwrap();
+    let own = uuid::Uuid::parse_str(id).unwrap();
+    for (prompt, status) in [(own, 200), (uuid::Uuid::nil(), 400)] {
+        let event = json!({ "type": "generation.started", "status": "running", "prompt_id": prompt.to_string() });
+        let event = event.to_string().into_bytes();
+        let told = Delivered { webhook_id: format!("{}_started_1", success.webhook_id), ..success.clone() };
+        assert_eq!(receiver.post(&told.headers(&event), &event).await, status, "{interpreter}");
+    }
+    assert_eq!(receiver.folders(), 2);
+
     // A repetition is answered as a success and changes nothing, nor does one that comes while the first is kept.
     std::fs::write(kept.0.join("0.png"), b"marked").unwrap();
-    assert_eq!(receiver.post(&success.headers(), &success.body).await, 200);
+    assert_eq!(receiver.post(&success.headers(&success.body), &success.body).await, 200);
     assert_eq!(kept.bytes("0.png"), b"marked");
     std::fs::remove_dir_all(&kept.0).unwrap();
-    let (headers, body) = (success.headers(), success.body.as_slice());
+    let (headers, body) = (success.headers(&success.body), success.body.as_slice());
     let at_once = futures_util::future::join_all((0..8).map(|_| receiver.post(&headers, body))).await;
     assert_eq!(at_once, [200; 8]);
     assert_eq!(kept.bytes("0.png"), images[0]);
@@ -121,7 +163,11 @@ async fn hold_to_its_word(interpreter: &str, script: &str) {
         assert_eq!(receiver.send(head.as_bytes()).await, status, "{interpreter}: {name}");
     }
     assert_eq!(receiver.folders(), 1, "{interpreter}: something that was refused was kept");
-    assert_eq!(receiver.post(&success.headers(), &success.body).await, 200, "{interpreter}: it still serves");
+    assert_eq!(
+        receiver.post(&success.headers(&success.body), &success.body).await,
+        200,
+        "{interpreter}: it still serves"
+    );
     assert_eq!(receiver.folders(), 2);
 }
 
@@ -129,7 +175,7 @@ type Broken = (&'static str, u16, Vec<(String, String)>, Vec<u8>);
 
 fn broken(good: &Delivered) -> Vec<Broken> {
     let with = |name: &str, value: &str| {
-        let mut headers = good.headers();
+        let mut headers = good.headers(&good.body);
         headers.retain(|(found, _)| found != name);
         if !value.is_empty() {
             headers.push((name.into(), value.into()));
@@ -137,17 +183,29 @@ fn broken(good: &Delivered) -> Vec<Broken> {
         headers
     };
     let now = SystemClock::start().now().millis() / 1000;
+    let signature = sign(&good.secret, &good.webhook_id, now, &good.body);
+    let strangers = sign(&format!("whsec_{}", "QUJD".repeat(10)), &good.webhook_id, now, &good.body);
     let mut cases = Vec::new();
+    let other_job = Delivered { webhook_id: format!("msg_{}", "0".repeat(32)), ..good.clone() };
+    cases.push(("the id of another job", 400, other_job.headers(&good.body), good.body.clone()));
+    let changed: Vec<u8> = good.body.iter().map(|&byte| if byte == b'1' { b'2' } else { byte }).collect();
+    cases.push(("a body that was changed", 401, good.headers(&good.body), changed));
     for (name, status, headers) in [
         ("no content type", 415, with("content-type", "")),
         ("another content type", 415, with("content-type", "text/plain")),
         ("no id", 400, with("webhook-id", "")),
         ("an id that would be a path", 400, with("webhook-id", "msg_../../../../../../../../etc/x")),
-        ("the id of another job", 400, with("webhook-id", &format!("msg_{}", "0".repeat(32)))),
         ("no timestamp", 400, with("webhook-timestamp", "")),
         ("a timestamp that is no number", 400, with("webhook-timestamp", "1e9")),
         ("an old timestamp", 400, with("webhook-timestamp", &(now - 400).to_string())),
         ("a timestamp to come", 400, with("webhook-timestamp", &(now + 400).to_string())),
+        ("the timestamp of another attempt", 401, with("webhook-timestamp", &(now - 100).to_string())),
+        ("the id of another webhook", 401, with("webhook-id", &format!("msg_{}", "a".repeat(32)))),
+        ("no signature", 401, with("webhook-signature", "")),
+        ("a signature that is empty", 401, with("webhook-signature", "v1,")),
+        ("a signature that is none", 401, with("webhook-signature", "v1,é v1 , v1,, ")),
+        ("a signature of another version", 401, with("webhook-signature", &signature.replace("v1,", "v2,"))),
+        ("a signature with another secret", 401, with("webhook-signature", &strangers)),
     ] {
         cases.push((name, status, headers, good.body.clone()));
     }
@@ -167,7 +225,8 @@ fn broken(good: &Delivered) -> Vec<Broken> {
     for (name, edit) in edits {
         let mut body: Value = serde_json::from_slice(&good.body).unwrap();
         edit(&mut body);
-        cases.push((name, 400, good.headers(), body.to_string().into_bytes()));
+        let body = body.to_string().into_bytes();
+        cases.push((name, 400, good.headers(&body), body));
     }
     for (name, status, body) in [
         ("nothing", 400, Vec::new()),
@@ -178,7 +237,7 @@ fn broken(good: &Delivered) -> Vec<Broken> {
         ("a very deep body", 400, "[".repeat(90_000).into_bytes()),
         ("too much", 413, vec![b' '; MAX_BYTES + 1]),
     ] {
-        cases.push((name, status, good.headers(), body));
+        cases.push((name, status, good.headers(&body), body));
     }
     cases
 }
@@ -195,13 +254,14 @@ struct Running {
 }
 
 impl Running {
-    async fn start(interpreter: &str, script: &str) -> Self {
+    async fn start(interpreter: &str, script: &str, secret: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/receivers").join(script);
         let started = Command::new(interpreter)
             .arg(&script)
             .args(["--port", "0", "--max-bytes", &MAX_BYTES.to_string(), "--folder"])
             .arg(folder.path())
+            .env("WEBHOOK_SECRET", format!("whsec_{} {secret}", "QUJE".repeat(10)))
             .stdout(Stdio::piped())
             .spawn();
         let mut child = match started {
@@ -286,20 +346,23 @@ impl Kept {
 }
 
 /// A webhook that the notifier has delivered.
+#[derive(Clone)]
 struct Delivered {
     webhook_id: String,
+    secret: String,
     body: Vec<u8>,
     answer: (Option<u16>, DeliveryState, String),
 }
 
 impl Delivered {
-    /// Returns the headers of another attempt now.
-    fn headers(&self) -> Vec<(String, String)> {
+    /// Returns the headers of another attempt now, with this body.
+    fn headers(&self, body: &[u8]) -> Vec<(String, String)> {
         let now = SystemClock::start().now().millis() / 1000;
         let headers = [
             ("content-type", "application/json".to_owned()),
             ("webhook-id", self.webhook_id.clone()),
             ("webhook-timestamp", now.to_string()),
+            ("webhook-signature", sign(&self.secret, &self.webhook_id, now, body)),
         ];
         headers.map(|(name, value)| (name.to_owned(), value)).into()
     }
@@ -311,17 +374,26 @@ struct Sender {
     blobs: Arc<Blobs>,
     clock: Arc<SystemClock>,
     bell: Arc<Notify>,
+    /// What its webhooks are signed with.
+    secret: String,
     _folder: TempDir,
 }
 
 impl Sender {
-    fn new() -> Self {
+    async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
+        let (store, clock) = (SqliteStore::open(folder.path()).unwrap(), SystemClock::start());
+        let office = Office::new(Arc::clone(&store) as _, Arc::clone(&clock) as _, |bytes| rand::fill(bytes));
+        let current = office.current(&Tenant::default(), None, SecretKind::Hmac).await.unwrap();
+        let options = Options { ed25519: false };
+        let keyring =
+            Keyring::new(Arc::clone(&store) as _, Arc::clone(&clock) as _, |bytes| rand::fill(bytes), options);
         let sender = Self {
-            store: SqliteStore::open(folder.path()).unwrap(),
+            store,
             blobs: Arc::new(Blobs::open(folder.path()).unwrap()),
-            clock: SystemClock::start(),
+            clock,
             bell: Arc::default(),
+            secret: current.secret.expose().to_owned(),
             _folder: folder,
         };
         let lifecycle = Lifecycle::new();
@@ -331,11 +403,13 @@ impl Sender {
             clock: Arc::clone(&sender.clock) as Arc<dyn Clock>,
             lifecycle: lifecycle.clone(),
             bell: Arc::clone(&sender.bell),
+            announcer: notifier::Announcer::new(Arc::clone(&sender.clock) as Arc<dyn Clock>),
             body: Arc::new(move |body| Box::pin(body_stream(Arc::clone(&blobs), body.clone()))),
-            keyring: None,
+            keyring: Some(Arc::new(keyring)),
             settings: WebhookSettings::default(),
             grace: Duration::ZERO,
             random: Box::new(|| 0.5),
+            standing: Arc::default(),
         };
         lifecycle.spawn_station("notifier", notifier::run(parts, lifecycle.stop()));
         sender
@@ -346,13 +420,7 @@ impl Sender {
         let now = self.clock.now();
         let id = JobId::new(now, [number; 10]);
         self.store
-            .accept(NewJob {
-                id,
-                tenant: comfygate::job::Tenant::default(),
-                request: request(url),
-                created_at: now,
-                idempotency: None,
-            })
+            .accept(NewJob { id, tenant: Tenant::default(), request: request(url), created_at: now, idempotency: None })
             .await
             .unwrap();
         let job = self.store.job(id).await.unwrap().unwrap();
@@ -363,7 +431,7 @@ impl Sender {
         self.bell.notify_one();
         let (state, attempt) = tokio::time::timeout(PATIENCE, self.first_attempt(&job)).await.unwrap();
         let answer = (attempt.status, state, attempt.snippet.replace(' ', ""));
-        Delivered { webhook_id: id.webhook_id(), body: pieces.concat(), answer }
+        Delivered { webhook_id: id.webhook_id(), secret: self.secret.clone(), body: pieces.concat(), answer }
     }
 
     async fn outcome(&self, images: &[Vec<u8>]) -> Outcome {
@@ -414,7 +482,7 @@ fn job() -> Job {
     let now = SystemClock::start().now();
     Job {
         id: JobId::new(now, [1; 10]),
-        tenant: comfygate::job::Tenant::default(),
+        tenant: Tenant::default(),
         request: request("http://127.0.0.1:8090/webhook"),
         state: JobState::Running,
         run: None,
@@ -454,6 +522,15 @@ fn png(side: u32) -> Vec<u8> {
     writer.write_image_data(&vec![128; (side * side) as usize]).unwrap();
     writer.finish().unwrap();
     bytes
+}
+
+/// Signs as the specification says, without the code that is tested.
+fn sign(secret: &str, id: &str, timestamp: i64, body: &[u8]) -> String {
+    use base64::Engine;
+    use hmac::{Hmac, KeyInit, Mac};
+    let key = base64::engine::general_purpose::STANDARD.decode(secret.trim_start_matches("whsec_")).unwrap();
+    let mac = Hmac::<sha2::Sha256>::new_from_slice(&key).unwrap().chain_update(format!("{id}.{timestamp}.").as_bytes());
+    format!("v1,{}", base64(&mac.chain_update(body).finalize().into_bytes()))
 }
 
 fn base64(bytes: &[u8]) -> String {

@@ -1,6 +1,6 @@
 //! Measures the gateway against the least that could do the same work, on the same machine in the same run.
 //!
-//! `cargo bench` takes about two minutes; `-- --quick` a few seconds, too few to mean much; `-- --write` puts the table
+//! `cargo bench` takes about four minutes; `-- --quick` a few seconds, too few to mean much; `-- --write` puts the table
 //! into docs/PERFORMANCE.md. A budget that is missed is marked in the table; only a measurement that fails is an error.
 #![expect(clippy::disallowed_methods, reason = "a measurement reads the clock and spawns its own tasks")]
 #![expect(clippy::print_stdout, reason = "the table is what this program is for")]
@@ -9,8 +9,10 @@ mod accept;
 mod disk;
 mod figures;
 mod http;
+mod isolation;
 mod journey;
 mod latency;
+mod memory;
 mod processes;
 mod roles;
 mod sink;
@@ -21,7 +23,10 @@ use figures::Row;
 use std::time::{Duration, Instant};
 
 /// No run may take longer, whatever hangs.
-const LONGEST: Duration = Duration::from_mins(3);
+const LONGEST: Duration = Duration::from_mins(8);
+
+/// What can be chosen alone.
+const PARTS: [&str; 5] = ["--accept", "--journey", "--latency", "--isolation", "--memory"];
 
 /// Where the table goes, between these two lines.
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/PERFORMANCE.md");
@@ -37,10 +42,12 @@ struct Plan {
     turn: Duration,
     /// How many single jobs are timed.
     singles: usize,
+    /// How many large bodies are on their way to a slow receiver.
+    large: usize,
 }
 
-const FULL: Plan = Plan { rounds: 7, turn: Duration::from_millis(2500), singles: 400 };
-const QUICK: Plan = Plan { rounds: 1, turn: Duration::from_secs(1), singles: 40 };
+const FULL: Plan = Plan { rounds: 7, turn: Duration::from_millis(2500), singles: 400, large: 500 };
+const QUICK: Plan = Plan { rounds: 1, turn: Duration::from_secs(1), singles: 40, large: 30 };
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -50,7 +57,7 @@ fn main() -> anyhow::Result<()> {
     let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
     // Without `--bench` it is a test run that wants to know whether this still works.
     let plan = if has("--quick") || !has("--bench") { QUICK } else { FULL };
-    let chosen = |name: &str| !["--accept", "--journey", "--latency"].iter().any(|flag| has(flag)) || has(name);
+    let chosen = |name: &str| !PARTS.iter().any(|flag| has(flag)) || has(name);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let rows = runtime.block_on(async {
         let measured = async {
@@ -63,6 +70,12 @@ fn main() -> anyhow::Result<()> {
             }
             if chosen("--latency") {
                 rows.extend(latency::measure(plan).await.context("from the last event to the webhook")?);
+            }
+            if chosen("--isolation") {
+                rows.extend(isolation::measure(plan).await.context("a healthy receiver beside dead ones")?);
+            }
+            if chosen("--memory") {
+                rows.extend(memory::measure(plan).await.context("large bodies to a slow receiver")?);
             }
             anyhow::Ok(rows)
         };
@@ -86,7 +99,7 @@ fn table(rows: &[Row], plan: Plan) -> anyhow::Result<String> {
         text += &row.line();
     }
     let build = if cfg!(debug_assertions) { "debug" } else { "release" };
-    let Plan { rounds, turn, singles } = plan;
+    let Plan { rounds, turn, singles, large: _ } = plan;
     let machine = format!("{} on {cores} cores, {build} build, load average at the end {load}", processor());
     let extent = format!("{rounds} rounds of {} s for each side, {singles} single jobs", turn.as_secs_f64());
     text += &["\n", &machine, "; ", &extent, ".\n"].concat();

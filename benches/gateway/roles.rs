@@ -12,13 +12,17 @@ use std::time::Duration;
 /// How large the simulator's images are.
 pub(crate) const IMAGE_BYTES: usize = 100_000;
 
+/// How large they are for large bodies: 20 MB as base64.
+pub(crate) const LARGE_IMAGE_BYTES: usize = 15_000_000;
+
 /// Plays a role until the input is closed.
 pub(crate) fn play(role: &str) -> anyhow::Result<()> {
     end_with_input();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     match role {
         "serve-bare" => runtime.block_on(bare()),
-        "serve-sim" => runtime.block_on(simulator()),
+        "serve-sim" => runtime.block_on(simulator(IMAGE_BYTES)),
+        "serve-large-sim" => runtime.block_on(simulator(LARGE_IMAGE_BYTES)),
         _ => bail!("there is no role `{role}`"),
     }
 }
@@ -40,9 +44,8 @@ async fn answer(body: web::Bytes) -> HttpResponse {
     }
 }
 
-async fn simulator() -> anyhow::Result<()> {
-    let options =
-        SimOptions { step: Duration::ZERO, previews: false, noise_image_bytes: IMAGE_BYTES, ..SimOptions::default() };
+async fn simulator(noise_image_bytes: usize) -> anyhow::Result<()> {
+    let options = SimOptions { step: Duration::ZERO, previews: false, noise_image_bytes, ..SimOptions::default() };
     let sim = Sim::start(options).await?;
     println!("{}", sim.addr());
     std::future::pending().await

@@ -1,11 +1,14 @@
 // A receiver for comfygate's webhooks that believes nothing unseen. Node 18 or newer is all it needs.
 //
+//     export WEBHOOK_SECRET="$(comfygate webhook secret show)"
 //     node receiver.mjs --port 8090 --folder received
+//
+// The secret comes from the environment; while it is rotated, put both there, with a space between.
 //
 // Every webhook becomes a folder named by its webhook-id, with the images and result.json in it. The folder appears
 // whole or not at all, so its existence is what tells a repetition, even after a restart.
 
-import { createHash } from "node:crypto";
+import { createHash, createHmac, timingSafeEqual } from "node:crypto";
 import { existsSync, mkdirSync } from "node:fs";
 import { mkdtemp, open, rename, rm } from "node:fs/promises";
 import { createServer } from "node:http";
@@ -31,6 +34,7 @@ const { values: options } = parseArgs({
   },
 });
 const maxBytes = Number(options["max-bytes"]);
+const keys = readKeys(process.env.WEBHOOK_SECRET ?? "");
 
 /** The request gets this status, and nothing is kept. */
 class Refused extends Error {
@@ -44,9 +48,15 @@ class Refused extends Error {
 async function receive(request) {
   checkHead(request);
   const webhookId = request.headers["webhook-id"];
-  const payload = parse(await readBody(request));
+  const body = await readBody(request);
+  checkSignature(request.headers, body);
+  const payload = parse(body);
   checkShape(payload);
-  need(webhookId === "msg_" + payload.prompt_id.replaceAll("-", ""), "webhook-id and prompt_id do not belong together");
+  const isEvent = payload.status === "running";
+  const ownId = isEvent ? webhookId.split("_").slice(0, -2).join("_") : webhookId;
+  need(ownId === "msg_" + payload.prompt_id.replaceAll("-", ""), "webhook-id and prompt_id do not belong together");
+  // The job goes on. Events come only if the request asked for them; the end comes last and has everything.
+  if (isEvent) return "an event";
   const images = decodeImages(payload);
   const isNew = await keep(webhookId, payload, images);
   // What takes long belongs behind the answer: put the id into a queue here.
@@ -61,7 +71,7 @@ function checkHead({ method, url, headers }) {
   const type = (headers["content-type"] ?? "").split(";")[0].trim().toLowerCase();
   if (type !== "application/json") throw new Refused(415, "content-type must be application/json");
   if (Number(headers["content-length"]) > maxBytes) throw new Refused(413, `more than ${maxBytes} bytes`);
-  need(/^msg_[0-9a-f]{32}$/.test(headers["webhook-id"] ?? ""), "webhook-id is missing or malformed");
+  need(/^msg_[0-9a-f]{32}(_[a-z]+_[0-9]+)?$/.test(headers["webhook-id"] ?? ""), "webhook-id is missing or malformed");
   const timestamp = headers["webhook-timestamp"] ?? "";
   need(/^[0-9]{1,12}$/.test(timestamp), "webhook-timestamp is missing or malformed");
   const off = Math.abs(Date.now() / 1000 - Number(timestamp));
@@ -75,6 +85,27 @@ async function readBody(request) {
   return Buffer.concat(chunks);
 }
 
+/** Goes over the bytes as they came: parsed and written again they would be others. */
+function checkSignature(headers, body) {
+  const head = `${headers["webhook-id"]}.${headers["webhook-timestamp"]}.`;
+  const signatures = (headers["webhook-signature"] ?? "").split(" ").map((text) => Buffer.from(text));
+  for (const key of keys) {
+    const expected = Buffer.from("v1," + createHmac("sha256", key).update(head).update(body).digest("base64"));
+    const fits = (found) => found.length === expected.length && timingSafeEqual(found, expected);
+    if (signatures.some(fits)) return;
+  }
+  throw new Refused(401, "no signature fits");
+}
+
+/** Returns the secrets as bytes; an empty or short one would let everybody in. */
+function readKeys(text) {
+  const secrets = text.split(/\s+/).filter(Boolean);
+  const keys = secrets.map((secret) => Buffer.from(secret.replace(/^whsec_/, ""), "base64"));
+  if (keys.length > 0 && keys.every((key) => key.length >= 24)) return keys;
+  console.error('WEBHOOK_SECRET is missing or too short: export WEBHOOK_SECRET="$(comfygate webhook secret show)"');
+  process.exit(1);
+}
+
 function parse(body) {
   try {
     return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(body));
@@ -86,6 +117,7 @@ function parse(body) {
 function checkShape(payload) {
   need(isObject(payload), "the body is not an object");
   need(typeof payload.prompt_id === "string" && UUID.test(payload.prompt_id), "prompt_id is not a UUID");
+  if (payload.status === "running") return;
   need(["success", "failure"].includes(payload.status), "status is neither success nor failure");
   if (payload.status === "failure") {
     need(payload.images === null, "a failure has images");

@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
 """A receiver for comfygate's webhooks that believes nothing unseen. Python's standard library is all it needs.
 
+    export WEBHOOK_SECRET="$(comfygate webhook secret show)"
     python3 receiver.py --port 8090 --folder received
+
+The secret comes from the environment; while it is rotated, put both there, with a space between.
 
 Every webhook becomes a folder named by its webhook-id, with the images and result.json in it. The folder appears
 whole or not at all, so its existence is what tells a repetition, even after a restart.
@@ -11,6 +14,7 @@ import argparse
 import base64
 import binascii
 import hashlib
+import hmac
 import json
 import os
 import re
@@ -63,10 +67,16 @@ class Handler(BaseHTTPRequestHandler):
     def receive(self):
         body_length = self.check_head()
         webhook_id = self.headers["webhook-id"]
-        payload = parse(self.read_body(body_length))
+        body = self.read_body(body_length)
+        check_signature(self.headers, body, self.server.keys)
+        payload = parse(body)
         check_shape(payload)
-        if webhook_id != "msg_" + payload["prompt_id"].replace("-", ""):
+        is_event = payload["status"] == "running"
+        if (webhook_id.rsplit("_", 2)[0] if is_event else webhook_id) != "msg_" + payload["prompt_id"].replace("-", ""):
             raise Refused(400, "webhook-id and prompt_id do not belong together")
+        if is_event:
+            # The job goes on. Events come only if the request asked for them; the end comes last and has everything.
+            return (200, "an event")
         images = decode_images(payload)
         try:
             is_new = keep(self.server.folder, webhook_id, payload, images)
@@ -91,7 +101,7 @@ class Handler(BaseHTTPRequestHandler):
             raise Refused(415, "content-type must be application/json")
         if body_length > self.server.max_bytes:
             raise Refused(413, f"more than {self.server.max_bytes} bytes")
-        if not re.fullmatch(r"msg_[0-9a-f]{32}", self.headers.get("webhook-id", "")):
+        if not re.fullmatch(r"msg_[0-9a-f]{32}(_[a-z]+_[0-9]+)?", self.headers.get("webhook-id", "")):
             raise Refused(400, "webhook-id is missing or malformed")
         timestamp = self.headers.get("webhook-timestamp", "")
         if not re.fullmatch(r"[0-9]{1,12}", timestamp):
@@ -133,6 +143,19 @@ class Handler(BaseHTTPRequestHandler):
         """The request line may carry a token: it is not logged."""
 
 
+def check_signature(headers, body, keys):
+    """Goes over the bytes as they came: parsed and written again they would be others."""
+    head = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode()
+    for key in keys:
+        mac = hmac.new(key, head, hashlib.sha256)
+        mac.update(body)
+        expected = b"v1," + base64.b64encode(mac.digest())
+        for signature in headers.get("webhook-signature", "").split(" "):
+            if hmac.compare_digest(signature.encode("utf-8", "surrogateescape"), expected):
+                return
+    raise Refused(401, "no signature fits")
+
+
 def parse(body):
     def no_constant(name):
         raise ValueError(f"{name} is not JSON")
@@ -152,6 +175,8 @@ def check_shape(payload):
     prompt_id = payload.get("prompt_id")
     need(isinstance(prompt_id, str) and UUID.fullmatch(prompt_id), "prompt_id is not a UUID")
     status, images = payload.get("status"), payload.get("images")
+    if status == "running":
+        return
     need(status in ("success", "failure"), "status is neither success nor failure")
     if status == "failure":
         need(images is None, "a failure has images")
@@ -220,6 +245,19 @@ def sync_folder(folder):
             os.close(descriptor)
 
 
+def read_keys(text):
+    """Returns the secrets as bytes; an empty or short one would let everybody in."""
+    keys = []
+    for secret in text.split():
+        try:
+            keys.append(base64.b64decode(secret.removeprefix("whsec_"), validate=True))
+        except binascii.Error:
+            sys.exit("WEBHOOK_SECRET is not whsec_ and base64")
+    if not keys or min(len(key) for key in keys) < 24:
+        sys.exit('WEBHOOK_SECRET is missing or too short: export WEBHOOK_SECRET="$(comfygate webhook secret show)"')
+    return keys
+
+
 def main():
     parser = argparse.ArgumentParser(description="Receives comfygate's webhooks.")
     parser.add_argument("--host", default="127.0.0.1")
@@ -227,10 +265,11 @@ def main():
     parser.add_argument("--folder", default="received")
     parser.add_argument("--max-bytes", type=int, default=256 << 20)
     options = parser.parse_args()
+    keys = read_keys(os.environ.get("WEBHOOK_SECRET", ""))
     os.makedirs(options.folder, exist_ok=True)
     server = ThreadingHTTPServer((options.host, options.port), Handler)
     server.daemon_threads = True
-    server.folder, server.max_bytes = options.folder, options.max_bytes
+    server.folder, server.max_bytes, server.keys = options.folder, options.max_bytes, keys
     print(f"listening on http://{options.host}:{server.server_address[1]}/webhook", flush=True)
     try:
         server.serve_forever()

@@ -2,6 +2,7 @@
 //! head alone, before anything of the body is read. The log has a key's id and its tenant, never the key.
 
 use super::caller::Caller;
+use super::link::is_signed;
 use super::routing::{Needs, Verb};
 use super::{Api, ApiError, ROUTES};
 use crate::secret::SecretHash;
@@ -36,16 +37,25 @@ pub(super) async fn permit(
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let caller = request.extensions().get::<Caller>().cloned().unwrap_or_else(Caller::nobody);
-    match check(needs, &caller) {
+    let link = match needs {
+        Some(Needs::ScopeOrLink(_)) => link(&request),
+        Some(Needs::Nothing | Needs::NoKey | Needs::Scope(_) | Needs::KeyWith(_)) | None => None,
+    };
+    match link.unwrap_or_else(|| check(needs, &caller)) {
         Err(refusal) => Ok(request.into_response(refusal.error_response())),
         Ok(()) => next.call(request).await,
     }
 }
 
+/// Says whether a request came by a signed link, and whether that is good; it needs no key then.
+fn link(request: &ServiceRequest) -> Option<Result<(), ApiError>> {
+    is_signed(request.app_data::<web::Data<Api>>()?, request.request())
+}
+
 fn check(needs: Option<Needs>, caller: &Caller) -> Result<(), ApiError> {
     let (scope, must_have_key) = match needs {
         Some(Needs::Nothing | Needs::NoKey) => return Ok(()),
-        Some(Needs::Scope(scope)) => (Some(scope), false),
+        Some(Needs::Scope(scope) | Needs::ScopeOrLink(scope)) => (Some(scope), false),
         Some(Needs::KeyWith(scope)) => (Some(scope), true),
         None => (None, false),
     };

@@ -118,8 +118,8 @@ fn log_view(caller: &Caller, job: &Job, delivery: &Delivery, attempts: &[Attempt
     let last = attempts.last();
     let entry = ListedDelivery {
         job: delivery.job,
-        accepted_at: job.created_at,
         tenant: delivery.tenant.clone(),
+        accepted_at: job.created_at,
         url: delivery.url.clone(),
         state: delivery.state,
         attempts: delivery.attempts,

@@ -88,6 +88,7 @@ fn tell_operator(
         })
         .collect();
     view.insert("backends".into(), Value::Array(backends));
+    view.insert("webhook_hosts_down".into(), json!(api.standing.hosts_down()));
     let problems: Vec<String> = api.catalog.problems().values().flatten().map(ToString::to_string).collect();
     view.insert("workflow_problems".into(), json!(problems));
     if let Some(reason) = unwritable {

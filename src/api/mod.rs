@@ -15,6 +15,7 @@ mod keys;
 mod link;
 mod openapi;
 mod routing;
+mod secrets;
 mod submit;
 mod throttle;
 mod wishes;
@@ -28,6 +29,7 @@ pub(crate) use headers::headers;
 pub use health::WriteCheck;
 pub use keys::{check_name, key_view, usual_scopes};
 pub use routing::Needs;
+pub use secrets::secret_view;
 pub use submit::{FindWorkflow, Rules, read_submission};
 pub(crate) use throttle::{guesses, throttle};
 pub use wishes::Defaults;
@@ -37,7 +39,8 @@ use crate::clock::Clock;
 use crate::intake::Intake;
 use crate::job::BodyRules;
 use crate::media::Blobs;
-use crate::notifier::TargetRules;
+use crate::notifier::{Standing, TargetRules};
+use crate::signing::{Keyring, Office};
 use crate::store::Store;
 use crate::throttle::Throttle;
 use crate::tracker::Desk;
@@ -67,6 +70,10 @@ pub struct Api {
     pub keys: Arc<Keys>,
     /// Whoever shows no key is refused.
     pub keys_required: bool,
+    /// Who signs webhooks; none where they go out unsigned.
+    pub keyring: Option<Arc<Keyring>>,
+    /// Changes the secrets that sign.
+    pub office: Office,
     /// Which webhook URLs are taken.
     pub targets: TargetRules,
     /// The time.
@@ -81,6 +88,8 @@ pub struct Api {
     pub body_limit: Duration,
     /// The gateway is bound to a loopback address: only loopback host names are served.
     pub loopback_only: bool,
+    /// What is known of the receivers of webhooks.
+    pub standing: Arc<Standing>,
     /// What is known of whether the store can be written.
     pub write_check: WriteCheck,
     /// The names by which requests may call the gateway, besides loopback ones; none for any.
@@ -103,7 +112,7 @@ impl Api {
 }
 
 use crate::job::Scope::{Admin, Read, Submit};
-use Needs::{KeyWith, NoKey, Nothing, Scope};
+use Needs::{KeyWith, NoKey, Nothing, Scope, ScopeOrLink};
 
 /// The route table: every call on one screen, with what it needs. `HEAD` goes with `GET`.
 #[rustfmt::skip]
@@ -112,7 +121,7 @@ const ROUTES: &[Call] = &[
     get("/jobs", Scope(Read), || web::to(jobs::list)),
     get("/jobs/{id}", Scope(Read), || web::to(jobs::get)),
     post("/jobs/{id}/cancel", Scope(Submit), || web::to(jobs::cancel)),
-    get("/jobs/{id}/outputs/{n}", Scope(Read), || web::to(jobs::output)),
+    get("/jobs/{id}/outputs/{n}", ScopeOrLink(Read), || web::to(jobs::output)),
     get("/jobs/{id}/deliveries", Scope(Read), || web::to(deliveries::of_job)),
     post("/jobs/{id}/deliveries/{d}/replay", Scope(Submit), || web::to(deliveries::replay)),
     get("/deliveries", Scope(Read), || web::to(deliveries::list)),
@@ -120,6 +129,9 @@ const ROUTES: &[Call] = &[
     get("/keys", KeyWith(Admin), || web::to(keys::list)),
     post("/keys", KeyWith(Admin), || web::to(keys::create)),
     delete("/keys/{id}", KeyWith(Admin), || web::to(keys::revoke)),
+    get("/webhook/secrets", KeyWith(Admin), || web::to(secrets::list)),
+    post("/webhook/secrets/rotate", KeyWith(Admin), || web::to(secrets::rotate)),
+    get("/.well-known/jwks.json", Nothing, || web::to(secrets::jwks)),
     get("/health", Nothing, || web::to(health::health)),
     get("/ready", NoKey, || web::to(health::ready)),
     get("/openapi.json", Nothing, || web::to(openapi::document)),

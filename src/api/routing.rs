@@ -34,6 +34,8 @@ pub enum Needs {
     NoKey,
     /// A key with this scope, where keys are asked for.
     Scope(Scope),
+    /// The same, or a link that the gateway has signed for just this.
+    ScopeOrLink(Scope),
     /// A key with this scope, even where none are asked for.
     KeyWith(Scope),
 }
@@ -43,7 +45,7 @@ impl Needs {
     pub fn word(self) -> &'static str {
         match self {
             Self::Nothing | Self::NoKey => "nothing",
-            Self::Scope(scope) | Self::KeyWith(scope) => scope.as_str(),
+            Self::Scope(scope) | Self::ScopeOrLink(scope) | Self::KeyWith(scope) => scope.as_str(),
         }
     }
 }

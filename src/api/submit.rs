@@ -5,7 +5,7 @@ use super::caller::Caller;
 use super::wishes::{Defaults, Wishes, wishes};
 use super::{Api, ApiError};
 use crate::intake::{IntakeError, Submission};
-use crate::job::{JobId, Limits, Timeouts};
+use crate::job::{JobId, Limits, Timeouts, WebhookEvent};
 use crate::notifier::TargetRules;
 use crate::store::IdempotencyKey;
 use crate::workflow::Workflow;
@@ -20,6 +20,9 @@ use std::time::Duration;
 /// The largest `metadata`, as JSON text, and how deep it may nest.
 const METADATA_BYTES: usize = 4096;
 const METADATA_DEPTH: usize = 16;
+
+/// The longest list of events that is read; there are four.
+const MOST_EVENTS: usize = 16;
 
 /// How long an idempotency key is remembered.
 const KEY_LIFE: Duration = Duration::from_hours(24);
@@ -102,6 +105,7 @@ fn submission(
     if let Some(url) = &webhook_url {
         rules.targets.check(url).map_err(|error| ApiError::bad_request(error.code(), error.to_string()))?;
     }
+    let webhook_events = webhook_events(fields.remove("webhook_events"), webhook_url.is_some())?;
     let metadata = fields.remove("metadata").filter(|value| !value.is_null());
     if let Some(metadata) = &metadata {
         check_metadata(metadata)?;
@@ -109,7 +113,7 @@ fn submission(
     let id = optional_text(fields, "prompt_id")?.as_deref().map(chosen_id).transpose()?;
     let priority = priority(fields.remove("priority"))?;
     let timeouts = timeouts(&rules.most, fields.remove("timeouts"))?;
-    let Wishes { delivery, strip_metadata, conversion } = wishes(fields, &rules.defaults)?;
+    let Wishes { delivery, strip_metadata, conversion } = wishes(fields, rules.defaults)?;
     let params = params(fields)?;
     let workflow = (rules.workflow)(workflow.as_deref());
     require_prompt(workflow.as_deref().ok(), &params)?;
@@ -122,6 +126,7 @@ fn submission(
             delivery,
             strip_metadata,
             conversion,
+            webhook_events,
             metadata,
             priority,
             timeouts,
@@ -187,6 +192,36 @@ fn optional_text(fields: &mut Map<String, Value>, name: &'static str) -> Result<
         Some(Value::String(text)) => Ok(Some(text)),
         Some(other) => Err(invalid_type(name, "a string", &other)),
     }
+}
+
+/// Returns what the webhook is told of besides the end, of which it is always told.
+fn webhook_events(value: Option<Value>, has_url: bool) -> Result<BTreeSet<WebhookEvent>, ApiError> {
+    let words = match value {
+        None | Some(Value::Null) => return Ok(BTreeSet::new()),
+        Some(Value::Array(words)) => words,
+        Some(other) => return Err(invalid_type("webhook_events", "a list of words", &other)),
+    };
+    if words.len() > MOST_EVENTS {
+        let message = format!("webhook_events has {} entries; at most {MOST_EVENTS} are read", words.len());
+        return Err(ApiError::bad_request("too_long", message));
+    }
+    let events: Result<BTreeSet<_>, _> = words.iter().map(webhook_event).collect();
+    let mut events = events?;
+    events.remove(&WebhookEvent::Completed);
+    if !has_url && !events.is_empty() {
+        let message = "webhook_events: there is no `webhook_url` that they could go to";
+        return Err(ApiError::bad_request("not_allowed", message));
+    }
+    Ok(events)
+}
+
+fn webhook_event(word: &Value) -> Result<WebhookEvent, ApiError> {
+    let Some(text) = word.as_str() else { return Err(invalid_type("each of webhook_events", "a word", word)) };
+    WebhookEvent::ALL.into_iter().find(|event| event.as_str() == text).ok_or_else(|| {
+        let known = WebhookEvent::ALL.map(WebhookEvent::as_str).join(", ");
+        let message = format!("webhook_events: `{}` is none of {known}", text.escape_debug());
+        ApiError::bad_request("not_allowed", message)
+    })
 }
 
 /// Reads the id that a caller chose for its job: a UUID of any version as it is usually written, and nothing else, since

@@ -3,6 +3,7 @@
 use super::ApiError;
 use super::submit::invalid_type;
 use crate::job::{Conversion, DeliveryMode};
+use crate::settings::OutputSettings;
 use serde_json::{Map, Value};
 
 /// The quality of JPEGs where a request does not say it.
@@ -17,6 +18,13 @@ pub struct Defaults {
     pub strip_metadata: bool,
 }
 
+impl Defaults {
+    /// Returns what the settings say.
+    pub fn of(settings: &OutputSettings) -> Self {
+        Self { delivery: settings.delivery, strip_metadata: settings.strip_metadata }
+    }
+}
+
 /// What a request wishes of its outputs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Wishes {
@@ -26,7 +34,7 @@ pub(super) struct Wishes {
 }
 
 /// Takes the wishes out of a request's fields.
-pub(super) fn wishes(fields: &mut Map<String, Value>, defaults: &Defaults) -> Result<Wishes, ApiError> {
+pub(super) fn wishes(fields: &mut Map<String, Value>, defaults: Defaults) -> Result<Wishes, ApiError> {
     Ok(Wishes {
         delivery: delivery(fields.remove("delivery"))?.unwrap_or(defaults.delivery),
         strip_metadata: strip_metadata(fields.remove("strip_metadata"))?.unwrap_or(defaults.strip_metadata),
@@ -104,14 +112,14 @@ mod tests {
     use serde_json::json;
 
     fn read(fields: &Value) -> Result<Wishes, ApiError> {
-        wishes(&mut fields.as_object().unwrap().clone(), &Defaults::default())
+        wishes(&mut fields.as_object().unwrap().clone(), Defaults::default())
     }
 
     #[test]
     fn what_is_not_said_is_the_default() {
         let defaults = Defaults { delivery: DeliveryMode::Links, strip_metadata: true };
         for fields in [json!({}), json!({ "delivery": null, "strip_metadata": null, "convert": null })] {
-            let wishes = wishes(&mut fields.as_object().unwrap().clone(), &defaults).unwrap();
+            let wishes = wishes(&mut fields.as_object().unwrap().clone(), defaults).unwrap();
             let expected = Wishes { delivery: DeliveryMode::Links, strip_metadata: true, conversion: None };
             assert_eq!(wishes, expected);
         }

@@ -3,6 +3,7 @@
 mod deliveries;
 mod keys;
 mod table;
+mod webhook;
 
 use crate::app::App;
 use crate::clock::SystemClock;
@@ -24,6 +25,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
+use webhook::WebhookCommand;
 
 /// What `fsck` ends with where a folder cannot be checked.
 const CANNOT_CHECK: u8 = 2;
@@ -52,6 +54,9 @@ enum Command {
     /// Make API keys, list them and take them back, in a data folder, whether a gateway runs there or not.
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// The secrets that sign webhooks, and the check of a recorded webhook.
+    #[command(subcommand)]
+    Webhook(WebhookCommand),
     /// Serve a simulated ComfyUI that draws real pictures without a model.
     Sim(SimArgs),
     /// Show the whole journey in one process: simulator, gateway, webhook receiver, three requests.
@@ -132,6 +137,7 @@ impl Cli {
             Command::Fsck(args) => check_data(args),
             Command::Deliveries(command) => deliveries::run(command),
             Command::Keys(command) => keys::run(command),
+            Command::Webhook(command) => webhook::run(command),
             Command::Sim(args) => sim(&args),
             Command::Demo(args) => {
                 telemetry::init(&LogSettings { filter: "error".into(), ..LogSettings::default() });

@@ -5,6 +5,7 @@ mod client;
 mod decode;
 pub mod event;
 mod heard;
+mod held;
 #[cfg(test)]
 mod hostile;
 pub mod lenient;

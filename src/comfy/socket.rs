@@ -7,6 +7,7 @@ use super::address::ComfyUrl;
 use super::decode::{decode_binary, decode_text};
 use super::event::Event;
 use super::heard::{Counted, Heard};
+use super::held::Held;
 use crate::clock::{Clock, Timestamp};
 use crate::lifecycle::{Panicked, caught};
 use futures_util::future::BoxFuture;
@@ -81,6 +82,8 @@ pub struct SocketOptions {
     pub longest_pause: Duration,
     /// The largest frame in bytes: each image is one frame (T24).
     pub largest_frame: usize,
+    /// How many bytes of images may wait to be stored. With more the listener cannot follow, and loses the connection.
+    pub most_held: usize,
 }
 
 impl Default for SocketOptions {
@@ -94,6 +97,7 @@ impl Default for SocketOptions {
             first_pause: Duration::from_millis(250),
             longest_pause: Duration::from_secs(5),
             largest_frame: 320 << 20,
+            most_held: 128 << 20,
         }
     }
 }
@@ -109,7 +113,8 @@ pub async fn run(
     clock: Arc<dyn Clock>,
     stop: CancellationToken,
 ) {
-    let socket = Socket { url, options, out, reconnect, clock };
+    let held = Held::new(options.most_held);
+    let socket = Socket { url, options, held, out, reconnect, clock };
     // Boxed, because the buffers of a connection are in it.
     let work = Box::pin(socket.keep_connected(&stop));
     work.await;
@@ -126,6 +131,7 @@ fn pause(options: &SocketOptions, attempt: u32, chance: u64) -> Duration {
 struct Socket {
     url: ComfyUrl,
     options: SocketOptions,
+    held: Held,
     out: mpsc::Sender<SocketEvent>,
     reconnect: Arc<Notify>,
     clock: Arc<dyn Clock>,
@@ -290,7 +296,7 @@ impl Socket {
                 frame = connection.stream.next() => match heard_event(frame) {
                     Ok(Some(event)) => {
                         heard_whole = true;
-                        self.pass_on(SocketEvent::Event(event))
+                        self.counted(event).and_then(|event| self.pass_on(SocketEvent::Event(event)))
                     }
                     Ok(None) => Ok(()),
                     Err(reason) => Err(reason),
@@ -300,6 +306,14 @@ impl Socket {
                 return End::Lost(reason);
             }
         }
+    }
+
+    /// Counts an image as held until it is stored, or dropped as one that nobody wants.
+    fn counted(&self, mut event: Event) -> Result<Event, String> {
+        if let Event::Image(frame) = &mut event {
+            frame.bytes = self.held.count(std::mem::take(&mut frame.bytes))?;
+        }
+        Ok(event)
     }
 
     /// Hands something on without waiting.

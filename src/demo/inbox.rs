@@ -10,7 +10,9 @@ use tokio::sync::mpsc;
 pub(super) struct Webhook {
     pub(super) prompt_id: String,
     pub(super) id: String,
-    pub(super) bytes: usize,
+    pub(super) timestamp: String,
+    pub(super) signature: String,
+    pub(super) raw: web::Bytes,
     pub(super) body: Value,
 }
 
@@ -60,9 +62,16 @@ impl Inbox {
 
 async fn receive(request: HttpRequest, body: web::Bytes, webhooks: web::Data<mpsc::Sender<Webhook>>) -> HttpResponse {
     let Ok(value) = serde_json::from_slice::<Value>(&body) else { return HttpResponse::BadRequest().finish() };
-    let id = request.headers().get("webhook-id").and_then(|id| id.to_str().ok()).unwrap_or("").to_owned();
+    let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or("").to_owned();
     let prompt_id = value["prompt_id"].as_str().unwrap_or("").to_owned();
-    let webhook = Webhook { prompt_id, id, bytes: body.len(), body: value };
+    let webhook = Webhook {
+        prompt_id,
+        id: header("webhook-id"),
+        timestamp: header("webhook-timestamp"),
+        signature: header("webhook-signature"),
+        raw: body,
+        body: value,
+    };
     match webhooks.send(webhook).await {
         Ok(()) => HttpResponse::NoContent().finish(),
         Err(_) => HttpResponse::ServiceUnavailable().finish(),

@@ -6,10 +6,14 @@ mod inbox;
 mod show;
 
 use crate::app::App;
-use crate::clock::SystemClock;
+use crate::clock::{Clock, SystemClock};
+use crate::job::Tenant;
 use crate::lifecycle::{Lifecycle, asked_to_stop};
+use crate::secret::Secret;
 use crate::settings::Settings;
+use crate::signing::{Office, Shown, Verifier, verify};
 use crate::sim::{Sim, SimOptions};
+use crate::store::{SecretKind, SqliteStore, open_beside};
 use crate::workflow::shipped;
 use anyhow::{Context, bail, ensure};
 use base64::Engine;
@@ -20,10 +24,14 @@ use show::Screen;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long all of it may take before something must be wrong.
 const PATIENCE: Duration = Duration::from_mins(1);
+
+/// How old a webhook may be.
+const TOLERANCE: Duration = Duration::from_mins(5);
 
 /// How long a step of a simulated node takes: long enough to be seen, short enough not to bore.
 const STEP: Duration = Duration::from_millis(40);
@@ -43,7 +51,9 @@ pub async fn run(out: &Path, stay: bool) -> anyhow::Result<ExitCode> {
     let mut inbox = Inbox::open()?;
     settings.backends.addresses = vec![sim.url().parse()?];
     let lifecycle = Lifecycle::new();
-    let app = App::build(&settings, SystemClock::start(), lifecycle.clone()).await?;
+    let clock = SystemClock::start();
+    let app = App::build(&settings, Arc::<SystemClock>::clone(&clock), lifecycle.clone()).await?;
+    let check = Check { secret: secret_of(&settings.storage.folder, &clock).await?, clock };
     let gateway = format!("http://{}", app.address());
     screen.say(&format!("a simulated ComfyUI     {}", sim.url()))?;
     screen.say(&format!("comfygate               {gateway}"))?;
@@ -56,13 +66,14 @@ pub async fn run(out: &Path, stay: bool) -> anyhow::Result<ExitCode> {
     let serving = app.run(until_told);
 
     let showing = async {
-        let shown = tokio::time::timeout(PATIENCE, show_all(&mut screen, &gateway, &mut inbox, &pictures)).await;
+        let shown =
+            tokio::time::timeout(PATIENCE, show_all(&mut screen, &gateway, &mut inbox, &check, &pictures)).await;
         let result = shown.context("the demo did not end in time").and_then(|result| result);
         if result.is_ok() {
             screen.farewell(&gateway, inbox.url(), stay)?;
         }
         if stay && result.is_ok() {
-            stay_on(&mut screen, &mut inbox, &pictures).await?;
+            stay_on(&mut screen, &mut inbox, &check, &pictures).await?;
         }
         drop(end);
         result
@@ -71,6 +82,30 @@ pub async fn run(out: &Path, stay: bool) -> anyhow::Result<ExitCode> {
     inbox.close().await;
     sim.stop().await;
     result.map(|()| ExitCode::SUCCESS)
+}
+
+/// Believes no webhook unseen, as every receiver should.
+struct Check {
+    secret: Secret,
+    clock: Arc<SystemClock>,
+}
+
+impl Check {
+    fn check(&self, webhook: &Webhook) -> anyhow::Result<()> {
+        let keys = [Verifier::Hmac(self.secret.expose().parse()?)];
+        let shown = Shown { id: &webhook.id, timestamp: &webhook.timestamp, signature: &webhook.signature };
+        verify(&keys, shown, &webhook.raw, self.clock.wall(), TOLERANCE).context("a webhook is not to be believed")
+    }
+}
+
+/// Asks for the secret as `comfygate webhook secret show` does, beside the gateway that runs.
+async fn secret_of(data: &Path, clock: &Arc<SystemClock>) -> anyhow::Result<Secret> {
+    let store = open_beside(data)?;
+    let beside = Arc::<SqliteStore>::clone(&store);
+    let office = Office::new(beside, Arc::<SystemClock>::clone(clock), |bytes| rand::fill(bytes));
+    let current = office.current(&Tenant::default(), None, SecretKind::Hmac).await?;
+    store.close().await;
+    Ok(current.secret)
 }
 
 fn prepare(out: &Path, pictures: &Path) -> anyhow::Result<Settings> {
@@ -113,7 +148,13 @@ fn requests(webhook_url: &str) -> Vec<(&'static str, Value)> {
     ]
 }
 
-async fn show_all(screen: &mut Screen, gateway: &str, inbox: &mut Inbox, pictures: &Path) -> anyhow::Result<()> {
+async fn show_all(
+    screen: &mut Screen,
+    gateway: &str,
+    inbox: &mut Inbox,
+    check: &Check,
+    pictures: &Path,
+) -> anyhow::Result<()> {
     let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build()?;
     wait_until_ready(&client, gateway).await?;
     let requests = requests(inbox.url());
@@ -136,6 +177,7 @@ async fn show_all(screen: &mut Screen, gateway: &str, inbox: &mut Inbox, picture
             }
         };
         let Some(title) = waiting.remove(&webhook.prompt_id) else { continue };
+        check.check(&webhook)?;
         let saved = save(&webhook, pictures)?;
         screen.arrived(title, &webhook, &saved)?;
         if webhook.body["status"] == "success" { succeeded += 1 } else { failed += 1 }
@@ -145,12 +187,13 @@ async fn show_all(screen: &mut Screen, gateway: &str, inbox: &mut Inbox, picture
 }
 
 /// Shows and saves what comes for requests of the viewer's own, until Ctrl-C.
-async fn stay_on(screen: &mut Screen, inbox: &mut Inbox, pictures: &Path) -> anyhow::Result<()> {
+async fn stay_on(screen: &mut Screen, inbox: &mut Inbox, check: &Check, pictures: &Path) -> anyhow::Result<()> {
     loop {
         let webhook = tokio::select! {
             () = asked_to_stop() => return Ok(()),
             webhook = inbox.next() => webhook.context("the webhook receiver ended")?,
         };
+        check.check(&webhook)?;
         let saved = save(&webhook, pictures)?;
         screen.arrived("your request", &webhook, &saved)?;
     }

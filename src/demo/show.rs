@@ -58,7 +58,8 @@ impl Screen {
 
     pub(super) fn arrived(&mut self, title: &str, webhook: &Webhook, saved: &[PathBuf]) -> std::io::Result<()> {
         self.say("")?;
-        self.say(&format!("webhook {}  {} bytes  {title}", webhook.id, webhook.bytes))?;
+        self.say(&format!("webhook {}  {} bytes  {title}", webhook.id, webhook.raw.len()))?;
+        self.say("  its signature is good: it comes from this gateway, and nothing was changed")?;
         self.say(&format!("  {}", shortened(&webhook.body)))?;
         for path in saved {
             self.say(&format!("  saved {}", path.display()))?;
@@ -68,7 +69,7 @@ impl Screen {
 
     pub(super) fn farewell(&mut self, gateway: &str, inbox: &str, stay: bool) -> std::io::Result<()> {
         self.say("")?;
-        self.say("Two jobs ended with pictures, one with an error, and each was told to its webhook once.")?;
+        self.say("Two jobs ended with pictures, one with an error, and each was told to its webhook once, signed.")?;
         let (gateway, inbox) = if stay {
             self.say("Serving until Ctrl-C. Go on with:")?;
             (gateway, inbox)
@@ -76,6 +77,7 @@ impl Screen {
             self.say("To go on, start it again with `demo --stay`, or serve it yourself, each line in a terminal:")?;
             self.say("  cargo run --release -- sim                    # or a real ComfyUI on port 8188")?;
             self.say("  cargo run --release -- serve")?;
+            self.say("  export WEBHOOK_SECRET=$(cargo run --release -- webhook secret show)")?;
             self.say("  python3 docs/receivers/receiver.py --port 8090 --folder received")?;
             ("http://127.0.0.1:8083", "http://127.0.0.1:8090/webhook")
         };

@@ -36,6 +36,15 @@ impl FrozenBody {
         self.segments.iter().map(Segment::sent_bytes).sum()
     }
 
+    /// Returns how many bytes of text the body has: what it takes in memory while it is not sent.
+    pub fn text_bytes(&self) -> u64 {
+        let text = |segment: &Segment| match segment {
+            Segment::Text(text) => text.len() as u64,
+            Segment::Base64(..) => 0,
+        };
+        self.segments.iter().map(text).sum()
+    }
+
     /// Returns the blobs that the body needs.
     pub fn blobs(&self) -> impl Iterator<Item = &BlobId> {
         self.blobs_with_sizes().map(|(blob, _)| blob)

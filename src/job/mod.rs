@@ -2,6 +2,7 @@
 //!
 //! This room imports nothing of ours but the clock's [`Timestamp`], and does nothing.
 
+mod announcement;
 mod failure;
 mod frozen;
 mod key;
@@ -14,6 +15,7 @@ mod tenant;
 mod turns;
 mod wish;
 
+pub use announcement::{Advance, Announce, Announcement, Audience, News, NodeAdvance};
 pub use failure::{FailedNode, Failure, FailureCode, Fault};
 pub use frozen::{FrozenBody, Segment};
 pub use key::{KeyId, KeyIdError, KeyLimits, Scope, ScopeError, Scopes};

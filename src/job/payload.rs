@@ -184,7 +184,7 @@ fn common(job: &Job, outputs: &[Output], now: Timestamp, rules: &BodyRules) -> M
 }
 
 /// Writes the members of `more` behind an open object and closes it.
-fn tail(more: Map<String, Value>) -> String {
+pub(super) fn tail(more: Map<String, Value>) -> String {
     let object = Value::Object(more).to_string();
     let members = object.strip_prefix('{').expect("an object begins with a brace");
     format!(",{members}")

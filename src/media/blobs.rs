@@ -10,6 +10,7 @@ use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 
 /// A stream's bytes are gathered to about this many before a thread is asked to write them.
 const GATHERED: usize = 256 * 1024;
@@ -67,13 +68,17 @@ pub struct Removed {
 #[derive(Debug)]
 pub struct Blobs {
     folder: Arc<Folder>,
+    /// Where outputs are worked on before they are kept, which takes a processor and memory.
+    bench: Arc<Semaphore>,
 }
 
 impl Blobs {
     /// Opens `blobs` in the data folder `folder`, made where it is missing. What a crash left half written is removed,
     /// so only one process may have it open; the store's lock sees to that. Blocks.
     pub fn open(folder: &Path) -> Result<Self, BlobError> {
-        Ok(Self { folder: Arc::new(Folder::open(folder, folder.join("blobs"))?) })
+        let places = std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1));
+        let folder = Arc::new(Folder::open(folder, folder.join("blobs"))?);
+        Ok(Self { folder, bench: Arc::new(Semaphore::new(places)) })
     }
 
     /// Keeps the bytes; returns their name and size once both would survive a loss of power.
@@ -86,14 +91,24 @@ impl Blobs {
                 return Ok((id, bytes.len() as u64));
             }
             let mut draft = Draft::new(folder)?;
-            draft.write(&bytes)?;
+            draft.append(&bytes)?;
             draft.keep()
         })
         .await
     }
 
     /// Keeps the bytes of a stream, at most `limit` of them; never holds more than a few chunks in memory.
-    pub async fn put_stream<S, E>(&self, mut stream: S, limit: u64) -> Result<(BlobId, u64), PutError<E>>
+    pub async fn put_stream<S, E>(&self, stream: S, limit: u64) -> Result<(BlobId, u64), PutError<E>>
+    where
+        S: Stream<Item = Result<Bytes, E>> + Unpin + Send,
+        E: std::error::Error + Send + Sync + 'static,
+    {
+        let draft = self.draft(stream, limit).await?;
+        Ok(blocking(move || draft.keep()).await?)
+    }
+
+    /// Writes the bytes of a stream aside, at most `limit` of them.
+    pub(super) async fn draft<S, E>(&self, mut stream: S, limit: u64) -> Result<Draft, PutError<E>>
     where
         S: Stream<Item = Result<Bytes, E>> + Unpin + Send,
         E: std::error::Error + Send + Sync + 'static,
@@ -114,10 +129,10 @@ impl Blobs {
             if gathered_bytes >= GATHERED {
                 let chunks = std::mem::take(&mut gathered);
                 gathered_bytes = 0;
-                draft = blocking(move || draft.write_all(&chunks)).await?;
+                draft = blocking(move || draft.append_all(&chunks)).await?;
             }
         }
-        Ok(blocking(move || draft.write_all(&gathered)?.keep()).await?)
+        Ok(blocking(move || draft.append_all(&gathered)).await?)
     }
 
     /// Opens a blob for reading.
@@ -175,6 +190,14 @@ impl Blobs {
     /// of blobs at which nothing is ever put.
     pub fn path(&self, id: &BlobId) -> PathBuf {
         self.folder.path(id).unwrap_or_else(|_| self.folder.nowhere())
+    }
+
+    pub(super) fn folder(&self) -> Arc<Folder> {
+        Arc::clone(&self.folder)
+    }
+
+    pub(super) fn bench(&self) -> &Arc<Semaphore> {
+        &self.bench
     }
 
     /// Returns where a blob lies, or would lie.

@@ -185,15 +185,28 @@ impl Draft {
         Ok(Self { folder, file, path, hash: Sha256::new(), bytes: 0 })
     }
 
-    pub(super) fn write(&mut self, chunk: &[u8]) -> Result<(), BlobError> {
-        self.hash.update(chunk);
-        self.bytes += chunk.len() as u64;
-        self.file.write_all(chunk).map_err(at(&self.path))
+    pub(super) fn append(&mut self, chunk: &[u8]) -> Result<(), BlobError> {
+        self.write_all(chunk).map_err(at(&self.path))
     }
 
-    pub(super) fn write_all(mut self, chunks: &[Bytes]) -> Result<Self, BlobError> {
+    /// Begins another one beside this.
+    pub(super) fn another(&self) -> Result<Self, BlobError> {
+        Self::new(Arc::clone(&self.folder))
+    }
+
+    /// Opens what was written so far for reading.
+    pub(super) fn reread(&self) -> Result<File, BlobError> {
+        File::open(&self.path).map_err(at(&self.path))
+    }
+
+    /// Says that this draft could not be read or written.
+    pub(super) fn failed(&self, cause: io::Error) -> BlobError {
+        at(&self.path)(cause)
+    }
+
+    pub(super) fn append_all(mut self, chunks: &[Bytes]) -> Result<Self, BlobError> {
         for chunk in chunks {
-            self.write(chunk)?;
+            self.append(chunk)?;
         }
         Ok(self)
     }
@@ -212,6 +225,19 @@ impl Draft {
         sync_parent(&path)?;
         crash::pass(Point::Kept);
         Ok((id, self.bytes))
+    }
+}
+
+impl Write for Draft {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.hash.update(bytes.get(..written).unwrap_or_default());
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
     }
 }
 

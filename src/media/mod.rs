@@ -3,8 +3,11 @@
 
 mod blobs;
 mod body;
+mod convert;
 mod folder;
+mod keeping;
 mod outputs;
+mod strip;
 mod survey;
 mod treatment;
 

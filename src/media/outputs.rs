@@ -1,7 +1,7 @@
 //! From a file on a backend to stored bytes.
 
 use super::blobs::{BlobError, Blobs, PutError};
-use super::treatment::Kept;
+use super::treatment::{Kept, Treatment};
 use crate::comfy::{Client, ClientError};
 use crate::job::FileRef;
 
@@ -21,7 +21,7 @@ pub enum Fetched {
 }
 
 /// Fetches a file through `GET /view` and stores it, at most `limit` bytes.
-pub async fn fetch(blobs: &Blobs, client: &Client, file: &FileRef, limit: u64) -> Fetched {
+pub async fn fetch(blobs: &Blobs, client: &Client, file: &FileRef, limit: u64, treatment: Treatment) -> Fetched {
     let view = match client.view(file).await {
         Ok(view) => view,
         Err(ClientError::NotFound) => return Fetched::NotFound,
@@ -30,8 +30,8 @@ pub async fn fetch(blobs: &Blobs, client: &Client, file: &FileRef, limit: u64) -
     if view.content_length.is_some_and(|length| length > limit) {
         return Fetched::TooLarge;
     }
-    match blobs.put_stream(view.stream, limit).await {
-        Ok((sha256, bytes)) => Fetched::Stored(Kept::as_it_came(view.content_type, bytes, sha256)),
+    match blobs.keep_stream(view.content_type, view.stream, limit, treatment).await {
+        Ok(kept) => Fetched::Stored(kept),
         Err(PutError::TooLarge { .. }) => Fetched::TooLarge,
         Err(PutError::Blob(error)) => Fetched::NotStored(error),
         Err(error @ PutError::Stream(_)) => Fetched::Unavailable(error.to_string()),

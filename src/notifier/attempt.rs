@@ -27,6 +27,7 @@ const REST_LIMIT: Duration = Duration::from_secs(5);
 const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// What every attempt needs.
+#[derive(Clone)]
 pub(super) struct Caller {
     pub(super) client: Client,
     pub(super) clock: Arc<dyn Clock>,

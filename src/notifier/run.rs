@@ -1,10 +1,14 @@
 //! The task: takes due deliveries from the store, sends each in a task of its own, and records what came of it. Which
 //! goes next is decided by `lanes.rs`, what an answer means by `schedule.rs`.
 
+use super::announcer::{self, Announcer};
 use super::attempt::{Caller, Made};
 use super::client;
-use super::lanes::Lanes;
+use super::gate::{Change, Sign};
+use super::lanes::{Lanes, Most};
 use super::schedule::{Answer, Round, Trouble, after};
+use super::settling::Settling;
+use super::standing::Standing;
 use super::target::{TargetRules, lane_of};
 use crate::clock::{Clock, Timestamp};
 use crate::crash::{self, Point};
@@ -39,6 +43,9 @@ const LEASE_MARGIN: Duration = Duration::from_mins(1);
 /// The longest time for which a 429 holds up what else goes to its host.
 const LONGEST_PAUSE: Duration = Duration::from_mins(10);
 
+/// How long a delivery for which there is no room is left in the store, unless there is room sooner.
+const ASIDE: Duration = Duration::from_mins(10);
+
 /// The bytes of a body, in pieces.
 pub type BodyStream = BoxStream<'static, io::Result<Bytes>>;
 
@@ -55,6 +62,8 @@ pub struct Parts {
     pub lifecycle: Lifecycle,
     /// Rings when a job has ended.
     pub bell: Arc<Notify>,
+    /// Knows what is told of jobs that have not ended.
+    pub announcer: Announcer,
     /// Opens the bytes of a body.
     pub body: Arc<dyn Fn(&FrozenBody) -> BodyStream + Send + Sync>,
     /// Who signs; none where webhooks go out unsigned.
@@ -65,6 +74,8 @@ pub struct Parts {
     pub grace: Duration,
     /// Chance from 0 to 1, for the waits.
     pub random: Box<dyn FnMut() -> f64 + Send>,
+    /// Where it says how the receivers are.
+    pub standing: Arc<Standing>,
 }
 
 /// Delivers until `stop`; then begins nothing, gives the attempts under way their grace, and puts the rest back for the
@@ -73,13 +84,18 @@ pub async fn run(parts: Parts, stop: CancellationToken) {
     let bell = Arc::clone(&parts.bell);
     let clock = Arc::clone(&parts.clock);
     let grace = parts.grace;
-    let (mut station, mut ended) = Station::new(parts);
+    let (announcer, lifecycle) = (parts.announcer.clone(), parts.lifecycle.clone());
+    let (settling, mut settled) = Settling::new(announcer.clone(), lifecycle.clone());
+    let (mut station, mut ended) = Station::new(parts, settling);
+    let announcing = announcer::run(announcer, Arc::clone(&station.caller), lifecycle.clone(), stop.clone());
+    lifecycle.spawn_station("announcer", announcing);
     while !stop.is_cancelled() {
         let wake_at = station.fill().await;
         tokio::select! {
             () = stop.cancelled() => break,
             () = bell.notified() => {}
             Some(end) = ended.recv() => station.take_in(&end),
+            Some(job) = settled.recv() => station.let_in(job),
             () = clock.sleep_until(wake_at) => {}
         }
         while let Ok(end) = ended.try_recv() {
@@ -95,9 +111,13 @@ struct Station {
     lifecycle: Lifecycle,
     random: Box<dyn FnMut() -> f64 + Send>,
     caller: Arc<Caller>,
+    settling: Settling,
+    /// What found no room in the lanes.
+    aside: Vec<JobId>,
     schedule: Arc<[Duration]>,
     lease: Duration,
     lanes: Lanes,
+    standing: Arc<Standing>,
     give_up: CancellationToken,
     ended: mpsc::UnboundedSender<End>,
     store_failed: bool,
@@ -112,13 +132,15 @@ struct End {
 /// What is known of an attempt that is over.
 enum Fate {
     /// The store knows it, or knows of no attempt. Nothing more may go to its host before that time.
-    Settled { pause_until: Option<Timestamp> },
+    Settled { pause_until: Option<Timestamp>, sign: Sign },
+    /// It was given up without an attempt, and the store knows it or is told at the next start.
+    GivenUp,
     /// The store will never know it: sending it again would have no end.
     Unrecordable,
 }
 
 impl Station {
-    fn new(parts: Parts) -> (Self, mpsc::UnboundedReceiver<End>) {
+    fn new(parts: Parts, settling: Settling) -> (Self, mpsc::UnboundedReceiver<End>) {
         let settings = parts.settings;
         // Bounded by the number of attempts under way.
         let (sender, receiver) = mpsc::unbounded_channel();
@@ -136,9 +158,16 @@ impl Station {
             lifecycle: parts.lifecycle,
             random: parts.random,
             caller: Arc::new(caller),
+            settling,
+            aside: Vec::new(),
             lease: settings.attempt_timeout.saturating_add(LEASE_MARGIN),
             schedule: settings.schedule.into(),
-            lanes: Lanes::new(settings.concurrency, settings.per_host),
+            lanes: Lanes::new(Most {
+                total: settings.concurrency,
+                per_host: settings.per_host,
+                memory: settings.memory,
+            }),
+            standing: parts.standing,
             give_up: CancellationToken::new(),
             ended: sender,
             store_failed: false,
@@ -149,6 +178,7 @@ impl Station {
     /// Claims what is due and begins what may begin. Returns when to look again.
     async fn fill(&mut self) -> Timestamp {
         let wake_at = self.claim().await;
+        self.give_up_hopeless();
         let now = self.clock.now();
         let store_failed = wake_at.is_err();
         let wake_at = match wake_at {
@@ -177,7 +207,13 @@ impl Station {
             let were_all = claimed.len() < usize::try_from(BATCH).unwrap_or(usize::MAX);
             let now = self.clock.now();
             for delivery in claimed {
-                self.lanes.admit(delivery, now);
+                if let Some(delivery) = self.settling.pass(delivery) {
+                    self.admit(delivery, now);
+                }
+            }
+            if !self.aside.is_empty() {
+                let aside = std::mem::take(&mut self.aside);
+                self.store.set_deliveries_aside(aside, now + ASIDE).await?;
             }
             if were_all {
                 self.begin_waiting();
@@ -206,22 +242,71 @@ impl Station {
         }
     }
 
+    /// Gives a delivery its place in the lanes; one for which there is no room is put aside.
+    fn admit(&mut self, delivery: Delivery, now: Timestamp) {
+        let (job, deadline) = (delivery.job, Round::of(&delivery, &self.schedule).deadline);
+        if !self.lanes.admit(delivery, deadline, now) {
+            self.aside.push(job);
+        }
+    }
+
+    /// Nothing is told of its job any more but the end.
+    fn let_in(&mut self, job: JobId) {
+        if let Some(delivery) = self.settling.take(job) {
+            self.admit(delivery, self.clock.now());
+        }
+    }
+
+    /// Ends what was to go to hosts that are down, and whose deadline has come.
+    fn give_up_hopeless(&mut self) {
+        let now = self.clock.now();
+        for delivery in self.lanes.take_hopeless(now) {
+            let span = job_span(delivery.job);
+            let made = Made::failed(Trouble::HostDown, "the host was down until the deadline, so it was not called");
+            let attempt = attempt_of(&delivery, made, now, now);
+            tell(&delivery, &attempt, Verdict::GiveUp);
+            let (store, clock, give_up) = (Arc::clone(&self.store), Arc::clone(&self.clock), self.give_up.clone());
+            let ended = self.ended.clone();
+            let storing = async move {
+                let write = || store.record_attempt(delivery.job, attempt.clone(), Verdict::GiveUp);
+                persist(clock.as_ref(), &give_up, "an end without an attempt", write).await;
+                // An error means that the station is gone.
+                let _ = ended.send(End { job: delivery.job, fate: Fate::GivenUp });
+            };
+            self.lifecycle.spawn("delivery", storing.instrument(span));
+        }
+    }
+
     fn take_in(&mut self, end: &End) {
         let now = self.clock.now();
-        match end.fate {
-            Fate::Settled { pause_until } => {
+        let change = match end.fate {
+            Fate::Settled { pause_until, sign } => {
                 if let Some(until) = pause_until {
                     self.lanes.pause(end.job, until);
                 }
-                self.lanes.ended(end.job, false, now);
+                self.lanes.ended(end.job, false, sign, now)
             }
-            Fate::Unrecordable => self.lanes.ended(end.job, true, now),
+            Fate::Unrecordable => self.lanes.ended(end.job, true, Sign::NONE, now),
+            Fate::GivenUp => {
+                self.lanes.settled(end.job);
+                None
+            }
+        };
+        if let Some((host, change)) = change {
+            self.standing.set_hosts_down(self.lanes.hosts_down());
+            match change {
+                Change::WentDown(until) => {
+                    warn!(%host, next = until.rfc3339(), "the host does not answer; its webhooks wait");
+                }
+                Change::CameBack => info!(%host, "the host answers again"),
+            }
         }
     }
 
     async fn finish(mut self, ended: &mut mpsc::UnboundedReceiver<End>, grace: Duration) {
         let mut grace_over = self.clock.sleep_until(self.clock.now() + grace);
-        let waiting = self.lanes.take_waiting();
+        let mut waiting = self.lanes.take_waiting();
+        waiting.extend(self.settling.take_all());
         release(&self.store, waiting).await;
         while self.lanes.under_way() > 0 {
             tokio::select! {
@@ -276,7 +361,7 @@ impl Sending {
                 let number = self.delivery.attempts.saturating_add(1);
                 info!(attempt = number, "the attempt was broken off by the stop and will be made at the next start");
                 release(&self.store, vec![self.delivery.job]).await;
-                self.fate = Fate::Settled { pause_until: None };
+                self.fate = Fate::Settled { pause_until: None, sign: Sign::NONE };
                 return;
             }
         };
@@ -288,19 +373,26 @@ impl Sending {
     async fn record(&mut self, made: Made) {
         let (now, delivery) = (self.clock.now(), &self.delivery);
         let verdict = after(&Round::of(delivery, &self.schedule), &made.answer, now, self.chance);
-        let attempt = Attempt {
-            number: delivery.attempts.saturating_add(1),
-            started_at: self.started_at,
-            took: now.since(self.started_at),
-            status: made.answer.status(),
-            code: made.answer.code().map(str::to_owned),
-            snippet: made.snippet,
-        };
+        let sign = Sign::of(&made.answer);
+        let pause_until = pause_until(&made.answer, verdict, now);
+        let attempt = attempt_of(delivery, made, self.started_at, now);
         tell(delivery, &attempt, verdict);
         let write = || self.store.record_attempt(delivery.job, attempt.clone(), verdict);
         if persist(self.clock.as_ref(), &self.give_up, "an attempt", write).await.is_some() {
-            self.fate = Fate::Settled { pause_until: pause_until(&made.answer, verdict, now) };
+            self.fate = Fate::Settled { pause_until, sign };
         }
+    }
+}
+
+/// Writes an attempt for the log.
+fn attempt_of(delivery: &Delivery, made: Made, started_at: Timestamp, now: Timestamp) -> Attempt {
+    Attempt {
+        number: delivery.attempts.saturating_add(1),
+        started_at,
+        took: now.since(started_at),
+        status: made.answer.status(),
+        code: made.answer.code().map(str::to_owned),
+        snippet: made.snippet,
     }
 }
 

@@ -75,6 +75,8 @@ pub enum Trouble {
     HttpsRequired,
     /// Our own body could not be read.
     BodyUnreadable,
+    /// The host was down until the deadline, so it was not called.
+    HostDown,
     /// The gateway itself failed on the attempt.
     Internal,
 }
@@ -93,6 +95,7 @@ impl Trouble {
             Self::BlockedAddress => "blocked_address",
             Self::HttpsRequired => "https_required",
             Self::BodyUnreadable => "body_unreadable",
+            Self::HostDown => "host_down",
             Self::Internal => "internal",
         }
     }

@@ -402,6 +402,14 @@ pub const SETTINGS: &[Setting] = &[
         |settings, text| put(&mut settings.webhooks.per_host, parse::whole(text, 1, 10_000)),
     ),
     setting(
+        "COMFYGATE_WEBHOOK_MEMORY",
+        "webhooks.memory",
+        "64MiB",
+        "How much memory the webhooks that are being sent may take together; others wait for their turn.",
+        SIZE,
+        |settings, text| put(&mut settings.webhooks.memory, parse::size(text)),
+    ),
+    setting(
         "COMFYGATE_WEBHOOK_HTTPS_ONLY",
         "webhooks.https_only",
         "false",

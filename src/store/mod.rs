@@ -388,8 +388,12 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Returns the jobs that were on a backend when the store was last closed.
     async fn on_backends(&self) -> Result<Vec<Claimed>, StoreError>;
 
-    /// Leases at most `limit` deliveries that are due, none twice before `lease` has passed.
+    /// Leases at most `limit` deliveries that are due, none twice before `lease` has passed. Tenants have equal shares of
+    /// them, as far as they have so many.
     async fn due_deliveries(&self, now: Timestamp, lease: Duration, limit: u32) -> Result<Vec<Delivery>, StoreError>;
+
+    /// Lets leased deliveries wait until then: nobody has room for them.
+    async fn set_deliveries_aside(&self, jobs: Vec<JobId>, until: Timestamp) -> Result<(), StoreError>;
 
     /// Returns when the next delivery is due, leased ones by the end of their lease.
     async fn next_due(&self) -> Result<Option<Timestamp>, StoreError>;

@@ -22,10 +22,10 @@ pub struct DeliveryFilter {
 pub struct ListedDelivery {
     /// The job that it tells of.
     pub job: JobId,
-    /// When the job was accepted.
-    pub accepted_at: Timestamp,
     /// Whose job it is.
     pub tenant: Tenant,
+    /// When the job was accepted.
+    pub accepted_at: Timestamp,
     /// Where it goes.
     pub url: String,
     /// Where it stands.

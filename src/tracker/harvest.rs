@@ -2,7 +2,7 @@
 
 use super::machine::Plan;
 use crate::comfy::event::{ImageFrame, NodeOutput, NodeProgress};
-use crate::job::{Failure, FailureCode, FileRef, Output, OutputKind};
+use crate::job::{Failure, FailureCode, FileRef, NodeAdvance, Output, OutputKind};
 use crate::media::Kept;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
@@ -106,6 +106,8 @@ pub(super) struct Harvest {
     slots: Vec<Slot>,
     bars: BTreeMap<String, Bar>,
     executing: BTreeSet<String>,
+    /// The node that was heard of last.
+    latest: Option<String>,
     cached: usize,
     texts_of: BTreeSet<String>,
 }
@@ -119,6 +121,7 @@ impl Harvest {
             slots: Vec::new(),
             bars: BTreeMap::new(),
             executing: BTreeSet::new(),
+            latest: None,
             cached: 0,
             texts_of: BTreeSet::new(),
         }
@@ -130,6 +133,7 @@ impl Harvest {
 
     pub(super) fn executing(&mut self, node: &str) {
         self.executing.insert(node.to_owned());
+        self.latest = Some(node.to_owned());
     }
 
     pub(super) fn progress_state(&mut self, nodes: &[NodeProgress]) {
@@ -142,6 +146,20 @@ impl Harvest {
     pub(super) fn bar_moved(&mut self, node: &str, value: f64, max: f64) {
         let finished = self.bars.get(node).is_some_and(|bar| bar.finished);
         self.bars.insert(node.to_owned(), Bar { value, max, finished });
+        self.latest = Some(node.to_owned());
+    }
+
+    /// Returns the node that was heard of last, and how far it is.
+    pub(super) fn at_node(&self) -> Option<NodeAdvance> {
+        let node = self.latest.as_ref()?;
+        let bar = self.bars.get(node).filter(|bar| bar.max > 0.0).map(|bar| (bar.value, bar.max));
+        Some(NodeAdvance { id: self.node_of_graph(node), bar })
+    }
+
+    /// Returns an output once it is stored. What may turn out to be a preview only is told with the end.
+    pub(super) fn output(&self, id: SlotId) -> Option<Output> {
+        let slot = self.slots.get(id.0).filter(|slot| self.declared.is_some() || !slot.is_temporary())?;
+        slot.output()
     }
 
     /// Returns how far the graph is, from 0 to 1: each node counts the same.

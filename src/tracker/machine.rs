@@ -24,7 +24,7 @@ use super::harvest::{Harvest, SlotId, SlotResult, Source};
 use super::limits::{CANCEL_LIMIT, COLLECT_LIMIT, Deadline, LOOKUP_LIMIT, POLL_HEARD, SUBMIT_LIMIT};
 use crate::clock::Timestamp;
 use crate::comfy::event::Event;
-use crate::job::{Failure, FailureCode, JobId, Limits, Outcome, PromptId};
+use crate::job::{Failure, FailureCode, JobId, Limits, NodeAdvance, Outcome, Output, PromptId};
 use crate::store::Refused;
 use std::collections::BTreeSet;
 
@@ -280,6 +280,16 @@ impl Run {
             Phase::Running { .. } => Some(self.harvest.progress(self.plan.nodes.len())),
             Phase::Submitting { .. } | Phase::Waiting { .. } | Phase::Collecting { .. } | Phase::Done => None,
         }
+    }
+
+    /// Returns which node the run is at, and how far that is.
+    pub fn at_node(&self) -> Option<NodeAdvance> {
+        self.harvest.at_node()
+    }
+
+    /// Returns an output that is stored.
+    pub fn output(&self, slot: SlotId) -> Option<Output> {
+        self.harvest.output(slot)
     }
 
     /// Returns when to send [`Input::Tick`], and why. A tick too early changes nothing.

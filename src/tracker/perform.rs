@@ -8,7 +8,8 @@ use super::run::{Room, Watched};
 use super::storing::Storing;
 use super::upstream::{look_up, stop_upstream};
 use crate::clock::Timestamp;
-use crate::job::PromptId;
+use crate::job::{News, PromptId};
+use crate::media::Treatment;
 use crate::telemetry::job_span;
 use std::sync::Arc;
 use tracing::{debug, info, warn};
@@ -25,6 +26,7 @@ impl Room {
                 watched.job.started_at = Some(now);
                 self.last_begun = Some(now);
                 self.parts.desk.runs_prompts();
+                self.tell(prompt, now, |_| Some(News::Started));
                 let store = Arc::clone(&self.parts.store);
                 self.parts.lifecycle.spawn("note start", async move {
                     if let Err(error) = store.started(id, number, now).await {
@@ -44,7 +46,10 @@ impl Room {
             // One that is given up is stopped until it is gone; while a run is followed, its machine repeats this.
             Effect::StopUpstream if watched.run.is_done() => self.orphans.add(prompt.clone(), now),
             Effect::StopUpstream => self.stop_upstream(prompt.clone()),
-            Effect::Collect(slot, source) => self.collect(prompt.clone(), slot, source),
+            Effect::Collect(slot, source) => {
+                let treatment = Treatment::of(&watched.job.request);
+                self.collect(prompt.clone(), slot, source, treatment);
+            }
             Effect::Finish(outcome) => {
                 info!(backend = %self.parts.backend, state = outcome.state().as_str(), "run ended");
                 let (parts, end) = (self.parts.clone(), watched.end(now));
@@ -81,11 +86,11 @@ impl Room {
         self.parts.lifecycle.spawn("stop upstream", async move { stop_upstream(&client, &prompt).await });
     }
 
-    fn collect(&self, prompt: PromptId, slot: SlotId, source: Source) {
+    fn collect(&self, prompt: PromptId, slot: SlotId, source: Source, treatment: Treatment) {
         let (parts, tracker) = (self.parts.clone(), self.tracker.clone());
         self.parts.lifecycle.spawn("collect", async move {
             let (client, clock) = (&parts.client, parts.clock.as_ref());
-            let storing = Storing { blobs: &parts.blobs, client, clock, max_output: parts.max_output };
+            let storing = Storing { blobs: &parts.blobs, client, clock, max_output: parts.max_output, treatment };
             let stop = parts.lifecycle.stop();
             let stored = parts.lifecycle.contain("collect", storing.store(&source, &stop)).await;
             if let Some(result) = stored.unwrap_or(Some(SlotResult::Failed)) {

@@ -8,13 +8,14 @@ use super::attribution::Attribution;
 use super::command::{Command, Tracker};
 use super::desk::{Desk, Held, Load, Progress};
 use super::early::EarlyCancels;
+use super::harvest::SlotResult;
 use super::limits::STANDSTILL;
 use super::machine::{Effect, Input, Run, SubmitResult, step};
 use super::orphans::{self, Orphans};
 use crate::clock::{Clock, Timestamp};
 use crate::comfy::{Client, SocketEvent};
 use crate::crash::{self, Point};
-use crate::job::{BodyRules, FailureCode, Job, Outcome, PromptId};
+use crate::job::{Advance, Announce, Announcement, Audience, BodyRules, FailureCode, Job, News, Outcome, PromptId};
 use crate::lifecycle::{Lifecycle, Panicked};
 use crate::media::Blobs;
 use crate::store::Store;
@@ -51,6 +52,8 @@ pub struct Parts {
     pub max_output: u64,
     /// What final objects are written by.
     pub bodies: Arc<BodyRules>,
+    /// Takes what receivers want to be told of before the end; never waits.
+    pub announce: Announce,
 }
 
 /// A run that is followed.
@@ -58,6 +61,8 @@ pub(super) struct Watched {
     pub(super) run: Run,
     pub(super) job: Job,
     pub(super) held: Arc<Held>,
+    /// Who is told of it before its end, where somebody wants to be.
+    pub(super) audience: Option<Arc<Audience>>,
 }
 
 /// All that the task knows.
@@ -184,7 +189,8 @@ impl Room {
                 let prompt = run.plan().prompt.clone();
                 let wants_cancel = self.early_cancels.contains(job.id) || job.cancel_requested;
                 let held = Arc::new(self.parts.desk.hold(job.id));
-                self.watched.insert(prompt.clone(), Watched { run: *run, job: *job, held });
+                let audience = Audience::of(&job, run.plan().number);
+                self.watched.insert(prompt.clone(), Watched { run: *run, job: *job, held, audience });
                 if self.client_id.is_some() {
                     self.feed(&prompt, Input::SocketUp);
                 } else {
@@ -277,6 +283,18 @@ impl Room {
         let is_answer = matches!(input, Input::Submitted(_));
         let answer_was_open = watched.run.answer_is_open();
         let waiting_since = watched.run.waiting_since();
+        let stored = match &input {
+            Input::Stored(slot, SlotResult::Stored { .. }) => Some(*slot),
+            Input::Stored(..)
+            | Input::Event(_)
+            | Input::Receiving
+            | Input::Submitted(_)
+            | Input::Evidence(_)
+            | Input::SocketLost { .. }
+            | Input::SocketUp
+            | Input::Cancel
+            | Input::Tick => None,
+        };
         let run = &mut watched.run;
         let decided = self.parts.lifecycle.contain_now("step", || {
             crash::pass(Point::Stepping);
@@ -289,8 +307,14 @@ impl Room {
         if waiting_since.is_some_and(|since| now >= since + STANDSTILL) {
             self.note_standstill(&effects, now);
         }
+        if let Some(slot) = stored {
+            self.tell(prompt, now, |run| run.output(slot).map(News::Output));
+        }
         for effect in effects {
             self.perform(prompt, effect, now);
+        }
+        if let Some(fraction) = progress {
+            self.tell(prompt, now, |run| Some(News::Progress(Advance { fraction, node: run.at_node() })));
         }
         if self.watched.get(prompt).is_some_and(|watched| watched.run.is_done())
             && let Some(done) = self.watched.remove(prompt)
@@ -301,6 +325,15 @@ impl Room {
             }
         }
         self.publish_load();
+    }
+
+    /// Announces what `news` finds, if anybody wants to be told of it.
+    pub(super) fn tell(&self, prompt: &PromptId, at: Timestamp, news: impl FnOnce(&Run) -> Option<News>) {
+        let Some(watched) = self.watched.get(prompt) else { return };
+        let Some(audience) = &watched.audience else { return };
+        if let Some(news) = news(&watched.run).filter(|news| audience.wants(news.event())) {
+            (self.parts.announce)(Announcement { audience: Arc::clone(audience), at, news });
+        }
     }
 
     /// Notes a run that waited on the backend until its time was over, where nothing of ours has begun there for long.

@@ -5,7 +5,7 @@ use super::harvest::{SlotResult, Source};
 use super::limits::{COLLECT_LIMIT, FETCH_PATIENCE, STORE_PAUSE};
 use crate::clock::Clock;
 use crate::comfy::Client;
-use crate::media::{BlobError, Blobs, Fetched, Kept, fetch};
+use crate::media::{BlobError, Blobs, Fetched, Treatment, fetch};
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
@@ -18,6 +18,8 @@ pub(super) struct Storing<'a> {
     pub(super) clock: &'a dyn Clock,
     /// The largest output that is taken, in bytes.
     pub(super) max_output: u64,
+    /// What is done to it on its way.
+    pub(super) treatment: Treatment,
 }
 
 /// How one try went.
@@ -70,7 +72,7 @@ impl Storing<'_> {
             }
             Source::Frame { content_type, bytes } => self.keep(content_type.clone(), bytes.clone()).await,
             Source::Text(text) => self.keep("text/plain; charset=utf-8".into(), Bytes::from(text.clone())).await,
-            Source::File(file) => match fetch(self.blobs, self.client, file, self.max_output).await {
+            Source::File(file) => match fetch(self.blobs, self.client, file, self.max_output, self.treatment).await {
                 Fetched::Stored(kept) => Tried::Over(SlotResult::Stored(kept)),
                 Fetched::TooLarge => Tried::Over(SlotResult::TooLarge { limit: self.max_output }),
                 Fetched::NotFound => Tried::Over(SlotResult::NotFound),
@@ -81,8 +83,8 @@ impl Storing<'_> {
     }
 
     async fn keep(self, content_type: String, content: Bytes) -> Tried {
-        match self.blobs.put(content).await {
-            Ok((sha256, bytes)) => Tried::Over(SlotResult::Stored(Kept::as_it_came(content_type, bytes, sha256))),
+        match self.blobs.keep(content_type, content, self.treatment).await {
+            Ok(kept) => Tried::Over(SlotResult::Stored(kept)),
             Err(error) => Tried::NotStored(error),
         }
     }
@@ -110,7 +112,13 @@ mod tests {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let client = Client::new(url.parse().unwrap()).unwrap();
         let clock = SystemClock::start();
-        let storing = Storing { blobs: &blobs, client: &client, clock: clock.as_ref(), max_output: 1000 };
+        let storing = Storing {
+            blobs: &blobs,
+            client: &client,
+            clock: clock.as_ref(),
+            max_output: 1000,
+            treatment: Treatment::default(),
+        };
         let file = FileRef { filename: "a.png".into(), subfolder: String::new(), folder: "output".into() };
         let (source, stop) = (Source::File(file), CancellationToken::new());
         let backend = async {

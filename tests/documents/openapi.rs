@@ -25,7 +25,7 @@ fn every_call_is_described_with_what_it_needs_and_no_other_is() {
         let security = match needs {
             Needs::Nothing => json!([]),
             Needs::KeyWith(_) => json!([{ "bearer": [] }, { "header": [] }]),
-            Needs::Scope(_) | Needs::NoKey => json!([{}, { "bearer": [] }, { "header": [] }]),
+            Needs::Scope(_) | Needs::ScopeOrLink(_) | Needs::NoKey => json!([{}, { "bearer": [] }, { "header": [] }]),
         };
         assert_eq!(call["security"], security, "{method} {path}");
         served.insert((path.to_owned(), method.to_lowercase()));

@@ -1,6 +1,6 @@
 //! Who is let in: keys over real sockets, with a gateway that asks for them and one that does not.
 
-use crate::support::{Answer, PATIENCE, Setup, TestGateway, canvas};
+use crate::support::{Answer, Inbox, PATIENCE, Setup, TestGateway, canvas};
 use comfygate::api::{Needs, calls};
 use comfygate::job::Scope;
 use comfygate::secret::Secret;
@@ -134,7 +134,7 @@ async fn every_call_needs_what_the_route_table_says() {
         let without = ask(&gateway, "", method, &path, &Value::Null).await;
         let needed = match needs {
             Needs::Nothing | Needs::NoKey => None,
-            Needs::Scope(scope) | Needs::KeyWith(scope) => Some(scope),
+            Needs::Scope(scope) | Needs::ScopeOrLink(scope) | Needs::KeyWith(scope) => Some(scope),
         };
         assert_eq!(without.status == 401, needed.is_some(), "{method} {path}: {}", without.status);
         for (scope, key) in &keys {
@@ -176,6 +176,35 @@ async fn on_loopback_no_key_is_asked_for_and_one_that_is_shown_is_checked() {
         }
         gateway.close().await;
     }
+}
+
+#[actix_web::test]
+async fn a_signed_link_needs_no_key_and_opens_nothing_else() {
+    let gateway = with_keys().start().await;
+    let inbox = Inbox::open();
+    let mut body = canvas(&inbox.url());
+    body["delivery"] = json!("links");
+    let webhook = gateway.run_one(&inbox, &body).await;
+    let link = webhook.body["outputs"][0]["url"].as_str().unwrap().to_owned();
+    let link = link.strip_prefix(&gateway.url("")).unwrap();
+    let (path, query) = link.split_once('?').unwrap();
+    let job = path.split_once("/outputs").unwrap().0;
+    let (_, reader) = make(&gateway, "shop", &["read"]).await;
+    for (key, path, status) in [
+        ("", link, 200),
+        (reader.as_str(), link, 200),
+        ("wrong", link, 401),
+        ("", path, 401),
+        (reader.as_str(), path, 404),
+        ("", &format!("{path}?exp=1&sig=x"), 403),
+        ("", &format!("{job}?{query}"), 401),
+        ("", &format!("{job}/deliveries?{query}"), 401),
+    ] {
+        let answer = ask(&gateway, key, "GET", path, &Value::Null).await;
+        assert_eq!(answer.status, status, "{path}");
+    }
+    assert_eq!(ask(&gateway, "", "HEAD", link, &Value::Null).await.status, 200);
+    gateway.close().await;
 }
 
 #[actix_web::test]

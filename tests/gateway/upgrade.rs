@@ -1,5 +1,6 @@
 //! A data folder that an older gateway left when it was killed: the present one goes on with it.
 
+use crate::keys::{ask, make, with_keys};
 use crate::support::{Inbox, Setup};
 use comfygate::clock::{Clock, SystemClock, Timestamp};
 use comfygate::sim::Sim;
@@ -13,9 +14,35 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Where the receiver and the simulator of the stored folder were.
-const RECEIVER: &str = "http://127.0.0.1:29417";
-const BACKEND: &str = "http://127.0.0.1:29418";
+/// A stored folder.
+struct Stored {
+    folder: &'static str,
+    /// Where its receiver and its simulator were.
+    receiver: &'static str,
+    backend: &'static str,
+    /// When it was made, in milliseconds since 1970.
+    made_at: i64,
+    /// How many rows have those addresses: requests, deliveries, jobs on the backend.
+    rows: [usize; 3],
+}
+
+const SCHEMA_1: Stored = Stored {
+    folder: "data-schema1",
+    receiver: "http://127.0.0.1:29417",
+    backend: "http://127.0.0.1:29418",
+    made_at: 1_795_257_924_000,
+    rows: [13, 6, 2],
+};
+const SCHEMA_2: Stored = Stored {
+    folder: "data-schema2",
+    receiver: "http://127.0.0.1:29427",
+    backend: "http://127.0.0.1:29428",
+    made_at: 1_795_272_742_000,
+    rows: [5, 2, 2],
+};
+
+/// The schema of the present gateway.
+const NEWEST: u32 = 3;
 
 /// A job of the stored folder, and its webhook as it was sent there.
 #[derive(Deserialize, Debug)]
@@ -34,21 +61,18 @@ async fn a_folder_of_schema_1_is_taken_over_with_every_job_result_and_webhook() 
 }
 
 async fn goes_on_with_the_folder_of_schema_1(is_same_backend: bool) {
-    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/data-schema1");
-    let old: BTreeMap<String, Old> =
-        serde_json::from_str(&std::fs::read_to_string(fixture.join("jobs.json")).unwrap()).unwrap();
     let mut setup = Setup::new();
     let data = setup.settings.storage.folder.clone();
-    copy_folder(&fixture.join("data"), &data);
+    let old = SCHEMA_1.copy(&data);
     let log = log_bytes(&data);
-    assert!(log > 0, "the folder is not that of a killed gateway");
     // Two hours after it was made: a limit of one hour has passed, and the keys of that day are known.
-    setup.clock = Arc::new(LaterThen::new(Timestamp::from_millis(1_795_257_924_000) + Duration::from_hours(2)));
+    setup.clock = Arc::new(LaterThen::new(Timestamp::from_millis(SCHEMA_1.made_at) + Duration::from_hours(2)));
     let inbox = Inbox::open();
     let keep_folder = Arc::clone(&setup.folder);
     let move_in = async |sim: &Sim| {
         let url = sim.url().trim_end_matches('/').to_owned();
-        move_folder(&data, inbox.url().trim_end_matches("/hook"), if is_same_backend { &url } else { BACKEND });
+        let backend = if is_same_backend { &url } else { SCHEMA_1.backend };
+        SCHEMA_1.move_to(&data, inbox.url().trim_end_matches("/hook"), backend);
         assert!(log_bytes(&data) > log, "the log was folded in");
         url
     };
@@ -89,9 +113,58 @@ async fn goes_on_with_the_folder_of_schema_1(is_same_backend: bool) {
     let answer = gateway.post_raw(&headers, again).await;
     assert_eq!((answer.status, &answer.json()["prompt_id"]), (202, &json!(old["queued"].id)));
     gateway.close().await;
-    let connection = Connection::open(data.join("comfygate.db")).unwrap();
-    let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
-    assert_eq!(version, 2);
+    assert_eq!(version(&data), NEWEST);
+    assert!(inbox.rest().is_empty(), "something was told twice");
+    inbox.close().await;
+    drop(keep_folder);
+}
+
+#[actix_web::test]
+async fn a_folder_from_before_there_were_tenants_belongs_to_the_tenant_default() {
+    let mut setup = with_keys();
+    let data = setup.settings.storage.folder.clone();
+    let old = SCHEMA_2.copy(&data);
+    assert_eq!(version(&data), 2);
+    setup.clock = Arc::new(LaterThen::new(Timestamp::from_millis(SCHEMA_2.made_at) + Duration::from_hours(2)));
+    let inbox = Inbox::open();
+    let keep_folder = Arc::clone(&setup.folder);
+    let move_in = async |sim: &Sim| {
+        let url = sim.url().trim_end_matches('/').to_owned();
+        SCHEMA_2.move_to(&data, inbox.url().trim_end_matches("/hook"), &url);
+        url
+    };
+    let gateway = setup.start_behind(move_in).await;
+    let mut told = BTreeMap::new();
+    for _ in ["pending", "running", "submitted", "queued"] {
+        let webhook = inbox.next().await;
+        assert_eq!(webhook.body["status"], "success", "{}", webhook.body);
+        told.insert(webhook.prompt_id().to_owned(), webhook);
+    }
+    let pending = &told[&old["pending"].id];
+    assert_eq!((Some(&pending.id), pending.attempt.as_str()), (old["pending"].webhook_id.as_ref(), "2"));
+    assert_eq!(pending.raw, old["pending"].body.as_ref().unwrap().as_bytes());
+
+    let none = serde_json::Value::Null;
+    let (_, ours) = make(&gateway, "default", &["submit", "read"]).await;
+    let (_, others) = make(&gateway, "shop", &["submit", "read"]).await;
+    for (name, Old { id, body, .. }) in &old {
+        let answer = ask(&gateway, &ours, "GET", &format!("/jobs/{id}"), &none).await;
+        assert_eq!(answer.status, 200, "{name}");
+        if let Some(body) = body {
+            assert_eq!(String::from_utf8_lossy(&answer.bytes), *body, "{name}");
+        }
+        assert_eq!(ask(&gateway, &others, "GET", &format!("/jobs/{id}"), &none).await.status, 404, "{name}");
+    }
+    let count = async |path: &str| gateway.get(path).await.json()["jobs"].as_array().unwrap().len();
+    assert_eq!((count("/jobs?tenant=default").await, count("/jobs?tenant=shop").await), (5, 0));
+    let as_sent = r#"{"workflow": "canvas", "prompt": "x", "width": 64, "height": 64, "color": 9, "timeouts": {"queue": "1day"}, "metadata": {"name": "queued"}, "webhook_url": "http://127.0.0.1:29427/hook"}"#;
+    let bearer = format!("Bearer {ours}");
+    let headers =
+        [("content-type", "application/json"), ("idempotency-key", "order-8"), ("authorization", bearer.as_str())];
+    let repeated = gateway.post_raw(&headers, as_sent).await;
+    assert_eq!((repeated.status, &repeated.json()["prompt_id"]), (202, &json!(old["queued"].id)));
+    gateway.close().await;
+    assert_eq!(version(&data), NEWEST);
     assert!(inbox.rest().is_empty(), "something was told twice");
     inbox.close().await;
     drop(keep_folder);
@@ -101,16 +174,34 @@ fn log_bytes(data: &Path) -> u64 {
     std::fs::metadata(data.join("comfygate.db-wal")).unwrap().len()
 }
 
-/// Has the folder speak of the addresses of this test, and leaves its log where it is.
-fn move_folder(data: &Path, receiver: &str, backend: &str) {
+fn version(data: &Path) -> u32 {
     let connection = Connection::open(data.join("comfygate.db")).unwrap();
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).unwrap();
-    let moved = [
-        connection.execute("UPDATE job_request SET request = replace(request, ?1, ?2)", [RECEIVER, receiver]),
-        connection.execute("UPDATE delivery SET url = replace(url, ?1, ?2)", [RECEIVER, receiver]),
-        connection.execute("UPDATE job SET backend = ?2 WHERE backend = ?1 AND ended_at IS NULL", [BACKEND, backend]),
-    ];
-    assert_eq!(moved.map(Result::unwrap), [13, 6, 2]);
+    connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap()
+}
+
+impl Stored {
+    /// Copies the folder, and returns the jobs in it by their names.
+    fn copy(&self, data: &Path) -> BTreeMap<String, Old> {
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(self.folder);
+        copy_folder(&fixture.join("data"), data);
+        assert!(log_bytes(data) > 0, "the folder is not that of a killed gateway");
+        serde_json::from_str(&std::fs::read_to_string(fixture.join("jobs.json")).unwrap()).unwrap()
+    }
+
+    /// Has the copy speak of the addresses of this test, and leaves its log where it is.
+    fn move_to(&self, data: &Path, receiver: &str, backend: &str) {
+        let connection = Connection::open(data.join("comfygate.db")).unwrap();
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).unwrap();
+        let from = (self.receiver, self.backend);
+        let on_backend = "UPDATE job SET backend = ?2 WHERE backend = ?1 AND ended_at IS NULL";
+        let moved = [
+            connection.execute("UPDATE job_request SET request = replace(request, ?1, ?2)", [from.0, receiver]),
+            connection.execute("UPDATE delivery SET url = replace(url, ?1, ?2)", [from.0, receiver]),
+            connection.execute(on_backend, [from.1, backend]),
+        ];
+        assert_eq!(moved.map(Result::unwrap), self.rows);
+    }
 }
 
 fn copy_folder(from: &Path, to: &Path) {

@@ -2,8 +2,12 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "this whole program is a test")]
 
+mod events;
+mod isolation;
 mod replays;
+mod signatures;
 mod support;
+mod verifiers;
 
 use comfygate::clock::Clock;
 use comfygate::store::{DeliveryState, Store};

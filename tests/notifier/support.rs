@@ -3,18 +3,18 @@
 use bytes::Bytes;
 use comfygate::clock::{Clock, ManualClock, Timestamp};
 use comfygate::job::{
-    BodyRules, FrozenBody, JobId, Limits, LinkKey, Outcome, Output, Params, Request, Segment, freeze,
+    BodyRules, DeliveryMode, FrozenBody, JobId, Limits, LinkKey, Outcome, Output, Params, Request, Segment, freeze,
 };
 use comfygate::lifecycle::Lifecycle;
 use comfygate::media::{Blobs, body_stream};
-use comfygate::notifier::{self, BodyStream, Parts};
+use comfygate::notifier::{self, Announcer, BodyStream, Parts};
 use comfygate::settings::WebhookSettings;
 use comfygate::signing::{Keyring, Options};
-use comfygate::store::{Attempt, Delivery, Ending, NewJob, SqliteStore, Store};
+use comfygate::store::{Attempt, Delivery, DeliveryState, Ending, NewJob, SqliteStore, Store};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -37,23 +37,39 @@ pub(crate) struct Rig {
     pub(crate) store: Arc<SqliteStore>,
     pub(crate) blobs: Arc<Blobs>,
     pub(crate) settings: WebhookSettings,
+    pub(crate) announcer: Announcer,
+    /// What the next jobs have as metadata.
+    pub(crate) metadata: Option<serde_json::Value>,
+    /// How the next jobs' images are sent.
+    pub(crate) delivery: DeliveryMode,
     bell: Arc<Notify>,
     lifecycle: Lifecycle,
     folder: TempDir,
+    witnesses: AtomicU8,
 }
 
 impl Rig {
     /// Makes a rig whose notifier has not started.
     pub(crate) fn new() -> Self {
+        Self::at(START)
+    }
+
+    /// The same with another time.
+    pub(crate) fn at(now: Timestamp) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        let clock = ManualClock::at(now);
         Self {
-            clock: ManualClock::at(START),
+            announcer: Announcer::new(Arc::clone(&clock) as Arc<dyn Clock>),
+            clock,
             store: SqliteStore::open(folder.path()).unwrap(),
             blobs: Arc::new(Blobs::open(folder.path()).unwrap()),
             settings: WebhookSettings::default(),
+            metadata: None,
+            delivery: DeliveryMode::default(),
             bell: Arc::default(),
             lifecycle: Lifecycle::new(),
             folder,
+            witnesses: AtomicU8::new(100),
         }
     }
 
@@ -65,8 +81,13 @@ impl Rig {
     }
 
     pub(crate) fn start(&self) {
+        self.start_with(self.body());
+    }
+
+    /// Returns what opens bodies.
+    pub(crate) fn body(&self) -> impl Fn(&FrozenBody) -> BodyStream + Send + Sync + use<> {
         let blobs = Arc::clone(&self.blobs);
-        self.start_with(move |body| Box::pin(body_stream(Arc::clone(&blobs), body.clone())));
+        move |body| Box::pin(body_stream(Arc::clone(&blobs), body.clone()))
     }
 
     pub(crate) fn start_with(&self, body: impl Fn(&FrozenBody) -> BodyStream + Send + Sync + 'static) {
@@ -75,11 +96,13 @@ impl Rig {
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
             lifecycle: self.lifecycle.clone(),
             bell: Arc::clone(&self.bell),
+            announcer: self.announcer.clone(),
             body: Arc::new(body),
             keyring: self.keyring(),
             settings: self.settings.clone(),
             grace: Duration::from_secs(10),
             random: Box::new(|| 0.5),
+            standing: Arc::default(),
         };
         self.lifecycle.spawn_station("notifier", notifier::run(parts, self.lifecycle.stop()));
     }
@@ -105,13 +128,17 @@ impl Rig {
         self.store.close().await;
         let Self { clock, settings, folder, .. } = self;
         let rig = Self {
+            announcer: Announcer::new(Arc::clone(&clock) as Arc<dyn Clock>),
             clock,
             store: SqliteStore::open(folder.path()).unwrap(),
             blobs: Arc::new(Blobs::open(folder.path()).unwrap()),
             settings,
+            metadata: None,
+            delivery: DeliveryMode::default(),
             bell: Arc::default(),
             lifecycle: Lifecycle::new(),
             folder,
+            witnesses: AtomicU8::new(100),
         };
         rig.start();
         rig
@@ -123,17 +150,16 @@ impl Rig {
 
     /// Stores a job that has ended with these images and whose end is to be told to `url`.
     pub(crate) async fn ended_job(&self, number: u8, url: &str, images: &[&[u8]]) -> (JobId, Vec<u8>) {
+        self.ended_job_of("default", number, url, images).await
+    }
+
+    /// The same for a tenant of this name.
+    pub(crate) async fn ended_job_of(&self, tenant: &str, number: u8, url: &str, images: &[&[u8]]) -> (JobId, Vec<u8>) {
         let now = self.clock.now();
         let id = JobId::new(now, [number; 10]);
-        let request = request(url);
+        let request = Request { metadata: self.metadata.clone(), delivery: self.delivery, ..request(url) };
         self.store
-            .accept(NewJob {
-                id,
-                tenant: comfygate::job::Tenant::default(),
-                request,
-                created_at: now,
-                idempotency: None,
-            })
+            .accept(NewJob { id, tenant: tenant.parse().unwrap(), request, created_at: now, idempotency: None })
             .await
             .unwrap();
         let mut outputs = Vec::new();
@@ -160,9 +186,53 @@ impl Rig {
         (id, expected)
     }
 
+    /// Stores many of them, a millisecond apart from each other.
+    pub(crate) async fn ended_jobs_of(&self, tenant: &str, count: usize, url: impl Fn(usize) -> String) -> Vec<JobId> {
+        let mut jobs = Vec::new();
+        for number in 0..count {
+            self.clock.advance(Duration::from_millis(1));
+            jobs.push(self.ended_job_of(tenant, 0, &url(number), &[]).await.0);
+        }
+        jobs
+    }
+
+    /// Waits until the notifier has looked at everything that is due: what came last, from a tenant of its own to a host of
+    /// its own, has arrived.
+    pub(crate) async fn until_looked(&self) {
+        let mut witness = Receiver::start([Reply::Status(200, "")]).await;
+        let number = self.witnesses.fetch_add(1, Ordering::SeqCst);
+        let (job, _) = self.ended_job_of("witness", number, &witness.url, &[]).await;
+        witness.next().await;
+        self.until(job, |delivery, _| delivery.state == DeliveryState::Delivered).await;
+    }
+
+    /// Counts the attempts of these jobs that are recorded.
+    pub(crate) async fn attempts_of(&self, jobs: &[JobId]) -> usize {
+        let mut count = 0;
+        for job in jobs {
+            count += self.store.delivery(*job).await.unwrap().unwrap().1.len();
+        }
+        count
+    }
+
+    /// Waits until there are so many.
+    pub(crate) async fn until_attempts(&self, jobs: &[JobId], count: usize) {
+        let reached = async {
+            while self.attempts_of(jobs).await < count {
+                tokio::task::yield_now().await;
+            }
+        };
+        soon("the attempts", reached).await;
+    }
+
     /// Wakes the notifier, as whoever changes a delivery does.
     pub(crate) fn ring(&self) {
         self.bell.notify_one();
+    }
+
+    /// Returns a delivery as it is now.
+    pub(crate) async fn store_delivery(&self, job: JobId) -> (Delivery, Vec<Attempt>) {
+        self.store.delivery(job).await.unwrap().unwrap()
     }
 
     /// Waits until the store says about a delivery what is asked for.
@@ -301,6 +371,11 @@ impl Receiver {
         soon("a request", self.received.recv()).await.unwrap()
     }
 
+    /// The next request, if it has come.
+    pub(crate) fn try_next(&mut self) -> Option<Received> {
+        self.received.try_recv().ok()
+    }
+
     /// Says whether nothing more has come by now.
     pub(crate) fn is_quiet(&mut self) -> bool {
         self.received.try_recv().is_err()
@@ -396,7 +471,7 @@ fn request(url: &str) -> Request {
         expected_images: Some(1),
         webhook_url: Some(url.into()),
         webhook_events: std::collections::BTreeSet::new(),
-        delivery: comfygate::job::DeliveryMode::default(),
+        delivery: DeliveryMode::default(),
         strip_metadata: false,
         conversion: None,
         metadata: None,

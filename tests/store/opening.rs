@@ -48,6 +48,26 @@ async fn a_missing_folder_is_made_and_a_file_in_its_place_is_refused() {
     assert!(matches!(error, OpenError::Folder { folder, .. } if folder == file));
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn only_its_owner_can_read_the_folder_and_the_database() {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("data");
+    let store = SqliteStore::open(&folder).unwrap();
+    store.accept(new_job(1)).await.unwrap();
+    let files = ["comfygate.db", "comfygate.db-wal", "comfygate.db-shm"].map(|name| folder.join(name));
+    assert_eq!(mode(&folder), 0o700);
+    assert!(files.iter().all(|file| mode(file) == 0o600));
+    store.close().await;
+    // One that an older version has made, or that came out of a backup.
+    std::fs::set_permissions(&files[0], std::fs::Permissions::from_mode(0o644)).unwrap();
+    let store = SqliteStore::open(&folder).unwrap();
+    store.accept(new_job(2)).await.unwrap();
+    assert!(files.iter().all(|file| mode(file) == 0o600));
+}
+
 #[tokio::test]
 async fn a_newer_schema_is_refused_and_left_alone() {
     let house = House::new();

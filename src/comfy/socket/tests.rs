@@ -78,6 +78,30 @@ async fn a_listener_that_is_too_slow_costs_the_connection_and_not_the_server() {
 }
 
 #[tokio::test]
+async fn images_that_nobody_stores_cost_the_connection_and_not_the_memory() {
+    let options = SocketOptions { most_held: 250, ..SocketOptions::default() };
+    let mut bench = Bench::with(16, options, "http").await;
+    let (mut peer, client_id) = bench.shake_hands().await;
+    let image = Bytes::from([b"\0\0\0\x01\0\0\0\x02png".to_vec(), vec![b'x'; 97]].concat());
+    let mut kept = Vec::new();
+    for _ in 0..2 {
+        peer.send(Message::binary(image.clone())).await.unwrap();
+        kept.push(bench.event().await);
+    }
+    // What is stored, or no preview that anybody wants, makes room.
+    kept.remove(0);
+    peer.send(Message::binary(image.clone())).await.unwrap();
+    kept.push(bench.event().await);
+    peer.send(Message::binary(image)).await.unwrap();
+    while within(peer.next()).await.is_some_and(|message| message.is_ok()) {}
+    let (lost, reason) = bench.lost().await;
+    assert_eq!((lost, reason.contains("200 bytes of images wait to be stored")), (client_id, true), "{reason}");
+    drop(kept);
+    bench.clock.advance(Duration::from_secs(15));
+    bench.shake_hands().await;
+}
+
+#[tokio::test]
 async fn a_large_frame_that_comes_slowly_is_told_of_before_it_is_whole() {
     use tokio::io::AsyncWriteExt;
     let mut bench = Bench::new(16).await;

@@ -1,3 +1,5 @@
+//! Which secrets sign for whom and for how long, over a real store and a clock moved by hand.
+
 use super::super::{Change, Destination, Office, OfficeError, USUAL_KEEP};
 use super::*;
 use crate::clock::ManualClock;

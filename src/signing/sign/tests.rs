@@ -1,3 +1,5 @@
+//! The published examples, several keys at once, and how much of a body lives at a time.
+
 use super::*;
 use futures_util::StreamExt;
 use futures_util::stream;
@@ -72,4 +74,42 @@ async fn an_unreadable_body_is_not_signed() {
     ] {
         assert_eq!(sign(&keys, "id", 1, broken).await.unwrap_err().to_string(), "gone");
     }
+}
+
+/// A piece that says how many of its kind live.
+struct Counted {
+    bytes: Vec<u8>,
+    living: std::sync::Arc<Mutex<(usize, usize)>>,
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.living.lock().unwrap().0 -= 1;
+    }
+}
+
+#[tokio::test]
+async fn a_body_is_never_whole_in_memory() {
+    let living = std::sync::Arc::new(Mutex::new((0, 0)));
+    let keys = Keys { hmac: vec![PUBLISHED[0][0].parse().unwrap()], ed25519: vec![pair(1), pair(2)] };
+    let open = || {
+        let living = std::sync::Arc::clone(&living);
+        let piece = move |_| {
+            let mut now = living.lock().unwrap();
+            now.0 += 1;
+            now.1 = now.1.max(now.0);
+            let living = std::sync::Arc::clone(&living);
+            Ok(Bytes::from_owner(Counted { bytes: vec![7; 64 * 1024], living }))
+        };
+        stream::iter(0..40).map(piece).boxed()
+    };
+    sign(&keys, "id", 1, open).await.unwrap();
+    let (left, most) = *living.lock().unwrap();
+    assert!(left == 0 && most <= 2, "{left} pieces are left, and {most} of 40 lived at once");
 }

@@ -1,3 +1,5 @@
+//! What is believed, what is not, and what is said of it.
+
 use super::*;
 
 const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";

@@ -41,16 +41,16 @@ fn accepted_since(connection: &Connection, tenant: &Tenant, since: Timestamp) ->
     Ok(statement.query_row(params![tenant.stored(), first], |row| rows::count(row, 0))?)
 }
 
-/// Returns the row that a page ended with. Where the job was cleared away, those that were accepted in the same millisecond
-/// come again: rather twice than not at all. A job of another tenant is not there for this one.
+/// Returns the row that a page of this tenant's list ended with. Where the job was cleared away, those that were accepted in the
+/// same millisecond come again: rather twice than not at all. The job of another tenant is not there for this one.
 pub(super) fn row_of_cursor(
     connection: &Connection,
-    only: Option<&Tenant>,
     cursor: Cursor,
+    tenant: Option<&Tenant>,
 ) -> Result<RowNumber, StoreError> {
-    let row = connection
+    let row: Option<RowNumber> = connection
         .prepare_cached("SELECT row FROM job WHERE id = ?1 AND (?2 IS NULL OR tenant = ?2)")?
-        .query_row(params![cursor.job.as_bytes(), only.map(Tenant::stored)], |row| row.get(0))
+        .query_row(params![cursor.job.as_bytes(), tenant.map(Tenant::stored)], |row| row.get(0))
         .optional()?;
     match row {
         Some(row) => Ok(row),

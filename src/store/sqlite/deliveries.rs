@@ -13,6 +13,19 @@ use std::time::Duration;
 const DELIVERY: &str = "job.id, delivery.url, result.body, delivery.attempts, delivery.created_at, delivery.due_at, \
      delivery.state, delivery.job, delivery.attempts_before, delivery.replays, delivery.replayed_at, delivery.ended_at, job.tenant";
 
+/// The table `first`: each tenant that has a pending delivery, and when its first one may be handed out.
+const FIRST_OF_EACH: &str = "WITH RECURSIVE owner (name) AS (
+        SELECT * FROM (SELECT tenant FROM delivery INDEXED BY delivery_due
+                       WHERE state = 'pending' ORDER BY tenant LIMIT 1)
+        UNION ALL
+        SELECT (SELECT tenant FROM delivery INDEXED BY delivery_due
+                WHERE state = 'pending' AND tenant > name ORDER BY tenant LIMIT 1)
+        FROM owner WHERE name IS NOT NULL),
+    first (name, next_at) AS (
+        SELECT name, (SELECT next_at FROM delivery INDEXED BY delivery_due
+                      WHERE state = 'pending' AND tenant = name ORDER BY next_at LIMIT 1)
+        FROM owner WHERE name IS NOT NULL)";
+
 /// Ends a job; `body` is the frozen body as JSON. Returns false where the job or the run has ended already.
 pub(super) fn finish(connection: &Connection, ending: &Ending, body: &str) -> Result<bool, StoreError> {
     let (code, error) = match &ending.outcome {
@@ -63,8 +76,8 @@ pub(super) fn finish(connection: &Connection, ending: &Ending, body: &str) -> Re
     crash::pass(Point::Halfway);
     connection
         .prepare_cached(
-            "INSERT INTO delivery (job, url, created_at, due_at)
-             SELECT job, request ->> '$.webhook_url', ?2, ?2 FROM job_request
+            "INSERT INTO delivery (job, tenant, url, created_at, due_at)
+             SELECT job, (SELECT tenant FROM job WHERE row = ?1), request ->> '$.webhook_url', ?2, ?2 FROM job_request
              WHERE job = ?1 AND request ->> '$.webhook_url' IS NOT NULL",
         )?
         .execute(params![row, ending.ended_at.millis()])?;
@@ -111,32 +124,72 @@ pub(super) fn needed_blobs(connection: &Connection) -> Result<HashSet<BlobId>, S
     Ok(needed)
 }
 
-/// Leases deliveries that are due, the longest due first.
+/// Leases deliveries that are due: of each tenant as many, the longest due first; where that leaves some, more of those
+/// that have more. `turn` says with whom to begin, should there be more tenants than deliveries may be leased.
 pub(super) fn due(
     connection: &Connection,
     now: Timestamp,
     lease: Duration,
     limit: u32,
+    turn: usize,
 ) -> Result<Vec<Delivery>, StoreError> {
     let sql = format!(
         "SELECT {DELIVERY} FROM delivery INDEXED BY delivery_due
          JOIN job ON job.row = delivery.job JOIN result ON result.job = delivery.job
-         WHERE delivery.state = 'pending' AND delivery.next_at <= ?1 ORDER BY delivery.next_at LIMIT ?2"
+         WHERE delivery.state = 'pending' AND delivery.tenant = ?3 AND delivery.next_at <= ?1
+         ORDER BY delivery.next_at LIMIT ?2"
     );
-    let due = rows::all(connection.prepare_cached(&sql)?.query(params![now.millis(), limit])?, delivery_of)?;
+    let mut read = connection.prepare_cached(&sql)?;
     let mut take = connection.prepare_cached("UPDATE delivery SET lease_until = ?2 WHERE job = ?1")?;
-    for (row, _) in &due {
-        take.execute(params![row, (now + lease).millis()])?;
+    let mut tenants = tenants_with_due(connection, now)?;
+    let first = turn.checked_rem(tenants.len()).unwrap_or(0);
+    tenants.rotate_left(first);
+    let mut leased = Vec::new();
+    let mut left = usize::try_from(limit).unwrap_or(usize::MAX);
+    while left > 0 && !tenants.is_empty() {
+        let share = (left / tenants.len()).max(1);
+        let mut have_more = Vec::new();
+        for tenant in tenants {
+            let most = share.min(left);
+            let next = params![now.millis(), rows::whole(most), tenant];
+            let due = if most == 0 { Vec::new() } else { rows::all(read.query(next)?, delivery_of)? };
+            for (row, _) in &due {
+                take.execute(params![row, (now + lease).millis()])?;
+            }
+            left -= due.len();
+            // With no lease at all the same ones would be found again.
+            if due.len() == share && !lease.is_zero() {
+                have_more.push(tenant);
+            }
+            leased.extend(due.into_iter().map(|(_, delivery)| delivery));
+        }
+        tenants = have_more;
     }
-    Ok(due.into_iter().map(|(_, delivery)| delivery).collect())
+    Ok(leased)
+}
+
+/// Lists the tenants that have a delivery which is due, by one step into the index for each tenant that has any.
+fn tenants_with_due(connection: &Connection, now: Timestamp) -> Result<Vec<String>, StoreError> {
+    let sql = format!("{FIRST_OF_EACH} SELECT name FROM first WHERE next_at <= ?1 ORDER BY name");
+    let mut statement = connection.prepare_cached(&sql)?;
+    rows::all(statement.query([now.millis()])?, |row| Ok(row.get(0)?))
+}
+
+/// Lets deliveries wait until then, as if they were leased.
+pub(super) fn set_aside(connection: &Connection, jobs: &[JobId], until: Timestamp) -> Result<(), StoreError> {
+    let mut put = connection.prepare_cached(
+        "UPDATE delivery SET lease_until = ?2 WHERE job = (SELECT row FROM job WHERE id = ?1) AND state = 'pending'",
+    )?;
+    for job in jobs {
+        put.execute(params![job.as_bytes(), until.millis()])?;
+    }
+    Ok(())
 }
 
 /// Returns when the next delivery may be handed out.
 pub(super) fn next_due(connection: &Connection) -> Result<Option<Timestamp>, StoreError> {
-    let next: Option<i64> = connection
-        .prepare_cached("SELECT next_at FROM delivery WHERE state = 'pending' ORDER BY next_at LIMIT 1")?
-        .query_row((), |row| row.get(0))
-        .optional()?;
+    let sql = format!("{FIRST_OF_EACH} SELECT min(next_at) FROM first");
+    let next: Option<i64> = connection.prepare_cached(&sql)?.query_row((), |row| row.get(0))?;
     Ok(next.map(Timestamp::from_millis))
 }
 

@@ -172,7 +172,7 @@ pub(super) fn list(connection: &Connection, filter: &ListFilter) -> Result<Vec<L
     }
     if let Some(before) = filter.before {
         sql += " AND job.row < ?";
-        values.push(Value::Integer(row_of_cursor(connection, filter.tenant.as_ref(), before)?));
+        values.push(Value::Integer(row_of_cursor(connection, before, filter.tenant.as_ref())?));
     }
     sql += " ORDER BY job.row DESC LIMIT ?";
     values.push(Value::Integer(filter.limit.into()));

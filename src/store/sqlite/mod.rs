@@ -38,6 +38,7 @@ use std::collections::HashSet;
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use writer::Writer;
@@ -53,6 +54,8 @@ pub struct SqliteStore {
     writer: Arc<Writer>,
     /// Whose job is claimed next; begun anew at each start.
     turns: tokio::sync::Mutex<Turns>,
+    /// With which tenant the next deliveries begin.
+    due_turn: AtomicUsize,
     lock: Mutex<Option<File>>,
 }
 
@@ -77,6 +80,7 @@ impl SqliteStore {
             readers: Readers::new(readers),
             writer: Arc::new(writer),
             turns: tokio::sync::Mutex::default(),
+            due_turn: AtomicUsize::new(0),
             lock: Mutex::new(lock),
         })
     }
@@ -177,8 +181,13 @@ impl Store for SqliteStore {
     }
 
     async fn due_deliveries(&self, now: Timestamp, lease: Duration, limit: u32) -> Result<Vec<Delivery>, StoreError> {
+        let turn = self.due_turn.fetch_add(usize::try_from(limit).unwrap_or(1), Ordering::Relaxed);
         // A start ends every lease, so the disk need not be waited for.
-        self.writer.note(move |connection| deliveries::due(connection, now, lease, limit)).await
+        self.writer.note(move |connection| deliveries::due(connection, now, lease, limit, turn)).await
+    }
+
+    async fn set_deliveries_aside(&self, jobs: Vec<JobId>, until: Timestamp) -> Result<(), StoreError> {
+        self.writer.note(move |connection| deliveries::set_aside(connection, &jobs, until)).await
     }
 
     async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {

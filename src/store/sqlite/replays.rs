@@ -23,7 +23,7 @@ pub(super) fn list(connection: &Connection, filter: &DeliveryFilter) -> Result<V
          WHERE {condition} AND (?3 IS NULL OR job.tenant = ?3) AND (?1 IS NULL OR delivery.job < ?1)
          ORDER BY delivery.job DESC LIMIT ?2"
     );
-    let before = filter.before.map(|before| row_of_cursor(connection, filter.tenant.as_ref(), before)).transpose()?;
+    let before = filter.before.map(|before| row_of_cursor(connection, before, filter.tenant.as_ref())).transpose()?;
     let tenant = filter.tenant.as_ref().map(Tenant::stored);
     rows::all(connection.prepare_cached(&sql)?.query(params![before, filter.limit, tenant])?, |row| {
         let job = rows::job_id(row, 0)?;

@@ -93,6 +93,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => create(path)?,
         Err(source) => return Err(OpenError::Folder { folder: path.to_owned(), source }),
     }
+    keep_private(path).map_err(|source| OpenError::Folder { folder: path.to_owned(), source })?;
     open_checked(path)
 }
 
@@ -124,6 +125,33 @@ pub(super) fn open_to_check(path: &Path) -> Result<(Connection, usize), OpenErro
     Ok((connection, version))
 }
 
+/// Takes the rights of others away from the database and its logs: secrets are in it. SQLite makes new logs with the rights
+/// of the database.
+fn keep_private(path: &Path) -> std::io::Result<()> {
+    #[cfg(unix)]
+    for file in [path.to_owned(), path.with_extension("db-wal"), path.with_extension("db-shm")] {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = match std::fs::metadata(&file) {
+            Ok(metadata) => metadata.permissions().mode(),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        if mode & 0o077 != 0 {
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600))?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes an empty file that only its owner can read.
+fn private_file(path: &Path) -> std::io::Result<()> {
+    let mut options = File::options();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map(drop)
+}
+
 fn check_header(path: &Path, mut file: File) -> Result<(), OpenError> {
     let mut header = [0; 16];
     match file.read_exact(&mut header) {
@@ -144,6 +172,8 @@ fn create(path: &Path) -> Result<(), OpenError> {
             Ok(()) | Err(_) => {}
         }
     }
+    // Made before SQLite does it, so that nobody else can read it from the first byte on.
+    private_file(&aside).map_err(unusable)?;
     let connection = Connection::open(&aside).map_err(sqlite(path))?;
     connection.pragma_update(None, "application_id", APPLICATION_ID).map_err(sqlite(path))?;
     migrate(path, &connection, 0)?;

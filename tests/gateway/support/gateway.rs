@@ -198,6 +198,10 @@ impl TestGateway {
         self.send(headers.iter().fold(request, |request, (name, value)| request.header(*name, *value))).await
     }
 
+    pub(crate) async fn head(&self, path: &str) -> Answer {
+        self.send(self.client.head(self.url(path))).await
+    }
+
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
         let request = self.client.post(self.url(path)).header("content-type", "application/json");
         self.send(request.body(body.to_string())).await

@@ -7,6 +7,7 @@ use serde_json::Value;
 use std::collections::VecDeque;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// One webhook as it came.
@@ -15,6 +16,7 @@ pub(crate) struct Webhook {
     pub(crate) id: String,
     pub(crate) attempt: String,
     pub(crate) timestamp: u64,
+    pub(crate) signature: String,
     pub(crate) content_length: Option<usize>,
     pub(crate) raw: Vec<u8>,
     pub(crate) body: Value,
@@ -23,6 +25,11 @@ pub(crate) struct Webhook {
 impl Webhook {
     pub(crate) fn prompt_id(&self) -> &str {
         self.body["prompt_id"].as_str().unwrap()
+    }
+
+    /// Says whether it tells of a job that goes on.
+    pub(crate) fn is_event(&self) -> bool {
+        self.body["status"] == "running"
     }
 
     /// The images as bytes.
@@ -39,13 +46,26 @@ pub(crate) struct Inbox {
     address: SocketAddr,
     webhooks: Mutex<mpsc::UnboundedReceiver<Webhook>>,
     answers: Arc<Mutex<VecDeque<u16>>>,
+    on_events: Arc<Mutex<OnEvent>>,
     server: ServerHandle,
+}
+
+/// What a receiver does with a webhook that does not tell of an end.
+#[derive(Clone, Copy)]
+pub(crate) enum OnEvent {
+    /// Answers with this status.
+    Answer(u16),
+    /// Answers 204 after a while.
+    Wait(Duration),
+    /// Never answers.
+    Hang,
 }
 
 #[derive(Clone)]
 struct Slot {
     sender: mpsc::UnboundedSender<Webhook>,
     answers: Arc<Mutex<VecDeque<u16>>>,
+    on_events: Arc<Mutex<OnEvent>>,
 }
 
 impl Inbox {
@@ -59,7 +79,8 @@ impl Inbox {
         let address = listener.local_addr().unwrap();
         let (sender, webhooks) = mpsc::unbounded_channel();
         let answers = Arc::new(Mutex::new(VecDeque::new()));
-        let slot = Slot { sender, answers: Arc::clone(&answers) };
+        let on_events = Arc::new(Mutex::new(OnEvent::Answer(204)));
+        let slot = Slot { sender, answers: Arc::clone(&answers), on_events: Arc::clone(&on_events) };
         let server = HttpServer::new(move || {
             App::new()
                 .app_data(web::Data::new(slot.clone()))
@@ -73,7 +94,7 @@ impl Inbox {
         .run();
         let handle = server.handle();
         actix_web::rt::spawn(server);
-        Self { address, webhooks: Mutex::new(webhooks), answers, server: handle }
+        Self { address, webhooks: Mutex::new(webhooks), answers, on_events, server: handle }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -87,6 +108,20 @@ impl Inbox {
     /// Answers the next requests with these statuses, and all after them with 204.
     pub(crate) fn answer_with(&self, statuses: &[u16]) {
         self.answers.lock().unwrap().extend(statuses);
+    }
+
+    /// Does this with every webhook that does not tell of an end.
+    pub(crate) fn on_events(&self, what: OnEvent) {
+        *self.on_events.lock().unwrap() = what;
+    }
+
+    /// All webhooks up to the next one that tells of an end.
+    pub(crate) async fn until_end(&self) -> Vec<Webhook> {
+        let mut all = Vec::new();
+        while all.last().is_none_or(Webhook::is_event) {
+            all.push(self.next().await);
+        }
+        all
     }
 
     /// The next webhook, waited for.
@@ -115,11 +150,22 @@ async fn receive(request: HttpRequest, body: web::Bytes, slot: web::Data<Slot>) 
         id: header("webhook-id"),
         attempt: header("x-gateway-attempt"),
         timestamp: header("webhook-timestamp").parse().unwrap_or(0),
+        signature: header("webhook-signature"),
         content_length: header("content-length").parse().ok(),
         raw: body.to_vec(),
         body: serde_json::from_slice(&body).unwrap_or(Value::Null),
     };
-    let status = slot.answers.lock().unwrap().pop_front().unwrap_or(204);
+    let is_event = webhook.is_event();
+    let on_event = *slot.on_events.lock().unwrap();
     slot.sender.send(webhook).ok();
+    let status = match on_event {
+        _ if !is_event => slot.answers.lock().unwrap().pop_front().unwrap_or(204),
+        OnEvent::Answer(status) => status,
+        OnEvent::Wait(time) => {
+            actix_web::rt::time::sleep(time).await;
+            204
+        }
+        OnEvent::Hang => std::future::pending().await,
+    };
     HttpResponse::build(status.try_into().unwrap()).finish()
 }

@@ -5,7 +5,7 @@ mod inbox;
 mod program;
 
 pub(crate) use gateway::{Answer, Setup, TestGateway, as_time_goes_by};
-pub(crate) use inbox::{Inbox, Webhook};
+pub(crate) use inbox::{Inbox, OnEvent, Webhook};
 pub(crate) use program::Program;
 
 use serde_json::{Value, json};

@@ -44,5 +44,9 @@ CREATE INDEX job_queued ON job (cancel_requested, tenant, priority DESC) WHERE s
 CREATE INDEX job_by_tenant ON job (tenant);
 DROP INDEX job_ended;
 CREATE INDEX job_ended ON job (state) WHERE ended_at IS NOT NULL;
+-- So does each tenant's queue of deliveries. What is there already is the default tenant's.
+ALTER TABLE delivery ADD COLUMN tenant TEXT NOT NULL DEFAULT '';
+DROP INDEX delivery_due;
+CREATE INDEX delivery_due ON delivery (tenant, next_at) WHERE state = 'pending';
 -- Where it was asked for: whether nothing but the content is in the file.
 ALTER TABLE output ADD COLUMN metadata_stripped INTEGER;

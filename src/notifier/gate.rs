@@ -1,0 +1,354 @@
+//! How much one host may be sent at once, and whether anything: its places, its pause, its breaker. Decides only, from
+//! what the answers say.
+
+use super::schedule::{Answer, Trouble};
+use crate::clock::Timestamp;
+use std::time::Duration;
+
+/// After so many calls in a row that failed, the host counts as down.
+const FAILURES: u32 = 10;
+
+/// How long a host that is down is left alone: at first, and at most. Each failed probe doubles it.
+const FIRST_WAIT: Duration = Duration::from_secs(30);
+const LONGEST_WAIT: Duration = Duration::from_mins(10);
+
+/// What an answer says of the host that gave it, or did not.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Sign {
+    health: Health,
+    pace: Pace,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Health {
+    /// It answers, even if it did not like this request.
+    Alive,
+    /// It does not answer, or what answers has lost it.
+    Failed,
+    /// The fault was our own: that says nothing.
+    Unknown,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Pace {
+    Faster,
+    Same,
+    Slower,
+}
+
+impl Sign {
+    /// What an attempt says that was never made.
+    pub(super) const NONE: Self = Self { health: Health::Unknown, pace: Pace::Same };
+
+    /// Reads an answer.
+    pub(super) fn of(answer: &Answer) -> Self {
+        let (health, pace) = match answer {
+            Answer::Status { status: 200..=299 | 410, .. } => (Health::Alive, Pace::Faster),
+            // With a `Retry-After` it is the pause that slows down.
+            Answer::Status { status: 429, retry_after: None } => (Health::Alive, Pace::Slower),
+            // Of one request, mostly: another job's path may do.
+            Answer::Status { status: 300..=499, .. } => (Health::Alive, Pace::Same),
+            Answer::Status { status: 502 | 504, .. } | Answer::Failed(Trouble::Timeout) => {
+                (Health::Failed, Pace::Slower)
+            }
+            Answer::Status { .. } => (Health::Failed, Pace::Same),
+            Answer::Failed(trouble) => (health_after(*trouble), Pace::Same),
+        };
+        Self { health, pace }
+    }
+}
+
+fn health_after(trouble: Trouble) -> Health {
+    match trouble {
+        Trouble::Timeout
+        | Trouble::Dns
+        | Trouble::Connect
+        | Trouble::Tls
+        | Trouble::ConnectionLost
+        | Trouble::BadResponse => Health::Failed,
+        Trouble::InvalidUrl
+        | Trouble::BlockedAddress
+        | Trouble::HttpsRequired
+        | Trouble::BodyUnreadable
+        | Trouble::HostDown
+        | Trouble::Internal => Health::Unknown,
+    }
+}
+
+/// What changed for a host.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Change {
+    /// It counts as down, and is left alone until then.
+    WentDown(Timestamp),
+    /// It answers again.
+    CameBack,
+}
+
+/// The gate before one host.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Gate {
+    /// How many may be under way when all is well, and how many now.
+    most: usize,
+    places: usize,
+    paused_until: Option<Timestamp>,
+    /// In a row.
+    failures: u32,
+    down: Option<Down>,
+}
+
+/// A host that is down.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Down {
+    until: Timestamp,
+    wait: Duration,
+    is_probed: bool,
+}
+
+impl Gate {
+    /// Makes the gate of a host of which nothing is known.
+    pub(super) fn new(most: usize) -> Self {
+        Self { most: most.max(1), places: most.max(1), paused_until: None, failures: 0, down: None }
+    }
+
+    /// Says whether one more may begin beside those under way.
+    pub(super) fn is_open(&self, under_way: usize, now: Timestamp) -> bool {
+        let has_place = match &self.down {
+            None => under_way < self.places,
+            Some(down) => !down.is_probed && now >= down.until,
+        };
+        has_place && !self.is_paused(now)
+    }
+
+    /// Says whether the host counts as down.
+    pub(super) fn is_down(&self) -> bool {
+        self.down.is_some()
+    }
+
+    /// Says whether nothing is known of the host any more, so that it can be forgotten.
+    pub(super) fn is_as_new(&self, now: Timestamp) -> bool {
+        self.down.is_none() && self.failures == 0 && self.places == self.most && !self.is_paused(now)
+    }
+
+    /// Notes that one begins. Returns whether it is the probe of a host that is down.
+    pub(super) fn begin(&mut self) -> bool {
+        if let Some(down) = &mut self.down {
+            down.is_probed = true;
+        }
+        self.down.is_some()
+    }
+
+    /// Notes how one ended.
+    pub(super) fn end(&mut self, is_probe: bool, sign: Sign, now: Timestamp) -> Option<Change> {
+        self.places = match sign.pace {
+            Pace::Faster => (self.places + 1).min(self.most),
+            Pace::Same => self.places,
+            Pace::Slower => (self.places / 2).max(1),
+        };
+        match sign.health {
+            Health::Alive => {
+                self.failures = 0;
+                self.down.take().map(|_| Change::CameBack)
+            }
+            Health::Failed => self.failed(is_probe, now),
+            Health::Unknown => {
+                if let (true, Some(down)) = (is_probe, &mut self.down) {
+                    down.is_probed = false;
+                }
+                None
+            }
+        }
+    }
+
+    fn failed(&mut self, is_probe: bool, now: Timestamp) -> Option<Change> {
+        self.failures = self.failures.saturating_add(1);
+        match &mut self.down {
+            Some(down) if is_probe => {
+                let wait = (down.wait * 2).min(LONGEST_WAIT);
+                *down = Down { until: now + wait, wait, is_probed: false };
+                None
+            }
+            // It began before the host went down, and says nothing new.
+            Some(_) => None,
+            None if self.failures >= FAILURES => {
+                let until = now + FIRST_WAIT;
+                self.down = Some(Down { until, wait: FIRST_WAIT, is_probed: false });
+                // When it comes back it is not met by all at once.
+                self.places = 1;
+                Some(Change::WentDown(until))
+            }
+            None => None,
+        }
+    }
+
+    /// Lets nothing through before `until`.
+    pub(super) fn pause(&mut self, until: Timestamp) {
+        self.paused_until = self.paused_until.max(Some(until));
+    }
+
+    /// Returns when a gate that is shut for a time opens; none where it waits for an end.
+    pub(super) fn opens_at(&self, now: Timestamp) -> Option<Timestamp> {
+        let probe_at = self.down.as_ref().filter(|down| !down.is_probed).map(|down| down.until);
+        probe_at.max(self.paused_until).filter(|at| *at > now)
+    }
+
+    fn is_paused(&self, now: Timestamp) -> bool {
+        self.paused_until.is_some_and(|until| until > now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_000_000);
+    const FAILED: Answer = Answer::Failed(Trouble::Connect);
+
+    #[test]
+    fn ten_failures_in_a_row_close_the_gate_and_nine_do_not() {
+        let mut gate = Gate::new(4);
+        for _ in 0..9 {
+            assert_eq!(answer(&mut gate, &FAILED, NOW), None);
+        }
+        assert_eq!(answer(&mut gate, &status(404), NOW), None);
+        for _ in 0..9 {
+            assert_eq!(answer(&mut gate, &FAILED, NOW), None);
+        }
+        assert!(gate.is_open(0, NOW));
+        assert_eq!(answer(&mut gate, &FAILED, NOW), Some(Change::WentDown(NOW + FIRST_WAIT)));
+        assert!(!gate.is_open(0, NOW + (FIRST_WAIT - Duration::from_millis(1))));
+        assert!(gate.is_open(0, NOW + FIRST_WAIT));
+    }
+
+    #[test]
+    fn of_a_host_that_is_down_there_is_one_probe_at_a_time_and_each_wait_is_twice_the_last() {
+        let mut gate = down();
+        let mut now = NOW;
+        for wait in [30, 60, 120, 240, 480, 600, 600] {
+            let wait = Duration::from_secs(wait);
+            assert_eq!(gate.opens_at(now), Some(now + wait));
+            assert!(!gate.is_open(0, now + (wait - Duration::from_millis(1))), "{wait:?}");
+            now = now + wait;
+            assert!(gate.is_open(3, now), "what began before does not hold up the probe");
+            assert!(gate.begin());
+            assert!(!gate.is_open(0, now + Duration::from_hours(1)), "a second probe");
+            assert_eq!(gate.opens_at(now), None);
+            assert_eq!(gate.end(true, Sign::of(&FAILED), now), None);
+        }
+    }
+
+    #[test]
+    fn one_good_answer_opens_the_gate_a_little_and_more_of_them_wholly() {
+        let mut gate = down();
+        assert!(gate.begin());
+        assert_eq!(gate.end(true, Sign::of(&status(200)), NOW), Some(Change::CameBack));
+        assert!(gate.is_open(1, NOW) && !gate.is_open(2, NOW));
+        for _ in 0..2 {
+            answer(&mut gate, &status(204), NOW);
+        }
+        assert!(gate.is_open(3, NOW) && !gate.is_open(4, NOW));
+        assert!(gate.is_as_new(NOW));
+    }
+
+    #[test]
+    fn what_began_before_the_host_went_down_closes_nothing_but_may_open() {
+        let mut gate = down();
+        let before = gate.clone();
+        gate.end(false, Sign::of(&FAILED), NOW + Duration::from_secs(5));
+        assert_eq!(gate.opens_at(NOW), before.opens_at(NOW));
+        assert_eq!(gate.end(false, Sign::of(&status(200)), NOW), Some(Change::CameBack));
+    }
+
+    #[test]
+    fn a_probe_that_we_failed_ourselves_is_no_answer() {
+        let mut gate = down();
+        let later = NOW + FIRST_WAIT;
+        assert!(gate.begin());
+        assert_eq!(gate.end(true, Sign::of(&Answer::Failed(Trouble::BodyUnreadable)), later), None);
+        assert!(gate.is_down() && gate.is_open(0, later));
+    }
+
+    #[test]
+    fn who_is_overloaded_gets_half_and_earns_each_place_back() {
+        for slow in [status(502), status(504), status(429), Answer::Failed(Trouble::Timeout)] {
+            let mut gate = Gate::new(8);
+            for places in [4, 2, 1, 1] {
+                answer(&mut gate, &slow, NOW);
+                assert!(gate.is_open(places - 1, NOW) && !gate.is_open(places, NOW), "{slow:?}");
+            }
+            for places in [2, 3, 4] {
+                answer(&mut gate, &status(200), NOW);
+                assert!(gate.is_open(places - 1, NOW) && !gate.is_open(places, NOW), "{slow:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_one_request_is_answered_says_nothing_of_the_others() {
+        for fine in [status(200), status(302), status(400), status(401), status(404), status(410), status(429)] {
+            let mut gate = Gate::new(4);
+            for _ in 0..100 {
+                answer(&mut gate, &fine, NOW);
+            }
+            assert!(!gate.is_down(), "{fine:?}");
+        }
+        for own in [Trouble::InvalidUrl, Trouble::BlockedAddress, Trouble::Internal, Trouble::BodyUnreadable] {
+            let mut gate = Gate::new(4);
+            for _ in 0..100 {
+                answer(&mut gate, &Answer::Failed(own), NOW);
+            }
+            assert!(gate.is_as_new(NOW), "{own:?}");
+        }
+        let troubles = [Trouble::Dns, Trouble::Connect, Trouble::Tls, Trouble::ConnectionLost, Trouble::BadResponse];
+        let failures = troubles.map(Answer::Failed).into_iter().chain([500, 501, 503, 599, 199, 700].map(status));
+        for failure in failures {
+            let mut gate = Gate::new(4);
+            for _ in 0..10 {
+                answer(&mut gate, &failure, NOW);
+            }
+            assert!(gate.is_down(), "{failure:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_gate_that_is_shut_always_opens_again(
+            steps in prop::collection::vec((0..6_usize, 0..900_u64), 0..80),
+        ) {
+            let answers = [status(200), status(404), status(504), FAILED, Answer::Failed(Trouble::Internal), status(429)];
+            let (mut gate, mut now, mut under_way) = (Gate::new(4), NOW, Vec::new());
+            for (choice, seconds) in steps {
+                now = now + Duration::from_secs(seconds);
+                if gate.is_open(under_way.len(), now) {
+                    under_way.push(gate.begin());
+                } else if let Some(is_probe) = under_way.pop() {
+                    gate.end(is_probe, Sign::of(&answers[choice]), now);
+                }
+                prop_assert!(under_way.len() <= 5);
+                prop_assert!(under_way.iter().filter(|is_probe| **is_probe).count() <= 1);
+            }
+            for is_probe in under_way {
+                gate.end(is_probe, Sign::of(&FAILED), now);
+            }
+            prop_assert!(gate.is_open(0, now + LONGEST_WAIT));
+        }
+    }
+
+    fn down() -> Gate {
+        let mut gate = Gate::new(4);
+        for _ in 0..10 {
+            answer(&mut gate, &FAILED, NOW);
+        }
+        assert!(gate.is_down());
+        gate
+    }
+
+    fn answer(gate: &mut Gate, answer: &Answer, now: Timestamp) -> Option<Change> {
+        let is_probe = gate.begin();
+        gate.end(is_probe, Sign::of(answer), now)
+    }
+
+    fn status(status: u16) -> Answer {
+        Answer::Status { status, retry_after: None }
+    }
+}
