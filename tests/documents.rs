@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "this whole program is a test")]
 
+#[path = "documents/openapi.rs"]
+mod openapi;
+
 use clap::CommandFactory;
 use comfygate::cli::Cli;
 use comfygate::settings::{SETTINGS, Setting};

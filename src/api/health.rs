@@ -63,11 +63,11 @@ pub(super) async fn ready(api: web::Data<Api>, caller: Caller) -> Result<HttpRes
     view.insert("status".into(), json!(if is_ready { "ready" } else { "not_ready" }));
     if caller.scopes.allow(Scope::Read) {
         view.insert("draining".into(), json!(api.is_draining()));
-        view.insert("queue_full".into(), json!(is_full));
         view.insert("workflows".into(), json!(api.catalog.names()));
         view.insert("default_workflow".into(), json!({ "name": api.intake.default_workflow, "loaded": has_workflow }));
     }
     if caller.sees_all {
+        view.insert("queue_full".into(), json!(is_full));
         tell_operator(&mut view, &api, unwritable, backlog);
     }
     let mut answer = if is_ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };

@@ -1,6 +1,6 @@
 //! Requests that are wrong before their JSON is read: sizes, encodings, half requests, foreign hosts and origins.
 
-use crate::support::{TestGateway, canvas};
+use crate::support::{Inbox, Setup, TestGateway, canvas};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -128,6 +128,112 @@ async fn another_sites_page_cannot_reach_a_loopback_gateway() {
     assert_eq!(answer.header("x-content-type-options"), "nosniff");
     let answer = gateway.post_raw(&[JSON, ("host", "evil.example")], body).await;
     assert_eq!((answer.status, answer.code().as_str()), (403, "host_not_allowed"));
+    gateway.close().await;
+}
+
+#[actix_web::test]
+async fn a_head_that_is_too_large_is_refused() {
+    let gateway = TestGateway::start().await;
+    let head = |more: &str| format!("GET /health HTTP/1.1\r\nhost: {}\r\n{more}\r\n", gateway.address());
+    let long = head(&format!("x: {}\r\n", "x".repeat(200_000)));
+    let many = head(&"x: y\r\n".repeat(200));
+    for (request, status) in [(long, "HTTP/1.1 431"), (many, "HTTP/1.1 431"), (head("x: y\r\n"), "HTTP/1.1 200")] {
+        let answer = exchange(&gateway, request.as_bytes()).await;
+        assert!(answer.starts_with(status), "{} bytes: {answer}", request.len());
+    }
+    gateway.close().await;
+}
+
+#[actix_web::test]
+async fn every_answer_tells_browsers_to_make_nothing_of_it() {
+    let gateway = TestGateway::start().await;
+    let inbox = Inbox::open();
+    let webhook = gateway.run_one(&inbox, &canvas(&inbox.url())).await;
+    let job = format!("/jobs/{}", webhook.prompt_id());
+    let output = format!("{job}/outputs/0");
+    let etag = gateway.get(&output).await.header("etag").to_owned();
+    let mut answers = vec![
+        (200, gateway.get("/health").await),
+        (200, gateway.get("/ready").await),
+        (200, gateway.get("/openapi.json").await),
+        (200, gateway.get("/jobs").await),
+        (200, gateway.get(&job).await),
+        (200, gateway.get(&output).await),
+        (206, gateway.get_with(&output, &[("range", "bytes=0-9")]).await),
+        (304, gateway.get_with(&output, &[("if-none-match", &etag)]).await),
+        (416, gateway.get_with(&output, &[("range", "bytes=99999999-")]).await),
+        (202, gateway.post("/generate", &canvas("")).await),
+        (400, gateway.post_raw(&[JSON], "{").await),
+        (401, gateway.get_with("/jobs", &[("authorization", "Bearer x")]).await),
+        (403, gateway.get_with("/jobs", &[("host", "evil.example")]).await),
+        (404, gateway.get("/nowhere").await),
+        (405, gateway.get("/generate").await),
+        (415, gateway.post_raw(&[], "{}").await),
+    ];
+    let large = vec![b' '; 2 << 20];
+    answers.push((413, gateway.post_raw(&[JSON, ("content-length", "2097152")], large).await));
+    for (status, answer) in answers {
+        assert_eq!(answer.status, status, "{}", answer.json());
+        for (name, value) in [
+            ("x-content-type-options", "nosniff"),
+            ("referrer-policy", "no-referrer"),
+            ("cross-origin-resource-policy", "same-site"),
+            ("content-security-policy", "default-src 'none'; frame-ancestors 'none'; sandbox"),
+            ("content-encoding", ""),
+            ("access-control-allow-origin", ""),
+        ] {
+            assert_eq!(answer.header(name), value, "{name} of a {status}: {:?}", answer.headers);
+        }
+        assert!(["no-store", "private, no-cache", "no-cache"].contains(&answer.header("cache-control")), "{status}");
+    }
+    assert_eq!(gateway.get(&output).await.header("cache-control"), "private, no-cache");
+    assert_eq!(gateway.get(&job).await.header("cache-control"), "no-store");
+    gateway.close().await;
+}
+
+#[actix_web::test]
+async fn a_listed_page_may_use_the_gateway_and_no_other() {
+    let mut setup = Setup::new();
+    setup.settings.callers.allowed_origins = vec!["https://app.example".into()];
+    let gateway = setup.start().await;
+    let (page, other) = (("origin", "https://app.example"), ("origin", "https://evil.example"));
+    let body = canvas("").to_string();
+    let answer = gateway.post_raw(&[JSON, page], body.clone()).await;
+    assert_eq!((answer.status, answer.header("access-control-allow-origin")), (202, "https://app.example"));
+    assert_eq!(answer.header("vary"), "origin");
+    assert!(answer.header("access-control-expose-headers").contains("location"));
+    let answer = gateway.get_with("/jobs/x", &[page]).await;
+    assert_eq!((answer.status, answer.header("access-control-allow-origin")), (404, "https://app.example"));
+    let answer = gateway.post_raw(&[JSON, other], body).await;
+    assert_eq!((answer.status, answer.header("access-control-allow-origin")), (403, ""));
+    let ask = async |origin: &str| {
+        let request = format!(
+            "OPTIONS /generate HTTP/1.1\r\nhost: {}\r\norigin: {origin}\r\naccess-control-request-method: POST\r\n\
+             access-control-request-headers: content-type, authorization\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+            gateway.address()
+        );
+        exchange(&gateway, request.as_bytes()).await
+    };
+    let answer = ask(page.1).await;
+    assert!(answer.starts_with("HTTP/1.1 204"), "{answer}");
+    assert!(answer.contains("access-control-allow-methods: GET, HEAD, POST, DELETE\r\n"), "{answer}");
+    assert!(answer.contains("access-control-allow-headers: authorization, content-type"), "{answer}");
+    assert!(answer.contains("access-control-allow-origin: https://app.example\r\n"), "{answer}");
+    let answer = ask(other.1).await;
+    assert!(answer.starts_with("HTTP/1.1 405") && !answer.contains("access-control"), "{answer}");
+    gateway.close().await;
+}
+
+#[actix_web::test]
+async fn a_gateway_may_have_names_of_its_own() {
+    let mut setup = Setup::new();
+    setup.settings.callers.allowed_hosts = vec!["gate.example".into()];
+    let gateway = setup.start().await;
+    for (host, status) in
+        [("gate.example", 200), ("gate.example:8083", 200), ("localhost", 200), ("evil.example", 403), ("", 403)]
+    {
+        assert_eq!(gateway.get_with("/jobs", &[("host", host)]).await.status, status, "{host}");
+    }
     gateway.close().await;
 }
 

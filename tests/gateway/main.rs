@@ -35,6 +35,8 @@ mod lost_backend;
 mod lost_socket;
 mod other_hands;
 mod outputs;
+#[cfg(target_os = "linux")]
+mod overload;
 mod panics;
 mod process;
 #[path = "../support/proxy/mod.rs"]
