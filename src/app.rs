@@ -76,9 +76,7 @@ impl App {
             .with_context(|| format!("cannot listen on {}", settings.server.address))?;
         let address = listener.local_addr()?;
         let base_url = settings.server.link_base(address);
-        let rules = egress::Rules::new(&settings.egress, address.ip().is_loopback());
-        info!(mode = rules.mode(), "webhooks may go to the addresses of this mode");
-        let guard = Guard::new(rules, lookup);
+        let guard = guard(settings, address, lookup);
 
         let store: Arc<dyn Store> = SqliteStore::open(&settings.storage.folder)?;
         let blobs = Arc::new(Blobs::open(&settings.storage.folder)?);
@@ -173,8 +171,7 @@ impl App {
             draining: AtomicBool::new(false),
         });
         let front = Lifecycle::new();
-        let crowd = api::Crowd::new(settings.server.connections_per_address);
-        let server = serve(listener, &api, crowd, &front, lifecycle.stop())?;
+        let server = serve(listener, &api, settings.server.connections_per_address, &front, lifecycle.stop())?;
         info!(%address, "listening");
         Ok(Self { address, api, server, lifecycle, front, grace: settings.shutdown.grace })
     }
@@ -213,6 +210,13 @@ impl App {
         }
         is_asked && !self.lifecycle.has_failed() && !self.front.has_failed()
     }
+}
+
+/// Makes the guard of what goes out, which depends on who can reach the gateway.
+fn guard(settings: &Settings, bound: SocketAddr, lookup: Arc<dyn egress::Lookup>) -> Guard {
+    let rules = egress::Rules::new(&settings.egress, bound.ip().is_loopback());
+    info!(mode = rules.mode(), "webhooks may go to the addresses of this mode");
+    Guard::new(rules, lookup)
 }
 
 type Stores = (Arc<dyn Store>, Arc<Blobs>, Arc<dyn Clock>);
@@ -258,11 +262,12 @@ fn open_backend(
 fn serve(
     listener: TcpListener,
     api: &web::Data<Api>,
-    crowd: api::Crowd,
+    per_address: usize,
     front: &Lifecycle,
     failing: CancellationToken,
 ) -> anyhow::Result<ServerHandle> {
     let data = api.clone();
+    let crowd = api::Crowd::new(per_address);
     let workers = std::thread::available_parallelism().map_or(2, usize::from);
     let server = HttpServer::new(move || {
         ActixApp::new()
