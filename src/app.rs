@@ -79,9 +79,7 @@ impl App {
         let listener = TcpListener::bind(settings.server.address)
             .with_context(|| format!("cannot listen on {}", settings.server.address))?;
         let address = listener.local_addr()?;
-        let rules = egress::Rules::new(&settings.egress, address.ip().is_loopback());
-        info!(mode = rules.mode(), "webhooks may go to the addresses of this mode");
-        let guard = Guard::new(rules, lookup);
+        let guard = guard(settings, address, lookup);
 
         let sqlite = SqliteStore::open(&settings.storage.folder)?;
         let store: Arc<dyn Store> = Arc::<SqliteStore>::clone(&sqlite);
@@ -205,8 +203,7 @@ impl App {
             draining: AtomicBool::new(false),
         });
         let front = Lifecycle::new();
-        let crowd = api::Crowd::new(settings.server.connections_per_address);
-        let server = serve(listener, &api, crowd, &front, lifecycle.stop())?;
+        let server = serve(listener, &api, settings.server.connections_per_address, &front, lifecycle.stop())?;
         info!(%address, "listening");
         Ok(Self { address, api, server, lifecycle, front, grace: settings.shutdown.grace })
     }
@@ -245,6 +242,13 @@ impl App {
         }
         is_asked && !self.lifecycle.has_failed() && !self.front.has_failed()
     }
+}
+
+/// Makes the guard of what goes out, which depends on who can reach the gateway.
+fn guard(settings: &Settings, bound: SocketAddr, lookup: Arc<dyn egress::Lookup>) -> Guard {
+    let rules = egress::Rules::new(&settings.egress, bound.ip().is_loopback());
+    info!(mode = rules.mode(), "webhooks may go to the addresses of this mode");
+    Guard::new(rules, lookup)
 }
 
 /// Makes sure that there are secrets to sign with, so that whoever asks for them gets them before the first webhook.
@@ -327,11 +331,12 @@ fn open_backend(
 fn serve(
     listener: TcpListener,
     api: &web::Data<Api>,
-    crowd: api::Crowd,
+    per_address: usize,
     front: &Lifecycle,
     failing: CancellationToken,
 ) -> anyhow::Result<ServerHandle> {
     let data = api.clone();
+    let crowd = api::Crowd::new(per_address);
     let workers = std::thread::available_parallelism().map_or(2, usize::from);
     let server = HttpServer::new(move || {
         ActixApp::new()

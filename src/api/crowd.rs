@@ -42,15 +42,12 @@ impl Crowd {
     pub fn meet(&self, connection: &dyn Any, extensions: &mut Extensions) {
         let Some(stream) = connection.downcast_ref::<TcpStream>() else { return };
         let Ok(peer) = stream.peer_addr() else { return };
-        match self.enter(caller(peer.ip())) {
-            Some(place) => {
-                extensions.insert(place);
-            }
-            None => {
-                extensions.insert(Refused);
-                // An error means that the caller is gone already.
-                let _ = turn_away(stream);
-            }
+        if let Some(place) = self.enter(caller(peer.ip())) {
+            extensions.insert(place);
+        } else {
+            extensions.insert(Refused);
+            // An error means that the caller is gone already.
+            let _ = turn_away(stream);
         }
     }
 

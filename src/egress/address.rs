@@ -98,9 +98,7 @@ fn kind_v6(address: Ipv6Addr) -> Kind {
 /// Returns the IPv4 address inside an IPv6 address of an old way across: compatible, SIIT, 6to4, Teredo.
 fn carried(address: Ipv6Addr) -> Option<Ipv4Addr> {
     match address.segments() {
-        [0, 0, 0, 0, 0, 0, high, low] | [0, 0, 0, 0, 0xffff, 0, high, low] | [0x2002, high, low, ..] => {
-            Some(join(high, low))
-        }
+        [0, 0, 0, 0, 0 | 0xffff, 0, high, low] | [0x2002, high, low, ..] => Some(join(high, low)),
         // Teredo keeps the client's address with every bit turned (RFC 4380).
         [0x2001, 0, .., high, low] => Some(join(!high, !low)),
         [..] => None,
@@ -116,9 +114,9 @@ const fn v4(octets: [u8; 4], prefix: u8) -> Ipv4Net {
     Ipv4Net::new_assert(Ipv4Addr::new(a, b, c, d), prefix)
 }
 
-const fn v6(segments: [u16; 8], prefix: u8) -> Ipv6Net {
-    let [a, b, c, d, e, f, g, h] = segments;
-    Ipv6Net::new_assert(Ipv6Addr::new(a, b, c, d, e, f, g, h), prefix)
+const fn v6(of: [u16; 8], prefix: u8) -> Ipv6Net {
+    let address = Ipv6Addr::new(of[0], of[1], of[2], of[3], of[4], of[5], of[6], of[7]);
+    Ipv6Net::new_assert(address, prefix)
 }
 
 #[cfg(test)]

@@ -474,7 +474,7 @@ async fn serve(mut stream: TcpStream, conduct: Conduct, counts: &Counts) -> io::
             }
             Conduct::Endless => {
                 stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await?;
-                let chunk = [b"10000\r\n".as_slice(), &[b'x'; 0x10000], b"\r\n"].concat();
+                let chunk = [b"10000\r\n".as_slice(), &vec![b'x'; 0x10000], b"\r\n"].concat();
                 return pour(&mut stream, &chunk, counts).await;
             }
             Conduct::Flood => {
