@@ -167,8 +167,6 @@ impl Gate {
                 *down = Down { until: now + wait, wait, is_probed: false };
                 None
             }
-            // It began before the host went down, and says nothing new.
-            Some(_) => None,
             None if self.failures >= FAILURES => {
                 let until = now + FIRST_WAIT;
                 self.down = Some(Down { until, wait: FIRST_WAIT, is_probed: false });
@@ -176,7 +174,8 @@ impl Gate {
                 self.places = 1;
                 Some(Change::WentDown(until))
             }
-            None => None,
+            // It began before the host went down, and says nothing new; or it is not one too many yet.
+            Some(_) | None => None,
         }
     }
 
