@@ -213,7 +213,9 @@ impl Both {
             }
             running[expected.owner] += usize::from(matches!(expected.state, JobState::Submitted | JobState::Running));
         }
-        queues.iter_mut().for_each(|queue| queue.sort());
+        for queue in &mut queues {
+            queue.sort();
+        }
         let mut next = Vec::new();
         for _ in 0..at_most {
             let first = self.last_turn.map_or(0, |last| last + 1);

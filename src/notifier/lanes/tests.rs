@@ -198,7 +198,9 @@ fn at_a_host_that_tenants_share_they_alternate_even_if_one_has_others_besides() 
     while at_shared.len() < 40 {
         let Some(next) = lanes.next(NOW) else {
             let ids: Vec<JobId> = lanes.under_way.keys().copied().collect();
-            ids.into_iter().for_each(|id| end(&mut lanes, id, false));
+            for id in ids {
+                end(&mut lanes, id, false);
+            }
             continue;
         };
         if next.url == "http://shared/" {
@@ -282,7 +284,9 @@ fn one_larger_than_all_the_memory_goes_alone_and_is_not_passed_for_ever() {
             Some(_) => passed += 1,
             None => {
                 let ids: Vec<JobId> = lanes.under_way.keys().copied().collect();
-                ids.into_iter().for_each(|id| end(&mut lanes, id, false));
+                for id in ids {
+                    end(&mut lanes, id, false);
+                }
             }
         }
         if number > 2 && lanes.under_way.len() > 1 {
