@@ -121,7 +121,8 @@ async fn a_replay_after_a_restart_has_the_stripped_and_converted_bytes() {
     body["strip_metadata"] = json!(true);
     body["convert"] = json!("webp");
     let first = gateway.run_one(&inbox, &body).await;
-    assert_eq!(first.body["outputs"][0]["metadata_stripped"], json!(true));
+    let output = &first.body["outputs"][0];
+    assert_eq!((&output["metadata_stripped"], &output["content_type"]), (&json!(true), &json!("image/webp")));
     let gateway = gateway.restart().await;
     let replay = format!("/jobs/{}/deliveries/{}/replay", first.prompt_id(), first.id);
     assert_eq!(gateway.post(&replay, &json!({})).await.status, 202);
