@@ -45,8 +45,9 @@ use Place::{Backend, Commands, Database, Files, Log, Operator, Outputs, Owner, R
 
 /// Every canary: its name, where it must be found, so that it surely went in, and where else it may be.
 const TABLE: &[(&str, &[Place], &[Place])] = &[
-    ("prompt", &[Database, Backend], &[Outputs]),
-    ("template", &[Database, Backend], &[Outputs]),
+    // ComfyUI writes the graph into its files, so whoever gets the image gets these too.
+    ("prompt", &[Database, Backend], &[Outputs, Owner, Receiver, Operator]),
+    ("template", &[Database, Backend], &[Outputs, Owner, Receiver, Operator]),
     ("metadata", &[Owner, Receiver, Database], &[Operator]),
     ("idempotency", &[Database], &[Owner]),
     ("path", &[Owner, Receiver, Database, Commands], &[Operator]),
@@ -290,6 +291,8 @@ async fn search_everything(format: &str) {
         message: hunt.text("nodeerror"),
         exception_type: "ValueError".into(),
     });
+    // What ran before would not run again.
+    request["color"] = json!(5);
     let failed = hunt.generate(&program, owner, &request, &[]).await;
     until_told(&hunt, &program, owner, &failed).await;
     request["workflow"] = json!("canvas");
