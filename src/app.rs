@@ -9,6 +9,7 @@ use crate::clearing;
 use crate::clock::{Clock, Timestamp};
 use crate::comfy::{self, Client, ComfyUrl, SocketOptions};
 use crate::dispatch::{self, Backend};
+use crate::egress::{self, Guard, SystemLookup};
 use crate::intake::Intake;
 use crate::job::{BodyRules, LinkKey, Tenant};
 use crate::lifecycle::Lifecycle;
@@ -65,9 +66,22 @@ struct Bells {
 impl App {
     /// Opens the store, joins all parts and begins to serve.
     pub async fn build(settings: &Settings, clock: Arc<dyn Clock>, lifecycle: Lifecycle) -> anyhow::Result<Self> {
+        Self::build_with(settings, clock, lifecycle, Arc::new(SystemLookup)).await
+    }
+
+    /// The same where the names of receivers are resolved by somebody else than the system.
+    pub async fn build_with(
+        settings: &Settings,
+        clock: Arc<dyn Clock>,
+        lifecycle: Lifecycle,
+        lookup: Arc<dyn egress::Lookup>,
+    ) -> anyhow::Result<Self> {
         let listener = TcpListener::bind(settings.server.address)
             .with_context(|| format!("cannot listen on {}", settings.server.address))?;
         let address = listener.local_addr()?;
+        let rules = egress::Rules::new(&settings.egress, address.ip().is_loopback());
+        info!(mode = rules.mode(), "webhooks may go to the addresses of this mode");
+        let guard = Guard::new(rules, lookup);
 
         let sqlite = SqliteStore::open(&settings.storage.folder)?;
         let store: Arc<dyn Store> = Arc::<SqliteStore>::clone(&sqlite);
@@ -137,6 +151,7 @@ impl App {
                     body: Arc::new(move |body| Box::pin(body_stream(Arc::clone(&sent), body.clone()))),
                     keyring: keyring.clone(),
                     settings: settings.webhooks.clone(),
+                    guard: guard.clone(),
                     grace: settings.shutdown.grace,
                     random: Box::new(rand::random),
                     standing: Arc::clone(&standing),
@@ -176,7 +191,7 @@ impl App {
             keys_required,
             keyring,
             office,
-            targets: notifier::TargetRules { https_only: settings.webhooks.https_only },
+            targets: notifier::TargetRules { guard, https_only: settings.webhooks.https_only },
             clock,
             bodies,
             defaults: api::Defaults::of(&settings.outputs),
@@ -190,7 +205,8 @@ impl App {
             draining: AtomicBool::new(false),
         });
         let front = Lifecycle::new();
-        let server = serve(listener, &api, &front, lifecycle.stop())?;
+        let crowd = api::Crowd::new(settings.server.connections_per_address);
+        let server = serve(listener, &api, crowd, &front, lifecycle.stop())?;
         info!(%address, "listening");
         Ok(Self { address, api, server, lifecycle, front, grace: settings.shutdown.grace })
     }
@@ -311,6 +327,7 @@ fn open_backend(
 fn serve(
     listener: TcpListener,
     api: &web::Data<Api>,
+    crowd: api::Crowd,
     front: &Lifecycle,
     failing: CancellationToken,
 ) -> anyhow::Result<ServerHandle> {
@@ -327,6 +344,7 @@ fn serve(
             .wrap(actix_web::middleware::from_fn(api::contain))
             .configure(api::routes)
     })
+    .on_connect(move |connection, extensions| crowd.meet(connection, extensions))
     .workers(workers)
     .max_connections((api::most_connections() / workers).max(1))
     .disable_signals()

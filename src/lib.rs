@@ -5,7 +5,7 @@
 //! [`tracker`] follows it, [`media`] keeps its outputs, the [`notifier`] tells its caller with the signatures of [`signing`], and [`clearing`]
 //! removes it when it is old; [`throttle`] says how much callers may ask for. [`app`] joins them, [`cli`]
 //! is the command line, [`fsck`] checks a data folder, [`sim`] a ComfyUI without models, [`demo`] all of it in one process. Beneath them lie the words
-//! of a [`job`], the [`workflow`] catalogue, [`settings`], [`telemetry`], [`clock`], [`lifecycle`], [`secret`] and the
+//! of a [`job`], the [`workflow`] catalogue, the guard of what goes out ([`egress`]), [`settings`], [`telemetry`], [`clock`], [`lifecycle`], [`secret`] and the
 //! points of [`crash`].
 
 pub mod access;
@@ -18,6 +18,7 @@ pub mod comfy;
 pub mod crash;
 pub mod demo;
 pub mod dispatch;
+pub mod egress;
 pub mod fsck;
 pub mod intake;
 pub mod job;

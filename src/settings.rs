@@ -4,6 +4,7 @@
 mod callers;
 mod docs;
 mod dotenv;
+mod egress;
 mod error;
 mod file;
 mod load;
@@ -12,6 +13,7 @@ mod table;
 
 pub use callers::{CallerSettings, Rate, RateChoice};
 pub use docs::{env_example, reference};
+pub use egress::{EgressMode, EgressSettings, HostPattern, NEVER_CALLED};
 pub use error::{Place, Problem, SettingsError};
 pub use load::{FileChoice, Sources, process_environment};
 pub use table::{SETTINGS, Setting};
@@ -44,6 +46,8 @@ pub struct Settings {
     pub outputs: OutputSettings,
     /// How webhooks are delivered.
     pub webhooks: WebhookSettings,
+    /// Where calls may go whose URL came from a caller.
+    pub egress: EgressSettings,
     /// What is logged, and how.
     pub logging: LogSettings,
     /// How the gateway ends.
@@ -61,6 +65,8 @@ pub struct ServerSettings {
     pub public_url: Option<String>,
     /// The largest request body in bytes.
     pub max_body: u64,
+    /// How many connections one address may have open; 0 for any number.
+    pub connections_per_address: usize,
 }
 
 impl ServerSettings {
@@ -77,6 +83,7 @@ impl Default for ServerSettings {
             allow_open: false,
             public_url: None,
             max_body: 1 << 20,
+            connections_per_address: 256,
         }
     }
 }

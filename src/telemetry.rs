@@ -29,7 +29,8 @@ where
 {
     // The settings have checked the filter; one made by hand that cannot be read means the usual.
     let filter = EnvFilter::try_new(filter(&settings.filter)).unwrap_or_else(|_| EnvFilter::new("info"));
-    let filters = filter.and_then(filter_fn(is_no_frame));
+    let named = named(&settings.filter);
+    let filters = filter.and_then(filter_fn(move |metadata| is_no_frame(metadata) && is_heard(metadata, &named)));
     let lines = fmt::layer().with_writer(writer);
     match settings.format {
         LogFormat::Human => Box::new(tracing_subscriber::registry().with(filters).with(lines.with_ansi(false))),
@@ -43,6 +44,19 @@ where
 /// The `WebSocket` library writes whole frames into its trace, and in them is what callers sent: never that.
 fn is_no_frame(metadata: &Metadata<'_>) -> bool {
     *metadata.level() != Level::TRACE || !metadata.target().starts_with("tungstenite")
+}
+
+/// What other crates write below `info` may have in it whatever passes through them: it is heard only where the filter names
+/// its crate.
+fn is_heard(metadata: &Metadata<'_>, named: &[String]) -> bool {
+    let from = metadata.target().split("::").next().unwrap_or_default();
+    *metadata.level() <= Level::INFO || from == env!("CARGO_CRATE_NAME") || named.iter().any(|name| name == from)
+}
+
+/// Returns the crates that a filter names.
+fn named(filter: &str) -> Vec<String> {
+    let name = |part: &str| part.trim().split(['=', ':', '[']).next().unwrap_or_default().to_owned();
+    filter.split(',').map(name).collect()
 }
 
 /// The HTTP server's own lines say what ours say already; they are shown where the filter asks for them.
@@ -93,6 +107,21 @@ mod tests {
             });
             assert!(log.contains("told") && !log.contains("canary"), "{filter}: {log}");
         }
+    }
+
+    #[test]
+    fn other_crates_are_heard_below_info_only_where_they_are_named() {
+        for (filter, is_heard) in
+            [("trace", false), ("debug", false), ("hyper=trace,info", true), ("hyper::h1=debug", true)]
+        {
+            let log = logged_with(filter, LogFormat::Human, || {
+                tracing::debug!(target: "hyper::h1", "authorization canary");
+                tracing::error!(target: "hyper::h1", "told");
+            });
+            assert_eq!((log.contains("canary"), log.contains("told")), (is_heard, true), "{filter}: {log}");
+        }
+        let log = logged_with("trace", LogFormat::Human, || tracing::trace!("ours"));
+        assert!(log.contains("ours"), "{log}");
     }
 
     #[test]

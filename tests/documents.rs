@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 const NO_SETTINGS: [&str; 1] = ["COMFYGATE_ADRESS"];
 
 /// Files whose string literals in front of `=>`, `,` or behind `code:` may be codes of answers.
-const CODE_FILES: [&str; 15] = [
+const CODE_FILES: [&str; 16] = [
     "src/api/body.rs",
     "src/api/caller.rs",
     "src/api/deliveries.rs",
@@ -28,6 +28,7 @@ const CODE_FILES: [&str; 15] = [
     "src/api/secrets.rs",
     "src/api/submit.rs",
     "src/api/wishes.rs",
+    "src/egress/refusal.rs",
     "src/intake.rs",
     "src/notifier/target.rs",
     "src/workflow/parameter.rs",
@@ -243,7 +244,12 @@ fn codes(source: &str) -> BTreeSet<String> {
     ])
     .chain(["StatusCode::UNPROCESSABLE_ENTITY,", "StatusCode::INTERNAL_SERVER_ERROR,", "Err((", "|| (", "code: "])
     .chain(["error.code = ", "Self::Invalid(_) => ", "Self::Scheme(_) => ", "Self::Userinfo => "])
-    .chain(["Self::Blocked(_) => ", "Self::HttpsRequired => "]);
+    .chain([
+        "Self::Address(..) => ",
+        "Self::Host(..) => ",
+        "Self::HttpsRequired => ",
+        "StatusCode::TOO_MANY_REQUESTS,",
+    ]);
     let mut found = BTreeSet::new();
     for call in calls {
         for rest in one_line.split(call).skip(1) {

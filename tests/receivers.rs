@@ -4,6 +4,7 @@
 
 use bytes::Bytes;
 use comfygate::clock::{Clock, SystemClock};
+use comfygate::egress::{Guard, Rules, SystemLookup};
 use comfygate::job::{
     Advance, Announcement, Audience, BlobId, BodyRules, FailedNode, Failure, FailureCode, Job, JobId, JobState, Limits,
     LinkKey, News, NodeAdvance, Outcome, Output, Params, Request, Segment, Tenant, WebhookEvent, freeze,
@@ -11,7 +12,7 @@ use comfygate::job::{
 use comfygate::lifecycle::Lifecycle;
 use comfygate::media::{Blobs, body_stream};
 use comfygate::notifier::{self, Parts};
-use comfygate::settings::WebhookSettings;
+use comfygate::settings::{EgressSettings, WebhookSettings};
 use comfygate::signing::{Keyring, Office, Options};
 use comfygate::store::{Attempt, DeliveryState, Ending, NewJob, SecretKind, SqliteStore, Store};
 use futures_util::TryStreamExt;
@@ -407,6 +408,7 @@ impl Sender {
             body: Arc::new(move |body| Box::pin(body_stream(Arc::clone(&blobs), body.clone()))),
             keyring: Some(Arc::new(keyring)),
             settings: WebhookSettings::default(),
+            guard: Guard::new(Rules::new(&EgressSettings::default(), true), Arc::new(SystemLookup)),
             grace: Duration::ZERO,
             random: Box::new(|| 0.5),
             standing: Arc::default(),

@@ -3,9 +3,11 @@
 #![no_main]
 
 use comfygate::api::{Defaults, Rules, read_submission};
+use comfygate::egress::{self, Guard, SystemLookup};
 use comfygate::intake::IntakeError;
 use comfygate::job::{Limits, ParamValue};
 use comfygate::notifier::TargetRules;
+use comfygate::settings::EgressSettings;
 use comfygate::workflow::{Source, Workflow, build, check, is_link, resolve, shipped};
 use libfuzzer_sys::fuzz_target;
 use std::sync::{Arc, LazyLock};
@@ -27,7 +29,9 @@ fuzz_target!(|body: &[u8]| {
         found.ok_or_else(|| IntakeError::UnknownWorkflow { name: name.to_owned(), known: Vec::new() })
     };
     let most = Limits { queue: day, start: day, silence: day, run: day };
-    let rules = Rules { targets: TargetRules::default(), most, defaults: Defaults::default(), workflow: &find };
+    let guard = Guard::new(egress::Rules::new(&EgressSettings::default(), false), Arc::new(SystemLookup));
+    let targets = TargetRules { guard, https_only: false };
+    let rules = Rules { targets: &targets, most, defaults: Defaults::default(), workflow: &find };
     let Ok((workflow, submission)) = read_submission(body, &rules) else { return };
     let Ok(resolved) = resolve(&workflow, &submission.params, || 7) else { return };
     assert!(check(&workflow, &resolved.params).is_ok(), "resolved parameters do not build: {:?}", resolved.params);

@@ -80,6 +80,10 @@ async fn caller(request: &ServiceRequest) -> Result<Caller, ApiError> {
     if needs_nothing {
         return Ok(Caller::nobody());
     }
+    // It opens one output and nothing else, and the route that it leads to is the output's.
+    if let Some(link) = is_signed(api, request.request()) {
+        return link.map(|()| Caller::by_link());
+    }
     match shown(request.headers()) {
         None if api.keys_required => Ok(Caller::nobody()),
         None => Ok(Caller::anybody()),

@@ -41,6 +41,11 @@ impl Caller {
         Self { tenant, sees_all: true, key: None, scopes: Scopes::ALL, limits }
     }
 
+    /// Whoever has a signed link, which says what it leads to and to nothing else.
+    pub(super) fn by_link() -> Self {
+        Self { scopes: Scopes::from_iter([Scope::Read]), ..Self::anybody() }
+    }
+
     /// Says whether it may see what belongs to a tenant. What it may not see is answered as if it were not there.
     pub(super) fn may_see(&self, tenant: &Tenant) -> bool {
         self.sees_all || self.tenant == *tenant

@@ -81,6 +81,12 @@ impl ApiError {
             .with_header("connection", "close")
     }
 
+    /// 429: the caller's address has too many connections.
+    pub fn too_many_connections() -> Self {
+        let message = "too many connections are open from your address";
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_connections", message).with_header("retry-after", "5")
+    }
+
     /// 503 with `retry-after`.
     pub fn unavailable(code: &'static str, message: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message).with_header("retry-after", "5")

@@ -3,7 +3,7 @@
 //! A page on another site can make a browser send requests to a loopback address, and a name it controls can be made
 //! to point there. Both are refused by their headers before any handler runs.
 
-use super::{Api, ApiError};
+use super::{Api, ApiError, crowd};
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
@@ -22,7 +22,8 @@ pub(crate) async fn guard(
         hosts: &api.allowed_hosts,
         origins: &api.allowed_origins,
     });
-    match check(request.headers(), request.method(), &rules) {
+    let allowed = crowd::check(&request).and_then(|()| check(request.headers(), request.method(), &rules));
+    match allowed {
         // An answer and not an error, so that it gets the headers of every other answer.
         Err(refusal) => Ok(request.into_response(refusal.error_response()).map_into_right_body()),
         Ok(()) => next.call(request).await.map(ServiceResponse::map_into_left_body),

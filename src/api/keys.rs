@@ -3,6 +3,7 @@
 use super::body::{kind, parse_object, read};
 use super::{Api, ApiError};
 use crate::access::NewKey;
+use crate::clock::Timestamp;
 use crate::job::{KeyId, KeyLimits, Scope, Scopes, Tenant};
 use crate::store::ApiKey;
 use actix_web::http::header::{CACHE_CONTROL, LOCATION};
@@ -55,7 +56,7 @@ pub fn key_view(key: &ApiKey) -> Map<String, Value> {
     for (name, time) in
         [("expires_at", key.expires_at), ("last_used_at", key.last_used_at), ("revoked_at", key.revoked_at)]
     {
-        view.insert(name.into(), json!(time.map(|time| time.rfc3339())));
+        view.insert(name.into(), json!(time.map(Timestamp::rfc3339)));
     }
     view
 }

@@ -1,6 +1,6 @@
 //! Links to outputs that carry a signature instead of a key: whether a request came by one, and whether it is good.
 //!
-//! A good signature stands for the key and the tenant, for exactly that output. Whoever checks keys asks here first.
+//! A good signature stands for the key and the tenant, for exactly that output. `admit` asks here before it looks for a key.
 
 use super::{Api, ApiError};
 use crate::job::{JobId, LinkError};

@@ -33,7 +33,7 @@ pub type FindWorkflow<'a> = dyn Fn(Option<&str>) -> Result<Arc<Workflow>, Intake
 /// What a request is checked against before it is taken in.
 pub struct Rules<'a> {
     /// Which webhook URLs are taken.
-    pub targets: TargetRules,
+    pub targets: &'a TargetRules,
     /// The longest limits that a request may set.
     pub most: Limits,
     /// What holds where a request does not say it.
@@ -61,7 +61,7 @@ pub(super) async fn generate(
     let mut fields = parse_object(&body)?;
     let top_level: BTreeSet<String> = fields.keys().cloned().collect();
     let workflow = |name: Option<&str>| api.intake.workflow(name);
-    let rules = Rules { targets: api.targets, most: api.intake.most, defaults: api.defaults, workflow: &workflow };
+    let rules = Rules { targets: &api.targets, most: api.intake.most, defaults: api.defaults, workflow: &workflow };
     let (workflow, mut submission) = submission(&rules, &mut fields, key)?;
     submission.tenant = caller.tenant.clone();
     let place = api.throttle.job(&caller.tenant, &caller.limits).await??;

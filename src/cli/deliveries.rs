@@ -45,7 +45,7 @@ struct GatewayArgs {
     /// The gateway's URL, instead of the address in the settings.
     #[arg(long, value_name = "URL")]
     url: Option<Url>,
-    /// The API key to show, instead of COMFYGATE_KEY. Other users of this machine may see it: better a file.
+    /// The API key to show, instead of that of the settings. Other users of this machine may see it: better a file.
     #[arg(long, value_name = "KEY", value_parser = |text: &str| Ok::<_, Infallible>(Secret::new(text)))]
     key: Option<Secret>,
     /// A file with the API key in its first line.

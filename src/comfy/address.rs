@@ -22,7 +22,7 @@ pub enum AddressError {
     #[error("a ComfyUI address must not hold a user name or password; remove what stands before the `@`")]
     UserInfo,
     /// It has a query or a fragment.
-    #[error("the ComfyUI address `{0}` must end before its `?` or `#`")]
+    #[error("the ComfyUI address `{0}` must end there, before its `?` or `#`")]
     Query(String),
 }
 
@@ -58,7 +58,10 @@ impl FromStr for ComfyUrl {
         let text = text.trim();
         let whole = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
         // A text that does not parse may still hold a password.
-        let shown = || text.rsplit('@').next().unwrap_or_default().to_owned();
+        let shown = || {
+            let behind_user = text.rsplit('@').next().unwrap_or_default();
+            behind_user.split(['?', '#']).next().unwrap_or_default().to_owned()
+        };
         let url = Url::parse(&whole).map_err(|error| AddressError::NotAnUrl(shown(), error.to_string()))?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err(AddressError::Scheme(url.scheme().to_owned()));
@@ -120,8 +123,8 @@ mod tests {
             ("ftp://h", AddressError::Scheme("ftp".into())),
             ("http://u:secret@h", AddressError::UserInfo),
             ("u@h:1", AddressError::UserInfo),
-            ("http://h/?a=b", AddressError::Query("http://h/?a=b".into())),
-            ("http://h/#x", AddressError::Query("http://h/#x".into())),
+            ("http://h/?a=b", AddressError::Query("http://h/".into())),
+            ("http://h/#x", AddressError::Query("http://h/".into())),
             ("http://", AddressError::NotAnUrl("http://".into(), "empty host".into())),
             ("", AddressError::NotAnUrl(String::new(), "empty host".into())),
             ("http://u:secret@h:99999", AddressError::NotAnUrl("h:99999".into(), "invalid port number".into())),

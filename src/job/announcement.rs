@@ -1,7 +1,7 @@
 //! What is told of a job while it goes on: the words of those who follow it and of those who tell its receiver. When and
 //! how it is told is left to the latter.
 
-use super::payload::tail;
+use super::payload::{entry, tail};
 use super::{FrozenBody, Job, JobId, Output, Segment, Tenant, WebhookEvent};
 use crate::clock::Timestamp;
 use serde_json::{Map, Value, json};
@@ -146,6 +146,7 @@ impl Announcement {
                 more.insert("progress".into(), progress(advance));
             }
             News::Output(output) => {
+                // Without its link: which number an output has is settled only when all are there.
                 more.insert("output".into(), entry(output));
             }
         }
@@ -169,21 +170,6 @@ fn progress(advance: &Advance) -> Value {
         }
     }
     told
-}
-
-/// As in the final object, but for the link: which number an output has is settled only when all are there.
-fn entry(output: &Output) -> Value {
-    let mut entry = json!({
-        "node_id": output.node_id,
-        "index": output.index,
-        "content_type": output.content_type,
-        "bytes": output.bytes,
-        "sha256": output.sha256,
-    });
-    if let Some(filename) = &output.filename {
-        entry["filename"] = json!(filename);
-    }
-    entry
 }
 
 /// Writes `3`, not `3.0`.

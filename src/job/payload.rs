@@ -158,20 +158,8 @@ fn common(job: &Job, outputs: &[Output], now: Timestamp, rules: &BodyRules) -> M
         .iter()
         .enumerate()
         .map(|(place, output)| {
-            let mut entry = json!({
-                "node_id": output.node_id,
-                "index": output.index,
-                "content_type": output.content_type,
-                "bytes": output.bytes,
-                "sha256": output.sha256,
-                "url": rules.url(job, place, now),
-            });
-            if let Some(filename) = &output.filename {
-                entry["filename"] = json!(filename);
-            }
-            if let Some(is_stripped) = output.metadata_stripped {
-                entry["metadata_stripped"] = json!(is_stripped);
-            }
+            let mut entry = entry(output);
+            entry["url"] = json!(rules.url(job, place, now));
             entry
         })
         .collect();
@@ -181,6 +169,24 @@ fn common(job: &Job, outputs: &[Output], now: Timestamp, rules: &BodyRules) -> M
         more.insert("metadata".into(), metadata.clone());
     }
     more
+}
+
+/// Describes an output, but for its link.
+pub(super) fn entry(output: &Output) -> Value {
+    let mut entry = json!({
+        "node_id": output.node_id,
+        "index": output.index,
+        "content_type": output.content_type,
+        "bytes": output.bytes,
+        "sha256": output.sha256,
+    });
+    if let Some(filename) = &output.filename {
+        entry["filename"] = json!(filename);
+    }
+    if let Some(is_stripped) = output.metadata_stripped {
+        entry["metadata_stripped"] = json!(is_stripped);
+    }
+    entry
 }
 
 /// Writes the members of `more` behind an open object and closes it.

@@ -7,6 +7,7 @@ use super::schedule::{Answer, Trouble, retry_after};
 use super::snippet::{KEPT, causes, snippet};
 use super::target::{TargetError, TargetRules};
 use crate::clock::{Clock, Timestamp};
+use crate::egress::Refusal;
 use crate::job::{FrozenBody, JobId, Tenant};
 use crate::signing::{Keyring, KeyringError};
 use crate::store::Delivery;
@@ -205,8 +206,9 @@ fn unsigned(error: &KeyringError) -> Trouble {
 
 fn refusal(error: &TargetError) -> Trouble {
     match error {
-        TargetError::Invalid(_) | TargetError::Scheme(_) | TargetError::Userinfo => Trouble::InvalidUrl,
-        TargetError::Blocked(_) => Trouble::BlockedAddress,
+        TargetError::Refused(Refusal::Invalid(_) | Refusal::Scheme(_) | Refusal::Userinfo) => Trouble::InvalidUrl,
+        TargetError::Refused(Refusal::Address(..)) => Trouble::BlockedAddress,
+        TargetError::Refused(Refusal::Host(..)) => Trouble::BlockedHost,
         TargetError::HttpsRequired => Trouble::HttpsRequired,
     }
 }

@@ -1,14 +1,12 @@
-//! The HTTP client of webhooks: no proxy, no redirects, no cookies, no address that is never called. What its errors
-//! mean is said here too, since only here is known what can fail.
+//! The HTTP client of webhooks: the guard's, with a webhook's limits. What its errors mean is said here too, since only
+//! here is known what can fail.
 
 use super::schedule::Trouble;
 use super::snippet::causes;
-use super::target::is_never_called;
+use crate::egress::{Guard, LookupError};
 use crate::settings::WebhookSettings;
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use std::error::Error;
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 use tracing::warn;
 
@@ -23,10 +21,10 @@ const USER_AGENT: &str = concat!("comfygate/", env!("CARGO_PKG_VERSION"));
 pub(super) struct Unreadable(pub(super) io::Error);
 
 /// Makes the client. Without certificate authorities on this machine, it can only deliver to `http`.
-pub(super) fn build(settings: &WebhookSettings) -> reqwest::Client {
-    builder(settings).build().unwrap_or_else(|error| {
+pub(super) fn build(guard: &Guard, settings: &WebhookSettings) -> reqwest::Client {
+    builder(guard, settings).build().unwrap_or_else(|error| {
         warn!(error = causes(&error), "webhooks to https cannot be delivered; install this system's ca-certificates");
-        let without_authorities = builder(settings).tls_certs_only([]).build();
+        let without_authorities = builder(guard, settings).tls_certs_only([]).build();
         without_authorities.expect("nothing but the authorities is read from the system")
     })
 }
@@ -54,48 +52,11 @@ pub(super) fn trouble(error: &reqwest::Error) -> Trouble {
     if is_cut_off { Trouble::ConnectionLost } else { Trouble::BadResponse }
 }
 
-/// Why a name did not become addresses.
-#[derive(Debug, thiserror::Error)]
-enum LookupError {
-    #[error("the name cannot be resolved: {0}")]
-    Failed(io::Error),
-    #[error("the name has no address")]
-    Nothing,
-    #[error("the name leads to {0}, an address that is never called")]
-    Blocked(SocketAddr),
-}
-
-/// Resolves names, and gives away no address that is never called.
-struct Resolver;
-
-impl Resolve for Resolver {
-    fn resolve(&self, name: Name) -> Resolving {
-        Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await.map_err(LookupError::Failed)?;
-            let callable = callable(found)?;
-            let addresses: Addrs = Box::new(callable.into_iter());
-            Ok(addresses)
-        })
-    }
-}
-
-fn callable(found: impl Iterator<Item = SocketAddr>) -> Result<Vec<SocketAddr>, LookupError> {
-    let (blocked, callable): (Vec<_>, Vec<_>) = found.partition(|address| is_never_called(address.ip()));
-    match (callable.is_empty(), blocked.first()) {
-        (false, _) => Ok(callable),
-        (true, Some(blocked)) => Err(LookupError::Blocked(*blocked)),
-        (true, None) => Err(LookupError::Nothing),
-    }
-}
-
-fn builder(settings: &WebhookSettings) -> reqwest::ClientBuilder {
-    reqwest::Client::builder()
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .referer(false)
+fn builder(guard: &Guard, settings: &WebhookSettings) -> reqwest::ClientBuilder {
+    guard
+        .client()
         .retry(reqwest::retry::never())
         .http1_only()
-        .dns_resolver(Resolver)
         .connect_timeout(settings.connect_timeout)
         .pool_idle_timeout(IDLE_LIMIT)
         .pool_max_idle_per_host(settings.per_host)
@@ -114,23 +75,4 @@ fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn 
         let inside = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         inside.map(|inside| inside as &'a (dyn Error + 'static)).or_else(|| error.source())
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_gives_only_addresses_that_may_be_called() {
-        let mixed = ["169.254.169.254:0", "127.0.0.1:0", "[fe80::1]:0", "[::1]:0"].map(|text| text.parse().unwrap());
-        let given = callable(mixed.into_iter()).unwrap();
-        assert_eq!(given, ["127.0.0.1:0", "[::1]:0"].map(|text| text.parse::<SocketAddr>().unwrap()));
-    }
-
-    #[test]
-    fn a_name_that_gives_only_other_addresses_is_blocked() {
-        let metadata = ["169.254.169.254:0".parse().unwrap()];
-        assert!(matches!(callable(metadata.into_iter()), Err(LookupError::Blocked(_))));
-        assert!(matches!(callable(std::iter::empty()), Err(LookupError::Nothing)));
-    }
 }

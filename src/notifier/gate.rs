@@ -68,6 +68,7 @@ fn health_after(trouble: Trouble) -> Health {
         | Trouble::BadResponse => Health::Failed,
         Trouble::InvalidUrl
         | Trouble::BlockedAddress
+        | Trouble::BlockedHost
         | Trouble::HttpsRequired
         | Trouble::BodyUnreadable
         | Trouble::HostDown

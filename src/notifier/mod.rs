@@ -20,4 +20,4 @@ pub use announcer::Announcer;
 pub use run::{BodyStream, Parts, run};
 pub use schedule::{Answer, RETRY_AFTER_CAP, Round, Trouble, after, retry_after};
 pub use standing::Standing;
-pub use target::{TargetError, TargetRules, check_target, without_query};
+pub use target::{TargetError, TargetRules, without_query};

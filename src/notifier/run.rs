@@ -12,6 +12,7 @@ use super::standing::Standing;
 use super::target::{TargetRules, lane_of};
 use crate::clock::{Clock, Timestamp};
 use crate::crash::{self, Point};
+use crate::egress::Guard;
 use crate::job::{FrozenBody, JobId};
 use crate::lifecycle::{Lifecycle, Panicked};
 use crate::settings::WebhookSettings;
@@ -70,6 +71,8 @@ pub struct Parts {
     pub keyring: Option<Arc<Keyring>>,
     /// Schedule and limits.
     pub settings: WebhookSettings,
+    /// Where calls may go.
+    pub guard: Guard,
     /// How long attempts under way may go on after the signal to stop.
     pub grace: Duration,
     /// Chance from 0 to 1, for the waits.
@@ -145,10 +148,10 @@ impl Station {
         // Bounded by the number of attempts under way.
         let (sender, receiver) = mpsc::unbounded_channel();
         let caller = Caller {
-            client: client::build(&settings),
+            client: client::build(&parts.guard, &settings),
             clock: Arc::clone(&parts.clock),
             body: parts.body,
-            rules: TargetRules { https_only: settings.https_only },
+            rules: TargetRules { guard: parts.guard, https_only: settings.https_only },
             keyring: parts.keyring,
             limit: settings.attempt_timeout,
         };

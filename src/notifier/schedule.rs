@@ -69,8 +69,10 @@ pub enum Trouble {
     BadResponse,
     /// The URL cannot be called.
     InvalidUrl,
-    /// The address is one that is never called.
+    /// The address is one that is not called.
     BlockedAddress,
+    /// The host's name is one that is not called.
+    BlockedHost,
     /// The URL is not `https`, and only such may be called.
     HttpsRequired,
     /// Our own body could not be read.
@@ -93,6 +95,7 @@ impl Trouble {
             Self::BadResponse => "bad_response",
             Self::InvalidUrl => "invalid_url",
             Self::BlockedAddress => "blocked_address",
+            Self::BlockedHost => "blocked_host",
             Self::HttpsRequired => "https_required",
             Self::BodyUnreadable => "body_unreadable",
             Self::HostDown => "host_down",

@@ -171,9 +171,21 @@ fn is_alias(given: &Given) -> bool {
 
 fn wrong(given: &Given, reason: &str) -> Problem {
     // A URL may carry a password.
-    let value = if given.setting.secret || given.value.contains('@') { "***" } else { given.value.as_str() };
+    let value = shown(given);
     let text = format!("`{}` is `{}`: {reason}; allowed: {}", given.name, value.escape_debug(), given.setting.allowed);
     Problem { place: given.place.clone(), text }
+}
+
+/// Returns of a value what may be repeated: nothing of a secret or of what may hold a password, and of a URL's query only
+/// that there is one.
+fn shown(given: &Given) -> String {
+    if given.setting.secret || given.value.contains('@') {
+        return "***".to_owned();
+    }
+    match given.value.split_once(['?', '#']) {
+        Some((before, _)) => format!("{before}?***"),
+        None => given.value.clone(),
+    }
 }
 
 fn check_together(settings: &Settings, problems: &mut Vec<Problem>) {

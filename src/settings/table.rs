@@ -1,7 +1,7 @@
 //! The one table of all settings: environment, command line, `comfygate.yaml`, `.env.example` and the documentation
 //! are read from it. How a value is read is left to `parse`.
 
-use super::{Settings, callers, parse};
+use super::{Settings, callers, egress, parse};
 
 /// One thing that the gateway can be told.
 #[derive(Debug)]
@@ -183,6 +183,14 @@ pub const SETTINGS: &[Setting] = &[
         |settings, text| put(&mut settings.callers.allowed_hosts, callers::hosts(text)),
     )
     .list(),
+    setting(
+        "COMFYGATE_MAX_CONNECTIONS_PER_ADDRESS",
+        "server.max_connections_per_address",
+        "256",
+        "How many connections one address may have open, callers behind one proxy together; 0 for any number.",
+        "a whole number from 0 to 100000",
+        |settings, text| put(&mut settings.server.connections_per_address, parse::whole(text, 0, 100_000)),
+    ),
     setting(
         "COMFYUI_ADDRESS",
         "backends.address",
@@ -433,6 +441,41 @@ pub const SETTINGS: &[Setting] = &[
         SWITCH,
         |settings, text| put(&mut settings.webhooks.ed25519, parse::switch(text)),
     ),
+    setting(
+        "COMFYGATE_EGRESS",
+        "outgoing.egress",
+        "auto",
+        "Which addresses webhooks may go to: public ones only, or this machine and private networks too; auto is private while the gateway listens on loopback, and public when it listens wider.",
+        "auto, public or private",
+        |settings, text| put(&mut settings.egress.mode, egress::mode(text)),
+    ),
+    setting(
+        "COMFYGATE_EGRESS_ALLOW",
+        "outgoing.allow",
+        "",
+        "Addresses that webhooks may go to besides, separated by commas.",
+        "addresses or ranges such as 10.0.0.5,192.168.1.0/24,fd12:3456::/32, without those that are never called",
+        |settings, text| put(&mut settings.egress.allow, egress::allowed(text)),
+    )
+    .list(),
+    setting(
+        "COMFYGATE_EGRESS_ALLOW_HOSTS",
+        "outgoing.allow_hosts",
+        "",
+        "Hosts that webhooks may go to although they lead to this machine or a private network, separated by commas.",
+        "names such as receiver,hooks.example.com,*.corp.example",
+        |settings, text| put(&mut settings.egress.allow_hosts, egress::hosts(text)),
+    )
+    .list(),
+    setting(
+        "COMFYGATE_EGRESS_DENY",
+        "outgoing.deny",
+        "",
+        "Addresses that webhooks never go to, whatever else is said, separated by commas.",
+        "addresses or ranges such as 10.0.0.5,203.0.113.0/24",
+        |settings, text| put(&mut settings.egress.deny, egress::networks(text)),
+    )
+    .list(),
     setting(
         "COMFYGATE_LOG",
         "logging.filter",

@@ -29,6 +29,9 @@ pub(super) struct Extras {
     pub(super) noise: usize,
 }
 
+/// How many bytes of noise are rolled.
+const FRESH_NOISE: usize = 16 << 20;
+
 /// Returns the scene as a PNG file.
 pub(super) fn png(scene: &Scene, extras: &Extras) -> Vec<u8> {
     let mut file = Vec::new();
@@ -102,11 +105,15 @@ fn invert(row: &mut [u8], wanted: bool) {
     }
 }
 
+/// Beyond its first [`FRESH_NOISE`] bytes it repeats itself: so much takes long to roll.
 fn noise(seed: u64, length: usize) -> Vec<u8> {
     let mut dice = Dice::new(seed);
     let mut noise = Vec::with_capacity(length + 8);
-    while noise.len() < length {
+    while noise.len() < length.min(FRESH_NOISE) {
         noise.extend_from_slice(&dice.roll().to_le_bytes());
+    }
+    while noise.len() < length {
+        noise.extend_from_within(..FRESH_NOISE.min(length - noise.len()));
     }
     noise.truncate(length);
     noise

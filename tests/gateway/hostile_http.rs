@@ -89,14 +89,6 @@ async fn contradicting_heads_are_refused() {
 }
 
 #[actix_web::test]
-async fn a_tls_hello_on_the_plain_port_is_refused() {
-    let gateway = TestGateway::start().await;
-    let answer = exchange(&gateway, &[0x16, 3, 1, 0, 5, 1, 0, 0, 1, 0, b'\r', b'\n', b'\r', b'\n']).await;
-    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
-    gateway.close().await;
-}
-
-#[actix_web::test]
 async fn a_wrong_method_is_told_the_right_one() {
     let gateway = TestGateway::start().await;
     let answer = gateway.get("/generate").await;

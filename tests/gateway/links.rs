@@ -1,5 +1,6 @@
 //! Links to outputs: for whom they are good, for how long, and what becomes of one that was changed.
 
+use crate::keys::{ask, make, with_keys};
 use crate::support::{Answer, Inbox, Setup, TestGateway, Webhook, canvas, eventually};
 use serde_json::json;
 use std::time::Duration;
@@ -149,6 +150,50 @@ async fn a_query_that_speaks_of_no_signature_is_no_link() {
 fn link(gateway: &TestGateway, webhook: &Webhook) -> String {
     let url = webhook.body["outputs"][0]["url"].as_str().unwrap();
     url.strip_prefix(&gateway.url("")).unwrap().to_owned()
+}
+
+#[actix_web::test]
+async fn a_link_stands_for_a_key_of_its_output_and_of_nothing_else() {
+    let gateway = with_keys().start().await;
+    let inbox = Inbox::open();
+    let (_, key) = make(&gateway, "shop", &["submit", "read"]).await;
+    let (_, others) = make(&gateway, "forge", &["submit", "read"]).await;
+    let mut request = canvas(&inbox.url());
+    request["image_count"] = json!(2);
+    assert_eq!(ask(&gateway, &key, "POST", "/generate", &request).await.status, 202);
+    let webhook = inbox.next().await;
+    let link = link(&gateway, &webhook);
+    let (path, query) = link.split_once('?').unwrap();
+    let nothing = serde_json::Value::Null;
+    // Without a key, with one that is none, and with one that may not see the job: the link is enough.
+    for shown in ["", "no key at all", &others] {
+        let answer = ask(&gateway, shown, "GET", &link, &nothing).await;
+        assert_eq!((answer.status, &answer.bytes), (200, &webhook.images()[0]), "{shown}");
+        assert_eq!(ask(&gateway, shown, "HEAD", &link, &nothing).await.status, 200);
+    }
+    // A link that is not good is refused whatever key comes with it.
+    for shown in ["", &key] {
+        let bad = format!("{}?{query}", path.replace("/outputs/0", "/outputs/1"));
+        refused(&ask(&gateway, shown, "GET", &bad, &nothing).await, "link_invalid");
+    }
+    // Its signature opens nothing else.
+    let job = format!("/jobs/{}", webhook.prompt_id());
+    for (method, path) in [
+        ("GET", path.to_owned()),
+        ("GET", job.clone()),
+        ("GET", format!("{job}?{query}")),
+        ("GET", format!("{job}/deliveries?{query}")),
+        ("GET", format!("/jobs?{query}")),
+        ("GET", format!("/keys?{query}")),
+        ("POST", format!("{job}/cancel?{query}")),
+        ("POST", link.clone()),
+        ("DELETE", link.clone()),
+    ] {
+        assert_eq!(ask(&gateway, "", method, &path, &nothing).await.status, 401, "{method} {path}");
+    }
+    assert_eq!(ask(&gateway, &others, "GET", path, &nothing).await.status, 404);
+    assert_eq!(ask(&gateway, &key, "GET", path, &nothing).await.status, 200);
+    gateway.close().await;
 }
 
 /// Waits until nothing is under way any more that a leap of the clock would cut off.

@@ -2,10 +2,13 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "this whole program is a test")]
 
+mod canary;
 mod cancel;
 mod clocks;
 mod comfylite;
 mod command_line;
+#[cfg(target_os = "linux")]
+mod crowds;
 mod cut_off;
 mod deaf;
 mod deliveries;
@@ -19,6 +22,8 @@ mod forgetful;
 mod full_disk;
 mod hostile_http;
 mod hostile_json;
+mod hostile_receivers;
+mod hostile_urls;
 mod idempotency;
 mod isolation;
 mod keys;

@@ -2,13 +2,14 @@
 
 use bytes::Bytes;
 use comfygate::clock::{Clock, ManualClock, Timestamp};
+use comfygate::egress::{Guard, Rules, SystemLookup};
 use comfygate::job::{
     BodyRules, DeliveryMode, FrozenBody, JobId, Limits, LinkKey, Outcome, Output, Params, Request, Segment, freeze,
 };
 use comfygate::lifecycle::Lifecycle;
 use comfygate::media::{Blobs, body_stream};
 use comfygate::notifier::{self, Announcer, BodyStream, Parts};
-use comfygate::settings::WebhookSettings;
+use comfygate::settings::{EgressSettings, WebhookSettings};
 use comfygate::signing::{Keyring, Options};
 use comfygate::store::{Attempt, Delivery, DeliveryState, Ending, NewJob, SqliteStore, Store};
 use std::future::Future;
@@ -100,6 +101,7 @@ impl Rig {
             body: Arc::new(body),
             keyring: self.keyring(),
             settings: self.settings.clone(),
+            guard: Guard::new(Rules::new(&EgressSettings::default(), true), Arc::new(SystemLookup)),
             grace: Duration::from_secs(10),
             random: Box::new(|| 0.5),
             standing: Arc::default(),

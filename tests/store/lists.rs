@@ -28,6 +28,28 @@ async fn pages_are_stable_while_jobs_come_and_end() {
 }
 
 #[tokio::test]
+async fn a_cursor_that_is_another_tenants_job_is_like_one_that_no_job_has() {
+    let house = House::new();
+    let (a, b): (Tenant, Tenant) = ("a".parse().unwrap(), "b".parse().unwrap());
+    for (number, tenant) in [(10, &a), (20, &b), (30, &a), (40, &b), (50, &b)] {
+        house.store.accept(NewJob { tenant: tenant.clone(), ..new_job(number) }).await.unwrap();
+    }
+    let page = async |job: JobId, number: u16| {
+        let before = Some(Cursor { job, accepted_at: new_job(number).created_at });
+        list(&house, ListFilter { tenant: Some(b.clone()), before, limit: 9, ..ListFilter::default() }).await
+    };
+    let ids = |numbers: &[u16]| numbers.iter().map(|number| new_job(*number).id).collect::<Vec<_>>();
+    let nobodys = JobId::from_bytes([0xcd; 16]);
+    for theirs in [10, 30] {
+        assert_eq!(page(new_job(theirs).id, theirs).await, page(nobodys, theirs).await, "{theirs}");
+    }
+    assert_eq!(page(new_job(30).id, 30).await, ids(&[20]));
+    assert_eq!(page(new_job(50).id, 50).await, ids(&[40, 20]));
+    // Nothing of the other tenant's can be found out by a wrong time either: its job's row is not looked up.
+    assert_eq!(page(new_job(30).id, 60).await, ids(&[50, 40, 20]));
+}
+
+#[tokio::test]
 async fn lists_are_filtered_by_state_and_workflow() {
     let house = House::new();
     for number in 1..=8 {

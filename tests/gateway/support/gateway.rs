@@ -4,6 +4,7 @@ use super::{Inbox, PATIENCE, eventually};
 use crate::proxy::Proxy;
 use comfygate::app::App;
 use comfygate::clock::{Clock, ManualClock, SystemClock, Timestamp};
+use comfygate::egress::{Lookup, SystemLookup};
 use comfygate::lifecycle::Lifecycle;
 use comfygate::settings::{Rate, Settings};
 use comfygate::sim::{Sim, SimOptions};
@@ -24,6 +25,8 @@ pub(crate) struct Setup {
     pub(crate) settings: Settings,
     pub(crate) sim: SimOptions,
     pub(crate) clock: Arc<dyn Clock>,
+    /// Who finds the addresses of receivers.
+    pub(crate) lookup: Arc<dyn Lookup>,
 }
 
 /// A gateway with a simulated ComfyUI.
@@ -33,6 +36,7 @@ pub(crate) struct TestGateway {
     pub(crate) lifecycle: Lifecycle,
     folder: Arc<TempDir>,
     clock: Arc<dyn Clock>,
+    lookup: Arc<dyn Lookup>,
     address: SocketAddr,
     client: reqwest::Client,
     stop: Option<oneshot::Sender<()>>,
@@ -80,7 +84,7 @@ impl Setup {
             write_pair(folder.path(), name, &config, canvas.template);
         }
         let sim = SimOptions { step: Duration::ZERO, ..SimOptions::default() };
-        Self { folder: Arc::new(folder), settings, sim, clock: SystemClock::start() }
+        Self { folder: Arc::new(folder), settings, sim, clock: SystemClock::start(), lookup: Arc::new(SystemLookup) }
     }
 
     /// The same with a clock that the test moves.
@@ -104,7 +108,7 @@ impl Setup {
         let sim = Sim::start(self.sim.clone()).await.unwrap();
         let all = std::iter::once(sim.url()).chain(others.iter().cloned());
         self.settings.backends.addresses = all.map(|address| address.parse().unwrap()).collect();
-        let gateway = TestGateway::launch(sim, self.settings, self.folder, self.clock).await;
+        let gateway = TestGateway::launch(sim, self.settings, self.folder, self.clock, self.lookup).await;
         gateway.until_connected(connected).await;
         gateway
     }
@@ -121,7 +125,7 @@ impl Setup {
         let sim = Sim::start(self.sim).await.unwrap();
         let mut settings = self.settings;
         settings.backends.addresses = vec![front(&sim).await.parse().unwrap()];
-        let gateway = TestGateway::launch(sim, settings, self.folder, self.clock).await;
+        let gateway = TestGateway::launch(sim, settings, self.folder, self.clock, self.lookup).await;
         gateway.until_ready().await;
         gateway
     }
@@ -133,11 +137,17 @@ impl TestGateway {
         Setup::new().start().await
     }
 
-    async fn launch(sim: Sim, settings: Settings, folder: Arc<TempDir>, clock: Arc<dyn Clock>) -> Self {
+    async fn launch(
+        sim: Sim,
+        settings: Settings,
+        folder: Arc<TempDir>,
+        clock: Arc<dyn Clock>,
+        lookup: Arc<dyn Lookup>,
+    ) -> Self {
         let lifecycle = Lifecycle::new();
         let app = eventually("the data folder is free", async || {
             // The HTTP workers of a gateway that was stopped just now drop its store a moment after it has ended.
-            match App::build(&settings, Arc::clone(&clock), lifecycle.clone()).await {
+            match App::build_with(&settings, Arc::clone(&clock), lifecycle.clone(), Arc::clone(&lookup)).await {
                 Err(error) if error.to_string().contains("is in use") => None,
                 built => Some(built.unwrap()),
             }
@@ -155,7 +165,7 @@ impl TestGateway {
             usual.insert("authorization", format!("Bearer {}", key.expose()).parse().unwrap());
         }
         let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).default_headers(usual).build().unwrap();
-        Self { sim, settings, lifecycle, folder, clock, address, client, stop: Some(stop), ended }
+        Self { sim, settings, lifecycle, folder, clock, lookup, address, client, stop: Some(stop), ended }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -241,26 +251,29 @@ impl TestGateway {
 
     /// Restarts the gateway with another clock, as when the machine's was set in between.
     pub(crate) async fn restart_at(self, clock: Arc<dyn Clock>) -> Self {
+        let lookup = Arc::clone(&self.lookup);
         let (sim, settings, folder, _) = self.shut_down().await;
-        let gateway = Self::launch(sim, settings, folder, clock).await;
+        let gateway = Self::launch(sim, settings, folder, clock, lookup).await;
         gateway.until_ready().await;
         gateway
     }
 
     /// Restarts the gateway; while it is down, something happens on the backend.
     pub(crate) async fn restart_after(self, meanwhile: impl AsyncFnOnce(&Sim)) -> Self {
+        let lookup = Arc::clone(&self.lookup);
         let (sim, settings, folder, clock) = self.shut_down().await;
         meanwhile(&sim).await;
-        let gateway = Self::launch(sim, settings, folder, clock).await;
+        let gateway = Self::launch(sim, settings, folder, clock, lookup).await;
         gateway.until_ready().await;
         gateway
     }
 
     /// Restarts the gateway with other settings.
     pub(crate) async fn restart_with(self, change: impl FnOnce(&mut Settings)) -> Self {
+        let lookup = Arc::clone(&self.lookup);
         let (sim, mut settings, folder, clock) = self.shut_down().await;
         change(&mut settings);
-        let gateway = Self::launch(sim, settings, folder, clock).await;
+        let gateway = Self::launch(sim, settings, folder, clock, lookup).await;
         gateway.until_ready().await;
         gateway
     }

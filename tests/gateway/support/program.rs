@@ -2,7 +2,7 @@
 
 use super::{PATIENCE, eventually};
 use serde_json::Value;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
@@ -59,16 +59,10 @@ impl Program {
         for (name, value) in settings {
             command.args(["--set", &format!("{name}={value}")]);
         }
-        let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let mut child = command.stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let log = Arc::new(Mutex::new(String::new()));
-        let (stderr, kept) = (child.stderr.take().unwrap(), Arc::clone(&log));
-        std::thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                let mut kept = kept.lock().unwrap();
-                kept.push_str(&line);
-                kept.push('\n');
-            }
-        });
+        keep(child.stderr.take().unwrap(), &log);
+        keep(child.stdout.take().unwrap(), &log);
         let listening = || {
             let ended = child.try_wait().unwrap();
             assert!(ended.is_none(), "the program ended at its start: {}", log.lock().unwrap());
@@ -151,7 +145,21 @@ impl Drop for Program {
     }
 }
 
+/// Keeps all that comes, whatever it is.
+fn keep(output: impl Read + Send + 'static, log: &Arc<Mutex<String>>) {
+    let kept = Arc::clone(log);
+    std::thread::spawn(move || {
+        let (mut output, mut line) = (BufReader::new(output), Vec::new());
+        while output.read_until(b'\n', &mut line).is_ok_and(|bytes| bytes > 0) {
+            kept.lock().unwrap().push_str(&String::from_utf8_lossy(&line));
+            line.clear();
+        }
+    });
+}
+
 fn address_in(log: &str) -> Option<String> {
-    let line = log.lines().find(|line| line.contains("listening address="))?;
-    line.split("address=").nth(1)?.split_whitespace().next().map(str::to_owned)
+    let line =
+        log.lines().find(|line| line.contains("listening address=") || line.contains(r#""message":"listening""#))?;
+    let (_, rest) = line.split_once("address=").or_else(|| line.split_once(r#""address":""#))?;
+    rest.split(|letter: char| letter.is_whitespace() || letter == '"').next().map(str::to_owned)
 }
