@@ -67,6 +67,8 @@ impl Gateway {
             .arg(format!("http://{comfyui}"))
             .arg("--data")
             .arg(folder.path().join("data"))
+            // Hundreds of thousands of jobs wait while taking in is measured.
+            .args(["--set", "max_queued=1000000000", "--set", "max_queued_per_tenant=off"])
             .args(settings.iter().flat_map(|setting| ["--set", setting]))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
