@@ -13,14 +13,14 @@ pub(super) enum WebhookCommand {
     #[command(subcommand)]
     Secret(secret::SecretCommand),
     /// Check a recorded webhook as its receiver would: 0 where it is good, 1 where it is not, with the reason.
-    Verify(verify::VerifyArgs),
+    Verify(Box<verify::VerifyArgs>),
 }
 
 /// Runs one of the commands.
 pub(super) fn run(command: WebhookCommand) -> anyhow::Result<ExitCode> {
     match command {
         WebhookCommand::Secret(command) => secret::run(command),
-        WebhookCommand::Verify(args) => verify::run(args),
+        WebhookCommand::Verify(args) => verify::run(*args),
     }
 }
 

@@ -54,8 +54,11 @@ pub struct Keyring {
     random: fn(&mut [u8]),
     options: Options,
     rings: Mutex<HashMap<Tenant, Read<Ring>>>,
-    public: Mutex<Option<Read<Vec<(String, PublicKey)>>>>,
+    public: Mutex<Option<Read<Public>>>,
 }
+
+/// Public keys, each with the id of its secret.
+type Public = Vec<(String, PublicKey)>;
 
 /// When it was read, and what.
 type Read<T> = (Timestamp, Arc<T>);
@@ -175,7 +178,7 @@ struct Entry {
 #[derive(Debug)]
 enum Material {
     Hmac(HmacKey),
-    Ed25519(PrivateKey),
+    Ed25519(Box<PrivateKey>),
 }
 
 impl Material {
@@ -183,7 +186,7 @@ impl Material {
         let text = row.secret.expose();
         let read = match row.kind {
             SecretKind::Hmac => text.parse().map(Self::Hmac),
-            SecretKind::Ed25519 => text.parse().map(Self::Ed25519),
+            SecretKind::Ed25519 => text.parse().map(|pair| Self::Ed25519(Box::new(pair))),
         };
         read.map_err(|reason| KeyringError::Damaged { id: row.id.clone(), reason })
     }
@@ -222,7 +225,7 @@ impl Ring {
         for entry in self.0.iter().filter(|entry| entry.expires_at.is_none_or(|end| now < end)) {
             match &entry.material {
                 Material::Hmac(key) if entry.host == host => keys.hmac.push(key.clone()),
-                Material::Ed25519(key) if options.ed25519 => keys.ed25519.push(key.clone()),
+                Material::Ed25519(key) if options.ed25519 => keys.ed25519.push(PrivateKey::clone(key)),
                 Material::Hmac(_) | Material::Ed25519(_) => {}
             }
         }

@@ -97,11 +97,11 @@ async fn published_libraries_of_three_languages_believe_what_is_sent_and_nothing
         rig.delivery = mode;
         let number = u8::try_from(cases.len()).unwrap();
         let (job, expected) = rig.ended_job(number, &receiver.url, images).await;
-        let received = receiver.next().await;
+        let got = receiver.next().await;
         rig.until(job, |delivery, _| delivery.state == DeliveryState::Delivered).await;
-        assert_eq!(received.body, expected);
-        assert_eq!(received.header("webhook-signature").unwrap().split(' ').count(), 1);
-        cases.push(Case::of(&received, &secret, true));
+        assert_eq!(got.body, expected);
+        assert_eq!(got.header("webhook-signature").unwrap().split(' ').count(), 1);
+        cases.push(Case::of(&got, &secret, true));
     }
     // What is told before the end is signed too.
     announce(&rig, 100, &receiver.url, News::Started);
@@ -153,14 +153,14 @@ async fn after_a_rotation_receivers_with_either_secret_believe_for_a_day_and_the
         rig.ended_job(number, &receiver.url, &[b"image"]).await;
         receiver.next().await
     };
-    let count = |received: &Received| received.header("webhook-signature").unwrap().split(' ').count();
+    let count = |got: &Received| got.header("webhook-signature").unwrap().split(' ').count();
 
     let before = deliver().await;
     assert_eq!(count(&before), 1);
     let new = rotate(&rig).await;
     rig.clock.advance(HOUR);
     let soon_after = deliver().await;
-    rig.clock.advance(23 * HOUR - Duration::from_secs(1));
+    rig.clock.advance(Duration::from_hours(23).saturating_sub(Duration::from_secs(1)));
     let last = deliver().await;
     rig.clock.advance(Duration::from_secs(5));
     let later = deliver().await;
@@ -204,8 +204,8 @@ async fn a_receiver_without_a_secret_can_check_with_the_public_key() {
     let mut receiver = Receiver::start([OK]).await;
     let image = noise(2 << 20, 3);
     rig.ended_job(1, &receiver.url, &[&image]).await;
-    let received = receiver.next().await;
-    let versions: Vec<&str> = received
+    let got = receiver.next().await;
+    let versions: Vec<&str> = got
         .header("webhook-signature")
         .unwrap()
         .split(' ')
@@ -213,12 +213,12 @@ async fn a_receiver_without_a_secret_can_check_with_the_public_key() {
         .collect();
     assert_eq!(versions, ["v1", "v1a"]);
     // Libraries that know only v1 are not disturbed.
-    judge(&[Case::of(&received, &secret(&rig).await, true)]);
+    judge(&[Case::of(&got, &secret(&rig).await, true)]);
 
     let pair = current(&rig, SecretKind::Ed25519).await.secret;
     let public: PublicKey = pair.expose().parse::<comfygate::signing::PrivateKey>().unwrap().public();
     let jwk = |key: &PublicKey| -> Value { json!({ "kty": "OKP", "crv": "Ed25519", "x": key.to_jwk_x() }) };
-    let good = Case::of(&received, "", true);
+    let good = Case::of(&got, "", true);
     let bad = tampered(&good).into_iter().take(7);
     judge_pairs(&jwk(&public), &[vec![good.clone()], bad.collect()].concat());
     let stranger = comfygate::signing::PrivateKey::generate(|bytes| rand::fill(bytes)).public();
@@ -232,9 +232,9 @@ async fn webhooks_go_out_unsigned_only_where_the_operator_says_so() {
     rig.start();
     let mut receiver = Receiver::start([OK]).await;
     rig.ended_job(1, &receiver.url, &[]).await;
-    let received = receiver.next().await;
-    assert_eq!(received.header("webhook-signature"), None);
-    assert!(received.header("webhook-id").is_some() && received.header("webhook-timestamp").is_some());
+    let got = receiver.next().await;
+    assert_eq!(got.header("webhook-signature"), None);
+    assert!(got.header("webhook-id").is_some() && got.header("webhook-timestamp").is_some());
 }
 
 #[tokio::test]

@@ -71,9 +71,8 @@ fn rotate(
     let current = current(connection, new)?;
     match &current {
         Some(current) if current.secret == new.secret => return Ok(Rotation::SameSecret),
-        Some(_) => {}
         None if !new.host.is_empty() => return Ok(Rotation::NothingThere),
-        None => {}
+        Some(_) | None => {}
     }
     // An old one may come back; it would sign twice.
     connection
