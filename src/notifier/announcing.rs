@@ -294,16 +294,13 @@ fn next_of(lane: &mut Host, jobs: &mut HashMap<JobId, Entry>, now: Timestamp) ->
     while let Some(job) = lane.ready.pop_front() {
         let Some(entry) = jobs.get_mut(&job) else { continue };
         entry.is_ready = false;
-        let announcement = match entry.facts.pop_front() {
-            Some(fact) => {
-                lane.facts -= 1;
-                fact
-            }
-            None => {
-                let Some(progress) = entry.progress.take() else { continue };
-                entry.next_progress = now + EVERY;
-                progress
-            }
+        let announcement = if let Some(fact) = entry.facts.pop_front() {
+            lane.facts -= 1;
+            fact
+        } else {
+            let Some(progress) = entry.progress.take() else { continue };
+            entry.next_progress = now + EVERY;
+            progress
         };
         entry.is_under_way = true;
         lane.under_way += 1;

@@ -210,6 +210,7 @@ fn post<'a>(path: &'a str, body: &Value, headers: &'a [(&'a str, String)]) -> Re
     Request { method: "POST", path, headers, body: body.to_string().into_bytes() }
 }
 
+#[expect(clippy::too_many_lines, reason = "it is one story, told once from beginning to end")]
 async fn search_everything(format: &str) {
     let hunt = Hunt::new();
     let setup = workflows(&hunt);
@@ -559,11 +560,14 @@ async fn end(hunt: &Hunt, program: Program) {
     hunt.keep(Log, "the log", log.lock().unwrap().clone());
 }
 
+/// What came to a receiver.
+type Arrived = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
+
 /// A receiver that answers with canaries, and now and then with a failure.
 struct HookReceiver {
     address: std::net::SocketAddr,
     refusals: Arc<Mutex<usize>>,
-    received: Arc<Mutex<Vec<(String, Vec<u8>)>>>,
+    received: Arrived,
 }
 
 impl HookReceiver {
@@ -576,27 +580,30 @@ impl HookReceiver {
     }
 }
 
+/// How many ends are still refused, what came, and what is answered: a body and a header.
+type Shared = web::Data<(Arc<Mutex<usize>>, Arrived, String, String)>;
+
+async fn answer(request: HttpRequest, bytes: web::Bytes, shared: Shared) -> HttpResponse {
+    let is_end = !bytes.windows(20).any(|part| part == br#""status":"running","#);
+    let mut told = format!("{:?} {:?}\n", request.uri(), request.headers()).into_bytes();
+    told.extend_from_slice(&bytes);
+    shared.1.lock().unwrap().push(("a webhook".into(), told));
+    let mut refusals = shared.0.lock().unwrap();
+    let mut answer = if is_end && *refusals > 0 {
+        *refusals -= 1;
+        HttpResponse::InternalServerError()
+    } else {
+        HttpResponse::Ok()
+    };
+    answer.insert_header(("set-cookie", shared.3.clone())).insert_header(("x-told", shared.3.clone()));
+    answer.body(shared.2.clone())
+}
+
 fn receive(body: String, header: String) -> HookReceiver {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let receiver =
         HookReceiver { address: listener.local_addr().unwrap(), refusals: Arc::default(), received: Arc::default() };
     let shared = web::Data::new((Arc::clone(&receiver.refusals), Arc::clone(&receiver.received), body, header));
-    type Shared = web::Data<(Arc<Mutex<usize>>, Arc<Mutex<Vec<(String, Vec<u8>)>>>, String, String)>;
-    async fn answer(request: HttpRequest, bytes: web::Bytes, shared: Shared) -> HttpResponse {
-        let is_end = !bytes.windows(20).any(|part| part == br#""status":"running","#);
-        let mut told = format!("{:?} {:?}\n", request.uri(), request.headers()).into_bytes();
-        told.extend_from_slice(&bytes);
-        shared.1.lock().unwrap().push(("a webhook".into(), told));
-        let mut refusals = shared.0.lock().unwrap();
-        let mut answer = if is_end && *refusals > 0 {
-            *refusals -= 1;
-            HttpResponse::InternalServerError()
-        } else {
-            HttpResponse::Ok()
-        };
-        answer.insert_header(("set-cookie", shared.3.clone())).insert_header(("x-told", shared.3.clone()));
-        answer.body(shared.2.clone())
-    }
     let server = HttpServer::new(move || {
         let limit = web::PayloadConfig::new(64 << 20);
         App::new().app_data(shared.clone()).app_data(limit).default_service(web::to(answer))
