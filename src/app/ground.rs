@@ -1,0 +1,146 @@
+//! What all parts stand on: the store with its blobs, the workflows, the guard of what goes out, the bells. Lays it, and brings
+//! in order what the last life of the gateway has left.
+
+use crate::clock::{Clock, Timestamp};
+use crate::egress::{self, Guard};
+use crate::job::{BodyRules, LinkKey};
+use crate::lifecycle::Lifecycle;
+use crate::media::Blobs;
+use crate::notifier::Announcer;
+use crate::settings::Settings;
+use crate::store::{OwnSecrets, SqliteStore, Store};
+use crate::workflow::Catalog;
+use anyhow::Context;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::sync::Notify;
+use tracing::{info, warn};
+
+/// What all parts stand on.
+pub(super) struct Ground<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) lifecycle: Lifecycle,
+    /// Where the gateway listens.
+    pub(super) address: SocketAddr,
+    /// The store in all its traits, and in the one that most need.
+    pub(super) sqlite: Arc<SqliteStore>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) blobs: Arc<Blobs>,
+    pub(super) catalog: Arc<Catalog>,
+    pub(super) bodies: Arc<BodyRules>,
+    pub(super) guard: Guard,
+    pub(super) announcer: Announcer,
+    pub(super) bells: Bells,
+}
+
+/// The wake-ups between the stations. Losing one costs a poll, nothing else.
+#[derive(Clone, Default)]
+pub(super) struct Bells {
+    pub(super) queue: Arc<Notify>,
+    pub(super) delivery: Arc<Notify>,
+}
+
+impl<'a> Ground<'a> {
+    /// Opens the store and reads the workflows.
+    pub(super) async fn lay(
+        settings: &'a Settings,
+        clock: Arc<dyn Clock>,
+        lifecycle: Lifecycle,
+        address: SocketAddr,
+        lookup: Arc<dyn egress::Lookup>,
+    ) -> anyhow::Result<Self> {
+        let sqlite = SqliteStore::open(&settings.storage.folder)?;
+        let store: Arc<dyn Store> = Arc::<SqliteStore>::clone(&sqlite);
+        let bodies = body_rules(settings, address, sqlite.as_ref(), clock.now()).await?;
+        let blobs = Arc::new(Blobs::open(&settings.storage.folder)?);
+        sweep(&store, &blobs).await;
+        pull_in(&store, clock.now()).await;
+        let catalog = Arc::new(Catalog::load(&settings.workflows.configs, &settings.workflows.templates));
+        report(&catalog, settings);
+        Ok(Self {
+            settings,
+            address,
+            sqlite,
+            store,
+            blobs,
+            catalog,
+            bodies,
+            guard: guard(settings, address, lookup),
+            announcer: Announcer::new(Arc::clone(&clock)),
+            bells: Bells::default(),
+            clock,
+            lifecycle,
+        })
+    }
+
+    /// Returns the store as whoever wants another of its traits takes it.
+    pub(super) fn sqlite(&self) -> Arc<SqliteStore> {
+        Arc::<SqliteStore>::clone(&self.sqlite)
+    }
+}
+
+/// Makes the guard of what goes out, which depends on who can reach the gateway.
+fn guard(settings: &Settings, bound: SocketAddr, lookup: Arc<dyn egress::Lookup>) -> Guard {
+    let rules = egress::Rules::new(&settings.egress, bound.ip().is_loopback());
+    info!(mode = rules.mode(), "webhooks may go to the addresses of this mode");
+    Guard::new(rules, lookup)
+}
+
+/// Returns what final objects are written by. The key of their links is drawn at the first start.
+async fn body_rules(
+    settings: &Settings,
+    address: SocketAddr,
+    secrets: &dyn OwnSecrets,
+    now: Timestamp,
+) -> anyhow::Result<Arc<BodyRules>> {
+    let fresh: [u8; LinkKey::BYTES] = rand::random();
+    let key = secrets.own_secret("link", fresh.to_vec(), now).await.context("the key of links cannot be stored")?;
+    let key = key.try_into().map_err(|_| anyhow::anyhow!("the key of links is damaged: it does not have 32 bytes"))?;
+    Ok(Arc::new(BodyRules {
+        link_lifetime: settings.link_lifetime(),
+        inline_max: settings.outputs.inline_max,
+        ..BodyRules::new(settings.server.link_base(address), LinkKey::new(key))
+    }))
+}
+
+fn report(catalog: &Catalog, settings: &Settings) {
+    info!(workflows = catalog.names().join(", "), "workflows loaded");
+    for problem in catalog.problems().values().flatten() {
+        warn!(%problem, "a workflow was not loaded");
+    }
+    if catalog.workflow(&settings.workflows.default).is_none() {
+        warn!(workflow = settings.workflows.default, "the default workflow is not there");
+    }
+}
+
+/// Removes the outputs that a crash has left without a job, and revisions that no job refers to. Nothing is removed where
+/// it is not certain what is needed.
+async fn sweep(store: &Arc<dyn Store>, blobs: &Arc<Blobs>) {
+    match store.clear_revisions().await {
+        Ok(0) => {}
+        Ok(removed) => info!(removed, "removed revisions of workflows that no job refers to"),
+        Err(error) => warn!(%error, "revisions of workflows that no job refers to stay"),
+    }
+    let needed = match store.needed_blobs().await {
+        Ok(needed) => needed,
+        Err(error) => return warn!(%error, "left-over outputs stay: it is not certain which are needed"),
+    };
+    let blobs = Arc::clone(blobs);
+    match tokio::task::spawn_blocking(move || blobs.sweep(&needed)).await {
+        Ok(Ok(0)) | Err(_) => {}
+        Ok(Ok(removed)) => info!(removed, "removed outputs that no job needs"),
+        Ok(Err(error)) => warn!(%error, "left-over outputs stay"),
+    }
+}
+
+/// Times are stored as the wall clock says them; one that has gone back since must hold nothing up.
+async fn pull_in(store: &Arc<dyn Store>, now: Timestamp) {
+    match store.pull_in(now).await {
+        Ok(0) => {}
+        Ok(changed) => {
+            warn!(changed, "the wall clock went back since the last stop; what waited longer for it is pulled in");
+        }
+        Err(error) => warn!(%error, "it is not certain that nothing waits for a time that is too far off"),
+    }
+}

@@ -1,0 +1,188 @@
+//! The stations of a job, each begun with what it works with: backends with their sockets and trackers, dispatch, notifier,
+//! clearing; and beside them who watches the workflows, the keys and the callers.
+
+use super::ground::Ground;
+use crate::access::Keys;
+use crate::clearing;
+use crate::clock::Clock;
+use crate::comfy::{self, Client, ComfyUrl, SocketOptions};
+use crate::dispatch::{self, Backend};
+use crate::job::Tenant;
+use crate::lifecycle::Lifecycle;
+use crate::media::body_stream;
+use crate::notifier::{self, Standing};
+use crate::signing::{self, Keyring};
+use crate::throttle::Throttle;
+use crate::tracker::{self, Desk, Tracker};
+use crate::workflow::Catalog;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Notify, mpsc};
+use tracing::{info, warn};
+
+/// How many events of a socket may wait for its tracker.
+const EVENT_QUEUE: usize = 8192;
+
+impl Ground<'_> {
+    /// Connects to a backend, and follows what runs there.
+    pub(super) fn open_backend(&self, address: &url::Url) -> anyhow::Result<Backend> {
+        let url: ComfyUrl = address.as_str().parse()?;
+        let client = Client::new(url.clone())?;
+        let name = url.to_string();
+        let desk = Arc::new(Desk::default());
+        let reconnect = Arc::new(Notify::new());
+        let (tracker, commands) = Tracker::channel();
+        let (events, socket) = mpsc::channel(EVENT_QUEUE);
+        let announcer = self.announcer.clone();
+        let parts = tracker::Parts {
+            backend: name.clone(),
+            client: client.clone(),
+            store: Arc::clone(&self.store),
+            blobs: Arc::clone(&self.blobs),
+            clock: Arc::clone(&self.clock),
+            lifecycle: self.lifecycle.clone(),
+            desk: Arc::clone(&desk),
+            reconnect: Arc::clone(&reconnect),
+            delivery_bell: Arc::clone(&self.bells.delivery),
+            queue_bell: Arc::clone(&self.bells.queue),
+            max_output: self.settings.limits.max_output,
+            bodies: Arc::clone(&self.bodies),
+            announce: Arc::new(move |announcement| announcer.announce(announcement)),
+        };
+        let stop = self.lifecycle.stop();
+        self.begin("tracker", tracker::run(parts, tracker.clone(), commands, socket, stop.clone()));
+        let clock = Arc::clone(&self.clock);
+        self.begin("socket", comfy::socket::run(url, SocketOptions::default(), events, reconnect, clock, stop));
+        Ok(Backend { name, client, tracker, desk, depth: self.settings.backends.queue })
+    }
+
+    /// Gives waiting jobs to the backends.
+    pub(super) fn dispatch(&self, backends: Vec<Backend>) {
+        let parts = dispatch::Parts {
+            store: Arc::clone(&self.store),
+            catalog: Arc::clone(&self.catalog),
+            backends,
+            clock: Arc::clone(&self.clock),
+            lifecycle: self.lifecycle.clone(),
+            queue_bell: Arc::clone(&self.bells.queue),
+            delivery_bell: Arc::clone(&self.bells.delivery),
+            random: rand::random,
+            max_runs: self.settings.limits.max_runs,
+            per_tenant: NonZeroUsize::new(self.settings.limits.running_per_tenant),
+            bodies: Arc::clone(&self.bodies),
+        };
+        self.begin("dispatch", dispatch::run(parts, self.lifecycle.stop()));
+    }
+
+    /// Tells callers how their jobs ended.
+    pub(super) fn notify(&self, keyring: Option<Arc<Keyring>>, standing: &Arc<Standing>) {
+        let blobs = Arc::clone(&self.blobs);
+        let parts = notifier::Parts {
+            store: Arc::clone(&self.store),
+            clock: Arc::clone(&self.clock),
+            lifecycle: self.lifecycle.clone(),
+            bell: Arc::clone(&self.bells.delivery),
+            announcer: self.announcer.clone(),
+            body: Arc::new(move |body| Box::pin(body_stream(Arc::clone(&blobs), body.clone()))),
+            keyring,
+            settings: self.settings.webhooks.clone(),
+            guard: self.guard.clone(),
+            grace: self.settings.shutdown.grace,
+            random: Box::new(rand::random),
+            standing: Arc::clone(standing),
+        };
+        self.begin("notifier", notifier::run(parts, self.lifecycle.stop()));
+    }
+
+    /// Removes what is old.
+    pub(super) fn clear(&self) {
+        let parts = clearing::Parts {
+            store: Arc::clone(&self.store),
+            blobs: Arc::clone(&self.blobs),
+            clock: Arc::clone(&self.clock),
+            retention: self.settings.storage.retention,
+        };
+        self.begin("clearing", clearing::run(parts, self.lifecycle.stop()));
+    }
+
+    /// Takes in what changes in the workflow folders.
+    pub(super) fn watch_workflows(&self) {
+        let (catalog, clock) = (Arc::clone(&self.catalog), Arc::clone(&self.clock));
+        self.begin(
+            "workflows",
+            watch_folders(catalog, self.settings.workflows.look_every, clock, self.lifecycle.clone()),
+        );
+    }
+
+    /// Counts what callers ask for.
+    pub(super) async fn open_throttle(&self) -> anyhow::Result<Arc<Throttle>> {
+        let throttle = Throttle::new(self.settings.callers.clone(), self.sqlite(), Arc::clone(&self.clock)).await?;
+        self.begin("throttle", Arc::clone(&throttle).run(self.lifecycle.stop()));
+        Ok(throttle)
+    }
+
+    /// Knows callers by their keys; says what an operator should know of that.
+    pub(super) async fn open_keys(&self, required: bool) -> Arc<Keys> {
+        let operators_key = self.settings.access.operators_key();
+        let fill = |bytes: &mut [u8]| rand::fill(bytes);
+        let keys = Arc::new(Keys::new(self.sqlite(), Arc::clone(&self.clock), fill, operators_key));
+        self.report_keys(&keys, required).await;
+        self.begin("keys", Arc::clone(&keys).run(self.lifecycle.stop()));
+        keys
+    }
+
+    /// Makes sure that there are secrets to sign with, so that whoever asks for them gets them before the first webhook.
+    pub(super) async fn open_keyring(&self) -> Option<Arc<Keyring>> {
+        if !self.settings.webhooks.signing {
+            warn!("webhooks are sent unsigned, as COMFYGATE_WEBHOOK_SIGNING=false says");
+            return None;
+        }
+        let options = signing::Options { ed25519: self.settings.webhooks.ed25519 };
+        let keyring = Keyring::new(self.sqlite(), Arc::clone(&self.clock), |bytes| rand::fill(bytes), options);
+        if let Err(error) = keyring.prepare(&Tenant::default()).await {
+            warn!(%error, "the secret that signs webhooks cannot be made now; it is tried again with the first webhook");
+        }
+        Some(Arc::new(keyring))
+    }
+
+    async fn report_keys(&self, keys: &Keys, required: bool) {
+        if self.settings.server.allow_open && required {
+            warn!("COMFYGATE_ALLOW_OPEN has no effect: callers need a key, unless COMFYGATE_KEYS is off");
+        }
+        match keys.is_there_any().await {
+            Ok(false) if required => {
+                let folder = self.settings.storage.folder.display();
+                warn!(
+                    "callers need a key and there is none, so everybody is refused; \
+                     make one with: comfygate keys create --name my-backend --data {folder}"
+                );
+            }
+            Ok(_) => {}
+            Err(error) => warn!(%error, "it is not known whether there are keys"),
+        }
+    }
+
+    fn begin(&self, name: &'static str, station: impl Future<Output = ()> + Send + 'static) {
+        self.lifecycle.spawn_station(name, station);
+    }
+}
+
+/// Looks at the workflow folders now and then, and takes in what has changed.
+async fn watch_folders(catalog: Arc<Catalog>, look_every: Duration, clock: Arc<dyn Clock>, lifecycle: Lifecycle) {
+    let stop = lifecycle.stop();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = clock.sleep_until(clock.now() + look_every) => {}
+        }
+        let looked_at = Arc::clone(&catalog);
+        let changed = tokio::task::spawn_blocking(move || looked_at.reload_if_changed()).await;
+        if changed.unwrap_or(false) {
+            info!(workflows = catalog.names().join(", "), "workflows reloaded");
+            for problem in catalog.problems().values().flatten() {
+                warn!(%problem, "a workflow was not loaded; its last good version stays");
+            }
+        }
+    }
+}
