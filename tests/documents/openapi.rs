@@ -2,9 +2,11 @@
 
 use super::{code_of, read, section};
 use comfygate::api::{Defaults, Needs, Rules, calls, read_submission};
+use comfygate::egress::{self, Guard, SystemLookup};
 use comfygate::intake::IntakeError;
 use comfygate::job::{FailureCode, JobState, Limits};
 use comfygate::notifier::TargetRules;
+use comfygate::settings::EgressSettings;
 use comfygate::store::DeliveryState;
 use comfygate::workflow::{Source, Workflow, resolve, shipped};
 use serde_json::{Value, json};
@@ -83,8 +85,10 @@ fn examples_of_requests_are_taken() {
     let find = |_: Option<&str>| Ok::<_, IntakeError>(Arc::clone(&starter));
     let day = Duration::from_hours(24);
     let most = Limits { queue: day, start: day, silence: day, run: day };
-    let (targets, defaults) = (TargetRules::default(), Defaults::default());
-    let rules = Rules { targets, most, defaults, workflow: &find };
+    let guard = Guard::new(egress::Rules::new(&EgressSettings::default(), true), Arc::new(SystemLookup));
+    let targets = TargetRules { guard, https_only: false };
+    let defaults = Defaults::default();
+    let rules = Rules { targets: &targets, most, defaults, workflow: &find };
     for (name, example) in examples {
         let read = read_submission(example["value"].to_string().as_bytes(), &rules);
         let (workflow, submission) = read.unwrap_or_else(|error| panic!("{name}: {error}"));
