@@ -65,7 +65,7 @@ fn count(request: &ServiceRequest) -> Result<Option<Standing>, ApiError> {
     Ok(api.throttle.request(caller.and_then(|caller| caller.key.as_ref()), &limits, address)?)
 }
 
-/// Writes the headers of the IETF's draft "RateLimit header fields for HTTP".
+/// Writes the headers of the IETF's draft "`RateLimit` header fields for HTTP".
 fn tell(headers: &mut HeaderMap, standing: Standing) {
     let rate = standing.rate;
     let policy = format!("\"requests\";q={};w={}", rate.requests, rate.per.as_secs());
