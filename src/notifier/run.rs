@@ -181,6 +181,8 @@ impl Station {
     /// Claims what is due and begins what may begin. Returns when to look again.
     async fn fill(&mut self) -> Timestamp {
         let wake_at = self.claim().await;
+        // Time has gone by: what may be called by now is not given up uncalled.
+        self.begin_waiting();
         self.give_up_hopeless();
         let now = self.clock.now();
         let store_failed = wake_at.is_err();
