@@ -194,7 +194,8 @@ async fn a_signed_link_needs_no_key_and_opens_nothing_else() {
     for (key, path, status) in [
         ("", link, 200),
         (reader.as_str(), link, 200),
-        ("wrong", link, 401),
+        // The link is enough, whatever a client that fetches it sends besides.
+        ("wrong", link, 200),
         ("", path, 401),
         (reader.as_str(), path, 404),
         ("", &format!("{path}?exp=1&sig=x"), 403),
