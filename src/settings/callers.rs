@@ -136,7 +136,8 @@ fn host(text: &str) -> Result<String, String> {
     };
     let host = Host::parse(name).map_err(|_| wrong())?;
     let is_as_written = host.to_string().eq_ignore_ascii_case(name);
-    if is_as_written { Ok(text.to_ascii_lowercase()) } else { Err(wrong()) }
+    // The parser takes a `*` for a part of a name; here somebody would mean any name by it, which is not what would happen.
+    if is_as_written && !name.contains('*') { Ok(text.to_ascii_lowercase()) } else { Err(wrong()) }
 }
 
 #[cfg(test)]

@@ -55,7 +55,7 @@ mod tests {
         let own = Cursor { job: JobId::new(now, [7; 10]), accepted_at: now };
         assert_eq!(own.to_string(), own.job.to_string());
         let chosen = Cursor { job: "0f8fad5b-d9cb-469f-a165-70867728950e".parse().unwrap(), accepted_at: now };
-        assert_eq!(chosen.to_string(), "0f8fad5b-d9cb-469f-a165-70867728950e.1a1fc4a73b9");
+        assert_eq!(chosen.to_string(), "0f8fad5b-d9cb-469f-a165-70867728950e.1a1fc0985b9");
         let borrowed = Cursor { job: own.job, accepted_at: Timestamp::from_millis(5) };
         for cursor in [own, chosen, borrowed] {
             assert_eq!(cursor.to_string().parse(), Ok(cursor));

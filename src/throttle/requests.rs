@@ -76,7 +76,7 @@ impl Requests {
     }
 
     /// Counts a request from an address. An error is how long to wait for the next.
-    pub(super) fn from_address(&self, address: IpAddr, rate: Rate) -> Result<Standing, Duration> {
+    pub(super) fn of_address(&self, address: IpAddr, rate: Rate) -> Result<Standing, Duration> {
         let limiter = self.limiter(rate);
         if self.addresses.fetch_add(1, Ordering::Relaxed).is_multiple_of(LOOK) && limiter.len() >= MOST_ADDRESSES {
             self.is_crowded.store(true, Ordering::Relaxed);

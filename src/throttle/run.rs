@@ -60,7 +60,7 @@ impl Throttle {
                 let usual = if self.settings.rate == RateChoice::Usual { Some(Rate::USUAL) } else { of_all };
                 rate_of(limits, usual).map(|rate| (rate, self.requests.of_key(key, rate)))
             }
-            (None, Some(address)) => of_all.map(|rate| (rate, self.requests.from_address(address, rate))),
+            (None, Some(address)) => of_all.map(|rate| (rate, self.requests.of_address(address, rate))),
             (None, None) => None,
         };
         let Some((rate, counted)) = counted else { return Ok(None) };
@@ -70,7 +70,7 @@ impl Throttle {
     /// Counts a request that showed no good key although one is asked for. A refusal is answered instead of the usual
     /// answer, which says that the key is not good.
     pub fn guess(&self, address: IpAddr) -> Result<(), Refusal> {
-        self.guesses.from_address(address, self.settings.guesses).map(|_| ()).map_err(|wait| Refusal::Guesses { wait })
+        self.guesses.of_address(address, self.settings.guesses).map(|_| ()).map_err(|wait| Refusal::Guesses { wait })
     }
 
     /// Takes a place for one more job of a tenant, to be kept once the job is stored.

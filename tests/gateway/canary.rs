@@ -157,15 +157,9 @@ impl Hunt {
 
     /// Runs a command and keeps what it writes.
     fn command(&self, folder: &Path, environment: &[(&str, String)], words: &[&str]) -> String {
-        let output = self.run(folder, environment, words);
+        let output = run(folder, environment, words);
         self.keep(Commands, words.join(" "), output.clone());
         output
-    }
-
-    fn run(&self, folder: &Path, environment: &[(&str, String)], words: &[&str]) -> String {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_comfygate"));
-        let output = command.args(words).current_dir(folder).envs(environment.iter().cloned()).output().unwrap();
-        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
     }
 
     /// Fails with every canary in a place where it may not be, and with every one that is not where it must be.
@@ -221,7 +215,7 @@ async fn search_everything(format: &str) {
 
     let keys = [("owner", "shop"), ("other", "rival")].map(|(name, tenant)| {
         // What makes a key must show it, this once.
-        let made = hunt.run(folder, &[], &["keys", "create", "--name", name, "--tenant", tenant, "--json"]);
+        let made = run(folder, &[], &["keys", "create", "--name", name, "--tenant", tenant, "--json"]);
         let made: Value = serde_json::from_str(&made).unwrap_or_else(|error| panic!("{error}: {made}"));
         made["key"].as_str().unwrap().to_owned()
     });
@@ -643,4 +637,10 @@ fn spellings(bytes: &[u8]) -> Vec<Vec<u8>> {
 /// Bytes as a text in which each is one character.
 fn plain(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| char::from(*byte)).collect()
+}
+
+fn run(folder: &Path, environment: &[(&str, String)], words: &[&str]) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_comfygate"));
+    let output = command.args(words).current_dir(folder).envs(environment.iter().cloned()).output().unwrap();
+    String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
 }

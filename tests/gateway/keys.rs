@@ -72,7 +72,7 @@ async fn whoever_shows_no_good_key_gets_the_same_answer_to_the_byte() {
         ("expired", bearer(&expired)),
         ("no key at all", bearer("hunter2")),
         ("the id alone", bearer(&id)),
-        ("half of the operator's", bearer(&OPERATOR[..16])),
+        ("half of the operator's", bearer(OPERATOR.split_at(16).0)),
         ("empty", "authorization: Bearer\r\n".into()),
         ("empty with a space", "authorization: Bearer \r\n".into()),
         ("of another kind", format!("authorization: Basic {good}\r\n")),
@@ -194,7 +194,8 @@ async fn a_signed_link_needs_no_key_and_opens_nothing_else() {
     for (key, path, status) in [
         ("", link, 200),
         (reader.as_str(), link, 200),
-        ("wrong", link, 401),
+        // The link is enough, whatever a client that fetches it sends besides.
+        ("wrong", link, 200),
         ("", path, 401),
         (reader.as_str(), path, 404),
         ("", &format!("{path}?exp=1&sig=x"), 403),

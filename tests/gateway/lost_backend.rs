@@ -158,13 +158,14 @@ async fn what_went_elsewhere_is_stopped_on_the_backend_that_comes_back() {
         let gateway = if restarts { gateway.restart().await } else { gateway };
         door.become_(Manner::Passes);
         sim.wait_for(|sim| sim.queued() == 2).await.unwrap();
+        // What hangs is deaf to it; let go before, it could end by itself.
+        eventually("it is asked to stop what runs", async || was_interrupted(&sim).then_some(())).await;
         eventually("the prompt that runs is stopped", async || {
             sim.release();
             (sim.queued() == 0).then_some(())
         })
         .await;
         assert!(!sim.executions().contains_key(&on_other[1]), "what waited there was deleted and never ran");
-        assert!(was_interrupted(&sim), "what ran there was interrupted");
         assert_eq!(sim.images().iter().filter(|image| image.prompt == "a-stranger").count(), 1);
         for id in &ids {
             assert_eq!(gateway.job(id).await["status"], "success");

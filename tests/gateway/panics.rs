@@ -43,7 +43,8 @@ async fn a_panic_in_a_handler_is_answered_500_and_the_next_request_is_served() {
 
 #[actix_web::test]
 async fn a_panic_in_the_writer_undoes_that_write_and_the_writer_lives() {
-    for nth in [1, 2, 3, 5, 9] {
+    // The first two are made at the start, for secrets without which there would be no gateway.
+    for nth in [3, 4, 5, 7, 11] {
         let seen = with_fault(&format!("panic:writing:{nth}")).await;
         assert!(seen.refused.iter().all(|(status, _)| *status == 503), "{nth}: {:?}", seen.refused);
         assert!(seen.refused.len() <= 1, "{nth}: {:?}", seen.refused);

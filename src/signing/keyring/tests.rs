@@ -88,7 +88,7 @@ async fn after_a_rotation_both_sign_for_a_day_the_newest_first_and_then_one() {
     let new = rig.rotate(None, USUAL_KEEP).await;
     rig.pass();
     assert_eq!(rig.secrets("default", URL).await, [new.clone(), old.clone()]);
-    rig.clock.advance(24 * HOUR - BELIEVED - Duration::from_millis(1));
+    rig.clock.advance((24 * HOUR).saturating_sub(BELIEVED + Duration::from_millis(1)));
     assert_eq!(rig.secrets("default", URL).await, [new.clone(), old]);
     rig.clock.advance(Duration::from_millis(1));
     assert_eq!(rig.secrets("default", URL).await, [new]);
@@ -160,9 +160,9 @@ async fn a_host_of_its_own_secret_is_signed_with_that_alone() {
         ("https://www.example.com/", &tenants[0]),
         ("https://example.com.evil.example/", &tenants[0]),
     ] {
-        assert_eq!(rig.secrets("default", url).await, [signs.clone()], "{url}");
+        assert_eq!(rig.secrets("default", url).await, std::slice::from_ref(signs), "{url}");
     }
-    assert_ne!(rig.secrets("shop", URL).await, [hosts.clone()]);
+    assert_ne!(rig.secrets("shop", URL).await, std::slice::from_ref(&hosts));
 
     let again = rig.office.set(&tenant, &host, None).await.unwrap_err();
     assert!(matches!(again, OfficeError::HasSecret(_)), "{again}");
@@ -275,7 +275,7 @@ async fn secrets_are_read_once_in_five_seconds_and_the_memory_of_them_is_bounded
     for _ in 0..100 {
         keyring.keys(&Tenant::default(), &url).await.unwrap();
     }
-    rig.clock.advance(BELIEVED - Duration::from_millis(1));
+    rig.clock.advance(BELIEVED.saturating_sub(Duration::from_millis(1)));
     keyring.keys(&Tenant::default(), &url).await.unwrap();
     assert_eq!(reads(), 1);
     rig.clock.advance(Duration::from_millis(1));

@@ -74,12 +74,12 @@ async fn a_day_ends_at_midnight_and_is_counted_by_the_store_once() {
         jobs.enter(&shop, limits).await.unwrap().unwrap().keep();
     }
     let until_midnight =
-        Duration::from_hours(24) - Duration::from_millis(clock.now().millis().rem_euclid(86_400_000).unsigned_abs());
+        Duration::from_millis((86_400_000 - clock.now().millis().rem_euclid(86_400_000)).unsigned_abs());
     assert_eq!(refused(&jobs, &shop, limits).await, Refusal::Day { most: 5, wait: until_midnight });
     assert_eq!(store.asked.load(Ordering::Relaxed), 1);
     assert!(jobs.enter(&shop, JobLimits { day: Some(6), ..limits }).await.unwrap().is_ok(), "not kept");
     assert!(jobs.enter(&shop, JobLimits { day: Some(6), ..limits }).await.unwrap().is_ok(), "so there is room still");
-    clock.advance(until_midnight - Duration::from_millis(1));
+    clock.advance(until_midnight.saturating_sub(Duration::from_millis(1)));
     jobs.sample().await.unwrap();
     assert!(matches!(refused(&jobs, &shop, limits).await, Refusal::Day { .. }));
     clock.advance(Duration::from_millis(1));
