@@ -31,6 +31,7 @@ const LONGEST_MESSAGE: usize = 4 * 1024 * 1024;
 const BACKLOG: u32 = 1024;
 
 /// Binds, and serves from now on until the lifecycle ends.
+#[expect(clippy::unused_async, reason = "it needs the runtime in which it is awaited")]
 pub(super) async fn open(world: &Arc<World>, addr: SocketAddr) -> io::Result<SocketAddr> {
     let first = take_place(addr)?;
     let addr = first.local_addr()?;

@@ -368,7 +368,7 @@ fn which_hosts_are_left_alone_is_told_after_each_change_and_when_one_is_forgotte
     assert_eq!(lanes.take_shut(NOW), None);
     admit(&mut lanes, delivery(200, "http://busy/"));
     assert!(lanes.next(NOW).is_some());
-    let until = NOW + Duration::from_secs(60);
+    let until = NOW + Duration::from_mins(1);
     lanes.pause(job(200), until);
     end(&mut lanes, job(200), false);
     let both = [gate("dead:80", Shut::Down), gate("busy:80", Shut::Until(until))];
