@@ -13,6 +13,7 @@ mod isolation;
 mod journey;
 mod latency;
 mod memory;
+mod overload;
 mod processes;
 mod roles;
 mod sink;
@@ -26,7 +27,7 @@ use std::time::{Duration, Instant};
 const LONGEST: Duration = Duration::from_mins(8);
 
 /// What can be chosen alone.
-const PARTS: [&str; 5] = ["--accept", "--journey", "--latency", "--isolation", "--memory"];
+const PARTS: [&str; 6] = ["--accept", "--journey", "--latency", "--isolation", "--memory", "--overload"];
 
 /// Where the table goes, between these two lines.
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/PERFORMANCE.md");
@@ -76,6 +77,9 @@ fn main() -> anyhow::Result<()> {
             }
             if chosen("--memory") {
                 rows.extend(memory::measure(plan).await.context("large bodies to a slow receiver")?);
+            }
+            if chosen("--overload") {
+                rows.extend(overload::measure(plan).await.context("far more requests than are let in")?);
             }
             anyhow::Ok(rows)
         };

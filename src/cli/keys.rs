@@ -56,7 +56,7 @@ pub(super) struct CreateArgs {
     /// How many requests at once, after a pause.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     burst: Option<u32>,
-    /// How many jobs may wait or run at the same time.
+    /// How many jobs of the tenant may wait at the same time.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     max_queued: Option<u32>,
     /// How many jobs a day.

@@ -33,7 +33,7 @@ pub struct KeyLimits {
     /// How many requests at once, after a pause.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub burst: Option<u32>,
-    /// How many jobs may wait or run at the same time.
+    /// How many jobs of the tenant may wait at the same time; those that run do not count.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_queued: Option<u32>,
     /// How many jobs a day.

@@ -1,7 +1,7 @@
 //! Tells receivers of jobs that go on: best effort, one try each, beside the deliveries and without a place of theirs. What
 //! is told, and when, is decided by `announcing.rs`.
 
-use super::announcing::{Board, Due, LIMIT, Settled};
+use super::announcing::{Board, Due, Gates, LIMIT, Settled};
 use super::attempt::{Caller, Message};
 use super::target::lane_of;
 use crate::clock::{Clock, Timestamp};
@@ -40,6 +40,13 @@ impl Announcer {
         let now = self.shared.clock.now();
         self.board().take(announcement, now);
         self.shared.bell.notify_one();
+    }
+
+    /// Takes in which hosts deliveries leave alone now. They are told nothing, and what waits for them is dropped.
+    pub(super) fn shut(&self, gates: Gates) {
+        let now = self.shared.clock.now();
+        self.board().shut(gates, now);
+        self.shared.over.notify_waiters();
     }
 
     /// Says whether the end of a job may be told now. From then on, nothing else of it will be.

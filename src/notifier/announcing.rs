@@ -3,9 +3,10 @@
 //!
 //! Decides only; sending is left to `announcer.rs`. Nothing of it is kept: what cannot be told soon is dropped.
 
+use super::gate::Shut;
 use super::target::lane_of;
 use crate::clock::Timestamp;
-use crate::job::{Announcement, JobId, News};
+use crate::job::{Announcement, JobId, News, Tenant};
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +34,9 @@ const ENDS: usize = 4096;
 /// How long a host is told nothing after it did not take an event; each further time twice as long.
 const FIRST_REST: Duration = Duration::from_secs(1);
 const LONGEST_REST: Duration = Duration::from_mins(1);
+
+/// The gates before hosts that are shut; each tenant has its own.
+pub(super) type Gates = HashMap<(Tenant, Arc<str>), Shut>;
 
 /// An event that is to be sent now.
 #[derive(Debug)]
@@ -62,6 +66,8 @@ pub(super) struct Board {
     turns: VecDeque<Arc<str>>,
     /// The jobs whose progress may not be told yet, and when it may.
     later: BTreeSet<(Timestamp, JobId)>,
+    /// Where deliveries may not go either.
+    shut: Gates,
     under_way: usize,
     ended: Ended,
     is_closed: bool,
@@ -69,6 +75,7 @@ pub(super) struct Board {
 
 #[derive(Debug)]
 struct Entry {
+    tenant: Tenant,
     host: Arc<str>,
     /// What is told in full: starts and outputs.
     facts: VecDeque<Announcement>,
@@ -107,7 +114,8 @@ impl Host {
 }
 
 impl Board {
-    /// Takes in what happened. Drops it where its host rests or has too much waiting, or the job's end is being told.
+    /// Takes in what happened. Drops it where its host rests, is left alone or has too much waiting, or the job's end is being
+    /// told.
     pub(super) fn take(&mut self, announcement: Announcement, now: Timestamp) {
         let job = announcement.audience.job;
         if self.is_closed || self.ended.contains(job) {
@@ -117,7 +125,8 @@ impl Board {
             Some(entry) => Arc::clone(&entry.host),
             None => lane_of(&announcement.audience.url).into(),
         };
-        if !self.make_room(job, &host, now) {
+        let tenant = &announcement.audience.tenant;
+        if is_shut(&self.shut, tenant, &host, now) || !self.make_room(job, &host, now) {
             return;
         }
         let lane = self.hosts.entry(Arc::clone(&host)).or_default();
@@ -125,6 +134,7 @@ impl Board {
             return;
         }
         let entry = self.jobs.entry(job).or_insert_with(|| Entry {
+            tenant: tenant.clone(),
             host,
             facts: VecDeque::new(),
             progress: None,
@@ -199,9 +209,15 @@ impl Board {
             }
         }
         if !was_taken {
-            self.drop_waiting(&host);
+            self.drop_waiting(|entry| entry.host == host);
         }
         self.line_up(job, now);
+    }
+
+    /// Takes in which gates are shut, all of them. What waits for those hosts is dropped.
+    pub(super) fn shut(&mut self, gates: Gates, now: Timestamp) {
+        self.drop_waiting(|entry| is_shut(&gates, &entry.tenant, &entry.host, now));
+        self.shut = gates;
     }
 
     /// Notes that the end of a job is about to be told. Progress is not told any more; starts and outputs that wait still
@@ -262,15 +278,17 @@ impl Board {
         }
     }
 
-    fn drop_waiting(&mut self, host: &Arc<str>) {
-        for entry in self.jobs.values_mut().filter(|entry| entry.host == *host) {
+    fn drop_waiting(&mut self, is_dropped: impl Fn(&Entry) -> bool) {
+        for entry in self.jobs.values_mut().filter(|entry| is_dropped(entry)) {
+            if let Some(lane) = self.hosts.get_mut(&entry.host) {
+                lane.facts -= entry.facts.len();
+            }
             entry.facts.clear();
             entry.progress = None;
             entry.is_ready = false;
         }
-        if let Some(lane) = self.hosts.get_mut(host) {
-            lane.facts = 0;
-            lane.ready.clear();
+        for lane in self.hosts.values_mut() {
+            lane.ready.retain(|job| self.jobs.get(job).is_some_and(|entry| entry.is_ready));
         }
     }
 
@@ -286,6 +304,18 @@ impl Board {
             self.hosts.retain(|host, lane| needed.contains(host) || lane.rests(now));
         }
         (!is_new || self.jobs.len() < JOBS) && (!is_new_host || self.hosts.len() < JOBS)
+    }
+}
+
+/// Says whether a tenant's gate before a host is shut.
+fn is_shut(gates: &Gates, tenant: &Tenant, host: &Arc<str>, now: Timestamp) -> bool {
+    if gates.is_empty() {
+        return false;
+    }
+    match gates.get(&(tenant.clone(), Arc::clone(host))) {
+        Some(Shut::Down) => true,
+        Some(Shut::Until(until)) => *until > now,
+        None => false,
     }
 }
 

@@ -85,6 +85,15 @@ pub(super) enum Change {
     CameBack,
 }
 
+/// Why nothing goes through a gate but now and then a probe.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Shut {
+    /// The host is down, for as long as it takes.
+    Down,
+    /// It asked to be left alone until then.
+    Until(Timestamp),
+}
+
 /// The gate before one host.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Gate {
@@ -123,6 +132,12 @@ impl Gate {
     /// Says whether the host counts as down.
     pub(super) fn is_down(&self) -> bool {
         self.down.is_some()
+    }
+
+    /// Says whether the gate is shut, and for how long.
+    pub(super) fn shut(&self, now: Timestamp) -> Option<Shut> {
+        let pause = self.paused_until.filter(|until| *until > now).map(Shut::Until);
+        self.down.as_ref().map(|_| Shut::Down).or(pause)
     }
 
     /// Says whether nothing is known of the host any more, so that it can be forgotten.

@@ -4,7 +4,7 @@
 
 mod upkeep;
 
-use super::gate::{Change, Sign};
+use super::gate::{Change, Shut, Sign};
 use super::lane::{LANE_ROOM, Lane, Waiting};
 use super::memory::{Memory, need};
 use super::target::lane_of;
@@ -56,6 +56,8 @@ pub(super) struct Lanes {
     hopeless: Vec<Delivery>,
     waiting: usize,
     waiting_bytes: u64,
+    /// Whether a gate may have been shut or opened that nobody has asked about.
+    gates_changed: bool,
 }
 
 /// A tenant's lanes.
@@ -102,6 +104,7 @@ impl Lanes {
             hopeless: Vec::new(),
             waiting: 0,
             waiting_bytes: 0,
+            gates_changed: false,
         }
     }
 
@@ -274,10 +277,16 @@ impl Lanes {
         self.under_way.len()
     }
 
-    /// Counts the hosts that are down for anybody.
-    pub(super) fn hosts_down(&self) -> usize {
-        let down = |owner: &Owner| owner.lanes.values().filter(|lane| lane.gate.is_down()).count();
-        self.owners.values().map(down).sum()
+    /// Returns every gate that is shut, if that is not what was returned last.
+    pub(super) fn take_shut(&mut self, now: Timestamp) -> Option<HashMap<(Tenant, Host), Shut>> {
+        if !std::mem::take(&mut self.gates_changed) {
+            return None;
+        }
+        let lanes = self.owners.iter().flat_map(|(tenant, owner)| owner.lanes.iter().map(move |lane| (tenant, lane)));
+        let shut = |(tenant, (host, lane)): (&Tenant, (&Host, &Lane))| {
+            Some(((tenant.clone(), Arc::clone(host)), lane.gate.shut(now)?))
+        };
+        Some(lanes.filter_map(shut).collect())
     }
 
     /// Notes that a delivery is no longer under way, and what its host showed. One that is to be `shunned` is not sent again
@@ -304,6 +313,7 @@ impl Lanes {
         lane.under_way -= 1;
         lane.used_at = now;
         let change = lane.gate.end(is_probe, sign, now);
+        self.gates_changed |= change.is_some();
         if lane.is_idle() && lane.gate.is_as_new(now) {
             owner.lanes.remove(&host);
             if owner.lanes.is_empty() {
@@ -318,6 +328,7 @@ impl Lanes {
         let Some(UnderWay { tenant, host, .. }) = self.under_way.get(&job) else { return };
         if let Some(lane) = self.owners.get_mut(tenant).and_then(|owner| owner.lanes.get_mut(host)) {
             lane.gate.pause(until);
+            self.gates_changed = true;
         }
     }
 

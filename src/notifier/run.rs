@@ -4,7 +4,7 @@
 use super::announcer::{self, Announcer};
 use super::attempt::{Caller, Made};
 use super::client;
-use super::gate::{Change, Sign};
+use super::gate::{Change, Shut, Sign};
 use super::lanes::{Lanes, Most};
 use super::schedule::{Answer, Round, Trouble, after};
 use super::settling::Settling;
@@ -121,6 +121,7 @@ struct Station {
     lease: Duration,
     lanes: Lanes,
     standing: Arc<Standing>,
+    announcer: Announcer,
     give_up: CancellationToken,
     ended: mpsc::UnboundedSender<End>,
     store_failed: bool,
@@ -171,6 +172,7 @@ impl Station {
                 memory: settings.memory,
             }),
             standing: parts.standing,
+            announcer: parts.announcer,
             give_up: CancellationToken::new(),
             ended: sender,
             store_failed: false,
@@ -180,7 +182,10 @@ impl Station {
 
     /// Claims what is due and begins what may begin. Returns when to look again.
     async fn fill(&mut self) -> Timestamp {
+        self.tell_of_gates();
         let wake_at = self.claim().await;
+        // Time has gone by: what may be called by now is not given up uncalled.
+        self.begin_waiting();
         self.give_up_hopeless();
         let now = self.clock.now();
         let store_failed = wake_at.is_err();
@@ -245,6 +250,14 @@ impl Station {
         }
     }
 
+    /// Tells others which hosts are left alone.
+    fn tell_of_gates(&mut self) {
+        if let Some(shut) = self.lanes.take_shut(self.clock.now()) {
+            self.standing.set_hosts_down(shut.values().filter(|shut| **shut == Shut::Down).count());
+            self.announcer.shut(shut);
+        }
+    }
+
     /// Gives a delivery its place in the lanes; one for which there is no room is put aside.
     fn admit(&mut self, delivery: Delivery, now: Timestamp) {
         let (job, deadline) = (delivery.job, Round::of(&delivery, &self.schedule).deadline);
@@ -296,7 +309,6 @@ impl Station {
             }
         };
         if let Some((host, change)) = change {
-            self.standing.set_hosts_down(self.lanes.hosts_down());
             match change {
                 Change::WentDown(until) => {
                     warn!(%host, next = until.rfc3339(), "the host does not answer; its webhooks wait");

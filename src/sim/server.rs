@@ -27,11 +27,25 @@ use super::world::World;
 /// aiohttp's limit for what a client sends.
 const LONGEST_MESSAGE: usize = 4 * 1024 * 1024;
 
+/// How many connections may wait to be accepted.
+const BACKLOG: u32 = 1024;
+
 /// Binds, and serves from now on until the lifecycle ends.
+#[expect(clippy::unused_async, reason = "it needs the runtime in which it is awaited")]
 pub(super) async fn open(world: &Arc<World>, addr: SocketAddr) -> io::Result<SocketAddr> {
-    let listener = TcpListener::bind(addr).await?;
-    let addr = listener.local_addr()?;
-    world.lifecycle.spawn_station("simulator's port", listen(Arc::clone(world), listener, addr));
+    let first = take_place(addr)?;
+    let addr = first.local_addr()?;
+    // Where two sockets may have one place, the first keeps it for as long as this runs, and others listen there.
+    let (keeper, listener) = match take_place(addr).and_then(|second| second.listen(BACKLOG)) {
+        Ok(listener) => (Some(first), listener),
+        Err(_) => (None, first.listen(BACKLOG)?),
+    };
+    let listening = listen(Arc::clone(world), listener, addr);
+    let kept = async move {
+        listening.await;
+        drop(keeper);
+    };
+    world.lifecycle.spawn_station("simulator's port", kept);
     world.lifecycle.spawn_station("simulator's worker", run::work(Arc::clone(world)));
     Ok(addr)
 }
@@ -48,12 +62,12 @@ async fn listen(world: Arc<World>, mut listener: TcpListener, addr: SocketAddr) 
                     continue;
                 }
                 drop(listener);
-                let place = keep_place(addr);
+                let place = take_place(addr);
                 tokio::select! {
                     () = stop.cancelled() => return,
                     () = tokio::time::sleep(down_for) => {}
                 }
-                match place.and_then(|place| place.listen(1024)) {
+                match place.and_then(|place| place.listen(BACKLOG)) {
                     Ok(again) => listener = again,
                     Err(error) => {
                         tracing::error!(%addr, %error, "the simulator cannot listen again");
@@ -71,8 +85,8 @@ async fn listen(world: Arc<World>, mut listener: TcpListener, addr: SocketAddr) 
     }
 }
 
-/// Holds the port without listening on it: connections are refused, and nobody else can take it.
-fn keep_place(addr: SocketAddr) -> io::Result<TcpSocket> {
+/// Takes the port without listening on it: connections are refused, and nobody who asks for any port gets this one.
+fn take_place(addr: SocketAddr) -> io::Result<TcpSocket> {
     let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_reuseaddr(true)?;
     socket.bind(addr)?;

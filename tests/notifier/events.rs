@@ -1,11 +1,12 @@
 //! Events beside deliveries: what a slow receiver of events can delay, and what not.
 
-use crate::support::{Receiver, Reply, Rig, soon};
+use crate::support::{Receiver, Reply, Rig, soon, url_of};
 use comfygate::clock::Clock;
 use comfygate::job::{Advance, Announcement, Audience, JobId, News, Tenant, WebhookEvent};
 use comfygate::store::DeliveryState;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::Notify;
 
 const OK: Reply = Reply::Status(200, "");
@@ -159,6 +160,77 @@ async fn events_go_where_deliveries_may_go_and_nowhere_else() {
     rig.after_attempts(job, 1).await;
     assert!(receiver.is_quiet());
     assert_eq!(receiver.connections(), 0);
+}
+
+#[tokio::test]
+async fn a_host_that_is_down_is_told_no_event_before_a_delivery_has_come_through() {
+    let mut rig = Rig::new();
+    rig.settings.per_host = 1;
+    let mut witness = Receiver::start([OK]).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let jobs = rig.ended_jobs_of("default", 11, |_| url_of(address)).await;
+    rig.start();
+    rig.until_attempts(&jobs, 10).await;
+    rig.until_looked().await;
+    assert_eq!(rig.attempts_of(&jobs).await, 10, "it is down");
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    socket.bind(address).unwrap();
+    let mut receiver = Receiver::serve(socket.listen(64).unwrap(), vec![OK]);
+
+    announce(&rig, 1, &receiver.url, News::Started);
+    announce(&rig, 2, &witness.url, News::Started);
+    witness.next().await;
+    assert_eq!(receiver.connections(), 0);
+
+    rig.clock.advance(Duration::from_secs(30));
+    let probe = receiver.next().await;
+    assert!(jobs.iter().any(|job| probe.header("webhook-id") == Some(job.webhook_id().as_str())));
+    for job in &jobs {
+        rig.until(*job, |delivery, _| {
+            rig.clock.advance(Duration::from_secs(1));
+            delivery.state == DeliveryState::Delivered
+        })
+        .await;
+    }
+    while receiver.try_next().is_some() {}
+    announce(&rig, 1, &receiver.url, News::Started);
+    assert!(receiver.next().await.header("webhook-id").unwrap().contains("_started_"));
+}
+
+#[tokio::test]
+async fn a_host_that_asked_for_a_pause_is_told_no_event_until_it_is_over() {
+    let rig = Rig::started();
+    let mut witness = Receiver::start([OK]).await;
+    let mut later_witness = Receiver::start([OK]).await;
+    let mut receiver = Receiver::start([Reply::Status(429, "retry-after: 60\r\n"), OK]).await;
+    let (job, _) = rig.ended_job(1, &receiver.url, &[]).await;
+    receiver.next().await;
+    rig.after_attempts(job, 1).await;
+    rig.until_looked().await;
+    announce(&rig, 2, &receiver.url, News::Started);
+    announce(&rig, 3, &witness.url, News::Started);
+    witness.next().await;
+    assert!(receiver.is_quiet());
+    rig.clock.advance(Duration::from_secs(59));
+    announce(&rig, 2, &receiver.url, progress(0.5));
+    announce(&rig, 4, &later_witness.url, News::Started);
+    later_witness.next().await;
+    assert!(receiver.is_quiet());
+    rig.clock.advance(Duration::from_secs(1));
+    announce(&rig, 2, &receiver.url, progress(0.6));
+    let told = soon("the event", async {
+        loop {
+            let told = receiver.next().await;
+            if told.header("webhook-id") != Some(job.webhook_id().as_str()) {
+                return told;
+            }
+        }
+    });
+    let told: serde_json::Value = serde_json::from_slice(&told.await.body).unwrap();
+    assert_eq!(told["progress"]["fraction"], 0.6);
 }
 
 #[tokio::test]

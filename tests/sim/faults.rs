@@ -1,9 +1,12 @@
 //! Each fault does what its description says, and nothing worse.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use comfygate::sim::{Fault, Refusal, Sim, When};
 use serde_json::json;
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::client::{Frame, canvas, get, http, kinds, listen, post, start, submit};
 
@@ -117,6 +120,41 @@ async fn somebody_else_can_interrupt() {
     let events = run(&sim, Fault::Interrupt { node: "3".into() }).await;
     assert_eq!(events[events.len() - 2..], ["execution_interrupted", "idle"]);
     assert_eq!(last_message(&sim).await[0], "execution_interrupted");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_else_gets_the_port_while_the_server_is_down() {
+    let sim = start().await;
+    let address = sim.addr();
+    let is_over = Arc::new(AtomicBool::new(false));
+    let steal = || {
+        let is_over = Arc::clone(&is_over);
+        move || {
+            let mut thefts = 0;
+            while !is_over.load(Ordering::Relaxed) {
+                // As a client does that asks for any port, it takes none that somebody has.
+                let socket = TcpSocket::new_v4().unwrap();
+                thefts += u32::from(socket.bind(address).is_ok());
+            }
+            thefts
+        }
+    };
+    let thieves = [(); 2].map(|()| tokio::task::spawn_blocking(steal()));
+    for _ in 0..200 {
+        sim.inject(Fault::Restart { at: None, forget: false, down_for: Duration::from_millis(1) });
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    is_over.store(true, Ordering::Relaxed);
+    for thief in thieves {
+        assert_eq!(thief.await.unwrap(), 0);
+    }
+    let again = tokio::time::timeout(Duration::from_secs(20), async {
+        while TcpStream::connect(address).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    });
+    again.await.expect("it listens again");
+    sim.stop().await;
 }
 
 #[tokio::test]

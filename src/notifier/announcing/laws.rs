@@ -103,6 +103,42 @@ fn a_host_that_does_not_take_events_is_told_none_for_a_while_and_others_are() {
 }
 
 #[test]
+fn a_host_that_deliveries_leave_alone_is_told_nothing_and_another_tenants_is() {
+    let mut board = Board::default();
+    for number in 1..=4 {
+        board.take(at_host(number, "down", output(0)), NOW);
+    }
+    board.take(at_host(5, "well", progress(0.1)), NOW);
+    let under_way = drain(&mut board, NOW);
+    assert_eq!(under_way.len(), 3, "two wait for the host that is about to go down");
+    let until = NOW + EVERY;
+    let gate = |host: &str, shut| ((Tenant::default(), Arc::from(format!("{host}:80"))), shut);
+    board.shut([gate("down", Shut::Down), gate("busy", Shut::Until(until))].into(), NOW);
+    for number in [3, 4].into_iter().filter(|number| !under_way.contains(&job(*number))) {
+        assert_eq!(board.settle(job(number), NOW), Settled::Yes, "its end waits for nothing");
+    }
+    for id in under_way {
+        board.over(id, true, NOW);
+    }
+    assert!(board.next(NOW).is_none(), "what waited is dropped");
+    for (number, host) in [(6, "down"), (7, "busy"), (8, "well")] {
+        board.take(at_host(number, host, News::Started), NOW);
+    }
+    let of_another = at_host(9, "down", News::Started);
+    let audience = Audience { tenant: "shop".parse().unwrap(), ..(*of_another.audience).clone() };
+    board.take(Announcement { audience: Arc::new(audience), ..of_another }, NOW);
+    assert_eq!(drain(&mut board, NOW), [job(8), job(9)]);
+    board.over(job(9), true, NOW);
+    for (number, host) in [(10, "down"), (11, "busy")] {
+        board.take(at_host(number, host, News::Started), until);
+    }
+    assert_eq!(drain(&mut board, until), [job(11)], "a pause ends by itself");
+    board.shut(Gates::new(), until);
+    board.take(at_host(10, "down", News::Started), until);
+    assert_eq!(drain(&mut board, until), [job(10)]);
+}
+
+#[test]
 fn a_host_has_two_places_and_all_together_have_few() {
     let mut board = Board::default();
     for number in 0..200 {
@@ -149,6 +185,7 @@ enum Act {
     Next,
     Over(usize, bool),
     Settle(u64),
+    Shut(bool),
     Pass(u64),
 }
 
@@ -163,6 +200,7 @@ fn act() -> impl Strategy<Value = Act> {
         6 => Just(Act::Next),
         4 => (any::<usize>(), prop::bool::weighted(0.8)).prop_map(|(which, was_taken)| Act::Over(which, was_taken)),
         1 => (0..6_u64).prop_map(Act::Settle),
+        1 => any::<bool>().prop_map(Act::Shut),
         2 => (0..3000_u64).prop_map(Act::Pass),
     ]
 }
@@ -180,6 +218,7 @@ proptest! {
         let mut last_number: HashMap<JobId, u64> = HashMap::new();
         let mut asked: HashMap<JobId, Timestamp> = HashMap::new();
         let mut ended: HashSet<JobId> = HashSet::new();
+        let mut is_shut = false;
         for act in acts {
             match act {
                 Act::Take(number, news) => {
@@ -188,6 +227,7 @@ proptest! {
                 Act::Next => if let Some(due) = board.next(now) {
                     let id = due.announcement.audience.job;
                     prop_assert!(!ended.contains(&id), "the end was told");
+                    prop_assert!(!(is_shut && due.announcement.audience.url.contains("h1")), "the gate is shut");
                     prop_assert!(!under_way.iter().any(|(other, _)| *other == id), "two at once");
                     if let News::Progress(_) = due.announcement.news {
                         prop_assert!(!asked.contains_key(&id), "progress after the end was asked for");
@@ -222,6 +262,11 @@ proptest! {
                             prop_assert!(is_held || now < since + LIMIT, "held up by nothing");
                         }
                     }
+                }
+                Act::Shut(is) => {
+                    is_shut = is;
+                    let gate = is.then(|| ((Tenant::default(), "h1:80".into()), Shut::Down));
+                    board.shut(gate.into_iter().collect(), now);
                 }
                 Act::Pass(millis) => {
                     now = now + Duration::from_millis(millis);

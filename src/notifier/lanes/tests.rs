@@ -218,7 +218,7 @@ fn a_tenant_whose_lane_is_shut_does_not_keep_others_from_a_host_they_share() {
         drain(&mut lanes);
         fail(&mut lanes, job(number), NOW);
     }
-    assert_eq!(lanes.hosts_down(), 1);
+    assert_eq!(hosts_down(&lanes), 1);
     for number in 10..20 {
         admit(&mut lanes, of("flood", delivery(number, "http://shared/always-500")));
     }
@@ -318,7 +318,7 @@ fn what_waits_for_a_host_that_is_down_goes_as_its_probe_or_after_it() {
     let later = probe_at + Duration::from_mins(1);
     assert_eq!(lanes.next(later).map(|probe| probe.job), Some(job(101)));
     end(&mut lanes, job(101), false);
-    assert_eq!(lanes.hosts_down(), 0);
+    assert_eq!(hosts_down(&lanes), 0);
     assert_eq!(drain(&mut lanes), [job(102)]);
 }
 
@@ -360,6 +360,29 @@ fn no_more_than_so_many_quiet_hosts_are_remembered_and_none_for_ever() {
     assert_eq!(remembered(&lanes), 0);
 }
 
+#[test]
+fn which_hosts_are_left_alone_is_told_after_each_change_and_when_one_is_forgotten() {
+    let mut lanes = down();
+    let gate = |host: &str, shut| ((Tenant::default(), Host::from(host)), shut);
+    assert_eq!(lanes.take_shut(NOW), Some([gate("dead:80", Shut::Down)].into()));
+    assert_eq!(lanes.take_shut(NOW), None);
+    admit(&mut lanes, delivery(200, "http://busy/"));
+    assert!(lanes.next(NOW).is_some());
+    let until = NOW + Duration::from_mins(1);
+    lanes.pause(job(200), until);
+    end(&mut lanes, job(200), false);
+    let both = [gate("dead:80", Shut::Down), gate("busy:80", Shut::Until(until))];
+    assert_eq!(lanes.take_shut(NOW), Some(both.into()));
+    assert_eq!(lanes.take_shut(until), None, "a pause says itself when it is over");
+    let later = NOW + Duration::from_hours(2);
+    lanes.take_leased(later);
+    assert_eq!(lanes.take_shut(later), Some(HashMap::new()));
+}
+
+fn hosts_down(lanes: &Lanes) -> usize {
+    lanes.owners.values().flat_map(|owner| owner.lanes.values()).filter(|lane| lane.gate.is_down()).count()
+}
+
 /// Lanes with a host that is down.
 fn down() -> Lanes {
     let mut lanes = lanes_of(32, 4);
@@ -369,7 +392,7 @@ fn down() -> Lanes {
         let change = fail(&mut lanes, job(number), NOW);
         assert_eq!(change.is_some(), number == 9);
     }
-    assert_eq!(lanes.hosts_down(), 1);
+    assert_eq!(hosts_down(&lanes), 1);
     lanes
 }
 

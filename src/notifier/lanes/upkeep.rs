@@ -84,7 +84,9 @@ impl Lanes {
                 if lane.is_idle() && !is_stale {
                     idle.push(lane.used_at);
                 }
-                !lane.is_idle() || !is_stale
+                let is_kept = !lane.is_idle() || !is_stale;
+                self.gates_changed |= !is_kept && lane.gate.is_down();
+                is_kept
             });
         }
         if idle.len() > IDLE_LANES {
@@ -94,6 +96,7 @@ impl Lanes {
             for owner in self.owners.values_mut() {
                 owner.lanes.retain(|_, lane| !lane.is_idle() || lane.used_at >= oldest_kept);
             }
+            self.gates_changed = true;
         }
         self.owners.retain(|_, owner| !owner.lanes.is_empty());
     }
