@@ -319,7 +319,9 @@ async fn end_waiting(parts: &Parts, job: &Job) -> bool {
 
 /// Ends a job that cannot be run. Where that fails, it is found again as one that nobody sees to.
 async fn end(parts: &Parts, job: &Job, run: Option<u32>, failure: Failure) {
-    warn!(job.id = %job.id, code = failure.code.as_str(), reason = failure.message, "job failed before it ran");
+    // What ComfyUI says of a graph repeats what the caller sent. It is the job's, and not the log's.
+    let reason = (failure.code != FailureCode::Validation).then_some(failure.message.as_str());
+    warn!(job.id = %job.id, code = failure.code.as_str(), reason, "job failed before it ran");
     let storing = async {
         let ending = ending(parts, job, run, Outcome::Failed(failure, Vec::new()));
         let write = || parts.store.finish(ending.clone());

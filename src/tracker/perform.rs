@@ -62,7 +62,9 @@ impl Room {
                 self.parts.lifecycle.spawn("requeue", async move { ending::put_back(&parts, &end, &how).await });
             }
             Effect::Elsewhere { failure } => {
-                warn!(backend = %self.parts.backend, reason = failure.message, "the backend cannot run this job");
+                // What ComfyUI says repeats what the caller sent. It is the job's, and not the log's.
+                let class = failure.node.as_ref().map(|node| node.class.as_str());
+                warn!(backend = %self.parts.backend, node.class = class, "the backend cannot run this job");
                 let (parts, end) = (self.parts.clone(), watched.end(now));
                 let how = Return::Elsewhere { reason: failure.message };
                 self.parts.lifecycle.spawn("pass on", async move { ending::put_back(&parts, &end, &how).await });

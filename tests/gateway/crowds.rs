@@ -4,7 +4,7 @@
 use crate::hostile_receivers::peak_memory;
 use crate::support::{Inbox, PATIENCE, Program, Setup, canvas, eventually};
 use comfygate::sim::{Fault, Sim, SimOptions};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -103,6 +103,34 @@ async fn a_tls_hello_on_the_plain_port_is_refused_and_leaves_no_bytes_in_the_log
 }
 
 #[actix_web::test]
+async fn fifty_bodies_that_would_be_sixty_megabytes_each_are_refused_and_never_inflated() {
+    let setup = Setup::new();
+    let sim = Sim::start(SimOptions::default()).await.unwrap();
+    let program = Program::serve(setup.folder.path(), &sim.url(), &[]).await;
+    let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
+    let bomb = bomb();
+    assert!(bomb.len() < 60_000, "{} bytes", bomb.len());
+    let code = |body: &[u8]| serde_json::from_slice::<Value>(body).unwrap()["code"].as_str().unwrap().to_owned();
+    let send = async |encoding: &str| {
+        let request = client.post(program.url("/generate")).header("content-type", "application/json");
+        let answer = request.header("content-encoding", encoding).body(bomb.clone()).send().await.unwrap();
+        let status = answer.status();
+        (status.as_u16(), code(&answer.bytes().await.unwrap()))
+    };
+    assert_eq!(send("gzip").await, (415, "unsupported_encoding".into()));
+    let before = peak_memory(program.id());
+    let encodings = ["gzip", "x-gzip", "GZIP", "gzip, gzip", "deflate"];
+    for answer in futures_util::future::join_all((0..50).map(|number| send(encodings[number % 5]))).await {
+        assert_eq!(answer, (415, "unsupported_encoding".into()));
+    }
+    let grown = peak_memory(program.id()).saturating_sub(before);
+    assert!(grown < 16 << 20, "the process has grown by {grown} bytes");
+    assert_eq!(program.get("/jobs").await.unwrap().1["jobs"], json!([]));
+    program.kill();
+    sim.stop().await;
+}
+
+#[actix_web::test]
 async fn a_frame_of_three_hundred_mebibytes_fails_its_job_in_bounded_memory() {
     let setup = Setup::new();
     let sim = Sim::start(SimOptions { step: Duration::ZERO, ..SimOptions::default() }).await.unwrap();
@@ -122,6 +150,56 @@ async fn a_frame_of_three_hundred_mebibytes_fails_its_job_in_bounded_memory() {
     assert_eq!(inbox.next().await.body["status"], "success");
     program.kill();
     sim.stop().await;
+}
+
+/// A gzip file of 58 kB that is 60 MB of spaces: one block in which the longest repetition takes two bits.
+fn bomb() -> Vec<u8> {
+    const REPETITIONS: usize = 232_560;
+    // Of the spaces, as any tool that inflates it will find.
+    const CHECKSUM: u32 = 0x8d17_eb2b;
+    let size = u32::try_from(1 + 258 * REPETITIONS).unwrap();
+    let mut bits = Vec::new();
+    let mut number = |value: u32, length: u32| bits.extend((0..length).map(|at| value >> at & 1 == 1));
+    // The last block, with codes of its own: 286 for letters and lengths, one for distances, 18 that tell their lengths.
+    for (value, length) in [(1, 1), (2, 2), (29, 5), (0, 5), (14, 4)] {
+        number(value, length);
+    }
+    // Of those 18, in their fixed order: many zeros have the code 0, a length of 1 has 10, and one of 2 has 11.
+    for place in 0..18 {
+        number(
+            match place {
+                2 => 1,
+                15 | 17 => 2,
+                _ => 0,
+            },
+            3,
+        );
+    }
+    // The space and the end have two bits, the repetition of 258 letters one, and so has the distance of one.
+    let zeros = |number: &mut dyn FnMut(u32, u32), count: u32| {
+        number(0, 1);
+        number(count - 11, 7);
+    };
+    zeros(&mut number, 32);
+    number(0b11, 2);
+    zeros(&mut number, 138);
+    zeros(&mut number, 85);
+    number(0b11, 2);
+    zeros(&mut number, 28);
+    // Codes are written from their first bit: 10 is 1 and then 0.
+    number(0b01, 2);
+    number(0b01, 2);
+    // A space, its repetitions, the end.
+    number(0b01, 2);
+    for _ in 0..REPETITIONS {
+        number(0, 2);
+    }
+    number(0b11, 2);
+    let byte = |bits: &[bool]| bits.iter().rev().fold(0, |byte, bit| byte << 1 | u8::from(*bit));
+    let mut file = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 2, 255];
+    file.extend(bits.chunks(8).map(byte));
+    file.extend([CHECKSUM.to_le_bytes(), size.to_le_bytes()].concat());
+    file
 }
 
 /// Opens connections and keeps them, each served once, until one more is turned away.

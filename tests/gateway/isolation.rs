@@ -241,6 +241,31 @@ async fn the_same_idempotency_key_of_two_tenants_makes_two_jobs() {
 }
 
 #[actix_web::test]
+async fn an_id_that_another_tenant_uses_is_taken_and_nothing_of_its_job_is_told() {
+    let house = Neighbours::move_in().await;
+    let chosen = "0f8fad5b-d9cb-469f-a165-70867728950e";
+    let mut body = canvas("");
+    body["prompt_id"] = json!(chosen);
+    assert_eq!(house.as_a("POST", "/generate", &body).await.status, 202);
+    for id in house.jobs.iter().map(String::as_str).chain([chosen]) {
+        body["prompt_id"] = json!(id);
+        let answer = house.as_b("POST", "/generate", &body).await;
+        assert_eq!((answer.status, answer.code().as_str()), (409, "id_in_use"), "{id}: {}", answer.json());
+        let told = answer.json()["error"].as_str().unwrap().replace(id, "ID");
+        assert!(!told.contains("tenant") && !told.contains("secret-of-a"), "{told}");
+        assert_eq!(house.as_b("GET", &format!("/jobs/{id}"), &Value::Null).await.status, 404, "{id}");
+        assert_eq!(house.as_b("POST", &format!("/jobs/{id}/cancel"), &Value::Null).await.status, 404, "{id}");
+    }
+    assert_eq!(house.as_b("GET", "/jobs", &Value::Null).await.json()["jobs"], json!([]));
+    house.gateway.sim.release();
+    let ended = async || {
+        (house.as_a("GET", &format!("/jobs/{chosen}"), &Value::Null).await.json()["status"] == "success").then_some(())
+    };
+    eventually("it is still the first one's job", ended).await;
+    house.move_out().await;
+}
+
+#[actix_web::test]
 async fn an_operator_sees_all_tenants_and_whose_each_job_is() {
     let house = Neighbours::move_in().await;
     let mut body = canvas(&house.inbox.url());

@@ -24,6 +24,7 @@ mod hostile_http;
 mod hostile_json;
 mod hostile_receivers;
 mod hostile_urls;
+mod hostile_values;
 mod idempotency;
 mod isolation;
 mod keys;
@@ -41,6 +42,7 @@ mod panics;
 mod process;
 #[path = "../support/proxy/mod.rs"]
 mod proxy;
+mod readiness;
 mod receiver_cuts;
 mod refusing;
 mod reloads;

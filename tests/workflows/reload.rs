@@ -82,6 +82,36 @@ fn a_bad_version_keeps_the_last_good_one() {
 }
 
 #[test]
+fn files_that_hurt_are_refused_while_the_last_good_version_serves() {
+    let folders = Folders::new();
+    folders.put("a", Some(PLAIN), Some(TEMPLATE));
+    let catalog = folders.load();
+    let revision = catalog.workflow("a").unwrap().revision().to_owned();
+    let levels =
+        (1..9).map(|level| format!("a{level}: &a{level} [{}]\n", vec![format!("*a{}", level - 1); 9].join(", ")));
+    let bomb = format!("{PLAIN}a0: &a0 [x, x, x, x, x, x, x, x, x]\n{}", levels.collect::<String>());
+    let twice = format!("{PLAIN}node_mappings: {{}}\n");
+    let two_documents = format!("{PLAIN}---{PLAIN}");
+    let large = format!("{PLAIN}# {}\n", "x".repeat(10_000_000));
+    let half: String = TEMPLATE.chars().take(TEMPLATE.len() / 2).collect();
+    let tab = PLAIN.replace("  seed", "\tseed");
+    for config in [&twice, &two_documents, &bomb, &"[".repeat(20_000), &large, &tab] {
+        folders.put("a", Some(config), None);
+        catalog.reload();
+        let start: String = config.chars().take(40).collect();
+        assert_eq!(catalog.workflow("a").unwrap().revision(), revision, "{start}");
+        assert!(!catalog.problems()["a"].is_empty(), "{start}");
+    }
+    folders.put("a", Some(PLAIN), None);
+    for template in [half.as_str(), "[]", "5", "\"x\"", r#"{"nodes": [], "links": [], "version": 0.4}"#] {
+        folders.put("a", None, Some(template));
+        catalog.reload();
+        assert_eq!(catalog.workflow("a").unwrap().revision(), revision, "{template}");
+        assert_eq!(catalog.problems()["a"].len(), 1, "{template}");
+    }
+}
+
+#[test]
 fn half_a_pair_is_told_and_a_pair_that_is_gone_is_gone() {
     let folders = Folders::new();
     folders.put("a", Some(PLAIN), Some(TEMPLATE));
