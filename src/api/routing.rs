@@ -76,14 +76,19 @@ pub(super) fn serve(table: &'static [Call], config: &mut web::ServiceConfig) {
 fn resource<'a>(path: &str, calls: impl Iterator<Item = &'a Call>) -> actix_web::Resource {
     let mut resource = web::resource(path);
     let mut allowed = Vec::new();
+    // Where anybody may call, anybody is told what may not be done.
+    let mut otherwise = None;
     for call in calls {
+        if matches!(call.needs, Needs::Nothing | Needs::NoKey) {
+            otherwise = Some(call.needs);
+        }
         for method in call.verb.methods() {
             allowed.push(method.as_str());
             resource = resource.route(guarded(Some(call.needs), (call.handler)()).method(method.clone()));
         }
     }
     let allowed = allowed.join(", ");
-    resource.default_service(guarded(None, web::route().to(move || refuse_method(&allowed))))
+    resource.default_service(guarded(otherwise, web::route().to(move || refuse_method(&allowed))))
 }
 
 /// Lets only those in who have what is needed; without a line, those who have any key.

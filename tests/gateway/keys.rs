@@ -137,6 +137,9 @@ async fn every_call_needs_what_the_route_table_says() {
             Needs::Scope(scope) | Needs::ScopeOrLink(scope) | Needs::KeyWith(scope) => Some(scope),
         };
         assert_eq!(without.status == 401, needed.is_some(), "{method} {path}: {}", without.status);
+        let never = ask(&gateway, "", "PUT", &path, &Value::Null).await;
+        let expected = if needed.is_some() { 401 } else { 405 };
+        assert_eq!(never.status, expected, "PUT {path}");
         for (scope, key) in &keys {
             let answer = ask(&gateway, key, method, &path, &Value::Null).await;
             let may = needed.is_none_or(|needed| *scope == needed || *scope == Scope::Admin);

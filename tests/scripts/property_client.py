@@ -25,7 +25,9 @@ AUTHORIZED = f"""[auth.openapi.bearer]
 bearer = "{ADMIN_KEY}"
 """
 # What a request means is the workflow's matter too, so a request that fits the document may be refused.
-LEFT_OUT = "positive_data_acceptance,missing_required_header,ensure_resource_availability,use_after_free"
+# Whether a call without a key is let in is tried by a test of its own for every call; here so many would come that they
+# are answered with 429 instead of 401, which schemathesis takes for being let in.
+LEFT_OUT = "positive_data_acceptance,missing_required_header,ensure_resource_availability,use_after_free,ignored_auth"
 
 
 def main():
