@@ -11,6 +11,7 @@ mod lanes;
 mod memory;
 mod run;
 mod schedule;
+mod sending;
 mod settling;
 mod snippet;
 mod standing;

@@ -1,26 +1,25 @@
-//! The task: takes due deliveries from the store, sends each in a task of its own, and records what came of it. Which
-//! goes next is decided by `lanes.rs`, what an answer means by `schedule.rs`.
+//! The task: takes due deliveries from the store, and has each sent in a task of its own (`sending.rs`). Which goes next is decided
+//! by `lanes.rs`, what an answer means by `schedule.rs`.
 
 use super::announcer::{self, Announcer};
 use super::attempt::{Caller, Made};
 use super::client;
 use super::gate::{Change, Shut, Sign};
 use super::lanes::{Lanes, Most};
-use super::schedule::{Answer, Round, Trouble, after};
+use super::schedule::{Round, Trouble};
+use super::sending::{End, Fate, Sending, attempt_of, release, tell};
 use super::settling::Settling;
 use super::standing::Standing;
-use super::target::{TargetRules, lane_of};
+use super::target::TargetRules;
 use crate::clock::{Clock, Timestamp};
-use crate::crash::{self, Point};
 use crate::egress::Guard;
 use crate::job::{FrozenBody, JobId};
-use crate::lifecycle::{Lifecycle, Panicked};
+use crate::lifecycle::Lifecycle;
 use crate::settings::WebhookSettings;
 use crate::signing::Keyring;
-use crate::store::{Attempt, Delivery, Store, StoreError, Verdict, persist};
+use crate::store::{Delivery, Store, StoreError, Verdict, persist};
 use crate::telemetry::job_span;
 use bytes::Bytes;
-use futures_util::future::join_all;
 use futures_util::stream::BoxStream;
 use std::io;
 use std::sync::Arc;
@@ -40,9 +39,6 @@ const STORE_PAUSE: Duration = Duration::from_secs(1);
 
 /// How long a lease goes beyond the limit of an attempt. One that runs out in this process is only renewed.
 const LEASE_MARGIN: Duration = Duration::from_mins(1);
-
-/// The longest time for which a 429 holds up what else goes to its host.
-const LONGEST_PAUSE: Duration = Duration::from_mins(10);
 
 /// How long a delivery for which there is no room is left in the store, unless there is room sooner.
 const ASIDE: Duration = Duration::from_mins(10);
@@ -125,22 +121,6 @@ struct Station {
     give_up: CancellationToken,
     ended: mpsc::UnboundedSender<End>,
     store_failed: bool,
-}
-
-/// Tells that a delivery is no longer under way.
-struct End {
-    job: JobId,
-    fate: Fate,
-}
-
-/// What is known of an attempt that is over.
-enum Fate {
-    /// The store knows it, or knows of no attempt. Nothing more may go to its host before that time.
-    Settled { pause_until: Option<Timestamp>, sign: Sign },
-    /// It was given up without an attempt, and the store knows it or is told at the next start.
-    GivenUp,
-    /// The store will never know it: sending it again would have no end.
-    Unrecordable,
 }
 
 impl Station {
@@ -331,115 +311,5 @@ impl Station {
         }
         let leased = self.lanes.take_leased(self.clock.now());
         release(&self.store, leased).await;
-    }
-}
-
-/// One delivery under way. However it ends, a panic included, the station is told.
-struct Sending {
-    delivery: Delivery,
-    started_at: Timestamp,
-    fate: Fate,
-    ended: mpsc::UnboundedSender<End>,
-    caller: Arc<Caller>,
-    lifecycle: Lifecycle,
-    store: Arc<dyn Store>,
-    clock: Arc<dyn Clock>,
-    schedule: Arc<[Duration]>,
-    chance: f64,
-    give_up: CancellationToken,
-}
-
-impl Drop for Sending {
-    fn drop(&mut self) {
-        let fate = std::mem::replace(&mut self.fate, Fate::Unrecordable);
-        // An error means that the station is gone, and with it who wants to know.
-        let _ = self.ended.send(End { job: self.delivery.job, fate });
-    }
-}
-
-impl Sending {
-    async fn run(mut self) {
-        let calling = async {
-            crash::pass(Point::Leased);
-            let made = self.caller.call(&self.delivery).await;
-            crash::pass(Point::Answered);
-            made
-        };
-        let made = tokio::select! {
-            // An answer that is there counts, even in the moment in which the grace is over.
-            biased;
-            // Whether it arrived is not known; it counts, so that one on which we always fail has an end too.
-            made = self.lifecycle.contain("delivery", calling) => made.unwrap_or_else(|Panicked| {
-                Made::failed(Trouble::Internal, "the gateway failed on this attempt; its log says more")
-            }),
-            () = self.give_up.cancelled() => {
-                let number = self.delivery.attempts.saturating_add(1);
-                info!(attempt = number, "the attempt was broken off by the stop and will be made at the next start");
-                release(&self.store, vec![self.delivery.job]).await;
-                self.fate = Fate::Settled { pause_until: None, sign: Sign::NONE };
-                return;
-            }
-        };
-        self.record(made).await;
-        crash::pass(Point::Recorded);
-    }
-
-    /// Records what came of the attempt, however long the store cannot write.
-    async fn record(&mut self, made: Made) {
-        let (now, delivery) = (self.clock.now(), &self.delivery);
-        let verdict = after(&Round::of(delivery, &self.schedule), &made.answer, now, self.chance);
-        let sign = Sign::of(&made.answer);
-        let pause_until = pause_until(&made.answer, verdict, now);
-        let attempt = attempt_of(delivery, made, self.started_at, now);
-        tell(delivery, &attempt, verdict);
-        let write = || self.store.record_attempt(delivery.job, attempt.clone(), verdict);
-        if persist(self.clock.as_ref(), &self.give_up, "an attempt", write).await.is_some() {
-            self.fate = Fate::Settled { pause_until, sign };
-        }
-    }
-}
-
-/// Writes an attempt for the log.
-fn attempt_of(delivery: &Delivery, made: Made, started_at: Timestamp, now: Timestamp) -> Attempt {
-    Attempt {
-        number: delivery.attempts.saturating_add(1),
-        started_at,
-        took: now.since(started_at),
-        status: made.answer.status(),
-        code: made.answer.code().map(str::to_owned),
-        snippet: made.snippet,
-    }
-}
-
-/// A 429 that asks for a wait asks it of all that goes to that host.
-fn pause_until(answer: &Answer, verdict: Verdict, now: Timestamp) -> Option<Timestamp> {
-    match (answer, verdict) {
-        (Answer::Status { status: 429, retry_after: Some(asked) }, Verdict::RetryAt(_) | Verdict::GiveUp) => {
-            Some(now + (*asked).min(LONGEST_PAUSE))
-        }
-        (Answer::Status { .. } | Answer::Failed(_), _) => None,
-    }
-}
-
-/// Logs an attempt, without anything of its URL but the host.
-fn tell(delivery: &Delivery, attempt: &Attempt, verdict: Verdict) {
-    let host = lane_of(&delivery.url);
-    let took_ms = u64::try_from(attempt.took.as_millis()).unwrap_or(u64::MAX);
-    let (number, status, code) = (attempt.number, attempt.status, attempt.code.as_deref());
-    match verdict {
-        Verdict::Delivered => info!(host, attempt = number, status, took_ms, "webhook delivered"),
-        Verdict::RetryAt(at) => {
-            info!(host, attempt = number, status, code, took_ms, next = at.rfc3339(), "webhook not delivered yet");
-        }
-        Verdict::Gone => warn!(host, attempt = number, status, "the receiver wants no webhooks any more"),
-        Verdict::GiveUp => warn!(host, attempt = number, status, code, took_ms, "webhook undeliverable"),
-    }
-}
-
-/// Ends leases. One that cannot be ended runs out by itself.
-async fn release(store: &Arc<dyn Store>, jobs: Vec<JobId>) {
-    let released = join_all(jobs.into_iter().map(|job| store.release_delivery(job))).await;
-    if let Some(error) = released.into_iter().find_map(Result::err) {
-        warn!(%error, "a delivery could not be put back; it comes back when its lease ends");
     }
 }
