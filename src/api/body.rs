@@ -1,6 +1,7 @@
-//! Reads a JSON request body: its type, encoding, size and time are checked before it is parsed.
+//! Reads a JSON request body: its type, encoding, size and time are checked before it is parsed. Reads fields that several calls have.
 
 use super::{Api, ApiError};
+use crate::job::Tenant;
 use actix_web::HttpRequest;
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use actix_web::web::Payload;
@@ -37,6 +38,26 @@ pub(super) fn kind(value: &Value) -> &'static str {
         Value::Array(_) => "a list",
         Value::Object(_) => "an object",
     }
+}
+
+/// Takes a text out of an object's fields; `null` is the same as absent.
+pub(super) fn optional_text(fields: &mut Map<String, Value>, name: &str) -> Result<Option<String>, ApiError> {
+    match fields.remove(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(other) => Err(invalid_type(name, "a string", &other)),
+    }
+}
+
+/// Takes the tenant out of an object's fields; it is `default` where none is named.
+pub(super) fn tenant(fields: &mut Map<String, Value>) -> Result<Tenant, ApiError> {
+    let Some(text) = optional_text(fields, "tenant")? else { return Ok(Tenant::default()) };
+    text.parse().map_err(|error| ApiError::bad_request("not_allowed", format!("tenant: {error}")))
+}
+
+/// Says that a field is of another kind than it must be.
+pub(super) fn invalid_type(name: &str, wanted: &str, value: &Value) -> ApiError {
+    ApiError::bad_request("invalid_type", format!("{name} must be {wanted}, not {}", kind(value)))
 }
 
 fn check_headers(api: &Api, request: &HttpRequest) -> Result<(), ApiError> {

@@ -1,7 +1,7 @@
 //! Webhooks as callers see them: where each stands, the log of its attempts, and the wish to have it sent again. Sending
 //! is left to the notifier, which is woken.
 
-use super::body::{kind, parse_object, read};
+use super::body::{optional_text, parse_object, read};
 use super::caller::Caller;
 use super::jobs::{cursor, find, limit};
 use super::{Api, ApiError};
@@ -83,7 +83,7 @@ pub(super) async fn replay_all(
 ) -> Result<HttpResponse, ApiError> {
     let body = read(&api, &request, payload).await?;
     let mut fields = parse_object(&body)?;
-    let tenant = caller.only(text(&mut fields, "tenant")?.as_deref())?;
+    let tenant = caller.only(optional_text(&mut fields, "tenant")?.as_deref())?;
     let filter = ReplayFilter { tenant, ..replay_filter(fields)? };
     let replayed = api.store.replay_deliveries(filter, api.clock.now()).await?;
     api.intake.delivery_bell.notify_one();
@@ -168,9 +168,9 @@ fn filter(query: &HashMap<String, String>) -> Result<DeliveryFilter, ApiError> {
 }
 
 fn replay_filter(mut fields: Map<String, Value>) -> Result<ReplayFilter, ApiError> {
-    let word = text(&mut fields, "state")?;
-    let host = text(&mut fields, "host")?;
-    let since = text(&mut fields, "since")?;
+    let word = optional_text(&mut fields, "state")?;
+    let host = optional_text(&mut fields, "host")?;
+    let since = optional_text(&mut fields, "since")?;
     if let Some(name) = fields.keys().next() {
         let message = format!("there is no field `{}`; there are state, tenant, host, since", name.escape_debug());
         return Err(ApiError::bad_request("unknown_field", message));
@@ -184,16 +184,6 @@ fn replay_filter(mut fields: Map<String, Value>) -> Result<ReplayFilter, ApiErro
         return Err(missing("since is missing: all webhooks that have ever arrived would be sent again"));
     }
     Ok(ReplayFilter { tenant: None, state, host, since })
-}
-
-fn text(fields: &mut Map<String, Value>, name: &str) -> Result<Option<String>, ApiError> {
-    match fields.remove(name) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text)),
-        Some(other) => {
-            Err(ApiError::bad_request("invalid_type", format!("{name} must be a string, not {}", kind(&other))))
-        }
-    }
 }
 
 fn time(text: &str) -> Result<Timestamp, ApiError> {

@@ -1,10 +1,10 @@
 //! `/keys`: an operator makes keys, lists them and takes them back.
 
-use super::body::{kind, parse_object, read};
+use super::body::{invalid_type, optional_text, parse_object, read, tenant};
 use super::{Api, ApiError};
 use crate::access::NewKey;
 use crate::clock::Timestamp;
-use crate::job::{KeyId, KeyLimits, Scope, Scopes, Tenant};
+use crate::job::{KeyId, KeyLimits, Scope, Scopes};
 use crate::store::ApiKey;
 use actix_web::http::header::{CACHE_CONTROL, LOCATION};
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -62,18 +62,13 @@ pub fn key_view(key: &ApiKey) -> Map<String, Value> {
 }
 
 fn new_key(mut fields: Map<String, Value>) -> Result<NewKey, ApiError> {
-    let name = text(&mut fields, "name")?.ok_or_else(|| {
+    let name = optional_text(&mut fields, "name")?.ok_or_else(|| {
         ApiError::bad_request("missing_field", "name is missing: say whose the key shall be, such as shop-backend")
     })?;
     check_name(&name).map_err(|reason| ApiError::bad_request("not_allowed", format!("name: {reason}")))?;
-    let tenant = match text(&mut fields, "tenant")? {
-        None => Tenant::default(),
-        Some(tenant) => {
-            tenant.parse().map_err(|error| ApiError::bad_request("not_allowed", format!("tenant: {error}")))?
-        }
-    };
+    let tenant = tenant(&mut fields)?;
     let scopes = scopes(fields.remove("scopes"))?;
-    let life = text(&mut fields, "expires_in")?.map(|text| life(&text)).transpose()?;
+    let life = optional_text(&mut fields, "expires_in")?.map(|text| life(&text)).transpose()?;
     let limits = limits(fields.remove("limits"))?;
     if let Some(name) = fields.keys().next() {
         let name = name.escape_debug();
@@ -98,10 +93,7 @@ pub fn usual_scopes() -> Scopes {
 }
 
 fn scopes(value: Option<Value>) -> Result<Scopes, ApiError> {
-    let wrong = |value: &Value| {
-        let message = format!("scopes must be a list of words such as [\"submit\", \"read\"], not {}", kind(value));
-        ApiError::bad_request("invalid_type", message)
-    };
+    let wrong = |value: &Value| invalid_type("scopes", "a list of words such as [\"submit\", \"read\"]", value);
     let words = match value {
         None | Some(Value::Null) => return Ok(usual_scopes()),
         Some(Value::Array(words)) => words,
@@ -123,10 +115,7 @@ fn limits(value: Option<Value>) -> Result<KeyLimits, ApiError> {
     let fields = match value {
         None | Some(Value::Null) => return Ok(KeyLimits::default()),
         Some(Value::Object(fields)) => fields,
-        Some(other) => {
-            let message = format!("limits must be an object, not {}", kind(&other));
-            return Err(ApiError::bad_request("invalid_type", message));
-        }
+        Some(other) => return Err(invalid_type("limits", "an object", &other)),
     };
     let mut limits = KeyLimits::default();
     for (name, value) in fields {
@@ -147,14 +136,4 @@ fn limits(value: Option<Value>) -> Result<KeyLimits, ApiError> {
         })?);
     }
     Ok(limits)
-}
-
-fn text(fields: &mut Map<String, Value>, name: &str) -> Result<Option<String>, ApiError> {
-    match fields.remove(name) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text)),
-        Some(other) => {
-            Err(ApiError::bad_request("invalid_type", format!("{name} must be a string, not {}", kind(&other))))
-        }
-    }
 }

@@ -1,10 +1,9 @@
 //! `/webhook/secrets`: an operator lists the secrets that sign webhooks and rotates them. `/.well-known/jwks.json`: everybody
 //! gets the public keys.
 
-use super::body::{kind, parse_object, read};
+use super::body::{optional_text, parse_object, read, tenant};
 use super::{Api, ApiError};
 use crate::clock::Timestamp;
-use crate::job::Tenant;
 use crate::secret::Secret;
 use crate::signing::{Change, KeyringError, OfficeError, PrivateKey, USUAL_KEEP};
 use crate::store::{SecretKind, SigningSecret};
@@ -73,20 +72,18 @@ pub fn secret_view(row: &SigningSecret, now: Timestamp) -> Map<String, Value> {
 fn change(mut fields: Map<String, Value>) -> Result<Change, ApiError> {
     let not_allowed =
         |name: &str, error: &dyn std::fmt::Display| ApiError::bad_request("not_allowed", format!("{name}: {error}"));
-    let tenant = match text(&mut fields, "tenant")? {
-        None => Tenant::default(),
-        Some(text) => text.parse().map_err(|error| not_allowed("tenant", &error))?,
-    };
-    let host = text(&mut fields, "host")?.map(|text| text.parse().map_err(|error| not_allowed("host", &error)));
-    let kind = match text(&mut fields, "kind")? {
+    let tenant = tenant(&mut fields)?;
+    let host =
+        optional_text(&mut fields, "host")?.map(|text| text.parse().map_err(|error| not_allowed("host", &error)));
+    let kind = match optional_text(&mut fields, "kind")? {
         None => SecretKind::Hmac,
         Some(word) => {
             let unknown = || not_allowed("kind", &format!("`{}` is neither hmac nor ed25519", word.escape_debug()));
             SecretKind::parse(&word).ok_or_else(unknown)?
         }
     };
-    let secret = text(&mut fields, "secret")?.map(Secret::new);
-    let keep = match text(&mut fields, "keep")? {
+    let secret = optional_text(&mut fields, "secret")?.map(Secret::new);
+    let keep = match optional_text(&mut fields, "keep")? {
         None => USUAL_KEEP,
         Some(text) => humantime::parse_duration(&text).map_err(|_| {
             let message = format!("keep: `{}` is not a duration such as 24h or 0s", text.escape_debug());
@@ -99,16 +96,6 @@ fn change(mut fields: Map<String, Value>) -> Result<Change, ApiError> {
         return Err(ApiError::bad_request("unknown_field", message));
     }
     Ok(Change { tenant, host: host.transpose()?, kind, secret, keep })
-}
-
-fn text(fields: &mut Map<String, Value>, name: &str) -> Result<Option<String>, ApiError> {
-    match fields.remove(name) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text)),
-        Some(other) => {
-            Err(ApiError::bad_request("invalid_type", format!("{name} must be a string, not {}", kind(&other))))
-        }
-    }
 }
 
 impl From<OfficeError> for ApiError {

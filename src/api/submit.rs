@@ -1,6 +1,6 @@
 //! `POST /generate`: takes the request apart, makes one call, answers 202.
 
-use super::body::{kind, parse_object, read};
+use super::body::{invalid_type, optional_text, parse_object, read};
 use super::caller::Caller;
 use super::wishes::{Defaults, Wishes, wishes};
 use super::{Api, ApiError};
@@ -186,14 +186,6 @@ fn idempotency_key(
     }))
 }
 
-fn optional_text(fields: &mut Map<String, Value>, name: &'static str) -> Result<Option<String>, ApiError> {
-    match fields.remove(name) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text)),
-        Some(other) => Err(invalid_type(name, "a string", &other)),
-    }
-}
-
 /// Returns what the webhook is told of besides the end, of which it is always told.
 fn webhook_events(value: Option<Value>, has_url: bool) -> Result<BTreeSet<WebhookEvent>, ApiError> {
     let words = match value {
@@ -307,11 +299,6 @@ fn name_fields(mut error: IntakeError, top_level: &BTreeSet<String>) -> ApiError
         }
     }
     error.into()
-}
-
-/// Says that a field is of another kind than it must be.
-pub(super) fn invalid_type(name: &str, wanted: &str, value: &Value) -> ApiError {
-    ApiError::bad_request("invalid_type", format!("{name} must be {wanted}, not {}", kind(value)))
 }
 
 fn has_nul(value: &Value) -> bool {

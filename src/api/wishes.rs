@@ -1,7 +1,7 @@
 //! What a request may wish of its outputs: how they reach the receiver, what is taken out of them, what they are turned into.
 
 use super::ApiError;
-use super::submit::invalid_type;
+use super::body::{invalid_type, optional_text};
 use crate::job::{Conversion, DeliveryMode};
 use crate::settings::OutputSettings;
 use serde_json::{Map, Value};
@@ -36,18 +36,14 @@ pub(super) struct Wishes {
 /// Takes the wishes out of a request's fields.
 pub(super) fn wishes(fields: &mut Map<String, Value>, defaults: Defaults) -> Result<Wishes, ApiError> {
     Ok(Wishes {
-        delivery: delivery(fields.remove("delivery"))?.unwrap_or(defaults.delivery),
+        delivery: delivery(fields)?.unwrap_or(defaults.delivery),
         strip_metadata: strip_metadata(fields.remove("strip_metadata"))?.unwrap_or(defaults.strip_metadata),
         conversion: conversion(fields.remove("convert"))?,
     })
 }
 
-fn delivery(value: Option<Value>) -> Result<Option<DeliveryMode>, ApiError> {
-    let word = match value {
-        None | Some(Value::Null) => return Ok(None),
-        Some(Value::String(word)) => word,
-        Some(other) => return Err(invalid_type("delivery", "a string", &other)),
-    };
+fn delivery(fields: &mut Map<String, Value>) -> Result<Option<DeliveryMode>, ApiError> {
+    let Some(word) = optional_text(fields, "delivery")? else { return Ok(None) };
     let mode = DeliveryMode::parse(&word);
     let words = || DeliveryMode::ALL.map(DeliveryMode::as_str);
     mode.map(Some).ok_or_else(|| not_allowed("delivery", &word, &words()))
