@@ -10,7 +10,7 @@ use crate::job::{
 };
 use crate::store::{CancelWish, Ending, IdempotencyKey, NewJob, Revision, Store, StoreError};
 use crate::tracker::Tracker;
-use crate::workflow::{BuildError, Catalog, ParamError, Resolved, Workflow, check, resolve};
+use crate::workflow::{BuildError, Catalog, Pair, ParamError, Resolved, check, resolve};
 use serde_json::{Map, Value};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -126,14 +126,14 @@ impl Intake {
 
     /// Finds a workflow, the default one where none is named. A request asks once and is checked against what it got, so
     /// that files which change meanwhile do not meet it in two versions.
-    pub fn workflow(&self, name: Option<&str>) -> Result<Arc<Workflow>, IntakeError> {
+    pub fn workflow(&self, name: Option<&str>) -> Result<Arc<Pair>, IntakeError> {
         let name = name.unwrap_or(&self.default_workflow);
         let unknown = || IntakeError::UnknownWorkflow { name: name.to_owned(), known: self.catalog.names() };
         self.catalog.workflow(name).ok_or_else(unknown)
     }
 
     /// Checks a submission, stores it as a job, and wakes dispatch. The job is on disk when this answers.
-    pub async fn accept(&self, workflow: &Workflow, submission: Submission) -> Result<Accepted, IntakeError> {
+    pub async fn accept(&self, workflow: &Pair, submission: Submission) -> Result<Accepted, IntakeError> {
         let resolved = resolve(workflow, &submission.params, || self.draw_seed()).map_err(IntakeError::Params)?;
         check(workflow, &resolved.params)?;
         crash::pass(Point::Received);
@@ -179,7 +179,7 @@ impl Intake {
         Ok(Cancelled::Now)
     }
 
-    fn request(&self, workflow: &Workflow, submission: Submission, resolved: Resolved) -> Request {
+    fn request(&self, workflow: &Pair, submission: Submission, resolved: Resolved) -> Request {
         let limits = self.limits.with(workflow.timeouts()).with(&submission.timeouts).at_most(&self.most);
         Request {
             workflow: workflow.name().to_owned(),
@@ -198,7 +198,7 @@ impl Intake {
         }
     }
 
-    async fn keep_revision(&self, workflow: &Workflow) -> Result<(), StoreError> {
+    async fn keep_revision(&self, workflow: &Pair) -> Result<(), StoreError> {
         let is_kept = |kept: &HashSet<String>| kept.contains(workflow.revision());
         if is_kept(&self.kept_revisions.lock().unwrap_or_else(PoisonError::into_inner)) {
             return Ok(());

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every room may import these.
-const FLOOR: &[&str] = &["clock", "crash", "job", "lifecycle", "secret", "settings", "telemetry"];
+const FLOOR: &[&str] = &["clock", "crash", "job", "lenient", "lifecycle", "names", "secret", "settings", "telemetry"];
 
 /// What a room may import besides. Arrows go down the list: nothing below imports what is above it.
 const ARROWS: &[(&str, &[&str])] = &[
@@ -34,7 +34,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("media", &["comfy"]),
     ("comfy", &[]),
     ("egress", &[]),
-    ("workflow", &[]),
+    ("workflow", &["graph"]),
+    ("graph", &[]),
+    ("definitions", &[]),
     ("store", &[]),
     ("sim", &[]),
 ];
@@ -44,14 +46,18 @@ const PURE: &[&str] = &[
     "access/token.rs",
     "comfy/decode.rs",
     "comfy/event.rs",
-    "comfy/lenient.rs",
     "comfy/redact.rs",
     "comfy/refusal.rs",
     "comfy/wire.rs",
     "job/announcement.rs",
+    "definitions/input.rs",
+    "definitions/node.rs",
+    "definitions/read.rs",
     "egress/address.rs",
     "egress/refusal.rs",
     "egress/rules.rs",
+    "graph/api.rs",
+    "job/announcement.rs",
     "job/failure.rs",
     "job/key.rs",
     "job/frozen.rs",
@@ -63,6 +69,8 @@ const PURE: &[&str] = &[
     "job/tenant.rs",
     "job/turns.rs",
     "job/wish.rs",
+    "lenient.rs",
+    "lenient/pruned.rs",
     "media/convert.rs",
     "media/strip.rs",
     "media/strip/exif.rs",
@@ -90,8 +98,8 @@ const PURE: &[&str] = &[
     "tracker/machine.rs",
     "tracker/machine/ends.rs",
     "tracker/machine/step.rs",
+    "names.rs",
     "workflow/build.rs",
-    "workflow/graph.rs",
     "workflow/resolve.rs",
 ];
 

@@ -8,15 +8,16 @@ use comfygate::intake::IntakeError;
 use comfygate::job::{Limits, ParamValue};
 use comfygate::notifier::TargetRules;
 use comfygate::settings::EgressSettings;
-use comfygate::workflow::{Source, Workflow, build, check, is_link, resolve, shipped};
+use comfygate::graph::is_link;
+use comfygate::workflow::{Source, Pair, build, check, resolve, shipped};
 use libfuzzer_sys::fuzz_target;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-static WORKFLOWS: LazyLock<Vec<Arc<Workflow>>> = LazyLock::new(|| {
-    let read = |pair: &shipped::Pair| {
+static WORKFLOWS: LazyLock<Vec<Arc<Pair>>> = LazyLock::new(|| {
+    let read = |pair: &shipped::Shipped| {
         let (name, config, template) = (pair.name.into(), pair.config.into(), pair.template.into());
-        Arc::new(Workflow::from_source(&Source { hash: String::new(), name, config, template }).expect("it is shipped"))
+        Arc::new(Pair::from_source(&Source { hash: String::new(), name, config, template }).expect("it is shipped"))
     };
     shipped::PAIRS.iter().map(read).collect()
 });

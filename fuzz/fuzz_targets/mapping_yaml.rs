@@ -3,7 +3,8 @@
 
 #![no_main]
 
-use comfygate::workflow::{Files, Graph, Workflow, shipped};
+use comfygate::graph::Graph;
+use comfygate::workflow::{Files, Pair, shipped};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
@@ -12,9 +13,9 @@ fuzz_target!(|data: &[u8]| {
     let pair = &shipped::PAIRS[usize::from(which / 2) % shipped::PAIRS.len()];
     let (config, template) = if which % 2 == 0 { (text, pair.template) } else { (pair.config, text) };
     let files = Files { config: "a.yaml".into(), template: "a.json".into() };
-    match Workflow::parse("a", config, template, &files) {
+    match Pair::parse("a", config, template, &files) {
         Ok(workflow) => {
-            let again = Workflow::from_source(&workflow.source()).expect("what was good once is good again");
+            let again = Pair::from_source(&workflow.source()).expect("what was good once is good again");
             assert_eq!(again.revision(), workflow.revision());
         }
         Err(problems) => {

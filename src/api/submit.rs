@@ -8,7 +8,7 @@ use crate::intake::{IntakeError, Submission};
 use crate::job::{JobId, Limits, Timeouts, WebhookEvent};
 use crate::notifier::TargetRules;
 use crate::store::IdempotencyKey;
-use crate::workflow::Workflow;
+use crate::workflow::Pair;
 use actix_web::http::header::LOCATION;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Map, Value, json};
@@ -28,7 +28,7 @@ const MOST_EVENTS: usize = 16;
 const KEY_LIFE: Duration = Duration::from_hours(24);
 
 /// Finds a workflow by its name.
-pub type FindWorkflow<'a> = dyn Fn(Option<&str>) -> Result<Arc<Workflow>, IntakeError> + 'a;
+pub type FindWorkflow<'a> = dyn Fn(Option<&str>) -> Result<Arc<Pair>, IntakeError> + 'a;
 
 /// What a request is checked against before it is taken in.
 pub struct Rules<'a> {
@@ -85,7 +85,7 @@ fn accepted(id: JobId, is_repeat: bool) -> HttpResponse {
 }
 
 /// Takes a request's body apart without taking the job in.
-pub fn read_submission(body: &[u8], rules: &Rules<'_>) -> Result<(Arc<Workflow>, Submission), ApiError> {
+pub fn read_submission(body: &[u8], rules: &Rules<'_>) -> Result<(Arc<Pair>, Submission), ApiError> {
     submission(rules, &mut parse_object(body)?, None)
 }
 
@@ -93,7 +93,7 @@ fn submission(
     rules: &Rules<'_>,
     fields: &mut Map<String, Value>,
     idempotency: Option<IdempotencyKey>,
-) -> Result<(Arc<Workflow>, Submission), ApiError> {
+) -> Result<(Arc<Pair>, Submission), ApiError> {
     if fields.iter().any(|(name, value)| name.contains('\0') || has_nul(value)) {
         return Err(ApiError::bad_request(
             "invalid_string",
@@ -154,7 +154,7 @@ fn params(fields: &mut Map<String, Value>) -> Result<Map<String, Value>, ApiErro
 }
 
 /// Refuses an empty prompt in `ComfyLite`'s words, wherever the workflow takes a prompt.
-fn require_prompt(workflow: Option<&Workflow>, params: &Map<String, Value>) -> Result<(), ApiError> {
+fn require_prompt(workflow: Option<&Pair>, params: &Map<String, Value>) -> Result<(), ApiError> {
     let takes_prompt = workflow.is_some_and(|workflow| workflow.parameter("prompt").is_some());
     let empty = || Err(ApiError::bad_request("empty_prompt", "prompt cannot be empty"));
     match params.get("prompt") {

@@ -1,9 +1,9 @@
 //! The HTTP calls to one ComfyUI. Carries them and sorts what can go wrong; what that means for a job is decided by others.
 
 use super::address::ComfyUrl;
+use super::redact;
 use super::refusal::Refusal;
 use super::wire::{self, Accepted, HistoryEntry, PromptRequest, Queue, SystemStats};
-use super::{lenient, redact};
 use crate::job::FileRef;
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -218,10 +218,9 @@ impl Client {
         wire::system_stats(&body).map_err(|error| ClientError::Malformed(format!("GET /system_stats: {error}")))
     }
 
-    /// Returns the definitions of all node classes.
-    pub async fn object_info(&self) -> Result<Value, ClientError> {
-        let body = self.read(&["object_info"]).await?;
-        lenient::parse(&body).map_err(|error| ClientError::Malformed(format!("GET /object_info: {error}")))
+    /// Returns the definitions of all node classes, as the server writes them; 500 kB and more.
+    pub async fn object_info(&self) -> Result<String, ClientError> {
+        self.read(&["object_info"]).await
     }
 
     async fn read(&self, path: &[&str]) -> Result<String, ClientError> {

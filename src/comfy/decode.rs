@@ -2,8 +2,9 @@
 //! error or a panic here.
 
 use super::event::{Event, ImageFrame, ImageOrigin, NodeError, NodeOutput, NodeProgress};
-use super::{lenient, redact};
+use super::redact;
 use crate::job::FileRef;
+use crate::lenient;
 use bytes::{Buf, Bytes};
 use serde_json::{Map, Value};
 

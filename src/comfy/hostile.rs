@@ -1,7 +1,8 @@
 //! What a broken or hostile backend may send: each of it has an answer, none is a panic, and nothing is made up from it.
 
 use super::wire::{self, HistoryEnd};
-use super::{Event, NodeError, NodeOutput, Refusal, SocketOptions, decode_binary, decode_text, lenient};
+use super::{Event, NodeError, NodeOutput, Refusal, SocketOptions, decode_binary, decode_text};
+use crate::lenient;
 use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::{Value, json};

@@ -8,8 +8,7 @@ mod heard;
 mod held;
 #[cfg(test)]
 mod hostile;
-pub mod lenient;
-mod pruned;
+
 mod redact;
 mod refusal;
 pub mod socket;

@@ -1,8 +1,9 @@
 //! Why ComfyUI refused a graph, or a part of one: typed, without tracebacks and paths, and as a job's failure.
 
 use super::decode::id;
-use super::{lenient, redact};
+use super::redact;
 use crate::job::{FailedNode, Failure, FailureCode};
+use crate::lenient;
 use serde_json::Value;
 
 /// How the failure of a refused graph begins.

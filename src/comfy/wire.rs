@@ -4,10 +4,10 @@
 
 use super::decode::{id, node_error, node_output};
 use super::event::{NodeError, NodeOutput};
-use super::lenient;
-use super::pruned::Pruned;
 use super::refusal::{NodeProblem, failure, problems};
 use crate::job::Failure;
+use crate::lenient;
+use crate::lenient::Pruned;
 use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Error, Value};

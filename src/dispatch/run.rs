@@ -8,7 +8,7 @@ use crate::lifecycle::{Lifecycle, Panicked};
 use crate::store::{Claimed, Ending, Refused, Revision, Store, StoreError, Vacancy, persist};
 use crate::telemetry::job_span;
 use crate::tracker::{Plan, Run, SubmitResult, refused_everywhere, submit_result};
-use crate::workflow::{Built, Catalog, Source, Workflow, build};
+use crate::workflow::{Built, Catalog, Pair, Source, build};
 use futures_util::future::join_all;
 use std::collections::{HashMap, HashSet};
 use std::num::NonZeroUsize;
@@ -93,7 +93,7 @@ pub async fn run(parts: Parts, stop: CancellationToken) {
 }
 
 /// Has every run watched that nobody sees to: it is of an earlier life, or a fault has ended whoever saw to it.
-async fn recover(parts: &Parts, revisions: &mut HashMap<String, Arc<Workflow>>) {
+async fn recover(parts: &Parts, revisions: &mut HashMap<String, Arc<Pair>>) {
     // Asked before the store: whoever lets go of a job in between has stored its end.
     let held: HashSet<JobId> = parts.backends.iter().flat_map(|backend| backend.desk.held()).collect();
     let (clock, stop) = (parts.clock.as_ref(), parts.lifecycle.stop());
@@ -127,7 +127,7 @@ async fn end_stranded(parts: &Parts) {
 }
 
 /// Has a run watched again; where its backend is not known any more, its job is queued again.
-async fn take_up(parts: &Parts, claimed: Claimed, revisions: &mut HashMap<String, Arc<Workflow>>) {
+async fn take_up(parts: &Parts, claimed: Claimed, revisions: &mut HashMap<String, Arc<Pair>>) {
     let (job, run) = (&claimed.job, &claimed.run);
     let Some(backend) = parts.backends.iter().find(|backend| backend.name == run.backend) else {
         warn!(job.id = %job.id, backend = run.backend, "the run's backend is not configured any more");
@@ -150,7 +150,7 @@ async fn take_up(parts: &Parts, claimed: Claimed, revisions: &mut HashMap<String
 }
 
 /// Fills every backend that has room. Returns whether any job was claimed.
-async fn claim_round(parts: &Parts, revisions: &mut HashMap<String, Arc<Workflow>>) -> bool {
+async fn claim_round(parts: &Parts, revisions: &mut HashMap<String, Arc<Pair>>) -> bool {
     let now = parts.clock.now();
     let mut backends: Vec<&Backend> = parts.backends.iter().collect();
     backends.sort_by_key(|backend| std::cmp::Reverse(backend.room(now)));
@@ -177,12 +177,7 @@ async fn claim_round(parts: &Parts, revisions: &mut HashMap<String, Arc<Workflow
 }
 
 /// A claimed job is launched, or ends: nobody else would see to it.
-async fn launch_or_end(
-    parts: &Parts,
-    backend: &Backend,
-    claimed: Claimed,
-    revisions: &mut HashMap<String, Arc<Workflow>>,
-) {
+async fn launch_or_end(parts: &Parts, backend: &Backend, claimed: Claimed, revisions: &mut HashMap<String, Arc<Pair>>) {
     let (job, run) = (claimed.job.clone(), claimed.run.clone());
     let launching = async {
         crash::pass(Point::Claimed);
@@ -196,7 +191,7 @@ async fn launch_or_end(
     }
 }
 
-async fn launch(parts: &Parts, backend: &Backend, claimed: Claimed, revisions: &mut HashMap<String, Arc<Workflow>>) {
+async fn launch(parts: &Parts, backend: &Backend, claimed: Claimed, revisions: &mut HashMap<String, Arc<Pair>>) {
     let built = match rebuild(parts, &claimed.job, revisions).await {
         Ok(built) => built,
         Err(failure) => return end(parts, &claimed.job, Some(claimed.run.number), failure).await,
@@ -248,7 +243,7 @@ fn plan(parts: &Parts, claimed: &Claimed, built: &Built) -> Plan {
 }
 
 /// Builds a job's graph from the revision that it was checked against.
-async fn rebuild(parts: &Parts, job: &Job, revisions: &mut HashMap<String, Arc<Workflow>>) -> Result<Built, Failure> {
+async fn rebuild(parts: &Parts, job: &Job, revisions: &mut HashMap<String, Arc<Pair>>) -> Result<Built, Failure> {
     let workflow = match revision(parts, job, revisions).await {
         Ok(Some(workflow)) => workflow,
         Ok(None) => {
@@ -262,8 +257,8 @@ async fn rebuild(parts: &Parts, job: &Job, revisions: &mut HashMap<String, Arc<W
 async fn revision(
     parts: &Parts,
     job: &Job,
-    revisions: &mut HashMap<String, Arc<Workflow>>,
-) -> Result<Option<Arc<Workflow>>, StoreError> {
+    revisions: &mut HashMap<String, Arc<Pair>>,
+) -> Result<Option<Arc<Pair>>, StoreError> {
     let current = parts.catalog.workflow(&job.request.workflow);
     if let Some(workflow) = current.filter(|workflow| workflow.revision() == job.request.revision) {
         return Ok(Some(workflow));
@@ -274,7 +269,7 @@ async fn revision(
     let Some(Revision { hash, name, config, template }) = parts.store.revision(&job.request.revision).await? else {
         return Ok(None);
     };
-    let workflow = Workflow::from_source(&Source { hash: hash.clone(), name, config, template })
+    let workflow = Pair::from_source(&Source { hash: hash.clone(), name, config, template })
         .map_err(|problems| StoreError::Damaged(format!("revision {hash}: {} problems", problems.len())))?;
     if revisions.len() >= OLD_REVISIONS {
         revisions.clear();

@@ -1,8 +1,8 @@
 //! Puts parameters into a workflow's template. Pure: the same workflow and parameters give the same graph.
 
-use super::graph::{Graph, GraphError};
-use super::pair::Workflow;
+use super::pair::Pair;
 use super::parameter::Parameter;
+use crate::graph::{Graph, GraphError};
 use crate::job::{ParamValue, Params};
 use serde_json::{Number, Value};
 use std::collections::BTreeSet;
@@ -46,7 +46,7 @@ pub enum BuildError {
 }
 
 /// Builds the graph of a job.
-pub fn build(workflow: &Workflow, params: &Params) -> Result<Built, BuildError> {
+pub fn build(workflow: &Pair, params: &Params) -> Result<Built, BuildError> {
     let mut graph = workflow.graph.clone();
     for (name, value) in params {
         for target in &parameter(workflow, name)?.targets {
@@ -60,7 +60,7 @@ pub fn build(workflow: &Workflow, params: &Params) -> Result<Built, BuildError> 
 }
 
 /// Says whether [`build`] would succeed, without the work of copying the graph.
-pub fn check(workflow: &Workflow, params: &Params) -> Result<(), BuildError> {
+pub fn check(workflow: &Pair, params: &Params) -> Result<(), BuildError> {
     for (name, value) in params {
         for target in &parameter(workflow, name)?.targets {
             workflow.graph.require(&target.node)?;
@@ -70,7 +70,7 @@ pub fn check(workflow: &Workflow, params: &Params) -> Result<(), BuildError> {
     Ok(())
 }
 
-fn parameter<'a>(workflow: &'a Workflow, name: &str) -> Result<&'a Parameter, BuildError> {
+fn parameter<'a>(workflow: &'a Pair, name: &str) -> Result<&'a Parameter, BuildError> {
     workflow
         .parameter(name)
         .ok_or_else(|| BuildError::UnknownParameter { workflow: workflow.name().into(), parameter: name.into() })

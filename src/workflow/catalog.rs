@@ -1,8 +1,8 @@
 //! The workflows that are there: loads the two folders, takes in what changes, and never lets go of a good version
 //! because of a bad one.
 
-use super::folder::{self, Look, Pair, Text};
-use super::pair::{Files, Workflow};
+use super::folder::{self, Look, Text, Texts};
+use super::pair::{Files, Pair};
 use super::problem::Problem;
 use crate::lifecycle::{Panicked, caught};
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ pub struct Catalog {
 
 #[derive(Default)]
 struct State {
-    workflows: BTreeMap<String, Arc<Workflow>>,
+    workflows: BTreeMap<String, Arc<Pair>>,
     problems: BTreeMap<String, Vec<Problem>>,
 }
 
@@ -45,7 +45,7 @@ impl Catalog {
     }
 
     /// Finds a workflow by its name.
-    pub fn workflow(&self, name: &str) -> Option<Arc<Workflow>> {
+    pub fn workflow(&self, name: &str) -> Option<Arc<Pair>> {
         self.state().workflows.get(name).map(Arc::clone)
     }
 
@@ -116,7 +116,7 @@ impl Catalog {
         *self.state.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(after);
     }
 
-    fn parse(&self, name: &str, pair: &Pair, old: Option<&Arc<Workflow>>) -> Result<Arc<Workflow>, Vec<Problem>> {
+    fn parse(&self, name: &str, pair: &Texts, old: Option<&Arc<Pair>>) -> Result<Arc<Pair>, Vec<Problem>> {
         let files = Files {
             config: self.configs.join(format!("{name}.yaml")).display().to_string(),
             template: self.templates.join(format!("{name}.json")).display().to_string(),
@@ -130,12 +130,12 @@ impl Catalog {
         let template =
             text(pair.template.as_ref(), &files.template, ("template", "mapping", &files.config), &mut problems);
         let (Some(config), Some(template)) = (config, template) else { return Err(problems) };
-        let is_same = |old: &&Arc<Workflow>| old.is_of(config, template);
+        let is_same = |old: &&Arc<Pair>| old.is_of(config, template);
         if let Some(old) = old.filter(is_same) {
             return Ok(Arc::clone(old));
         }
         // A pair that is a fault of ours keeps neither the others from being loaded nor the gateway from starting.
-        caught("workflow", || Workflow::parse(name, config, template, &files))
+        caught("workflow", || Pair::parse(name, config, template, &files))
             .unwrap_or_else(|Panicked| {
                 let reason = "comfygate itself fails on this pair: please report it".to_owned();
                 Err(vec![Problem::of_file(files.config.clone(), reason)])

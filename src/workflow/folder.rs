@@ -12,14 +12,14 @@ use std::path::Path;
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Look {
     /// The files by the name of their workflow.
-    pub(super) pairs: BTreeMap<String, Pair>,
+    pub(super) pairs: BTreeMap<String, Texts>,
     /// The folders that could not be read, each with the reason.
     pub(super) unreadable: BTreeMap<String, String>,
 }
 
 /// The files of one name.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(super) struct Pair {
+pub(super) struct Texts {
     /// The mapping file.
     pub(super) config: Option<Text>,
     /// The template.
@@ -44,11 +44,11 @@ pub(super) fn look(configs: &Path, templates: &Path) -> Look {
             pair.template = Some(read(path, folder, MAX_TEMPLATE));
         }
     });
-    look.pairs.retain(|_, pair| *pair != Pair::default());
+    look.pairs.retain(|_, pair| *pair != Texts::default());
     look
 }
 
-fn each_file(look: &mut Look, folder: &Path, mut take: impl FnMut(&mut Pair, &str, &Path, &Path)) {
+fn each_file(look: &mut Look, folder: &Path, mut take: impl FnMut(&mut Texts, &str, &Path, &Path)) {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) => {

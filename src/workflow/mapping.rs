@@ -2,11 +2,11 @@
 //!
 //! Everything that `ComfyLite` knew is here under the same names; the rest may be added to it.
 
-use super::names::{canonical, shown};
 use super::parameter::Kind;
 use super::reader::{Fields, Reader, one_or_many};
 use super::yaml::{Content, Item, Key};
 use crate::job::Timeouts;
+use crate::names::{canonical, shown};
 
 /// The fields of the file.
 const FILE: [&str; 5] = ["node_mappings", "description", "outputs", "timeouts", "requires"];

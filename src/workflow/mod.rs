@@ -6,9 +6,7 @@
 mod build;
 mod catalog;
 mod folder;
-mod graph;
 mod mapping;
-mod names;
 mod pair;
 mod parameter;
 mod places;
@@ -22,8 +20,7 @@ mod yaml;
 
 pub use build::{BuildError, Built, build, check};
 pub use catalog::Catalog;
-pub use graph::{Graph, GraphError, Node, is_link};
-pub use pair::{Files, Source, Workflow};
+pub use pair::{Files, Pair, Source};
 pub use parameter::{Kind, ParamError, Parameter, Target};
 pub use problem::Problem;
 pub use resolve::{Resolved, resolve};

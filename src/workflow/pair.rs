@@ -1,15 +1,15 @@
 //! A workflow: one mapping file and one template that fit each other, checked completely before it is used.
 
-use super::graph::{Graph, GraphError};
 use super::mapping::{self, Mapping};
-use super::names::{canonical, shown};
 use super::parameter::{Parameter, Target};
 use super::places::Places;
 use super::problem::Problem;
 use super::reader::Reader;
 use super::target::Template;
 use super::{typing, yaml};
+use crate::graph::{Graph, GraphError};
 use crate::job::Timeouts;
+use crate::names::{canonical, shown};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
@@ -43,7 +43,7 @@ pub struct Source {
 
 /// A workflow, ready to be built.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Workflow {
+pub struct Pair {
     source: Source,
     description: Option<String>,
     parameters: BTreeMap<String, Parameter>,
@@ -60,7 +60,7 @@ impl Files {
     }
 }
 
-impl Workflow {
+impl Pair {
     /// Reads a workflow from the texts of its two files, or says everything that is wrong with them.
     pub fn parse(name: &str, config: &str, template: &str, files: &Files) -> Result<Self, Vec<Problem>> {
         let mut reader = Reader::new(&files.config);
@@ -93,7 +93,7 @@ impl Workflow {
         Ok(Self { source, description, parameters, graph, outputs, timeouts, tags })
     }
 
-    /// Reads a workflow again from what [`Workflow::source`] gave.
+    /// Reads a workflow again from what [`Pair::source`] gave.
     pub fn from_source(source: &Source) -> Result<Self, Vec<Problem>> {
         Self::parse(&source.name, &source.config, &source.template, &Files::of(&source.name))
     }

@@ -2,9 +2,9 @@
 //!
 //! A value is checked here and becomes a typed scalar; nothing else ever gets into a graph.
 
-use super::graph::kind_of;
-use super::names::shown;
+use crate::graph::kind_of;
 use crate::job::ParamValue;
+use crate::names::shown;
 use serde_json::{Number, Value};
 use std::fmt;
 

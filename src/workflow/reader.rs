@@ -1,8 +1,8 @@
 //! Takes typed things out of a YAML tree and notes everything that is wrong, each with its line.
 
-use super::names::{canonical, hint, shown};
 use super::problem::Problem;
 use super::yaml::{Content, Item, Key};
+use crate::names::{canonical, hint, shown};
 
 /// Reads one mapping file.
 pub(super) struct Reader {

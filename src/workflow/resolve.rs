@@ -1,9 +1,9 @@
 //! From what a caller gave to typed parameters: every fault is told at once. Pure; chance is given.
 
-use super::names::{hint, shown};
-use super::pair::Workflow;
+use super::pair::Pair;
 use super::parameter::{Kind, ParamError, Parameter};
 use crate::job::{ParamValue, Params};
+use crate::names::{hint, shown};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
@@ -29,7 +29,7 @@ pub struct Resolved {
 
 /// Checks what a caller gave against a workflow, fills in what is absent, draws seeds.
 pub fn resolve(
-    workflow: &Workflow,
+    workflow: &Pair,
     given: &Map<String, Value>,
     mut draw_seed: impl FnMut() -> u64,
 ) -> Result<Resolved, Vec<ParamError>> {
@@ -60,7 +60,7 @@ pub fn resolve(
 
 /// Sorts what was given by the parameter that it is meant for.
 fn by_parameter<'a>(
-    workflow: &'a Workflow,
+    workflow: &'a Pair,
     given: &'a Map<String, Value>,
     faults: &mut Vec<ParamError>,
 ) -> BTreeMap<&'a str, (&'a str, &'a Value)> {
@@ -80,7 +80,7 @@ fn by_parameter<'a>(
     sorted
 }
 
-fn unknown(workflow: &Workflow, name: &str) -> ParamError {
+fn unknown(workflow: &Pair, name: &str) -> ParamError {
     let known = workflow.parameters().map(|parameter| parameter.name.as_str());
     let hint = hint(name, known);
     let message = format!("workflow `{}` has no parameter `{}`{hint}", workflow.name(), shown(name));
@@ -131,7 +131,7 @@ fn drawn(parameter: &Parameter, draw_seed: &mut impl FnMut() -> u64) -> ParamVal
 }
 
 /// Returns the seed that callers are told: the one called so, else the first.
-fn seed(workflow: &Workflow, params: &Params) -> Option<u64> {
+fn seed(workflow: &Pair, params: &Params) -> Option<u64> {
     let seeds = workflow.parameters().filter(|parameter| parameter.kind == Kind::Seed);
     let named = seeds.clone().find(|parameter| parameter.name == "seed");
     let parameter = named.or_else(|| seeds.clone().next())?;

@@ -2,7 +2,7 @@
 
 /// A workflow's two files.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Pair {
+pub struct Shipped {
     /// The workflow's name.
     pub name: &'static str,
     /// The YAML text.
@@ -12,18 +12,18 @@ pub struct Pair {
 }
 
 /// All of them.
-pub const PAIRS: [Pair; 3] = [
-    Pair {
+pub const PAIRS: [Shipped; 3] = [
+    Shipped {
         name: "canvas",
         config: include_str!("../../configs/canvas.yaml"),
         template: include_str!("../../templates/canvas.json"),
     },
-    Pair {
+    Shipped {
         name: "flux",
         config: include_str!("../../configs/flux.yaml"),
         template: include_str!("../../templates/flux.json"),
     },
-    Pair {
+    Shipped {
         name: "starter",
         config: include_str!("../../configs/starter.yaml"),
         template: include_str!("../../templates/starter.json"),

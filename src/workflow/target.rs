@@ -1,11 +1,11 @@
 //! Holds the nodes and inputs that a mapping names against the template: each must be there, once, and not be a link.
 
-use super::graph::{Graph, Node, is_link};
 use super::mapping::{Selector, Wanted, WantedInput};
-use super::names::{hint, shown, there_are};
 use super::parameter::Target;
 use super::places::Places;
 use super::problem::Problem;
+use crate::graph::{Graph, Node, is_link};
+use crate::names::{hint, shown, there_are};
 
 /// A template as it is named in messages.
 pub(super) struct Template<'a> {

@@ -1,13 +1,13 @@
 //! Gives a declared parameter its type, bounds and default: what is written, else what the template tells, else what
 //! `ComfyLite` did for the parameters that it knew by name.
 
-use super::graph::{Graph, kind_of};
 use super::mapping::Declared;
-use super::names::shown;
 use super::parameter::{Kind, Parameter, Target, is_less};
 use super::reader::{Reader, one_or_many};
 use super::yaml::{Content, Item};
+use crate::graph::{Graph, kind_of};
 use crate::job::ParamValue;
+use crate::names::shown;
 use serde_json::{Number, Value};
 
 /// Inputs that take fractions although editors write `8` for `8.0`.

@@ -1,6 +1,6 @@
 //! The only place that knows the YAML library: one document into a tree with lines, within a small budget.
 
-use super::names::shown;
+use crate::names::shown;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{Error as SaphyrError, Spanned, options::DuplicateKeyPolicy};
 use std::fmt;

@@ -8,7 +8,7 @@ use comfygate::job::{FailureCode, JobState, Limits};
 use comfygate::notifier::TargetRules;
 use comfygate::settings::EgressSettings;
 use comfygate::store::DeliveryState;
-use comfygate::workflow::{Source, Workflow, resolve, shipped};
+use comfygate::workflow::{Pair, Source, resolve, shipped};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -80,7 +80,7 @@ fn examples_of_requests_are_taken() {
     assert!(examples.len() >= 2);
     let starter = shipped::PAIRS.iter().find(|pair| pair.name == "starter").unwrap();
     let (name, config, template) = (starter.name.into(), starter.config.into(), starter.template.into());
-    let starter = Workflow::from_source(&Source { hash: String::new(), name, config, template }).unwrap();
+    let starter = Pair::from_source(&Source { hash: String::new(), name, config, template }).unwrap();
     let starter = Arc::new(starter);
     let find = |_: Option<&str>| Ok::<_, IntakeError>(Arc::clone(&starter));
     let day = Duration::from_hours(24);

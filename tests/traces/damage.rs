@@ -2,7 +2,8 @@
 
 use crate::recording::{Trace, traces};
 use bytes::Bytes;
-use comfygate::comfy::{Event, Refusal, decode_binary, decode_text, lenient, wire};
+use comfygate::comfy::{Event, Refusal, decode_binary, decode_text, wire};
+use comfygate::lenient;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use std::sync::LazyLock;

@@ -1,7 +1,7 @@
 //! What can be wrong with a pair of files, and what the operator reads then: file, line, reason.
 
 use super::{PLAIN, TEMPLATE, problems};
-use comfygate::workflow::{Files, Workflow};
+use comfygate::workflow::{Files, Pair};
 
 /// Faults of single parameters; each stands alone in a file, its first line being line 2.
 const PARAMETERS: &[(&str, &str)] = &[
@@ -229,17 +229,17 @@ fn all_faults_of_a_pair_are_told_at_once() {
 #[test]
 fn a_problem_names_its_node_and_input() {
     let config = "node_mappings:\n  a: {node_id: 3, property: y}\n";
-    let problems = Workflow::parse("w", config, TEMPLATE, &Files::of("w")).unwrap_err();
+    let problems = Pair::parse("w", config, TEMPLATE, &Files::of("w")).unwrap_err();
     assert_eq!((problems[0].node.as_deref(), problems[0].input.as_deref()), (Some("3"), Some("y")));
 }
 
 #[test]
 fn a_name_with_path_characters_is_refused() {
     for name in ["", "../x", "a/b", "a\\b", ".hidden", "a b", "ä", "a\n", &"x".repeat(65)] {
-        let told = Workflow::parse(name, PLAIN, TEMPLATE, &Files::of("w")).unwrap_err();
+        let told = Pair::parse(name, PLAIN, TEMPLATE, &Files::of("w")).unwrap_err();
         assert!(told[0].to_string().contains("cannot name a workflow"), "{told:?}");
     }
     for name in ["a", "my_custom_workflow", "flux.1-dev", "4x"] {
-        assert!(Workflow::parse(name, PLAIN, TEMPLATE, &Files::of("w")).is_ok(), "{name}");
+        assert!(Pair::parse(name, PLAIN, TEMPLATE, &Files::of("w")).is_ok(), "{name}");
     }
 }

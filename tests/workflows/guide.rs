@@ -1,7 +1,7 @@
 //! The guide in `docs/WORKFLOWS.md` says what is so: its examples load, its tables are complete.
 
 use super::resolved;
-use comfygate::workflow::{Files, Kind, Workflow, shipped};
+use comfygate::workflow::{Files, Kind, Pair, shipped};
 use serde_json::json;
 
 const GUIDE: &str = include_str!("../../docs/WORKFLOWS.md");
@@ -11,7 +11,7 @@ fn the_examples_of_the_guide_work() {
     let template = &blocks("json")[0];
     let configs = blocks("yaml");
     assert_eq!(configs.len(), 2);
-    let read = |config: &str| Workflow::parse("paper", config, template, &Files::of("paper")).unwrap();
+    let read = |config: &str| Pair::parse("paper", config, template, &Files::of("paper")).unwrap();
     let given = json!({"color": 16_711_680, "width": 640, "height": 400, "image_count": 2});
     assert_eq!(resolved(&read(&configs[0]), given).unwrap().expected_images, Some(2));
     let full = read(&configs[1]);
@@ -29,7 +29,7 @@ fn the_guide_lists_every_type_every_code_and_every_shipped_parameter() {
     }
     for pair in shipped::PAIRS {
         let row = GUIDE.lines().find(|line| line.starts_with(&format!("| `{}` |", pair.name))).unwrap();
-        let workflow = Workflow::parse(pair.name, pair.config, pair.template, &Files::of(pair.name)).unwrap();
+        let workflow = Pair::parse(pair.name, pair.config, pair.template, &Files::of(pair.name)).unwrap();
         for parameter in workflow.parameters() {
             assert!(row.contains(&format!("`{}`", parameter.name)), "{}: {}", pair.name, parameter.name);
         }

@@ -1,7 +1,8 @@
 //! Files made to hurt: they are refused quickly, with a reason, and never with a panic.
 
 use super::{PLAIN, TEMPLATE, problems, workflow};
-use comfygate::workflow::{Files, Graph, Workflow, is_link};
+use comfygate::graph::{Graph, is_link};
+use comfygate::workflow::{Files, Pair};
 use proptest::prelude::*;
 use std::fmt::Write;
 
@@ -68,7 +69,7 @@ fn json_that_hurts_is_refused() {
 fn a_byte_order_mark_and_windows_line_ends_do_no_harm() {
     let config = format!("\u{feff}{}", PLAIN.trim_start().replace('\n', "\r\n"));
     let template = format!("\u{feff}{}", TEMPLATE.replace('\n', "\r\n"));
-    let marked = Workflow::parse("w", &config, &template, &Files::of("w")).unwrap();
+    let marked = Pair::parse("w", &config, &template, &Files::of("w")).unwrap();
     assert!(marked.parameters().eq(workflow(PLAIN).parameters()));
     assert_ne!(marked.revision(), workflow(PLAIN).revision());
 }
@@ -92,7 +93,7 @@ proptest! {
 
     #[test]
     fn no_pair_of_texts_makes_parse_panic(config in text_like(PLAIN), template in text_like(TEMPLATE)) {
-        if let Ok(workflow) = Workflow::parse("w", &config, &template, &Files::of("w")) {
+        if let Ok(workflow) = Pair::parse("w", &config, &template, &Files::of("w")) {
             for target in workflow.parameters().flat_map(|parameter| &parameter.targets) {
                 prop_assert!(!is_link(&workflow.template().node(&target.node).unwrap().inputs[&target.input]));
             }

@@ -10,7 +10,7 @@ mod requests;
 mod shipped;
 
 use comfygate::job::{ParamValue, Params};
-use comfygate::workflow::{Files, ParamError, Resolved, Workflow, resolve};
+use comfygate::workflow::{Files, Pair, ParamError, Resolved, resolve};
 use serde_json::{Map, Value, json};
 
 /// A template with an input of every kind.
@@ -36,13 +36,13 @@ node_mappings:
   imageCount: { node_id: "5", property: "batch_size" }
 "#;
 
-fn workflow(config: &str) -> Workflow {
-    Workflow::parse("w", config, TEMPLATE, &Files::of("w")).unwrap()
+fn workflow(config: &str) -> Pair {
+    Pair::parse("w", config, TEMPLATE, &Files::of("w")).unwrap()
 }
 
 /// Returns the problems of a pair as the operator reads them.
 fn problems(config: &str, template: &str) -> Vec<String> {
-    let problems = Workflow::parse("w", config, template, &Files::of("w")).unwrap_err();
+    let problems = Pair::parse("w", config, template, &Files::of("w")).unwrap_err();
     assert!(!problems.is_empty());
     problems.iter().map(ToString::to_string).collect()
 }
@@ -53,7 +53,7 @@ fn object(value: Value) -> Map<String, Value> {
 }
 
 /// Resolves with the drawn seed 77.
-fn resolved(workflow: &Workflow, given: Value) -> Result<Resolved, Vec<ParamError>> {
+fn resolved(workflow: &Pair, given: Value) -> Result<Resolved, Vec<ParamError>> {
     resolve(workflow, &object(given), || 77)
 }
 

@@ -1,8 +1,9 @@
 //! What a request may say: a table of every value and its answer, and properties that hold for any body.
 
 use super::{PLAIN, TEMPLATE, object, params, resolved, workflow};
+use comfygate::graph::is_link;
 use comfygate::job::ParamValue;
-use comfygate::workflow::{Kind, Workflow, build, check, is_link, resolve};
+use comfygate::workflow::{Kind, Pair, build, check, resolve};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
@@ -212,7 +213,7 @@ proptest! {
     }
 }
 
-fn differs_only_where_mapped(workflow: &Workflow, built: &Value) {
+fn differs_only_where_mapped(workflow: &Pair, built: &Value) {
     let template: Value = serde_json::from_str(TEMPLATE).unwrap();
     let mut restored = built.clone();
     for target in workflow.parameters().flat_map(|parameter| &parameter.targets) {

@@ -1,7 +1,8 @@
 //! The shipped workflows: they load, fit the nodes of a real ComfyUI, and take what `ComfyLite`'s callers send.
 
 use super::resolved;
-use comfygate::workflow::{Files, Workflow, build, is_link, shipped};
+use comfygate::graph::is_link;
+use comfygate::workflow::{Files, Pair, build, shipped};
 use serde_json::{Value, json};
 
 const NODES: &str = include_str!("../fixtures/node_definitions.json");
@@ -13,7 +14,7 @@ fn every_shipped_workflow_loads_and_is_described() {
         for parameter in workflow.parameters() {
             assert!(parameter.description.is_some(), "{}: {}", workflow.name(), parameter.name);
         }
-        assert_eq!(Workflow::from_source(&workflow.source()).unwrap(), workflow);
+        assert_eq!(Pair::from_source(&workflow.source()).unwrap(), workflow);
     }
 }
 
@@ -63,7 +64,7 @@ fn canvas_puts_its_parameters_where_they_belong() {
     assert!(built.websocket_nodes.iter().eq(["3"]));
 }
 
-fn fits(wanted: &Value, value: &Value, graph: &comfygate::workflow::Graph, definitions: &Value) -> bool {
+fn fits(wanted: &Value, value: &Value, graph: &comfygate::graph::Graph, definitions: &Value) -> bool {
     let within = || {
         let (min, max) = (wanted["min"].as_f64(), wanted["max"].as_f64());
         value.as_f64().is_some_and(|value| min.is_none_or(|min| value >= min) && max.is_none_or(|max| value <= max))
@@ -87,12 +88,12 @@ fn fits(wanted: &Value, value: &Value, graph: &comfygate::workflow::Graph, defin
     }
 }
 
-fn named(name: &str) -> Workflow {
+fn named(name: &str) -> Pair {
     all().into_iter().find(|workflow| workflow.name() == name).unwrap()
 }
 
-fn all() -> Vec<Workflow> {
+fn all() -> Vec<Pair> {
     let read =
-        |pair: shipped::Pair| Workflow::parse(pair.name, pair.config, pair.template, &Files::of(pair.name)).unwrap();
+        |pair: shipped::Shipped| Pair::parse(pair.name, pair.config, pair.template, &Files::of(pair.name)).unwrap();
     shipped::PAIRS.into_iter().map(read).collect()
 }

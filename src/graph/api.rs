@@ -153,7 +153,7 @@ impl Graph {
     }
 
     /// Refuses an id that no node has.
-    pub(super) fn require(&self, node: &str) -> Result<(), GraphError> {
+    pub fn require(&self, node: &str) -> Result<(), GraphError> {
         if self.places.contains_key(node) { Ok(()) } else { Err(GraphError::NoSuchNode { node: node.to_owned() }) }
     }
 
@@ -246,7 +246,7 @@ pub fn is_link(value: &Value) -> bool {
 }
 
 /// Names the kind of a JSON value for messages.
-pub(super) fn kind_of(value: &Value) -> &'static str {
+pub fn kind_of(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",

@@ -1,7 +1,7 @@
 //! The spellings of names: `imageCount` and `image_count` are one name, and a wrong name is near a right one.
 
 /// Returns the one spelling under which a name is known: `imageCount`, `image-count` and `image_count` are the same.
-pub(super) fn canonical(name: &str) -> String {
+pub fn canonical(name: &str) -> String {
     let mut result = String::with_capacity(name.len() + 4);
     let mut after_small = false;
     for letter in name.chars() {
@@ -15,7 +15,7 @@ pub(super) fn canonical(name: &str) -> String {
 }
 
 /// Returns the known name that is nearest to `name`, if one is near enough to be meant.
-pub(super) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let name = canonical(&shown(name));
     let near_enough = (name.chars().count() / 3).max(1);
     let distances = known.into_iter().map(|other| (distance(&name, &canonical(other)), other));
@@ -23,7 +23,7 @@ pub(super) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) 
 }
 
 /// Returns a name as it may stand in a message: without control characters and not too long.
-pub(super) fn shown(name: &str) -> String {
+pub fn shown(name: &str) -> String {
     const MOST: usize = 64;
     let mut text: String = name.chars().take(MOST).flat_map(char::escape_debug).collect();
     if name.chars().nth(MOST).is_some() {
@@ -33,7 +33,7 @@ pub(super) fn shown(name: &str) -> String {
 }
 
 /// Returns ``, did you mean `x`?`` or a list of what there is.
-pub(super) fn hint<'a>(name: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> String {
+pub fn hint<'a>(name: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> String {
     if let Some(near) = nearest(name, known.clone()) {
         return format!("; did you mean `{near}`?");
     }
@@ -41,7 +41,7 @@ pub(super) fn hint<'a>(name: &str, known: impl IntoIterator<Item = &'a str> + Cl
 }
 
 /// Returns a list of what there is, cut where it grows long.
-pub(super) fn there_are<'a>(known: impl IntoIterator<Item = &'a str>) -> String {
+pub fn there_are<'a>(known: impl IntoIterator<Item = &'a str>) -> String {
     const MOST: usize = 40;
     let mut known = known.into_iter();
     let mut all: Vec<String> = known.by_ref().take(MOST).map(shown).collect();

@@ -3,7 +3,9 @@
 //! Anybody can put such things into a graph or a node's output, and they come back in answers and events (T12). What
 //! JSON cannot say becomes `null` or U+FFFD; everything else stays as it was.
 
-use super::pruned::Pruned;
+mod pruned;
+
+pub use pruned::Pruned;
 use serde::de::DeserializeOwned;
 use serde_json::{Error, Value};
 

@@ -10,7 +10,7 @@ const DEEPEST: u32 = 100;
 
 /// A JSON value in which everything deeper than a hundred levels is `null`.
 #[derive(Default)]
-pub(super) struct Pruned(pub(super) Value);
+pub struct Pruned(pub Value);
 
 impl<'de> Deserialize<'de> for Pruned {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
