@@ -5,7 +5,7 @@
 //! [`tracker`] follows it, [`media`] keeps its outputs, the [`notifier`] tells its caller with the signatures of [`signing`], and [`clearing`]
 //! removes it when it is old; [`throttle`] says how much callers may ask for. [`app`] joins them, [`cli`]
 //! is the command line, [`fsck`] checks a data folder, [`sim`] a ComfyUI without models, [`demo`] all of it in one process. Beneath them lie the words
-//! of a [`job`], the [`workflow`] catalogue over [`graph`]s and the [`definitions`] of their nodes, the guard of what goes out ([`egress`]), [`settings`], [`telemetry`], [`clock`], [`lifecycle`], [`secret`] and the
+//! of a [`job`], the [`workflow`] catalogue over [`graph`]s and the [`definitions`] of their nodes, [`convert`]ed where somebody saved the drawing, the guard of what goes out ([`egress`]), [`settings`], [`telemetry`], [`clock`], [`lifecycle`], [`secret`] and the
 //! points of [`crash`].
 
 pub mod access;
@@ -15,6 +15,7 @@ pub mod clearing;
 pub mod cli;
 pub mod clock;
 pub mod comfy;
+pub mod convert;
 pub mod crash;
 pub mod definitions;
 pub mod demo;
