@@ -1,7 +1,5 @@
 //! Why a file cannot be converted: which node it is about, and how to mend it.
 
-use crate::graph::GraphError;
-
 /// Why a file as ComfyUI saves it cannot be converted.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ConvertError {
@@ -111,12 +109,6 @@ pub enum ConvertError {
         /// How much of it may be.
         limit: usize,
     },
-    /// No node is left that runs.
-    #[error("nothing in this workflow runs: it has no nodes but notes, muted and bypassed ones")]
-    NothingRuns,
-    /// The result is no graph.
-    #[error(transparent)]
-    Graph(#[from] GraphError),
 }
 
 impl ConvertError {
@@ -133,8 +125,6 @@ impl ConvertError {
             Self::Circle { .. } => "circular_links",
             Self::RecursiveSubgraph { .. } => "recursive_subgraph",
             Self::TooLarge { .. } => "workflow_too_large",
-            Self::NothingRuns => "nothing_runs",
-            Self::Graph(_) => "invalid_graph",
         }
     }
 
@@ -147,12 +137,9 @@ impl ConvertError {
             | Self::BrokenLink { node, .. }
             | Self::Circle { node, .. } => Some(node),
             Self::Malformed { node, .. } => node.as_deref(),
-            Self::Graph(error) => error.node(),
-            Self::NotAWorkflow { .. }
-            | Self::ApiFormat
-            | Self::RecursiveSubgraph { .. }
-            | Self::TooLarge { .. }
-            | Self::NothingRuns => None,
+            Self::NotAWorkflow { .. } | Self::ApiFormat | Self::RecursiveSubgraph { .. } | Self::TooLarge { .. } => {
+                None
+            }
         }
     }
 }
