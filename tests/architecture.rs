@@ -31,6 +31,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("tracker", &["comfy", "media", "store"]),
     ("notifier", &["egress", "signing", "store"]),
     ("signing", &["store"]),
+    ("local", &["comfy"]),
     ("media", &["comfy"]),
     ("comfy", &[]),
     ("egress", &[]),
