@@ -44,6 +44,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("tracker", &["comfy", "media", "store"]),
     ("notifier", &["egress", "signing", "store"]),
     ("signing", &["store"]),
+    ("local", &["comfy"]),
     ("media", &["comfy"]),
     ("inventory", &["comfy", "definitions"]),
     ("comfy", &[]),
