@@ -34,7 +34,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("media", &["comfy"]),
     ("comfy", &[]),
     ("egress", &[]),
-    ("workflow", &["graph"]),
+    ("workflow", &["definitions", "graph"]),
     ("graph", &[]),
     ("definitions", &[]),
     ("store", &[]),
@@ -100,7 +100,9 @@ const PURE: &[&str] = &[
     "tracker/machine/step.rs",
     "names.rs",
     "workflow/build.rs",
+    "workflow/naming.rs",
     "workflow/resolve.rs",
+    "workflow/told.rs",
 ];
 
 /// What a pure file may not mention.
