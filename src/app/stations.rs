@@ -7,6 +7,7 @@ use crate::access::Keys;
 use crate::clearing;
 use crate::comfy::{self, Client, ComfyUrl, SocketOptions};
 use crate::dispatch::{self, Backend};
+use crate::inventory;
 use crate::job::Tenant;
 use crate::media::body_stream;
 use crate::notifier::{self, Standing};
@@ -49,9 +50,21 @@ impl Ground<'_> {
         };
         let stop = self.lifecycle.stop();
         self.begin("tracker", tracker::run(parts, tracker.clone(), commands, socket, stop.clone()));
+        self.begin("inventory", inventory::run(self.stocktaking(&name, &client, &desk), stop.clone()));
         let clock = Arc::clone(&self.clock);
         self.begin("socket", comfy::socket::run(url, SocketOptions::default(), events, reconnect, clock, stop));
         Ok(Backend { name, client, tracker, desk, depth: self.settings.backends.queue })
+    }
+
+    fn stocktaking(&self, backend: &str, client: &Client, desk: &Desk) -> inventory::Parts {
+        inventory::Parts {
+            backend: backend.to_owned(),
+            client: client.clone(),
+            inventory: Arc::clone(&self.inventory),
+            connected: desk.connections(),
+            every: self.settings.backends.object_info_every,
+            clock: Arc::clone(&self.clock),
+        }
     }
 
     /// Gives waiting jobs to the backends.
@@ -105,11 +118,13 @@ impl Ground<'_> {
 
     /// Takes in what changes in the workflow folders.
     pub(super) fn watch_workflows(&self) {
-        let (catalog, clock) = (Arc::clone(&self.catalog), Arc::clone(&self.clock));
-        self.begin(
-            "workflows",
-            workflows::watch(catalog, self.settings.workflows.look_every, clock, self.lifecycle.clone()),
-        );
+        let parts = workflows::Parts {
+            catalog: Arc::clone(&self.catalog),
+            inventory: Arc::clone(&self.inventory),
+            look_every: self.settings.workflows.look_every,
+            clock: Arc::clone(&self.clock),
+        };
+        self.begin("workflows", workflows::watch(parts, self.lifecycle.stop()));
     }
 
     /// Counts what callers ask for.

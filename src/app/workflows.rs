@@ -1,12 +1,14 @@
-//! Keeps the catalogue as the folders are, and says in the log what has changed: each thing once.
+//! Keeps the catalogue as the folders are and as the backends describe their nodes, and says in the log what has changed: each
+//! thing once.
 
 use crate::clock::Clock;
-use crate::lifecycle::Lifecycle;
+use crate::inventory::Inventory;
 use crate::settings::WorkflowSettings;
 use crate::workflow::Catalog;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 /// What the log has said of the catalogue.
@@ -17,9 +19,9 @@ pub(super) struct Report {
     problems: BTreeSet<String>,
 }
 
-/// Loads the workflows.
-pub(super) fn load(settings: &WorkflowSettings) -> Arc<Catalog> {
-    let catalog = Arc::new(Catalog::load(&settings.configs, &settings.templates));
+/// Loads the workflows, with what is known of the backends already.
+pub(super) fn load(settings: &WorkflowSettings, inventory: &Inventory) -> Arc<Catalog> {
+    let catalog = Arc::new(Catalog::load_with(&settings.configs, &settings.templates, inventory.known()));
     info!(workflows = catalog.names().join(", "), "workflows loaded");
     for problem in catalog.problems().values().flatten() {
         warn!(%problem, "a workflow was not loaded");
@@ -30,17 +32,30 @@ pub(super) fn load(settings: &WorkflowSettings) -> Arc<Catalog> {
     catalog
 }
 
-/// Looks at the workflow folders now and then, and takes in what has changed.
-pub(super) async fn watch(catalog: Arc<Catalog>, look_every: Duration, clock: Arc<dyn Clock>, lifecycle: Lifecycle) {
-    let stop = lifecycle.stop();
+/// What watching works with.
+pub(super) struct Parts {
+    pub(super) catalog: Arc<Catalog>,
+    pub(super) inventory: Arc<Inventory>,
+    pub(super) look_every: Duration,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+/// Looks at the workflow folders now and then, and takes in what has changed there or on the backends.
+pub(super) async fn watch(parts: Parts, stop: CancellationToken) {
+    let Parts { catalog, inventory, look_every, clock } = parts;
     let mut report = Report::of(&catalog);
+    let mut lessons = inventory.changes();
+    // Something may have changed since the catalogue was loaded.
+    lessons.mark_changed();
     loop {
-        tokio::select! {
+        let learns = tokio::select! {
             () = stop.cancelled() => return,
-            () = clock.sleep_until(clock.now() + look_every) => {}
-        }
-        let looked_at = Arc::clone(&catalog);
-        let changed = tokio::task::spawn_blocking(move || looked_at.reload_if_changed()).await;
+            Ok(()) = lessons.changed() => true,
+            () = clock.sleep_until(clock.now() + look_every) => false,
+        };
+        let (taught, known) = (Arc::clone(&catalog), learns.then(|| inventory.known()));
+        let taking = move || known.map_or_else(|| taught.reload_if_changed(), |known| taught.learn(known));
+        let changed = tokio::task::spawn_blocking(taking).await;
         if changed.unwrap_or(false) {
             report.tell(&catalog);
         }
