@@ -6,6 +6,7 @@
 mod front;
 mod ground;
 mod stations;
+mod workflows;
 
 use crate::api::{self, Api};
 use crate::clock::Clock;

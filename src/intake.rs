@@ -12,7 +12,7 @@ use crate::store::{CancelWish, Ending, IdempotencyKey, NewJob, Revision, Store, 
 use crate::tracker::Tracker;
 use crate::workflow::{BuildError, Catalog, Pair, ParamError, Resolved, check, resolve};
 use serde_json::{Map, Value};
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
 
@@ -128,7 +128,7 @@ impl Intake {
     /// that files which change meanwhile do not meet it in two versions.
     pub fn workflow(&self, name: Option<&str>) -> Result<Arc<Pair>, IntakeError> {
         let name = name.unwrap_or(&self.default_workflow);
-        let unknown = || IntakeError::UnknownWorkflow { name: name.to_owned(), known: self.catalog.names() };
+        let unknown = || IntakeError::UnknownWorkflow { name: name.to_owned(), known: self.known_names() };
         self.catalog.workflow(name).ok_or_else(unknown)
     }
 
@@ -186,6 +186,8 @@ impl Intake {
             revision: workflow.revision().to_owned(),
             params: resolved.params,
             seed: resolved.seed,
+            seeds: BTreeMap::new(),
+            output_names: workflow.output_names().clone(),
             expected_images: resolved.expected_images,
             webhook_url: submission.webhook_url,
             webhook_events: submission.webhook_events,
@@ -214,6 +216,13 @@ impl Intake {
         let mut kept = self.kept_revisions.lock().unwrap_or_else(PoisonError::into_inner);
         kept.insert(workflow.revision().to_owned());
         Ok(())
+    }
+
+    fn known_names(&self) -> Vec<String> {
+        let mut names = self.catalog.names();
+        names.extend(self.catalog.other_names().into_keys());
+        names.sort_unstable();
+        names
     }
 
     fn draw_seed(&self) -> u64 {

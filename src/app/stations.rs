@@ -2,25 +2,22 @@
 //! clearing; and beside them who watches the workflows, the keys and the callers.
 
 use super::ground::Ground;
+use super::workflows;
 use crate::access::Keys;
 use crate::clearing;
-use crate::clock::Clock;
 use crate::comfy::{self, Client, ComfyUrl, SocketOptions};
 use crate::dispatch::{self, Backend};
 use crate::inventory;
 use crate::job::Tenant;
-use crate::lifecycle::Lifecycle;
 use crate::media::body_stream;
 use crate::notifier::{self, Standing};
 use crate::signing::{self, Keyring};
 use crate::throttle::Throttle;
 use crate::tracker::{self, Desk, Tracker};
-use crate::workflow::Catalog;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
-use tracing::{info, warn};
+use tracing::warn;
 
 /// How many events of a socket may wait for its tracker.
 const EVENT_QUEUE: usize = 8192;
@@ -121,11 +118,13 @@ impl Ground<'_> {
 
     /// Takes in what changes in the workflow folders.
     pub(super) fn watch_workflows(&self) {
-        let (catalog, clock) = (Arc::clone(&self.catalog), Arc::clone(&self.clock));
-        self.begin(
-            "workflows",
-            watch_folders(catalog, self.settings.workflows.look_every, clock, self.lifecycle.clone()),
-        );
+        let parts = workflows::Parts {
+            catalog: Arc::clone(&self.catalog),
+            inventory: Arc::clone(&self.inventory),
+            look_every: self.settings.workflows.look_every,
+            clock: Arc::clone(&self.clock),
+        };
+        self.begin("workflows", workflows::watch(parts, self.lifecycle.stop()));
     }
 
     /// Counts what callers ask for.
@@ -178,24 +177,5 @@ impl Ground<'_> {
 
     fn begin(&self, name: &'static str, station: impl Future<Output = ()> + Send + 'static) {
         self.lifecycle.spawn_station(name, station);
-    }
-}
-
-/// Looks at the workflow folders now and then, and takes in what has changed.
-async fn watch_folders(catalog: Arc<Catalog>, look_every: Duration, clock: Arc<dyn Clock>, lifecycle: Lifecycle) {
-    let stop = lifecycle.stop();
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = clock.sleep_until(clock.now() + look_every) => {}
-        }
-        let looked_at = Arc::clone(&catalog);
-        let changed = tokio::task::spawn_blocking(move || looked_at.reload_if_changed()).await;
-        if changed.unwrap_or(false) {
-            info!(workflows = catalog.names().join(", "), "workflows reloaded");
-            for problem in catalog.problems().values().flatten() {
-                warn!(%problem, "a workflow was not loaded; its last good version stays");
-            }
-        }
     }
 }
