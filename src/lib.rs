@@ -4,7 +4,7 @@
 //! [`api`] and [`intake`] take it in, the [`store`] keeps it, [`dispatch`] gives it to a backend through [`comfy`], the
 //! [`tracker`] follows it, [`media`] keeps its outputs, the [`notifier`] tells its caller with the signatures of [`signing`], and [`clearing`]
 //! removes it when it is old; [`throttle`] says how much callers may ask for. [`app`] joins them, [`cli`]
-//! is the command line, [`fsck`] checks a data folder, [`sim`] a ComfyUI without models, [`demo`] all of it in one process. Beneath them lie the words
+//! is the command line, [`runner`] what it runs without a server, [`fsck`] checks a data folder, [`sim`] a ComfyUI without models, [`demo`] all of it in one process. Beneath them lie the words
 //! of a [`job`], the [`workflow`] catalogue over [`graph`]s and the [`definitions`] of their nodes, the guard of what goes out ([`egress`]), [`settings`], [`telemetry`], [`clock`], [`lifecycle`], [`secret`] and the
 //! points of [`crash`].
 
@@ -29,6 +29,7 @@ pub mod lifecycle;
 pub mod media;
 pub mod names;
 pub mod notifier;
+pub mod runner;
 pub mod secret;
 pub mod settings;
 pub mod signing;

@@ -7,6 +7,7 @@ use crate::clearing;
 use crate::clock::Clock;
 use crate::comfy::{self, Client, ComfyUrl, SocketOptions};
 use crate::dispatch::{self, Backend};
+use crate::intake::Intake;
 use crate::job::Tenant;
 use crate::lifecycle::Lifecycle;
 use crate::media::body_stream;
@@ -15,8 +16,9 @@ use crate::signing::{self, Keyring};
 use crate::throttle::Throttle;
 use crate::tracker::{self, Desk, Tracker};
 use crate::workflow::Catalog;
+use std::collections::HashSet;
 use std::num::NonZeroUsize;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 use tracing::{info, warn};
@@ -49,12 +51,37 @@ impl Ground<'_> {
             max_output: self.settings.limits.max_output,
             bodies: Arc::clone(&self.bodies),
             announce: Arc::new(move |announcement| announcer.announce(announcement)),
+            tap: self.tap.clone(),
         };
         let stop = self.lifecycle.stop();
         self.begin("tracker", tracker::run(parts, tracker.clone(), commands, socket, stop.clone()));
         let clock = Arc::clone(&self.clock);
         self.begin("socket", comfy::socket::run(url, SocketOptions::default(), events, reconnect, clock, stop));
         Ok(Backend { name, client, tracker, desk, depth: self.settings.backends.queue })
+    }
+
+    /// Connects to all backends.
+    pub(super) fn open_backends(&self) -> anyhow::Result<Vec<Backend>> {
+        self.settings.backends.addresses.iter().map(|address| self.open_backend(address)).collect()
+    }
+
+    /// Takes jobs in for these backends.
+    pub(super) fn intake(&self, backends: &[Backend]) -> Arc<Intake> {
+        Arc::new(Intake {
+            store: Arc::clone(&self.store),
+            catalog: Arc::clone(&self.catalog),
+            clock: Arc::clone(&self.clock),
+            queue_bell: Arc::clone(&self.bells.queue),
+            delivery_bell: Arc::clone(&self.bells.delivery),
+            trackers: backends.iter().map(|backend| (backend.name.clone(), backend.tracker.clone())).collect(),
+            default_workflow: self.settings.workflows.default.clone(),
+            limits: self.settings.limits.usual,
+            most: self.settings.limits.most,
+            bodies: Arc::clone(&self.bodies),
+            kept_revisions: Mutex::new(HashSet::new()),
+            random: |bytes| rand::fill(bytes),
+            tap: self.tap.clone(),
+        })
     }
 
     /// Gives waiting jobs to the backends.
@@ -71,6 +98,7 @@ impl Ground<'_> {
             max_runs: self.settings.limits.max_runs,
             per_tenant: NonZeroUsize::new(self.settings.limits.running_per_tenant),
             bodies: Arc::clone(&self.bodies),
+            tap: self.tap.clone(),
         };
         self.begin("dispatch", dispatch::run(parts, self.lifecycle.stop()));
     }
