@@ -5,7 +5,7 @@
 //! [`tracker`] follows it, [`media`] keeps its outputs, the [`notifier`] tells its caller with the signatures of
 //! [`signing`], and [`clearing`] removes it when it is old; [`throttle`] says how much callers may ask for.
 //!
-//! [`app`] joins them, [`cli`] is the command line, [`local`] a ComfyUI that the gateway starts itself, [`fsck`] checks a
+//! [`app`] joins them, [`cli`] is the command line, [`runner`] runs a workflow without a server, [`local`] is a ComfyUI that the gateway starts itself, [`fsck`] checks a
 //! data folder, [`sim`] is a ComfyUI without models, [`demo`] all of it in one process.
 //!
 //! The [`workflow`] catalogue stands on [`graph`]s and on the [`definitions`] of their nodes, which a [`check`] holds
@@ -36,6 +36,7 @@ pub mod local;
 pub mod media;
 pub mod names;
 pub mod notifier;
+pub mod runner;
 pub mod secret;
 pub mod settings;
 pub mod signing;

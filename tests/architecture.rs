@@ -12,8 +12,25 @@ const FLOOR: &[&str] = &["clock", "crash", "job", "lenient", "lifecycle", "names
 /// What a room may import besides. Arrows go down the list: nothing below imports what is above it.
 const ARROWS: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
-    ("cli", &["access", "api", "app", "demo", "fsck", "signing", "sim", "store", "workflow"]),
+    (
+        "cli",
+        &[
+            "access",
+            "api",
+            "app",
+            "definitions",
+            "demo",
+            "fsck",
+            "graph",
+            "runner",
+            "signing",
+            "sim",
+            "store",
+            "workflow",
+        ],
+    ),
     ("demo", &["app", "signing", "sim", "store", "workflow"]),
+    ("runner", &["app", "definitions", "graph", "intake", "store", "workflow"]),
     (
         "app",
         &[
@@ -91,6 +108,7 @@ const PURE: &[&str] = &[
     "job/payload.rs",
     "job/request.rs",
     "job/state.rs",
+    "job/tap.rs",
     "job/tenant.rs",
     "job/turns.rs",
     "job/wish.rs",
@@ -111,6 +129,12 @@ const PURE: &[&str] = &[
     "media/treatment.rs",
     "notifier/announcing.rs",
     "notifier/schedule.rs",
+    "runner/error.rs",
+    "runner/frames.rs",
+    "runner/human.rs",
+    "runner/making.rs",
+    "runner/plan.rs",
+    "runner/value.rs",
     "signing/destination.rs",
     "signing/secret.rs",
     "signing/verify.rs",
