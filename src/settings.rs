@@ -136,11 +136,17 @@ pub struct BackendSettings {
     pub addresses: Vec<Url>,
     /// How many prompts are kept on each of them at once, the running one included.
     pub queue: usize,
+    /// How often each of them is asked which nodes and models it has.
+    pub object_info_every: Duration,
 }
 
 impl Default for BackendSettings {
     fn default() -> Self {
-        Self { addresses: vec![parse::backend("http://127.0.0.1:8188").expect("a URL by its text")], queue: 2 }
+        Self {
+            addresses: vec![parse::backend("http://127.0.0.1:8188").expect("a URL by its text")],
+            queue: 2,
+            object_info_every: Duration::from_mins(5),
+        }
     }
 }
 

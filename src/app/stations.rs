@@ -8,6 +8,7 @@ use crate::clock::Clock;
 use crate::comfy::{self, Client, ComfyUrl, SocketOptions};
 use crate::dispatch::{self, Backend};
 use crate::intake::Intake;
+use crate::inventory;
 use crate::job::Tenant;
 use crate::lifecycle::Lifecycle;
 use crate::media::body_stream;
@@ -55,6 +56,7 @@ impl Ground<'_> {
         };
         let stop = self.lifecycle.stop();
         self.begin("tracker", tracker::run(parts, tracker.clone(), commands, socket, stop.clone()));
+        self.begin("inventory", inventory::run(self.stocktaking(&name, &client, &desk), stop.clone()));
         let clock = Arc::clone(&self.clock);
         self.begin("socket", comfy::socket::run(url, SocketOptions::default(), events, reconnect, clock, stop));
         Ok(Backend { name, client, tracker, desk, depth: self.settings.backends.queue })
@@ -82,6 +84,17 @@ impl Ground<'_> {
             random: |bytes| rand::fill(bytes),
             tap: self.tap.clone(),
         })
+    }
+
+    fn stocktaking(&self, backend: &str, client: &Client, desk: &Desk) -> inventory::Parts {
+        inventory::Parts {
+            backend: backend.to_owned(),
+            client: client.clone(),
+            inventory: Arc::clone(&self.inventory),
+            connected: desk.connections(),
+            every: self.settings.backends.object_info_every,
+            clock: Arc::clone(&self.clock),
+        }
     }
 
     /// Gives waiting jobs to the backends.

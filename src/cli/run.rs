@@ -15,7 +15,8 @@ use crate::clock::{Clock, SystemClock};
 use crate::definitions::Definitions;
 use crate::lifecycle::{StopSignal, StopSignals};
 use crate::runner::{
-    Context, Executors, Folder, Loader, Options, Plan, RunError, Subject, Summary, Wishes, find_image, run_all,
+    Context, Executors, Folder, Loader, Options, Plan, RunError, Subject, Summary, Wishes, check_order, find_image,
+    run_all,
 };
 use crate::settings::{LogSettings, Settings};
 use crate::telemetry;
@@ -102,6 +103,8 @@ async fn work(
 
     let context = Context { settings: settings.clone(), patience: args.wait };
     let executor = Executors::usual().make(args.mode(), context).await?;
+    let options = Options { folder: Some(folder.clone()), fail_fast: args.fail_fast, clock: Arc::clone(clock) };
+    let listener = |told: &crate::runner::Told| show.told(told);
     let driving = async {
         tokio::select! {
             ready = executor.prepare() => ready?,
@@ -110,15 +113,21 @@ async fn work(
         let plan = match &subject {
             Subject::Pair(_) => plan,
             Subject::Graph { .. } if args.no_check => plan,
-            Subject::Graph { .. } => {
-                let definitions = executor.definitions().await?.unwrap_or_default();
-                let plan = Plan::new(subject.clone(), wishes(&subject)?, definitions, rand::random)?;
-                plan.check(&find_image)?;
-                plan
-            }
+            Subject::Graph { .. } => match executor.definitions().await? {
+                None => {
+                    show.note("the server does not tell its nodes, so the graph was not checked");
+                    plan
+                }
+                Some(definitions) => {
+                    let plan = Plan::new(subject.clone(), wishes(&subject)?, definitions.clone(), rand::random)?;
+                    plan.check(&find_image)?;
+                    for strange in check_order(&plan.order(0, &find_image)?, &definitions)? {
+                        show.note(&strange);
+                    }
+                    plan
+                }
+            },
         };
-        let options = Options { folder: Some(folder.clone()), fail_fast: args.fail_fast, clock: Arc::clone(clock) };
-        let listener = |told: &crate::runner::Told| show.told(told);
         Ok(run_all(executor.as_ref(), &plan, &find_image, &options, &listener, stop).await)
     };
     let result = driving.await;

@@ -30,6 +30,9 @@ const GLANCE: Duration = Duration::from_millis(25);
 /// How long all servers may be away while runs wait for them. A restart takes less.
 const AWAY: Duration = Duration::from_mins(2);
 
+/// How old what is known of a server's nodes may be: it is asked when its socket comes up.
+const FRESH: Duration = Duration::from_mins(10);
+
 /// How long a job may wait in the queue: others may have filled the server, and nobody but us waits for it.
 const QUEUE: Duration = Duration::from_hours(7 * 24);
 
@@ -133,9 +136,8 @@ impl Executor for ComfyExecutor {
 
     async fn definitions(&self) -> Result<Option<Definitions>, RunError> {
         let Some(server) = self.ready().or_else(|| self.works.servers.first()) else { return Ok(None) };
-        let failed = |reason: String| ConnectorError { message: format!("{}: {reason}", server.name) };
-        let text = server.client.object_info().await.map_err(|error| failed(error.to_string()))?;
-        Ok(Some(Definitions::parse(&text).map_err(|error| failed(error.to_string()))?))
+        self.works.inventory.refresh(&server.name, FRESH).await;
+        Ok(self.works.inventory.of(&server.name))
     }
 
     fn at_once(&self) -> usize {

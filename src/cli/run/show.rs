@@ -17,6 +17,9 @@ pub(super) trait Show: Send + Sync {
     /// Called a few times a second.
     fn tick(&self) {}
 
+    /// Says something that is no obstacle.
+    fn note(&self, text: &str);
+
     /// Says that the runs are being cancelled.
     fn stopping(&self);
 
