@@ -140,6 +140,8 @@ pub struct BackendSettings {
     pub addresses: Vec<Url>,
     /// How many prompts are kept on each of them at once, the running one included.
     pub queue: usize,
+    /// How often each of them is asked which nodes and models it has.
+    pub object_info_every: Duration,
     /// What all of them are shown as a bearer token.
     pub token: Option<Secret>,
     /// The same, as it stood in a file.
@@ -160,6 +162,7 @@ impl Default for BackendSettings {
         Self {
             addresses: vec![parse::backend("http://127.0.0.1:8188").expect("a URL by its text")],
             queue: 2,
+            object_info_every: Duration::from_mins(5),
             token: None,
             token_file: None,
             partner_key: None,

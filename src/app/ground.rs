@@ -2,7 +2,9 @@
 //! in order what the last life of the gateway has left.
 
 use crate::clock::{Clock, Timestamp};
+use crate::comfy::ComfyUrl;
 use crate::egress::{self, Guard};
+use crate::inventory::Inventory;
 use crate::job::{BodyRules, LinkKey};
 use crate::lifecycle::Lifecycle;
 use crate::media::Blobs;
@@ -28,6 +30,7 @@ pub(super) struct Ground<'a> {
     pub(super) store: Arc<dyn Store>,
     pub(super) blobs: Arc<Blobs>,
     pub(super) catalog: Arc<Catalog>,
+    pub(super) inventory: Arc<Inventory>,
     pub(super) bodies: Arc<BodyRules>,
     pub(super) guard: Guard,
     pub(super) announcer: Announcer,
@@ -58,6 +61,7 @@ impl<'a> Ground<'a> {
         pull_in(&store, clock.now()).await;
         let catalog = Arc::new(Catalog::load(&settings.workflows.configs, &settings.workflows.templates));
         report(&catalog, settings);
+        let inventory = Arc::new(inventory(settings, &clock)?);
         Ok(Self {
             settings,
             address,
@@ -65,6 +69,7 @@ impl<'a> Ground<'a> {
             store,
             blobs,
             catalog,
+            inventory,
             bodies,
             guard: guard(settings, address, lookup),
             announcer: Announcer::new(Arc::clone(&clock)),
@@ -85,6 +90,13 @@ fn guard(settings: &Settings, bound: SocketAddr, lookup: Arc<dyn egress::Lookup>
     let rules = egress::Rules::new(&settings.egress, bound.ip().is_loopback());
     info!(mode = rules.mode(), "webhooks may go to the addresses of this mode");
     Guard::new(rules, lookup)
+}
+
+/// Reads what the last life of the gateway knew of the backends' nodes.
+fn inventory(settings: &Settings, clock: &Arc<dyn Clock>) -> anyhow::Result<Inventory> {
+    let name = |address: &url::Url| Ok(address.as_str().parse::<ComfyUrl>()?.to_string());
+    let backends = settings.backends.addresses.iter().map(name).collect::<anyhow::Result<Vec<_>>>()?;
+    Ok(Inventory::open(&settings.storage.folder, backends, Arc::clone(clock)))
 }
 
 /// Returns what final objects are written by. The key of their links is drawn at the first start.

@@ -209,6 +209,14 @@ pub const SETTINGS: &[Setting] = &[
         |settings, text| put(&mut settings.backends.queue, parse::whole(text, 1, 1000)),
     ),
     setting(
+        "COMFYGATE_OBJECT_INFO_EVERY",
+        "backends.object_info_every",
+        "5m",
+        "How often each ComfyUI is asked which nodes and models it has, besides when its socket comes up.",
+        DURATION,
+        |settings, text| put(&mut settings.backends.object_info_every, parse::duration(text)),
+    ),
+    setting(
         "COMFYUI_TOKEN",
         "backends.token",
         "",
