@@ -4,7 +4,7 @@
 //! [`api`] and [`intake`] take it in, the [`store`] keeps it, [`dispatch`] gives it to a backend through [`comfy`], the
 //! [`tracker`] follows it, [`media`] keeps its outputs, the [`notifier`] tells its caller with the signatures of [`signing`], and [`clearing`]
 //! removes it when it is old; [`throttle`] says how much callers may ask for. [`app`] joins them, [`cli`]
-//! is the command line, [`runner`] what it runs without a server, [`fsck`] checks a data folder, [`sim`] a ComfyUI without models, [`demo`] all of it in one process. Beneath them lie the words
+//! is the command line, [`runner`] what it runs without a server, [`local`] a ComfyUI that is started here, [`fsck`] checks a data folder, [`sim`] a ComfyUI without models, [`demo`] all of it in one process. Beneath them lie the words
 //! of a [`job`], the [`workflow`] catalogue over [`graph`]s and the [`definitions`] of their nodes, which a [`check`] holds against each other (an [`inventory`] keeps what each server says of them), the guard of what goes out ([`egress`]), [`settings`], [`telemetry`], [`clock`], [`lifecycle`], [`secret`] and the
 //! points of [`crash`].
 
@@ -28,6 +28,7 @@ pub mod inventory;
 pub mod job;
 pub mod lenient;
 pub mod lifecycle;
+pub mod local;
 pub mod media;
 pub mod names;
 pub mod notifier;

@@ -30,7 +30,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("demo", &["app", "signing", "sim", "store", "workflow"]),
-    ("runner", &["app", "check", "definitions", "graph", "intake", "store", "workflow"]),
+    ("runner", &["app", "check", "definitions", "graph", "intake", "local", "store", "workflow"]),
     (
         "app",
         &[
@@ -61,6 +61,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("tracker", &["comfy", "media", "store"]),
     ("notifier", &["egress", "signing", "store"]),
     ("signing", &["store"]),
+    ("local", &["comfy"]),
     ("media", &["comfy"]),
     ("inventory", &["comfy", "definitions"]),
     ("comfy", &[]),

@@ -35,7 +35,7 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     telemetry::init(&quiet_log(&settings.logging));
     let clock: Arc<dyn Clock> = SystemClock::start();
     let show = show::choose(&args, Arc::clone(&clock));
-    super::runtime()?.block_on(until_told(args, settings, clock, show.as_ref()))
+    super::runtime()?.block_on(until_told(args, settings, clock, show))
 }
 
 /// Does the work until it is done, or somebody asks to stop; who asks twice waits for nothing.
@@ -43,11 +43,11 @@ async fn until_told(
     args: RunArgs,
     settings: Settings,
     clock: Arc<dyn Clock>,
-    show: &dyn Show,
+    show: Arc<dyn Show>,
 ) -> anyhow::Result<ExitCode> {
     let mut signals = StopSignals::listen();
     let stop = CancellationToken::new();
-    let mut work = Box::pin(work(&args, settings, &clock, show, &stop));
+    let mut work = Box::pin(work(&args, settings, &clock, &show, &stop));
     let mut asked: Option<StopSignal> = None;
     let result = loop {
         tokio::select! {
@@ -80,7 +80,7 @@ async fn work(
     args: &RunArgs,
     settings: Settings,
     clock: &Arc<dyn Clock>,
-    show: &dyn Show,
+    show: &Arc<dyn Show>,
     stop: &CancellationToken,
 ) -> Result<Summary, RunError> {
     let folder = Folder::open(&args.out)?;
@@ -101,8 +101,11 @@ async fn work(
     let plan = Plan::new(subject.clone(), wishes(&subject)?, Definitions::default(), rand::random)?;
     plan.check(&find_image)?;
 
-    let context = Context { settings: settings.clone(), patience: args.wait };
-    let executor = Executors::usual().make(args.mode(), context).await?;
+    let mode = args.mode(&settings);
+    let teller = Arc::clone(show);
+    let tell = Arc::new(move |text: &str| teller.note(text));
+    let context = Context { settings: settings.clone(), patience: args.wait, stop: stop.clone(), tell };
+    let executor = Executors::usual().make(mode, context).await?;
     let options = Options { folder: Some(folder.clone()), fail_fast: args.fail_fast, clock: Arc::clone(clock) };
     let listener = |told: &crate::runner::Told| show.told(told);
     let driving = async {
