@@ -30,7 +30,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("demo", &["app", "signing", "sim", "store", "workflow"]),
-    ("runner", &["app", "definitions", "graph", "intake", "store", "workflow"]),
+    ("runner", &["app", "check", "definitions", "graph", "intake", "local", "store", "workflow"]),
     (
         "app",
         &[
@@ -137,6 +137,7 @@ const PURE: &[&str] = &[
     "media/treatment.rs",
     "notifier/announcing.rs",
     "notifier/schedule.rs",
+    "runner/checking.rs",
     "runner/error.rs",
     "runner/frames.rs",
     "runner/human.rs",

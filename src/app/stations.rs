@@ -59,17 +59,6 @@ impl Ground<'_> {
         Ok(Backend { name, client, tracker, desk, depth: self.settings.backends.queue })
     }
 
-    fn stocktaking(&self, backend: &str, client: &Client, desk: &Desk) -> inventory::Parts {
-        inventory::Parts {
-            backend: backend.to_owned(),
-            client: client.clone(),
-            inventory: Arc::clone(&self.inventory),
-            connected: desk.connections(),
-            every: self.settings.backends.object_info_every,
-            clock: Arc::clone(&self.clock),
-        }
-    }
-
     /// Connects to all backends.
     pub(super) fn open_backends(&self) -> anyhow::Result<Vec<Backend>> {
         self.settings.backends.addresses.iter().map(|address| self.open_backend(address)).collect()
@@ -92,6 +81,17 @@ impl Ground<'_> {
             random: |bytes| rand::fill(bytes),
             tap: self.tap.clone(),
         })
+    }
+
+    fn stocktaking(&self, backend: &str, client: &Client, desk: &Desk) -> inventory::Parts {
+        inventory::Parts {
+            backend: backend.to_owned(),
+            client: client.clone(),
+            inventory: Arc::clone(&self.inventory),
+            connected: desk.connections(),
+            every: self.settings.backends.object_info_every,
+            clock: Arc::clone(&self.clock),
+        }
     }
 
     /// Gives waiting jobs to the backends.
