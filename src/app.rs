@@ -3,6 +3,7 @@
 //! The ground is laid first, then the stations of a job are begun in the order in which it passes them, and last the HTTP server
 //! in front opens.
 
+mod backends;
 mod front;
 mod ground;
 mod stations;
@@ -108,8 +109,7 @@ impl App {
 /// Begins the stations and joins them with what answers to callers.
 async fn join(ground: Ground<'_>) -> anyhow::Result<Api> {
     let settings = ground.settings;
-    let opened = settings.backends.addresses.iter().map(|address| ground.open_backend(address));
-    let backends = opened.collect::<anyhow::Result<Vec<_>>>()?;
+    let (backends, local) = ground.open_backends()?;
     let trackers = backends.iter().map(|backend| (backend.name.clone(), backend.tracker.clone())).collect();
     let desks = backends.iter().map(|backend| (backend.name.clone(), Arc::clone(&backend.desk))).collect();
     let keyring = ground.open_keyring().await;
@@ -122,7 +122,7 @@ async fn join(ground: Ground<'_>) -> anyhow::Result<Api> {
     let keys_required = settings.access.require_keys(ground.address);
     let keys = ground.open_keys(keys_required).await;
     let office = Office::new(ground.sqlite(), Arc::clone(&ground.clock), |bytes| rand::fill(bytes));
-    let Ground { address, store, blobs, catalog, bodies, guard, bells, clock, .. } = ground;
+    let Ground { address, store, blobs, catalog, bodies, guard, bells, clock, vault, .. } = ground;
     let intake = Arc::new(Intake {
         store: Arc::clone(&store),
         catalog: Arc::clone(&catalog),
@@ -134,6 +134,7 @@ async fn join(ground: Ground<'_>) -> anyhow::Result<Api> {
         limits: settings.limits.usual,
         most: settings.limits.most,
         bodies: Arc::clone(&bodies),
+        vault,
         kept_revisions: Mutex::new(HashSet::new()),
         random: |bytes| rand::fill(bytes),
     });
@@ -144,6 +145,7 @@ async fn join(ground: Ground<'_>) -> anyhow::Result<Api> {
         catalog,
         blobs,
         desks,
+        local,
         keys,
         keys_required,
         keyring,

@@ -5,7 +5,7 @@
 //! [`tracker`] follows it, [`media`] keeps its outputs, the [`notifier`] tells its caller with the signatures of [`signing`], and [`clearing`]
 //! removes it when it is old; [`throttle`] says how much callers may ask for. [`app`] joins them, [`cli`]
 //! is the command line, [`local`] a ComfyUI that the gateway starts itself, [`fsck`] checks a data folder, [`sim`] a ComfyUI without models, [`demo`] all of it in one process. Beneath them lie the words
-//! of a [`job`], the [`workflow`] catalogue over [`graph`]s and the [`definitions`] of their nodes, which a [`check`] holds against each other (an [`inventory`] keeps what each server says of them), the guard of what goes out ([`egress`]), [`settings`], [`telemetry`], [`clock`], [`lifecycle`], [`secret`] and the
+//! of a [`job`], the [`workflow`] catalogue over [`graph`]s and the [`definitions`] of their nodes, which a [`check`] holds against each other (an [`inventory`] keeps what each server says of them), the guard of what goes out ([`egress`]), [`settings`], [`telemetry`], [`clock`], [`lifecycle`], [`secret`], the [`vault`] of callers' keys and the
 //! points of [`crash`].
 
 pub mod access;
@@ -40,4 +40,5 @@ pub mod store;
 pub mod telemetry;
 pub mod throttle;
 pub mod tracker;
+pub mod vault;
 pub mod workflow;

@@ -11,6 +11,7 @@ use crate::media::Blobs;
 use crate::notifier::Announcer;
 use crate::settings::Settings;
 use crate::store::{OwnSecrets, SqliteStore, Store};
+use crate::vault::Vault;
 use crate::workflow::Catalog;
 use anyhow::Context;
 use std::net::SocketAddr;
@@ -34,6 +35,7 @@ pub(super) struct Ground<'a> {
     pub(super) bodies: Arc<BodyRules>,
     pub(super) guard: Guard,
     pub(super) announcer: Announcer,
+    pub(super) vault: Arc<Vault>,
     pub(super) bells: Bells,
 }
 
@@ -72,6 +74,7 @@ impl<'a> Ground<'a> {
             inventory,
             bodies,
             guard: guard(settings, address, lookup),
+            vault: Arc::new(Vault::new(settings.backends.partner_key.clone())),
             announcer: Announcer::new(Arc::clone(&clock)),
             bells: Bells::default(),
             clock,

@@ -41,7 +41,7 @@ pub struct Cli {
 #[derive(Subcommand, Debug)]
 enum Command {
     /// Serve the gateway.
-    Serve(SettingArgs),
+    Serve(ServeArgs),
     /// Check the settings and the workflows, and say what is wrong with them.
     Check(SettingArgs),
     /// List every setting with its default and what may be written.
@@ -86,6 +86,18 @@ struct SettingArgs {
     /// An environment file instead of ./.env.
     #[arg(long, value_name = "FILE")]
     env_file: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+struct ServeArgs {
+    #[command(flatten)]
+    settings: SettingArgs,
+    /// Start a ComfyUI too, keep it running, and use it instead of --comfyui.
+    #[arg(long)]
+    local: bool,
+    /// The folder of that ComfyUI, with its main.py.
+    #[arg(long, value_name = "DIR", requires = "local")]
+    home: Option<String>,
 }
 
 #[derive(Args, Debug)]
@@ -147,6 +159,17 @@ impl Cli {
     }
 }
 
+impl ServeArgs {
+    fn load(self) -> anyhow::Result<Settings> {
+        let mut settings = self.settings;
+        if self.local {
+            settings.assignments.push(("COMFYGATE_LOCAL".to_owned(), "true".to_owned()));
+        }
+        settings.assignments.extend(self.home.map(|home| ("COMFYUI_HOME".to_owned(), home)));
+        settings.load()
+    }
+}
+
 impl SettingArgs {
     fn load(self) -> anyhow::Result<Settings> {
         let mut cli: BTreeMap<String, String> = self.assignments.into_iter().collect();
@@ -175,7 +198,7 @@ impl SettingArgs {
     }
 }
 
-fn serve(args: SettingArgs) -> anyhow::Result<ExitCode> {
+fn serve(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let settings = args.load()?;
     telemetry::init(&settings.logging);
     runtime()?.block_on(async {

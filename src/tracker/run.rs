@@ -19,6 +19,7 @@ use crate::job::{Advance, Announce, Announcement, Audience, BodyRules, FailureCo
 use crate::lifecycle::{Lifecycle, Panicked};
 use crate::media::Blobs;
 use crate::store::Store;
+use crate::vault::Vault;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use tokio::sync::{Notify, mpsc};
@@ -52,6 +53,8 @@ pub struct Parts {
     pub max_output: u64,
     /// What final objects are written by.
     pub bodies: Arc<BodyRules>,
+    /// The keys for partner nodes, which end with their jobs.
+    pub vault: Arc<Vault>,
     /// Takes what receivers want to be told of before the end; never waits.
     pub announce: Announce,
 }
