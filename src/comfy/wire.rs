@@ -32,7 +32,7 @@ pub struct PromptRequest<'a, G: ?Sized> {
 }
 
 /// What goes with a prompt besides its graph. Always an object, as anything else kills the server's worker (T6).
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ExtraData<'a> {
     /// The key for partner nodes. Everybody who reaches the server can read it in `GET /queue` until the prompt has ended (T34).
     pub api_key_comfy_org: Option<&'a Secret>,

@@ -198,7 +198,7 @@ async fn a_token_is_shown_with_every_call_and_printed_by_nobody() {
     let client = Client::with_token(server.client().url().clone(), Some(&Secret::new("hunter2"))).unwrap();
     let key = Secret::new("partner");
     let extra = ExtraData { api_key_comfy_org: Some(&key) };
-    client.submit_with(&json!({}), "c", "p", extra).await.unwrap();
+    client.submit_with(&json!({}), "c", "p", extra.clone()).await.unwrap();
     client.queue().await.unwrap();
     client.view(&FileRef::default()).await.unwrap();
     client.free().await.unwrap();
