@@ -7,7 +7,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every room may import these.
-const FLOOR: &[&str] = &["clock", "crash", "job", "lenient", "lifecycle", "names", "secret", "settings", "telemetry"];
+const FLOOR: &[&str] =
+    &["clock", "crash", "job", "lenient", "lifecycle", "names", "secret", "settings", "telemetry", "vault"];
 
 /// What a room may import besides. Arrows go down the list: nothing below imports what is above it.
 const ARROWS: &[(&str, &[&str])] = &[
@@ -42,6 +43,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "egress",
             "intake",
             "inventory",
+            "local",
             "media",
             "notifier",
             "signing",
@@ -51,7 +53,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "workflow",
         ],
     ),
-    ("api", &["access", "intake", "media", "notifier", "signing", "store", "throttle", "tracker", "workflow"]),
+    ("api", &["access", "intake", "local", "media", "notifier", "signing", "store", "throttle", "tracker", "workflow"]),
     ("access", &["store"]),
     ("clearing", &["media", "store"]),
     ("fsck", &["media", "store"]),
