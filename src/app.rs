@@ -123,7 +123,7 @@ async fn join(ground: Ground<'_>) -> anyhow::Result<Api> {
     let keys_required = settings.access.require_keys(ground.address);
     let keys = ground.open_keys(keys_required).await;
     let office = Office::new(ground.sqlite(), Arc::clone(&ground.clock), |bytes| rand::fill(bytes));
-    let Ground { address, store, blobs, catalog, bodies, guard, bells, clock, .. } = ground;
+    let Ground { address, store, blobs, catalog, inventory, bodies, guard, bells, clock, .. } = ground;
     let intake = Arc::new(Intake {
         store: Arc::clone(&store),
         catalog: Arc::clone(&catalog),
@@ -143,6 +143,7 @@ async fn join(ground: Ground<'_>) -> anyhow::Result<Api> {
         store,
         throttle,
         catalog,
+        verdicts: api::Verdicts::new(inventory),
         blobs,
         desks,
         keys,

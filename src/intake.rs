@@ -225,7 +225,8 @@ impl Intake {
         names
     }
 
-    fn draw_seed(&self) -> u64 {
+    /// Draws a seed as a job would get it.
+    pub fn draw_seed(&self) -> u64 {
         let mut bytes = [0; 8];
         (self.random)(&mut bytes);
         u64::from_le_bytes(bytes)
