@@ -23,7 +23,8 @@ mod yaml;
 
 pub use build::{BuildError, Built, build, check};
 pub use catalog::Catalog;
+pub use mapping::RESERVED;
 pub use pair::{Files, Pair, Source};
 pub use parameter::{Kind, ParamError, Parameter, Target};
 pub use problem::Problem;
-pub use resolve::{Resolved, resolve};
+pub use resolve::{Resolved, attempt, resolve};
