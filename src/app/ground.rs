@@ -1,11 +1,12 @@
 //! What all parts stand on: the store with its blobs, the workflows, the guard of what goes out, the bells. Lays it, and brings
 //! in order what the last life of the gateway has left.
 
+use super::workflows;
 use crate::clock::{Clock, Timestamp};
 use crate::comfy::ComfyUrl;
 use crate::egress::{self, Guard};
 use crate::inventory::Inventory;
-use crate::job::{BodyRules, LinkKey};
+use crate::job::{BodyRules, LinkKey, Tap};
 use crate::lifecycle::Lifecycle;
 use crate::media::Blobs;
 use crate::notifier::Announcer;
@@ -37,6 +38,8 @@ pub(super) struct Ground<'a> {
     pub(super) announcer: Announcer,
     pub(super) vault: Arc<Vault>,
     pub(super) bells: Bells,
+    /// Hears what happens to every run.
+    pub(super) tap: Tap,
 }
 
 /// The wake-ups between the stations. Losing one costs a poll, nothing else.
@@ -61,9 +64,8 @@ impl<'a> Ground<'a> {
         let blobs = Arc::new(Blobs::open(&settings.storage.folder)?);
         sweep(&store, &blobs).await;
         pull_in(&store, clock.now()).await;
-        let catalog = Arc::new(Catalog::load(&settings.workflows.configs, &settings.workflows.templates));
-        report(&catalog, settings);
         let inventory = Arc::new(inventory(settings, &clock)?);
+        let catalog = workflows::load(&settings.workflows, &inventory);
         Ok(Self {
             settings,
             address,
@@ -77,6 +79,7 @@ impl<'a> Ground<'a> {
             vault: Arc::new(Vault::new(settings.backends.partner_key.clone())),
             announcer: Announcer::new(Arc::clone(&clock)),
             bells: Bells::default(),
+            tap: Tap::default(),
             clock,
             lifecycle,
         })
@@ -117,16 +120,6 @@ async fn body_rules(
         inline_max: settings.outputs.inline_max,
         ..BodyRules::new(settings.server.link_base(address), LinkKey::new(key))
     }))
-}
-
-fn report(catalog: &Catalog, settings: &Settings) {
-    info!(workflows = catalog.names().join(", "), "workflows loaded");
-    for problem in catalog.problems().values().flatten() {
-        warn!(%problem, "a workflow was not loaded");
-    }
-    if catalog.workflow(&settings.workflows.default).is_none() {
-        warn!(workflow = settings.workflows.default, "the default workflow is not there");
-    }
 }
 
 /// Removes the outputs that a crash has left without a job, and revisions that no job refers to. Nothing is removed where
