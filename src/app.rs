@@ -111,7 +111,10 @@ impl App {
 /// Begins the stations and joins them with what answers to callers.
 async fn join(ground: Ground<'_>) -> anyhow::Result<Api> {
     let settings = ground.settings;
-    let (backends, local) = ground.open_backends()?;
+    let (backends, local) = match ground.open_local()? {
+        Some((backend, standing)) => (vec![backend], Some(standing)),
+        None => (ground.open_backends()?, None),
+    };
     let intake = ground.intake(&backends);
     let desks = backends.iter().map(|backend| (backend.name.clone(), Arc::clone(&backend.desk))).collect();
     let keyring = ground.open_keyring().await;
