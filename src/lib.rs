@@ -2,11 +2,15 @@
 //!
 //! The rooms in the order in which a job passes them; `docs/ARCHITECTURE.md` has the picture.
 //! [`api`] and [`intake`] take it in, the [`store`] keeps it, [`dispatch`] gives it to a backend through [`comfy`], the
-//! [`tracker`] follows it, [`media`] keeps its outputs, the [`notifier`] tells its caller with the signatures of [`signing`], and [`clearing`]
-//! removes it when it is old; [`throttle`] says how much callers may ask for. [`app`] joins them, [`cli`]
-//! is the command line, [`fsck`] checks a data folder, [`sim`] a ComfyUI without models, [`demo`] all of it in one process. Beneath them lie the words
-//! of a [`job`], the [`workflow`] catalogue over [`graph`]s and the [`definitions`] of their nodes, the guard of what goes out ([`egress`]), [`settings`], [`telemetry`], [`clock`], [`lifecycle`], [`secret`] and the
-//! points of [`crash`].
+//! [`tracker`] follows it, [`media`] keeps its outputs, the [`notifier`] tells its caller with the signatures of
+//! [`signing`], and [`clearing`] removes it when it is old; [`throttle`] says how much callers may ask for.
+//!
+//! [`app`] joins them, [`cli`] is the command line, [`runner`] runs a workflow without a server, [`local`] is a ComfyUI that the gateway starts itself, [`fsck`] checks a
+//! data folder, [`sim`] is a ComfyUI without models, [`demo`] all of it in one process.
+//!
+//! The [`workflow`] catalogue stands on [`graph`]s and on the [`definitions`] of their nodes, which a [`check`] holds
+//! against each other and an [`inventory`] keeps for each server. Beneath all lie the words of a [`job`], the guard of what
+//! goes out ([`egress`]), [`settings`], [`telemetry`], [`clock`], [`lifecycle`], [`secret`] and the points of [`crash`].
 //!
 //! # As a library
 //!
@@ -36,6 +40,7 @@
 pub mod access;
 pub mod api;
 pub mod app;
+pub mod check;
 pub mod clearing;
 pub mod cli;
 pub mod clock;
@@ -48,12 +53,15 @@ pub mod egress;
 pub mod fsck;
 pub mod graph;
 pub mod intake;
+pub mod inventory;
 pub mod job;
 pub mod lenient;
 pub mod lifecycle;
+pub mod local;
 pub mod media;
 pub mod names;
 pub mod notifier;
+pub mod runner;
 pub mod secret;
 pub mod settings;
 pub mod signing;

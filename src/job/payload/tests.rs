@@ -132,6 +132,8 @@ fn job() -> Job {
             revision: "r".into(),
             params: Params::new(),
             seed: Some(u64::MAX),
+            output_names: BTreeMap::new(),
+            seeds: BTreeMap::new(),
             expected_images: Some(2),
             webhook_url: None,
             webhook_events: std::collections::BTreeSet::new(),
