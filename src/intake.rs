@@ -2,15 +2,15 @@
 //!
 //! It knows nothing of HTTP: the API and the command line both come here.
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::crash::{self, Point};
 use crate::job::{
-    BodyRules, Conversion, DeliveryMode, Job, JobId, JobState, Limits, Outcome, Request, Tenant, Timeouts,
+    BodyRules, Conversion, DeliveryMode, Job, JobId, JobState, Limits, Outcome, Params, Request, Tenant, Timeouts,
     WebhookEvent, freeze,
 };
 use crate::store::{CancelWish, Ending, IdempotencyKey, NewJob, Revision, Store, StoreError};
 use crate::tracker::Tracker;
-use crate::workflow::{BuildError, Catalog, Pair, ParamError, Resolved, check, resolve};
+use crate::workflow::{BuildError, Catalog, Pair, ParamError, RawError, RawGraph, Resolved, Source, check, resolve};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -62,6 +62,9 @@ pub enum IntakeError {
     /// The workflow cannot be built although its parameters are right.
     #[error(transparent)]
     Build(#[from] BuildError),
+    /// The graph that came with it is none.
+    #[error(transparent)]
+    Graph(#[from] RawError),
     /// The store did not take it.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -138,15 +141,37 @@ impl Intake {
         check(workflow, &resolved.params)?;
         crash::pass(Point::Received);
         self.keep_revision(workflow).await?;
+        let (now, id) = self.own_id(&submission);
+        let (tenant, idempotency) = (submission.tenant.clone(), submission.idempotency.clone());
+        let request = self.request(workflow, submission, resolved);
+        self.store(NewJob { id, tenant, request, created_at: now, idempotency, own_revision: None }).await
+    }
 
+    /// Stores a graph that came with the request as a job, its seeds drawn; the graph is on disk with it.
+    pub async fn accept_graph(&self, mut graph: RawGraph, submission: Submission) -> Result<Accepted, IntakeError> {
+        let seeds = graph.draw_seeds(|| self.draw_seed());
+        let (now, id) = self.own_id(&submission);
+        let pair = graph.into_pair(&id.to_string())?;
+        crash::pass(Point::Received);
+        let (tenant, idempotency) = (submission.tenant.clone(), submission.idempotency.clone());
+        let seed = seeds.values().next().copied().filter(|_| seeds.len() == 1);
+        let resolved = Resolved { params: Params::new(), seed, expected_images: None };
+        let request = Request { seeds, ..self.request(&pair, submission, resolved) };
+        let own_revision = Some(revision(&pair));
+        self.store(NewJob { id, tenant, request, created_at: now, idempotency, own_revision }).await
+    }
+
+    /// Returns the id that a job shall have, and when it is.
+    fn own_id(&self, submission: &Submission) -> (Timestamp, JobId) {
         let now = self.clock.now();
         let mut random = [0; 10];
         (self.random)(&mut random);
-        let idempotency = submission.idempotency.clone();
-        let tenant = submission.tenant.clone();
-        let own = submission.id.unwrap_or_else(|| JobId::new(now, random));
-        let request = self.request(workflow, submission, resolved);
-        let id = self.store.accept(NewJob { id: own, tenant, request, created_at: now, idempotency }).await?;
+        (now, submission.id.unwrap_or_else(|| JobId::new(now, random)))
+    }
+
+    async fn store(&self, new: NewJob) -> Result<Accepted, IntakeError> {
+        let own = new.id;
+        let id = self.store.accept(new).await?;
         crash::pass(Point::Accepted);
         self.queue_bell.notify_one();
         Ok(Accepted { id, is_repeat: id != own })
@@ -205,14 +230,7 @@ impl Intake {
         if is_kept(&self.kept_revisions.lock().unwrap_or_else(PoisonError::into_inner)) {
             return Ok(());
         }
-        let source = workflow.source();
-        let revision = Revision {
-            hash: source.hash.clone(),
-            name: source.name.clone(),
-            config: source.config.clone(),
-            template: source.template.clone(),
-        };
-        self.store.keep_revision(revision).await?;
+        self.store.keep_revision(revision(workflow)).await?;
         let mut kept = self.kept_revisions.lock().unwrap_or_else(PoisonError::into_inner);
         kept.insert(workflow.revision().to_owned());
         Ok(())
@@ -230,4 +248,9 @@ impl Intake {
         (self.random)(&mut bytes);
         u64::from_le_bytes(bytes)
     }
+}
+
+fn revision(workflow: &Pair) -> Revision {
+    let Source { hash, name, config, template } = workflow.source();
+    Revision { hash, name, config, template }
 }

@@ -42,6 +42,7 @@ mod panics;
 mod process;
 #[path = "../support/proxy/mod.rs"]
 mod proxy;
+mod raw_graphs;
 mod readiness;
 mod receiver_cuts;
 mod refusing;
