@@ -45,6 +45,7 @@ mod partner_keys;
 mod process;
 #[path = "../support/proxy/mod.rs"]
 mod proxy;
+mod raw_graphs;
 mod readiness;
 mod receiver_cuts;
 mod refusing;
