@@ -5,8 +5,8 @@
 use crate::clock::Clock;
 use crate::crash::{self, Point};
 use crate::job::{
-    BodyRules, Conversion, DeliveryMode, Job, JobId, JobState, Limits, Outcome, Request, Tenant, Timeouts,
-    WebhookEvent, freeze,
+    BodyRules, Conversion, DeliveryMode, Happening, Job, JobId, JobState, Limits, Outcome, Request, Tap, Tapped,
+    Tenant, Timeouts, WebhookEvent, freeze,
 };
 use crate::store::{CancelWish, Ending, IdempotencyKey, NewJob, Revision, Store, StoreError};
 use crate::tracker::Tracker;
@@ -115,6 +115,8 @@ pub struct Intake {
     pub kept_revisions: Mutex<HashSet<String>>,
     /// Where ids and seeds come from.
     pub random: fn(&mut [u8]),
+    /// Hears of the ends of jobs that end here.
+    pub tap: Tap,
 }
 
 impl Intake {
@@ -173,9 +175,13 @@ impl Intake {
         let outcome = Outcome::Cancelled;
         let body = freeze(job, &outcome, now, &self.bodies);
         crash::pass(Point::Ending);
-        self.store.finish(Ending { job: job.id, run: None, outcome, body, ended_at: now }).await?;
+        let is_first = self.store.finish(Ending { job: job.id, run: None, outcome, body, ended_at: now }).await?;
         crash::pass(Point::Ended);
         self.delivery_bell.notify_one();
+        if is_first {
+            let what = Happening::Ended(JobState::Cancelled);
+            self.tap.tell(|| Tapped { job: job.id, tenant: job.tenant.clone(), run: None, at: now, what });
+        }
         Ok(Cancelled::Now)
     }
 

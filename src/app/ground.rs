@@ -6,7 +6,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::comfy::ComfyUrl;
 use crate::egress::{self, Guard};
 use crate::inventory::Inventory;
-use crate::job::{BodyRules, LinkKey};
+use crate::job::{BodyRules, LinkKey, Tap};
 use crate::lifecycle::Lifecycle;
 use crate::media::Blobs;
 use crate::notifier::Announcer;
@@ -36,6 +36,8 @@ pub(super) struct Ground<'a> {
     pub(super) guard: Guard,
     pub(super) announcer: Announcer,
     pub(super) bells: Bells,
+    /// Hears what happens to every run.
+    pub(super) tap: Tap,
 }
 
 /// The wake-ups between the stations. Losing one costs a poll, nothing else.
@@ -74,6 +76,7 @@ impl<'a> Ground<'a> {
             guard: guard(settings, address, lookup),
             announcer: Announcer::new(Arc::clone(&clock)),
             bells: Bells::default(),
+            tap: Tap::default(),
             clock,
             lifecycle,
         })

@@ -7,6 +7,7 @@ use crate::access::Keys;
 use crate::clearing;
 use crate::comfy::{self, Client, ComfyUrl, SocketOptions};
 use crate::dispatch::{self, Backend};
+use crate::intake::Intake;
 use crate::inventory;
 use crate::job::Tenant;
 use crate::media::body_stream;
@@ -14,8 +15,9 @@ use crate::notifier::{self, Standing};
 use crate::signing::{self, Keyring};
 use crate::throttle::Throttle;
 use crate::tracker::{self, Desk, Tracker};
+use std::collections::HashSet;
 use std::num::NonZeroUsize;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use tokio::sync::{Notify, mpsc};
 use tracing::warn;
 
@@ -47,6 +49,7 @@ impl Ground<'_> {
             max_output: self.settings.limits.max_output,
             bodies: Arc::clone(&self.bodies),
             announce: Arc::new(move |announcement| announcer.announce(announcement)),
+            tap: self.tap.clone(),
         };
         let stop = self.lifecycle.stop();
         self.begin("tracker", tracker::run(parts, tracker.clone(), commands, socket, stop.clone()));
@@ -67,6 +70,30 @@ impl Ground<'_> {
         }
     }
 
+    /// Connects to all backends.
+    pub(super) fn open_backends(&self) -> anyhow::Result<Vec<Backend>> {
+        self.settings.backends.addresses.iter().map(|address| self.open_backend(address)).collect()
+    }
+
+    /// Takes jobs in for these backends.
+    pub(super) fn intake(&self, backends: &[Backend]) -> Arc<Intake> {
+        Arc::new(Intake {
+            store: Arc::clone(&self.store),
+            catalog: Arc::clone(&self.catalog),
+            clock: Arc::clone(&self.clock),
+            queue_bell: Arc::clone(&self.bells.queue),
+            delivery_bell: Arc::clone(&self.bells.delivery),
+            trackers: backends.iter().map(|backend| (backend.name.clone(), backend.tracker.clone())).collect(),
+            default_workflow: self.settings.workflows.default.clone(),
+            limits: self.settings.limits.usual,
+            most: self.settings.limits.most,
+            bodies: Arc::clone(&self.bodies),
+            kept_revisions: Mutex::new(HashSet::new()),
+            random: |bytes| rand::fill(bytes),
+            tap: self.tap.clone(),
+        })
+    }
+
     /// Gives waiting jobs to the backends.
     pub(super) fn dispatch(&self, backends: Vec<Backend>) {
         let parts = dispatch::Parts {
@@ -81,6 +108,7 @@ impl Ground<'_> {
             max_runs: self.settings.limits.max_runs,
             per_tenant: NonZeroUsize::new(self.settings.limits.running_per_tenant),
             bodies: Arc::clone(&self.bodies),
+            tap: self.tap.clone(),
         };
         self.begin("dispatch", dispatch::run(parts, self.lifecycle.stop()));
     }
