@@ -3,6 +3,7 @@
 //! The ground is laid first, then the stations of a job are begun in the order in which it passes them, and last the HTTP server
 //! in front opens. [`Works`] are the stations alone, for whoever runs jobs without a server.
 
+mod backends;
 mod front;
 mod ground;
 mod stations;
@@ -110,7 +111,10 @@ impl App {
 /// Begins the stations and joins them with what answers to callers.
 async fn join(ground: Ground<'_>) -> anyhow::Result<Api> {
     let settings = ground.settings;
-    let backends = ground.open_backends()?;
+    let (backends, local) = match ground.open_local()? {
+        Some((backend, standing)) => (vec![backend], Some(standing)),
+        None => (ground.open_backends()?, None),
+    };
     let intake = ground.intake(&backends);
     let desks = backends.iter().map(|backend| (backend.name.clone(), Arc::clone(&backend.desk))).collect();
     let keyring = ground.open_keyring().await;
@@ -132,6 +136,7 @@ async fn join(ground: Ground<'_>) -> anyhow::Result<Api> {
         verdicts: api::Verdicts::new(inventory),
         blobs,
         desks,
+        local,
         keys,
         keys_required,
         keyring,

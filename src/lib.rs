@@ -11,7 +11,8 @@
 //!
 //! The [`workflow`] catalogue stands on [`graph`]s and on the [`definitions`] of their nodes, which a [`check`] holds
 //! against each other and an [`inventory`] keeps for each server. Beneath all lie the words of a [`job`], the guard of what
-//! goes out ([`egress`]), [`settings`], [`telemetry`], [`clock`], [`lifecycle`], [`secret`] and the points of [`crash`].
+//! goes out ([`egress`]), [`settings`], [`telemetry`], [`clock`], [`lifecycle`], [`secret`], the
+//! [`vault`] of callers' keys and the points of [`crash`].
 //!
 //! # As a library
 //!
@@ -71,6 +72,7 @@ pub mod store;
 pub mod telemetry;
 pub mod throttle;
 pub mod tracker;
+pub mod vault;
 pub mod workflow;
 
 pub use graph::{PromptBuilder, Workflow};

@@ -7,7 +7,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every room may import these.
-const FLOOR: &[&str] = &["clock", "crash", "job", "lenient", "lifecycle", "names", "secret", "settings", "telemetry"];
+const FLOOR: &[&str] =
+    &["clock", "crash", "job", "lenient", "lifecycle", "names", "secret", "settings", "telemetry", "vault"];
 
 /// What a room may import besides. Arrows go down the list: nothing below imports what is above it.
 const ARROWS: &[(&str, &[&str])] = &[
@@ -18,10 +19,13 @@ const ARROWS: &[(&str, &[&str])] = &[
             "access",
             "api",
             "app",
+            "check",
+            "comfy",
             "definitions",
             "demo",
             "fsck",
             "graph",
+            "inventory",
             "runner",
             "signing",
             "sim",
@@ -30,7 +34,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("demo", &["app", "signing", "sim", "store", "workflow"]),
-    ("runner", &["app", "definitions", "graph", "intake", "store", "workflow"]),
+    ("runner", &["app", "check", "definitions", "graph", "intake", "local", "store", "workflow"]),
     (
         "app",
         &[
@@ -42,6 +46,8 @@ const ARROWS: &[(&str, &[&str])] = &[
             "egress",
             "intake",
             "inventory",
+            "local",
+            "local",
             "media",
             "notifier",
             "signing",
@@ -154,6 +160,7 @@ const PURE: &[&str] = &[
     "media/treatment.rs",
     "notifier/announcing.rs",
     "notifier/schedule.rs",
+    "runner/checking.rs",
     "runner/error.rs",
     "runner/frames.rs",
     "runner/human.rs",

@@ -40,7 +40,7 @@ pub(super) async fn dry_run(
     if let Err(error) = submission(&rules, &mut fields, None) {
         problems.push(json!({ "severity": "error", "type": error.code(), "message": error.to_string() }));
     }
-    let (resolved, faults) = attempt(&workflow, &given, || api.intake.draw_seed());
+    let (resolved, faults) = attempt(&workflow, &given, || api.intake.draw_number());
     problems.extend(faults.into_iter().map(|fault| fault_view(name_fault(fault, &top_level))));
     let is_good_request = problems.is_empty();
     let graph = build(&workflow, &resolved.params).map_err(crate::intake::IntakeError::from)?.graph;
