@@ -159,6 +159,7 @@ async fn lists_cursors_and_counts_tell_nothing_of_another_tenant() {
                 assert_eq!(answer.json(), empty);
                 answer
             }
+            ("POST", "/convert") => house.as_b("POST", path, &json!({ "nodes": [] })).await,
             ("POST", "/generate") => house.as_b("POST", path, &json!({ "workflow": "canvas", "prompt": "" })).await,
             ("POST", "/deliveries/replay") => {
                 for state in ["pending", "gone", "undeliverable"] {
