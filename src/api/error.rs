@@ -117,6 +117,12 @@ impl ApiError {
         self
     }
 
+    /// The same error with more for programs under `details`.
+    pub(super) fn with_details(mut self, details: Value) -> Self {
+        self.details = Some(details);
+        self
+    }
+
     fn params(errors: &[ParamError]) -> Self {
         let code = errors.first().map_or("invalid_type", |error| error.code);
         let message = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");

@@ -4,6 +4,7 @@
 
 mod canary;
 mod cancel;
+mod catalogue;
 mod clocks;
 mod comfylite;
 mod command_line;
