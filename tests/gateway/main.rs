@@ -51,6 +51,7 @@ mod reloads;
 mod restarts;
 mod results;
 mod retention;
+mod run_command;
 mod signing;
 mod slow_backend;
 mod stopping;
