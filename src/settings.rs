@@ -204,7 +204,7 @@ impl Default for WorkflowSettings {
             default: "starter".into(),
             configs: PathBuf::from("./configs"),
             templates: PathBuf::from("./templates"),
-            look_every: Duration::from_secs(2),
+            look_every: Duration::from_millis(750),
         }
     }
 }

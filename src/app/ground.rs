@@ -1,6 +1,7 @@
 //! What all parts stand on: the store with its blobs, the workflows, the guard of what goes out, the bells. Lays it, and brings
 //! in order what the last life of the gateway has left.
 
+use super::workflows;
 use crate::clock::{Clock, Timestamp};
 use crate::comfy::ComfyUrl;
 use crate::egress::{self, Guard};
@@ -11,6 +12,7 @@ use crate::media::Blobs;
 use crate::notifier::Announcer;
 use crate::settings::Settings;
 use crate::store::{OwnSecrets, SqliteStore, Store};
+use crate::vault::Vault;
 use crate::workflow::Catalog;
 use anyhow::Context;
 use std::net::SocketAddr;
@@ -34,6 +36,7 @@ pub(super) struct Ground<'a> {
     pub(super) bodies: Arc<BodyRules>,
     pub(super) guard: Guard,
     pub(super) announcer: Announcer,
+    pub(super) vault: Arc<Vault>,
     pub(super) bells: Bells,
     /// Hears what happens to every run.
     pub(super) tap: Tap,
@@ -61,9 +64,8 @@ impl<'a> Ground<'a> {
         let blobs = Arc::new(Blobs::open(&settings.storage.folder)?);
         sweep(&store, &blobs).await;
         pull_in(&store, clock.now()).await;
-        let catalog = Arc::new(Catalog::load(&settings.workflows.configs, &settings.workflows.templates));
-        report(&catalog, settings);
         let inventory = Arc::new(inventory(settings, &clock)?);
+        let catalog = workflows::load(&settings.workflows, &inventory);
         Ok(Self {
             settings,
             address,
@@ -74,6 +76,7 @@ impl<'a> Ground<'a> {
             inventory,
             bodies,
             guard: guard(settings, address, lookup),
+            vault: Arc::new(Vault::new(settings.backends.partner_key.clone())),
             announcer: Announcer::new(Arc::clone(&clock)),
             bells: Bells::default(),
             tap: Tap::default(),
@@ -117,16 +120,6 @@ async fn body_rules(
         inline_max: settings.outputs.inline_max,
         ..BodyRules::new(settings.server.link_base(address), LinkKey::new(key))
     }))
-}
-
-fn report(catalog: &Catalog, settings: &Settings) {
-    info!(workflows = catalog.names().join(", "), "workflows loaded");
-    for problem in catalog.problems().values().flatten() {
-        warn!(%problem, "a workflow was not loaded");
-    }
-    if catalog.workflow(&settings.workflows.default).is_none() {
-        warn!(workflow = settings.workflows.default, "the default workflow is not there");
-    }
 }
 
 /// Removes the outputs that a crash has left without a job, and revisions that no job refers to. Nothing is removed where

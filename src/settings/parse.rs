@@ -194,9 +194,9 @@ pub(super) fn folder(text: &str) -> Result<PathBuf, String> {
 }
 
 pub(super) fn workflow(text: &str) -> Result<String, String> {
-    let plain = |letter: char| letter.is_alphanumeric() || matches!(letter, '-' | '_' | '.' | ' ');
+    let plain = |letter: char| letter.is_alphanumeric() || matches!(letter, '-' | '_' | '.' | '@' | ' ');
     if text.starts_with('.') || !text.chars().all(plain) {
-        return Err("not a name: letters, digits, `-`, `_`, `.` and spaces, not beginning with a dot".into());
+        return Err("not a name: letters, digits, `-`, `_`, `.`, `@` and spaces, not beginning with a dot".into());
     }
     Ok(text.to_owned())
 }

@@ -41,6 +41,7 @@ mod outputs;
 #[cfg(target_os = "linux")]
 mod overload;
 mod panics;
+mod partner_keys;
 mod process;
 #[path = "../support/proxy/mod.rs"]
 mod proxy;
@@ -52,6 +53,8 @@ mod restarts;
 mod results;
 mod retention;
 mod run_command;
+#[cfg(unix)]
+mod serve_local;
 mod signing;
 mod slow_backend;
 mod stopping;
@@ -60,6 +63,7 @@ mod stuck;
 mod support;
 mod tenants;
 mod timeouts;
+mod tokens;
 mod upgrade;
 mod webhooks;
 mod workflows;

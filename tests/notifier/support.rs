@@ -470,6 +470,8 @@ fn request(url: &str) -> Request {
         revision: "r".into(),
         params: Params::new(),
         seed: Some(1),
+        output_names: std::collections::BTreeMap::new(),
+        seeds: std::collections::BTreeMap::new(),
         expected_images: Some(1),
         webhook_url: Some(url.into()),
         webhook_events: std::collections::BTreeSet::new(),
@@ -478,6 +480,7 @@ fn request(url: &str) -> Request {
         conversion: None,
         metadata: None,
         priority: 0,
+        key_ticket: None,
         limits: Limits { queue: limit, start: limit, silence: limit, run: limit },
     }
 }
