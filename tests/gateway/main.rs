@@ -54,6 +54,7 @@ mod reloads;
 mod restarts;
 mod results;
 mod retention;
+mod run_command;
 #[cfg(unix)]
 mod serve_local;
 mod signing;
