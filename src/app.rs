@@ -3,6 +3,7 @@
 //! The ground is laid first, then the stations of a job are begun in the order in which it passes them, and last the HTTP server
 //! in front opens. [`Works`] are the stations alone, for whoever runs jobs without a server.
 
+mod backends;
 mod front;
 mod ground;
 mod stations;
@@ -110,7 +111,7 @@ impl App {
 /// Begins the stations and joins them with what answers to callers.
 async fn join(ground: Ground<'_>) -> anyhow::Result<Api> {
     let settings = ground.settings;
-    let backends = ground.open_backends()?;
+    let (backends, local) = ground.open_backends()?;
     let intake = ground.intake(&backends);
     let desks = backends.iter().map(|backend| (backend.name.clone(), Arc::clone(&backend.desk))).collect();
     let keyring = ground.open_keyring().await;
@@ -131,6 +132,7 @@ async fn join(ground: Ground<'_>) -> anyhow::Result<Api> {
         catalog,
         blobs,
         desks,
+        local,
         keys,
         keys_required,
         keyring,

@@ -8,8 +8,10 @@ use crate::job::{
     BodyRules, Conversion, DeliveryMode, Happening, Job, JobId, JobState, Limits, Outcome, Request, Tap, Tapped,
     Tenant, Timeouts, WebhookEvent, freeze,
 };
+use crate::secret::Secret;
 use crate::store::{CancelWish, Ending, IdempotencyKey, NewJob, Revision, Store, StoreError};
 use crate::tracker::Tracker;
+use crate::vault::{Full, Vault};
 use crate::workflow::{BuildError, Catalog, Pair, ParamError, Resolved, check, resolve};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -43,6 +45,8 @@ pub struct Submission {
     pub timeouts: Timeouts,
     /// The caller's idempotency key.
     pub idempotency: Option<IdempotencyKey>,
+    /// The caller's key for partner nodes.
+    pub partner_key: Option<Secret>,
 }
 
 /// Why a submission was not taken in.
@@ -62,6 +66,9 @@ pub enum IntakeError {
     /// The workflow cannot be built although its parameters are right.
     #[error(transparent)]
     Build(#[from] BuildError),
+    /// As many keys for partner nodes are in memory as may.
+    #[error("too many jobs wait that have an api_key_comfy_org of their own")]
+    TooManyKeys,
     /// The store did not take it.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -111,6 +118,8 @@ pub struct Intake {
     pub most: Limits,
     /// What final objects are written by.
     pub bodies: Arc<BodyRules>,
+    /// Where callers' keys for partner nodes are kept.
+    pub vault: Arc<Vault>,
     /// The revisions that are known to be stored.
     pub kept_revisions: Mutex<HashSet<String>>,
     /// Where ids and seeds come from.
@@ -135,8 +144,8 @@ impl Intake {
     }
 
     /// Checks a submission, stores it as a job, and wakes dispatch. The job is on disk when this answers.
-    pub async fn accept(&self, workflow: &Pair, submission: Submission) -> Result<Accepted, IntakeError> {
-        let resolved = resolve(workflow, &submission.params, || self.draw_seed()).map_err(IntakeError::Params)?;
+    pub async fn accept(&self, workflow: &Pair, mut submission: Submission) -> Result<Accepted, IntakeError> {
+        let resolved = resolve(workflow, &submission.params, || self.draw_number()).map_err(IntakeError::Params)?;
         check(workflow, &resolved.params)?;
         crash::pass(Point::Received);
         self.keep_revision(workflow).await?;
@@ -147,8 +156,13 @@ impl Intake {
         let idempotency = submission.idempotency.clone();
         let tenant = submission.tenant.clone();
         let own = submission.id.unwrap_or_else(|| JobId::new(now, random));
-        let request = self.request(workflow, submission, resolved);
-        let id = self.store.accept(NewJob { id: own, tenant, request, created_at: now, idempotency }).await?;
+        let key_ticket = self.put_aside(own, submission.partner_key.take())?;
+        let request = Request { key_ticket, ..self.request(workflow, submission, resolved) };
+        let accepted = self.store.accept(NewJob { id: own, tenant, request, created_at: now, idempotency }).await;
+        if let Some(ticket) = key_ticket.filter(|_| accepted.as_ref().ok() != Some(&own)) {
+            self.vault.take_back(own, ticket);
+        }
+        let id = accepted?;
         crash::pass(Point::Accepted);
         self.queue_bell.notify_one();
         Ok(Accepted { id, is_repeat: id != own })
@@ -179,6 +193,7 @@ impl Intake {
         crash::pass(Point::Ended);
         self.delivery_bell.notify_one();
         if is_first {
+            self.vault.forget(job.id);
             let what = Happening::Ended(JobState::Cancelled);
             self.tap.tell(|| Tapped { job: job.id, tenant: job.tenant.clone(), run: None, at: now, what });
         }
@@ -202,8 +217,17 @@ impl Intake {
             conversion: submission.conversion,
             metadata: submission.metadata,
             priority: submission.priority,
+            key_ticket: None,
             limits,
         }
+    }
+
+    /// Keeps a key until the job has ended, before the job is stored: dispatch may claim it at once. Returns its ticket.
+    fn put_aside(&self, job: JobId, key: Option<Secret>) -> Result<Option<u64>, IntakeError> {
+        let Some(key) = key else { return Ok(None) };
+        let ticket = self.draw_number();
+        self.vault.put(job, ticket, key).map_err(|Full| IntakeError::TooManyKeys)?;
+        Ok(Some(ticket))
     }
 
     async fn keep_revision(&self, workflow: &Pair) -> Result<(), StoreError> {
@@ -231,7 +255,7 @@ impl Intake {
         names
     }
 
-    fn draw_seed(&self) -> u64 {
+    fn draw_number(&self) -> u64 {
         let mut bytes = [0; 8];
         (self.random)(&mut bytes);
         u64::from_le_bytes(bytes)

@@ -5,12 +5,14 @@
 //! [`tracker`] follows it, [`media`] keeps its outputs, the [`notifier`] tells its caller with the signatures of
 //! [`signing`], and [`clearing`] removes it when it is old; [`throttle`] says how much callers may ask for.
 //!
-//! [`app`] joins them, [`cli`] is the command line, [`runner`] runs a workflow without a server, [`local`] is a ComfyUI that the gateway starts itself, [`fsck`] checks a
-//! data folder, [`sim`] is a ComfyUI without models, [`demo`] all of it in one process.
+//! [`app`] joins them, [`cli`] is the command line, [`runner`] runs a workflow without a server, [`local`] is a ComfyUI that
+//! the gateway starts itself, [`fsck`] checks a data folder, [`sim`] is a ComfyUI without models, [`demo`] all of it in one
+//! process.
 //!
 //! The [`workflow`] catalogue stands on [`graph`]s and on the [`definitions`] of their nodes, which a [`check`] holds
 //! against each other and an [`inventory`] keeps for each server. Beneath all lie the words of a [`job`], the guard of what
-//! goes out ([`egress`]), [`settings`], [`telemetry`], [`clock`], [`lifecycle`], [`secret`] and the points of [`crash`].
+//! goes out ([`egress`]), [`settings`], [`telemetry`], [`clock`], [`lifecycle`], [`secret`], the
+//! [`vault`] of callers' keys and the points of [`crash`].
 //!
 //! # As a library
 //!
@@ -70,6 +72,7 @@ pub mod store;
 pub mod telemetry;
 pub mod throttle;
 pub mod tracker;
+pub mod vault;
 pub mod workflow;
 
 pub use graph::{PromptBuilder, Workflow};

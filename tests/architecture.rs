@@ -7,7 +7,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every room may import these.
-const FLOOR: &[&str] = &["clock", "crash", "job", "lenient", "lifecycle", "names", "secret", "settings", "telemetry"];
+const FLOOR: &[&str] =
+    &["clock", "crash", "job", "lenient", "lifecycle", "names", "secret", "settings", "telemetry", "vault"];
 
 /// What a room may import besides. Arrows go down the list: nothing below imports what is above it.
 const ARROWS: &[(&str, &[&str])] = &[
@@ -33,7 +34,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("demo", &["app", "signing", "sim", "store", "workflow"]),
-    ("runner", &["app", "definitions", "graph", "intake", "store", "workflow"]),
+    ("runner", &["app", "check", "definitions", "graph", "intake", "local", "store", "workflow"]),
     (
         "app",
         &[
@@ -45,6 +46,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "egress",
             "intake",
             "inventory",
+            "local",
             "media",
             "notifier",
             "signing",
@@ -54,7 +56,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "workflow",
         ],
     ),
-    ("api", &["access", "intake", "media", "notifier", "signing", "store", "throttle", "tracker", "workflow"]),
+    ("api", &["access", "intake", "local", "media", "notifier", "signing", "store", "throttle", "tracker", "workflow"]),
     ("access", &["store"]),
     ("clearing", &["media", "store"]),
     ("fsck", &["media", "store"]),
@@ -140,6 +142,7 @@ const PURE: &[&str] = &[
     "media/treatment.rs",
     "notifier/announcing.rs",
     "notifier/schedule.rs",
+    "runner/checking.rs",
     "runner/error.rs",
     "runner/frames.rs",
     "runner/human.rs",

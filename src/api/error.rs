@@ -191,6 +191,7 @@ impl From<IntakeError> for ApiError {
             IntakeError::UnknownWorkflow { .. } => Self::bad_request("unknown_workflow", error.to_string()),
             IntakeError::Params(errors) => Self::params(&errors),
             IntakeError::Build(_) => Self::bad_request("validation", error.to_string()),
+            IntakeError::TooManyKeys => Self::unavailable("queue_full", error.to_string()),
             IntakeError::Store(error) => error.into(),
         }
     }

@@ -2,7 +2,7 @@
 
 use super::body::{invalid_type, optional_text, parse_object, read};
 use super::caller::Caller;
-use super::wishes::{Defaults, Wishes, wishes};
+use super::wishes::{Defaults, Wishes, partner_key, wishes};
 use super::{Api, ApiError};
 use crate::intake::{IntakeError, Submission};
 use crate::job::{JobId, Limits, Timeouts, WebhookEvent};
@@ -114,6 +114,7 @@ fn submission(
     let priority = priority(fields.remove("priority"))?;
     let timeouts = timeouts(&rules.most, fields.remove("timeouts"))?;
     let Wishes { delivery, strip_metadata, conversion } = wishes(fields, rules.defaults)?;
+    let partner_key = partner_key(fields)?;
     let params = params(fields)?;
     let workflow = (rules.workflow)(workflow.as_deref());
     require_prompt(workflow.as_deref().ok(), &params)?;
@@ -131,6 +132,7 @@ fn submission(
             priority,
             timeouts,
             idempotency,
+            partner_key,
             ..Submission::default()
         },
     ))

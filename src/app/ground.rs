@@ -12,6 +12,7 @@ use crate::media::Blobs;
 use crate::notifier::Announcer;
 use crate::settings::Settings;
 use crate::store::{OwnSecrets, SqliteStore, Store};
+use crate::vault::Vault;
 use crate::workflow::Catalog;
 use anyhow::Context;
 use std::net::SocketAddr;
@@ -35,6 +36,7 @@ pub(super) struct Ground<'a> {
     pub(super) bodies: Arc<BodyRules>,
     pub(super) guard: Guard,
     pub(super) announcer: Announcer,
+    pub(super) vault: Arc<Vault>,
     pub(super) bells: Bells,
     /// Hears what happens to every run.
     pub(super) tap: Tap,
@@ -74,6 +76,7 @@ impl<'a> Ground<'a> {
             inventory,
             bodies,
             guard: guard(settings, address, lookup),
+            vault: Arc::new(Vault::new(settings.backends.partner_key.clone())),
             announcer: Announcer::new(Arc::clone(&clock)),
             bells: Bells::default(),
             tap: Tap::default(),

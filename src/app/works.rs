@@ -5,6 +5,7 @@ use crate::clock::Clock;
 use crate::comfy::Client;
 use crate::egress::SystemLookup;
 use crate::intake::Intake;
+use crate::inventory::Inventory;
 use crate::job::Tap;
 use crate::lifecycle::Lifecycle;
 use crate::media::Blobs;
@@ -21,6 +22,8 @@ pub struct Works {
     pub store: Arc<dyn Store>,
     /// Has their outputs.
     pub blobs: Arc<Blobs>,
+    /// What their nodes and models are.
+    pub inventory: Arc<Inventory>,
     /// The ComfyUI servers.
     pub servers: Vec<Server>,
     lifecycle: Lifecycle,
@@ -43,7 +46,7 @@ impl Works {
         let lookup = Arc::new(SystemLookup);
         let mut ground = Ground::lay(settings, clock, lifecycle.clone(), settings.server.address, lookup).await?;
         ground.tap = tap;
-        let backends = ground.open_backends()?;
+        let (backends, _) = ground.open_backends()?;
         let intake = ground.intake(&backends);
         let server = |backend: &crate::dispatch::Backend| Server {
             name: backend.name.clone(),
@@ -52,7 +55,8 @@ impl Works {
         };
         let servers = backends.iter().map(server).collect();
         ground.dispatch(backends);
-        Ok(Self { intake, store: Arc::clone(&ground.store), blobs: Arc::clone(&ground.blobs), servers, lifecycle })
+        let Ground { store, blobs, inventory, .. } = ground;
+        Ok(Self { intake, store, blobs, inventory, servers, lifecycle })
     }
 
     /// Tells every station to stop and waits until all have.

@@ -48,7 +48,7 @@ pub struct Cli {
 #[derive(Subcommand, Debug)]
 enum Command {
     /// Serve the gateway.
-    Serve(SettingArgs),
+    Serve(ServeArgs),
     /// Run a workflow once or many times and keep its outputs: 0 if all went well, 1 if not, 130 after Ctrl-C.
     Run(RunArgs),
     /// Check the settings and the workflows, and say what is wrong with them.
@@ -100,6 +100,18 @@ struct SettingArgs {
     /// An environment file instead of ./.env.
     #[arg(long, value_name = "FILE")]
     env_file: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+struct ServeArgs {
+    #[command(flatten)]
+    settings: SettingArgs,
+    /// Start a ComfyUI too, keep it running, and use it instead of --comfyui.
+    #[arg(long)]
+    local: bool,
+    /// The folder of that ComfyUI, with its main.py.
+    #[arg(long, value_name = "DIR", requires = "local")]
+    home: Option<String>,
 }
 
 #[derive(Args, Debug)]
@@ -164,6 +176,17 @@ impl Cli {
     }
 }
 
+impl ServeArgs {
+    fn load(self) -> anyhow::Result<Settings> {
+        let mut settings = self.settings;
+        if self.local {
+            settings.assignments.push(("COMFYGATE_LOCAL".to_owned(), "true".to_owned()));
+        }
+        settings.assignments.extend(self.home.map(|home| ("COMFYUI_HOME".to_owned(), home)));
+        settings.load()
+    }
+}
+
 impl SettingArgs {
     fn load(self) -> anyhow::Result<Settings> {
         let mut cli: BTreeMap<String, String> = self.assignments.into_iter().collect();
@@ -192,7 +215,7 @@ impl SettingArgs {
     }
 }
 
-fn serve(args: SettingArgs) -> anyhow::Result<ExitCode> {
+fn serve(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let settings = args.load()?;
     telemetry::init(&settings.logging);
     runtime()?.block_on(async {

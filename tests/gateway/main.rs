@@ -41,6 +41,7 @@ mod outputs;
 #[cfg(target_os = "linux")]
 mod overload;
 mod panics;
+mod partner_keys;
 mod process;
 #[path = "../support/proxy/mod.rs"]
 mod proxy;
@@ -51,6 +52,8 @@ mod reloads;
 mod restarts;
 mod results;
 mod retention;
+#[cfg(unix)]
+mod serve_local;
 mod signing;
 mod slow_backend;
 mod stopping;
@@ -59,6 +62,7 @@ mod stuck;
 mod support;
 mod tenants;
 mod timeouts;
+mod tokens;
 mod upgrade;
 mod webhooks;
 mod workflows;
