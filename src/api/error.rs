@@ -103,6 +103,11 @@ impl ApiError {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message)
     }
 
+    /// Returns the stable word for it.
+    pub(super) fn code(&self) -> &'static str {
+        self.code
+    }
+
     fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         Self { status, code, message: message.into(), details: None, header: None }
     }
@@ -194,12 +199,5 @@ impl From<IntakeError> for ApiError {
             IntakeError::TooManyKeys => Self::unavailable("queue_full", error.to_string()),
             IntakeError::Store(error) => error.into(),
         }
-    }
-}
-
-#[cfg(test)]
-impl ApiError {
-    pub(super) fn code(&self) -> &'static str {
-        self.code
     }
 }

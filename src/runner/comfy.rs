@@ -301,9 +301,10 @@ fn refused(error: IntakeError) -> RunError {
             let faults = wrong.into_iter().map(|fault| Fault::new(fault.code, fault.parameter, fault.message));
             ValidationError { faults: faults.collect() }.into()
         }
-        IntakeError::UnknownWorkflow { .. } | IntakeError::Build(_) | IntakeError::Store(_) => {
-            SubmissionError { message: error.to_string(), node: None }.into()
-        }
+        IntakeError::UnknownWorkflow { .. }
+        | IntakeError::Build(_)
+        | IntakeError::TooManyKeys
+        | IntakeError::Store(_) => SubmissionError { message: error.to_string(), node: None }.into(),
     }
 }
 
