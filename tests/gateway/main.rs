@@ -65,4 +65,5 @@ mod timeouts;
 mod tokens;
 mod upgrade;
 mod webhooks;
+mod workflow_commands;
 mod workflows;
