@@ -68,4 +68,5 @@ mod timeouts;
 mod tokens;
 mod upgrade;
 mod webhooks;
+mod workflow_commands;
 mod workflows;
