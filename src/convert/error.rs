@@ -1,5 +1,7 @@
 //! Why a file cannot be converted: which node it is about, and how to mend it.
 
+use crate::graph::GraphError;
+
 /// Why a file as ComfyUI saves it cannot be converted.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ConvertError {
@@ -109,6 +111,9 @@ pub enum ConvertError {
         /// How much of it may be.
         limit: usize,
     },
+    /// It was to be a graph in API format, and is none.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
 }
 
 impl ConvertError {
@@ -125,6 +130,7 @@ impl ConvertError {
             Self::Circle { .. } => "circular_links",
             Self::RecursiveSubgraph { .. } => "recursive_subgraph",
             Self::TooLarge { .. } => "workflow_too_large",
+            Self::Graph(_) => "invalid_graph",
         }
     }
 
@@ -137,6 +143,7 @@ impl ConvertError {
             | Self::BrokenLink { node, .. }
             | Self::Circle { node, .. } => Some(node),
             Self::Malformed { node, .. } => node.as_deref(),
+            Self::Graph(error) => error.node(),
             Self::NotAWorkflow { .. } | Self::ApiFormat | Self::RecursiveSubgraph { .. } | Self::TooLarge { .. } => {
                 None
             }

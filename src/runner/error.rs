@@ -215,6 +215,7 @@ impl From<Failure> for RunError {
             | FailureCode::OutputMissing
             | FailureCode::OutputTooLarge
             | FailureCode::Interrupted
+            | FailureCode::ApiKeyLost
             | FailureCode::Internal => ExecutionError { failure: code, message, node }.into(),
         }
     }
