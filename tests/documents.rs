@@ -16,9 +16,10 @@ use std::path::{Path, PathBuf};
 const NO_SETTINGS: [&str; 1] = ["COMFYGATE_ADRESS"];
 
 /// Files whose string literals in front of `=>`, `,` or behind `code:` may be codes of answers.
-const CODE_FILES: [&str; 16] = [
+const CODE_FILES: [&str; 17] = [
     "src/api/body.rs",
     "src/api/caller.rs",
+    "src/api/convert.rs",
     "src/api/deliveries.rs",
     "src/api/error.rs",
     "src/api/guard.rs",
@@ -237,9 +238,9 @@ fn command(line: &str) -> Option<String> {
 }
 
 fn is_setting_like(word: &str) -> bool {
-    ["COMFYGATE_", "COMFYUI_", "COMFYLITE_"]
-        .iter()
-        .any(|start| word.strip_prefix(start).is_some_and(|rest| !rest.is_empty()))
+    let begins = |start: &&str| word.strip_prefix(start).is_some_and(|rest| !rest.is_empty());
+    ["COMFYGATE_", "COMFYUI_", "COMFYLITE_"].iter().any(|start| begins(start))
+        || SETTINGS.iter().any(|setting| setting.name == word)
 }
 
 /// Returns the part of a source file that is not its tests.

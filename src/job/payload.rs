@@ -6,6 +6,7 @@ use super::{DeliveryMode, FrozenBody, Job, JobState, LinkKey, Outcome, Output, O
 use crate::clock::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The largest body that has its images in it, where nobody says otherwise.
@@ -84,9 +85,7 @@ pub fn live_view(job: &Job, now: Timestamp) -> Map<String, Value> {
     view.insert("status".into(), json!(job.state.as_str()));
     view.insert("prompt_id".into(), json!(job.id.to_string()));
     view.insert("workflow".into(), json!(job.request.workflow));
-    if let Some(seed) = job.request.seed {
-        view.insert("seed".into(), json!(seed));
-    }
+    seeds(job, &mut view);
     view.insert("created_at".into(), json!(job.created_at.rfc3339()));
     if let Some(started) = job.started_at {
         view.insert("started_at".into(), json!(started.rfc3339()));
@@ -151,14 +150,12 @@ fn common(job: &Job, outputs: &[Output], now: Timestamp, rules: &BodyRules) -> M
     let mut more = Map::new();
     more.insert("timestamp".into(), json!(now.rfc3339()));
     more.insert("workflow".into(), json!(job.request.workflow));
-    if let Some(seed) = job.request.seed {
-        more.insert("seed".into(), json!(seed));
-    }
+    seeds(job, &mut more);
     let outputs: Vec<Value> = outputs
         .iter()
         .enumerate()
         .map(|(place, output)| {
-            let mut entry = entry(output);
+            let mut entry = entry(output, &job.request.output_names);
             entry["url"] = json!(rules.url(job, place, now));
             entry
         })
@@ -171,8 +168,17 @@ fn common(job: &Job, outputs: &[Output], now: Timestamp, rules: &BodyRules) -> M
     more
 }
 
-/// Describes an output, but for its link.
-pub(super) fn entry(output: &Output) -> Value {
+fn seeds(job: &Job, view: &mut Map<String, Value>) {
+    if let Some(seed) = job.request.seed {
+        view.insert("seed".into(), json!(seed));
+    }
+    if !job.request.seeds.is_empty() {
+        view.insert("seeds".into(), json!(job.request.seeds));
+    }
+}
+
+/// Describes an output, but for its link; `names` are those of outputs by their node.
+pub(super) fn entry(output: &Output, names: &BTreeMap<String, String>) -> Value {
     let mut entry = json!({
         "node_id": output.node_id,
         "index": output.index,
@@ -180,6 +186,9 @@ pub(super) fn entry(output: &Output) -> Value {
         "bytes": output.bytes,
         "sha256": output.sha256,
     });
+    if let Some(name) = names.get(&output.node_id) {
+        entry["name"] = json!(name);
+    }
     if let Some(filename) = &output.filename {
         entry["filename"] = json!(filename);
     }

@@ -52,6 +52,11 @@ pub struct Limits {
     pub run: Duration,
 }
 
+impl Request {
+    /// What stands in `workflow` of a job whose graph came with its request. No pair of files can be called so.
+    pub const GRAPH: &str = "@graph";
+}
+
 impl Limits {
     /// Returns these limits with what `wish` sets put over them.
     #[must_use]
@@ -89,6 +94,12 @@ pub struct Request {
     /// The seed in force, given or drawn; none where the workflow has no seed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
+    /// The seeds in force by where they are, for a job that can have several: one whose graph came with the request.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub seeds: BTreeMap<String, u64>,
+    /// The names that outputs have, by the node that makes them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub output_names: BTreeMap<String, String>,
     /// How many images the caller expects; none where the workflow has no such parameter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_images: Option<u32>,
@@ -113,6 +124,9 @@ pub struct Request {
     /// Higher runs first; 0 unless the caller says otherwise.
     #[serde(default)]
     pub priority: i32,
+    /// The ticket for the key that the caller gave for partner nodes; the key itself is in memory only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_ticket: Option<u64>,
     /// The limits in force.
     pub limits: Limits,
 }

@@ -2,6 +2,7 @@
 //!
 //! A value is checked here and becomes a typed scalar; nothing else ever gets into a graph.
 
+pub(super) use crate::graph::Target;
 use crate::graph::kind_of;
 use crate::job::ParamValue;
 use crate::names::shown;
@@ -33,15 +34,6 @@ pub enum Kind {
     Boolean,
 }
 
-/// Where a parameter's value goes.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct Target {
-    /// The node's id.
-    pub node: String,
-    /// The name of its input.
-    pub input: String,
-}
-
 /// One parameter of a workflow.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Parameter {
@@ -57,6 +49,9 @@ pub struct Parameter {
     pub max: Option<ParamValue>,
     /// The only values that are taken; empty: any.
     pub choices: Vec<ParamValue>,
+    /// The values among which a backend lets choose, where that is known. They are told and not enforced: another backend may
+    /// have other files.
+    pub suggested: Vec<ParamValue>,
     /// What it is for, in the author's words.
     pub description: Option<String>,
     /// A request without it is refused.
@@ -120,6 +115,22 @@ impl Kind {
 }
 
 impl Parameter {
+    /// Makes a parameter that takes every value of its kind.
+    pub(super) fn new(name: String, kind: Kind, targets: Vec<Target>) -> Self {
+        Self {
+            name,
+            kind,
+            default: None,
+            min: None,
+            max: None,
+            choices: Vec::new(),
+            suggested: Vec::new(),
+            description: None,
+            required: false,
+            targets,
+        }
+    }
+
     /// Checks a value and returns it as a typed scalar.
     pub(super) fn check(&self, value: &Value) -> Result<ParamValue, Refusal> {
         let value = self.typed(value)?;

@@ -4,6 +4,7 @@
 
 mod canary;
 mod cancel;
+mod catalogue;
 mod clocks;
 mod comfylite;
 mod command_line;
@@ -31,6 +32,8 @@ mod keys;
 mod keys_command;
 mod limits;
 mod links;
+#[cfg(unix)]
+mod local;
 mod lost_answers;
 mod lost_backend;
 mod lost_socket;
@@ -39,9 +42,11 @@ mod outputs;
 #[cfg(target_os = "linux")]
 mod overload;
 mod panics;
+mod partner_keys;
 mod process;
 #[path = "../support/proxy/mod.rs"]
 mod proxy;
+mod raw_graphs;
 mod readiness;
 mod receiver_cuts;
 mod refusing;
@@ -49,6 +54,9 @@ mod reloads;
 mod restarts;
 mod results;
 mod retention;
+mod run_command;
+#[cfg(unix)]
+mod serve_local;
 mod signing;
 mod slow_backend;
 mod stopping;
@@ -57,6 +65,8 @@ mod stuck;
 mod support;
 mod tenants;
 mod timeouts;
+mod tokens;
 mod upgrade;
 mod webhooks;
+mod workflow_commands;
 mod workflows;

@@ -87,6 +87,7 @@ pub(crate) fn new_job(number: u16) -> NewJob {
         request: request(Some(HOOK)),
         created_at,
         idempotency: None,
+        own_revision: None,
     }
 }
 
@@ -103,6 +104,8 @@ pub(crate) fn request(webhook_url: Option<&str>) -> Request {
         revision: "ab".repeat(32),
         params: Params::from([("prompt".into(), ParamValue::Text("a castle".into()))]),
         seed: Some(7),
+        output_names: std::collections::BTreeMap::new(),
+        seeds: std::collections::BTreeMap::new(),
         expected_images: Some(1),
         webhook_url: webhook_url.map(Into::into),
         webhook_events: std::collections::BTreeSet::new(),
@@ -111,6 +114,7 @@ pub(crate) fn request(webhook_url: Option<&str>) -> Request {
         conversion: None,
         metadata: None,
         priority: 0,
+        key_ticket: None,
         limits: Limits {
             queue: Duration::from_hours(1),
             start: Duration::from_mins(5),

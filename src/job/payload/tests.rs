@@ -132,6 +132,8 @@ fn job() -> Job {
             revision: "r".into(),
             params: Params::new(),
             seed: Some(u64::MAX),
+            output_names: BTreeMap::new(),
+            seeds: BTreeMap::new(),
             expected_images: Some(2),
             webhook_url: None,
             webhook_events: std::collections::BTreeSet::new(),
@@ -140,6 +142,7 @@ fn job() -> Job {
             conversion: None,
             metadata: Some(json!({"order": 7})),
             priority: 0,
+            key_ticket: None,
             limits: Limits {
                 queue: Duration::from_secs(1),
                 start: Duration::from_secs(1),
