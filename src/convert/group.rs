@@ -28,6 +28,7 @@ fn inner_id(scene: &Scene<'_>, node: NodeAt, place: usize) -> String {
 /// Makes the nodes inside, in the place where the group node stood; a bypassed one stays behind them.
 fn unpack(scene: &mut Scene<'_>, node: NodeAt, group: &Group) -> Result<Vec<NodeAt>, ConvertError> {
     let mut inside = Vec::new();
+    scene.spend(group.weight)?;
     for (place, saved) in group.nodes.iter().enumerate() {
         let mut saved: SavedNode = file::node(place, saved)?;
         saved.id = Some(inner_id(scene, node, place));

@@ -18,6 +18,8 @@ pub(super) type Groups = HashMap<String, Group>;
 pub(super) struct Group {
     /// The nodes as the file has them.
     pub(super) nodes: Vec<Value>,
+    /// How much there is to read for each instance: their text's length, a part of it.
+    pub(super) weight: usize,
     /// For an input of a node inside: the place of the group's input that it stands for.
     pub(super) inputs: HashMap<(usize, usize), usize>,
     /// For an input of a node inside: the node and output inside that it is linked to.
@@ -241,8 +243,10 @@ impl Builder {
     }
 
     fn group(&self) -> Group {
+        let weight = self.nodes.iter().map(|node| node.to_string().len() / 16).sum();
         Group {
             nodes: self.nodes.clone(),
+            weight,
             inputs: self.map.clone(),
             links: self.links.clone(),
             outputs: self.from.clone(),
