@@ -125,6 +125,7 @@ const PURE: &[&str] = &[
     "convert/plan.rs",
     "convert/primitive.rs",
     "convert/prompt.rs",
+    "convert/reroute.rs",
     "convert/resolve.rs",
     "convert/scene.rs",
     "convert/settle.rs",

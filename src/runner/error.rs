@@ -216,6 +216,7 @@ impl From<Failure> for RunError {
             | FailureCode::OutputTooLarge
             | FailureCode::ApiKeyLost
             | FailureCode::Interrupted
+            | FailureCode::ApiKeyLost
             | FailureCode::Internal => ExecutionError { failure: code, message, node }.into(),
         }
     }
