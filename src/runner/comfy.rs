@@ -247,9 +247,7 @@ fn refused(error: IntakeError) -> RunError {
         IntakeError::UnknownWorkflow { .. }
         | IntakeError::Build(_)
         | IntakeError::TooManyKeys
-        | IntakeError::Store(_) => {
-            SubmissionError { message: error.to_string(), node: None }.into()
-        }
+        | IntakeError::Store(_) => SubmissionError { message: error.to_string(), node: None }.into(),
     }
 }
 
