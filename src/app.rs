@@ -127,12 +127,13 @@ async fn join(ground: Ground<'_>) -> anyhow::Result<Api> {
     let keys_required = settings.access.require_keys(ground.address);
     let keys = ground.open_keys(keys_required).await;
     let office = Office::new(ground.sqlite(), Arc::clone(&ground.clock), |bytes| rand::fill(bytes));
-    let Ground { address, store, blobs, catalog, bodies, guard, clock, .. } = ground;
+    let Ground { address, store, blobs, catalog, inventory, bodies, guard, clock, .. } = ground;
     Ok(Api {
         intake,
         store,
         throttle,
         catalog,
+        verdicts: api::Verdicts::new(inventory),
         blobs,
         desks,
         local,
@@ -143,6 +144,7 @@ async fn join(ground: Ground<'_>) -> anyhow::Result<Api> {
         targets: TargetRules { guard, https_only: settings.webhooks.https_only },
         clock,
         bodies,
+        raw_graphs: settings.workflows.raw_graphs,
         defaults: api::Defaults::of(&settings.outputs),
         max_body: usize::try_from(settings.server.max_body).unwrap_or(usize::MAX),
         body_limit: BODY_LIMIT,

@@ -5,6 +5,7 @@ mod body;
 mod caller;
 mod capacity;
 mod contain;
+mod convert;
 mod crowd;
 mod deliveries;
 mod error;
@@ -15,11 +16,16 @@ mod jobs;
 mod keys;
 mod link;
 mod openapi;
+mod raw;
 mod routing;
+mod schema;
 mod secrets;
 mod submit;
 mod throttle;
+mod trial;
+mod verdicts;
 mod wishes;
+mod workflows;
 
 pub(crate) use admit::identify;
 pub use capacity::most_connections;
@@ -30,10 +36,12 @@ pub(crate) use guard::guard;
 pub(crate) use headers::headers;
 pub use health::WriteCheck;
 pub use keys::{check_name, key_view, usual_scopes};
+pub use raw::Known;
 pub use routing::Needs;
 pub use secrets::secret_view;
 pub use submit::{FindWorkflow, Rules, read_submission};
 pub(crate) use throttle::{guesses, throttle};
+pub use verdicts::Verdicts;
 pub use wishes::Defaults;
 
 use crate::access::Keys;
@@ -66,6 +74,8 @@ pub struct Api {
     pub throttle: Arc<Throttle>,
     /// The workflows, for readiness.
     pub catalog: Arc<Catalog>,
+    /// What is known of workflows on backends.
+    pub verdicts: Verdicts,
     /// Where outputs are read.
     pub blobs: Arc<Blobs>,
     /// What is known of each backend, by name.
@@ -86,6 +96,8 @@ pub struct Api {
     pub clock: Arc<dyn Clock>,
     /// What final objects were written by, which tells what their links are worth.
     pub bodies: Arc<BodyRules>,
+    /// Whether a request may bring a graph of its own.
+    pub raw_graphs: bool,
     /// What holds where a request does not say it.
     pub defaults: Defaults,
     /// The largest request body, in bytes.
@@ -132,6 +144,10 @@ const ROUTES: &[Call] = &[
     post("/jobs/{id}/deliveries/{d}/replay", Scope(Submit), || web::to(deliveries::replay)),
     get("/deliveries", Scope(Read), || web::to(deliveries::list)),
     post("/deliveries/replay", Scope(Submit), || web::to(deliveries::replay_all)),
+    get("/workflows", Scope(Read), || web::to(workflows::list)),
+    get("/workflows/{name}", Scope(Read), || web::to(workflows::get)),
+    post("/workflows/{name}/check", Scope(Submit), || web::to(trial::dry_run)),
+    post("/convert", Scope(Submit), || web::to(convert::post)),
     get("/keys", KeyWith(Admin), || web::to(keys::list)),
     post("/keys", KeyWith(Admin), || web::to(keys::create)),
     delete("/keys/{id}", KeyWith(Admin), || web::to(keys::revoke)),

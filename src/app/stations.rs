@@ -61,17 +61,6 @@ impl Ground<'_> {
         Ok(Backend { name, client, tracker, desk, depth: self.settings.backends.queue })
     }
 
-    fn stocktaking(&self, backend: &str, client: &Client, desk: &Desk) -> inventory::Parts {
-        inventory::Parts {
-            backend: backend.to_owned(),
-            client: client.clone(),
-            inventory: Arc::clone(&self.inventory),
-            connected: desk.connections(),
-            every: self.settings.backends.object_info_every,
-            clock: Arc::clone(&self.clock),
-        }
-    }
-
     /// Takes jobs in for these backends.
     pub(super) fn intake(&self, backends: &[Backend]) -> Arc<Intake> {
         Arc::new(Intake {
@@ -85,11 +74,22 @@ impl Ground<'_> {
             limits: self.settings.limits.usual,
             most: self.settings.limits.most,
             bodies: Arc::clone(&self.bodies),
-            vault: Arc::clone(&self.vault),
             kept_revisions: Mutex::new(HashSet::new()),
             random: |bytes| rand::fill(bytes),
+            vault: Arc::clone(&self.vault),
             tap: self.tap.clone(),
         })
+    }
+
+    fn stocktaking(&self, backend: &str, client: &Client, desk: &Desk) -> inventory::Parts {
+        inventory::Parts {
+            backend: backend.to_owned(),
+            client: client.clone(),
+            inventory: Arc::clone(&self.inventory),
+            connected: desk.connections(),
+            every: self.settings.backends.object_info_every,
+            clock: Arc::clone(&self.clock),
+        }
     }
 
     /// Gives waiting jobs to the backends.

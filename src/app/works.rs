@@ -5,6 +5,7 @@ use crate::clock::Clock;
 use crate::comfy::Client;
 use crate::egress::SystemLookup;
 use crate::intake::Intake;
+use crate::inventory::Inventory;
 use crate::job::Tap;
 use crate::lifecycle::Lifecycle;
 use crate::media::Blobs;
@@ -21,6 +22,8 @@ pub struct Works {
     pub store: Arc<dyn Store>,
     /// Has their outputs.
     pub blobs: Arc<Blobs>,
+    /// What their nodes and models are.
+    pub inventory: Arc<Inventory>,
     /// The ComfyUI servers.
     pub servers: Vec<Server>,
     lifecycle: Lifecycle,
@@ -52,7 +55,8 @@ impl Works {
         };
         let servers = backends.iter().map(server).collect();
         ground.dispatch(backends);
-        Ok(Self { intake, store: Arc::clone(&ground.store), blobs: Arc::clone(&ground.blobs), servers, lifecycle })
+        let Ground { store, blobs, inventory, .. } = ground;
+        Ok(Self { intake, store, blobs, inventory, servers, lifecycle })
     }
 
     /// Tells every station to stop and waits until all have.

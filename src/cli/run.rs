@@ -15,7 +15,8 @@ use crate::clock::{Clock, SystemClock};
 use crate::definitions::Definitions;
 use crate::lifecycle::{StopSignal, StopSignals};
 use crate::runner::{
-    Context, Executors, Folder, Loader, Options, Plan, RunError, Subject, Summary, Wishes, find_image, run_all,
+    ConnectorError, Context, Executors, Folder, Loader, Options, Plan, RunError, Subject, Summary, Wishes, check_order, find_image,
+    run_all,
 };
 use crate::settings::{LogSettings, Settings};
 use crate::telemetry;
@@ -34,7 +35,7 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     telemetry::init(&quiet_log(&settings.logging));
     let clock: Arc<dyn Clock> = SystemClock::start();
     let show = show::choose(&args, Arc::clone(&clock));
-    super::runtime()?.block_on(until_told(args, settings, clock, show.as_ref()))
+    super::runtime()?.block_on(until_told(args, settings, clock, show))
 }
 
 /// Does the work until it is done, or somebody asks to stop; who asks twice waits for nothing.
@@ -42,11 +43,11 @@ async fn until_told(
     args: RunArgs,
     settings: Settings,
     clock: Arc<dyn Clock>,
-    show: &dyn Show,
+    show: Arc<dyn Show>,
 ) -> anyhow::Result<ExitCode> {
     let mut signals = StopSignals::listen();
     let stop = CancellationToken::new();
-    let mut work = Box::pin(work(&args, settings, &clock, show, &stop));
+    let mut work = Box::pin(work(&args, settings, &clock, &show, &stop));
     let mut asked: Option<StopSignal> = None;
     let result = loop {
         tokio::select! {
@@ -79,7 +80,7 @@ async fn work(
     args: &RunArgs,
     settings: Settings,
     clock: &Arc<dyn Clock>,
-    show: &dyn Show,
+    show: &Arc<dyn Show>,
     stop: &CancellationToken,
 ) -> Result<Summary, RunError> {
     let folder = Folder::open(&args.out)?;
@@ -96,29 +97,54 @@ async fn work(
         })
     };
     // What is wrong without any server is told without one.
-    let subject = loader.load(&args.workflow, None)?;
-    let plan = Plan::new(subject.clone(), wishes(&subject)?, Definitions::default(), rand::random)?;
-    plan.check(&find_image)?;
+    let early = match loader.load(&args.workflow, None)? {
+        Some(subject) => {
+            let plan = Plan::new(subject.clone(), wishes(&subject)?, Definitions::default(), rand::random)?;
+            plan.check(&find_image)?;
+            Some((subject, plan))
+        }
+        None => None,
+    };
 
-    let context = Context { settings: settings.clone(), patience: args.wait };
-    let executor = Executors::usual().make(args.mode(), context).await?;
+    let mode = args.mode(&settings);
+    let teller = Arc::clone(show);
+    let tell = Arc::new(move |text: &str| teller.note(text));
+    let context = Context { settings: settings.clone(), patience: args.wait, stop: stop.clone(), tell };
+    let executor = Executors::usual().make(mode, context).await?;
+    let options = Options { folder: Some(folder.clone()), fail_fast: args.fail_fast, clock: Arc::clone(clock) };
+    let listener = |told: &crate::runner::Told| show.told(told);
     let driving = async {
         tokio::select! {
             ready = executor.prepare() => ready?,
             () = stop.cancelled() => return Err(RunError::Cancelled),
         }
-        let plan = match &subject {
-            Subject::Pair(_) => plan,
-            Subject::Graph { .. } if args.no_check => plan,
-            Subject::Graph { .. } => {
-                let definitions = executor.definitions().await?.unwrap_or_default();
-                let plan = Plan::new(subject.clone(), wishes(&subject)?, definitions, rand::random)?;
+        let plan = match early {
+            Some((Subject::Pair(_), plan)) => plan,
+            Some((Subject::Graph { .. }, plan)) if args.no_check => plan,
+            Some((Subject::Graph { .. }, _)) | None => {
+                let definitions = executor.definitions().await?;
+                let subject = loader.load(&args.workflow, definitions.as_ref())?.ok_or_else(|| ConnectorError {
+                    message: format!(
+                        "`{}` is a workflow as ComfyUI saves it, and the server does not tell its nodes, without which it \
+                         cannot be converted",
+                        args.workflow
+                    ),
+                })?;
+                let known = definitions.clone().unwrap_or_default();
+                let plan = Plan::new(subject.clone(), wishes(&subject)?, known, rand::random)?;
                 plan.check(&find_image)?;
+                match definitions {
+                    None => show.note("the server does not tell its nodes, so the graph was not checked"),
+                    Some(_) if args.no_check => {}
+                    Some(definitions) => {
+                        for strange in check_order(&plan.order(0, &find_image)?, &definitions)? {
+                            show.note(&strange);
+                        }
+                    }
+                }
                 plan
             }
         };
-        let options = Options { folder: Some(folder.clone()), fail_fast: args.fail_fast, clock: Arc::clone(clock) };
-        let listener = |told: &crate::runner::Told| show.told(told);
         Ok(run_all(executor.as_ref(), &plan, &find_image, &options, &listener, stop).await)
     };
     let result = driving.await;

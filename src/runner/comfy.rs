@@ -13,6 +13,8 @@ use crate::intake::{IntakeError, Submission};
 use crate::job::{
     DeliveryMode, FailedNode, Failure, FailureCode, Happening, Job, JobId, JobState, Segment, Tap, Tapped, Timeouts,
 };
+use crate::lifecycle::Lifecycle;
+use crate::local::{self, Local, LocalOptions};
 use crate::store::{Finished, StoreError};
 use async_trait::async_trait;
 use serde::Deserialize;
@@ -30,6 +32,9 @@ const GLANCE: Duration = Duration::from_millis(25);
 /// How long all servers may be away while runs wait for them. A restart takes less.
 const AWAY: Duration = Duration::from_mins(2);
 
+/// How old what is known of a server's nodes may be: it is asked when its socket comes up.
+const FRESH: Duration = Duration::from_mins(10);
+
 /// How long a job may wait in the queue: others may have filled the server, and nobody but us waits for it.
 const QUEUE: Duration = Duration::from_hours(7 * 24);
 
@@ -40,6 +45,8 @@ pub struct ComfyExecutor {
     patience: Duration,
     mail: Mail,
     away_since: Mutex<Option<Timestamp>>,
+    /// The server that was started for the runs.
+    local: tokio::sync::Mutex<Option<(Local, Lifecycle)>>,
     /// Dropped last: the stations write there.
     _scratch: Scratch,
 }
@@ -49,7 +56,7 @@ type Mail = Arc<Mutex<HashMap<JobId, Arc<Mailbox>>>>;
 impl ComfyExecutor {
     /// Begins the stations, which connect to the servers meanwhile.
     pub async fn start(context: Context) -> Result<Self, RunError> {
-        let Context { mut settings, patience } = context;
+        let Context { mut settings, patience, .. } = context;
         let scratch = Scratch::make()?;
         settings.storage.folder = scratch.path().join("data");
         settings.limits.usual.queue = QUEUE;
@@ -63,7 +70,54 @@ impl ComfyExecutor {
         let works = Works::begin(&settings, Arc::clone(&clock), tap)
             .await
             .map_err(|error| ServerNotReady { address: addresses.join(", "), reason: format!("{error:#}") })?;
-        Ok(Self { works, clock, patience, mail, away_since: Mutex::default(), _scratch: scratch })
+        Ok(Self {
+            works,
+            clock,
+            patience,
+            mail,
+            away_since: Mutex::default(),
+            local: tokio::sync::Mutex::default(),
+            _scratch: scratch,
+        })
+    }
+
+    /// Starts a ComfyUI of our own, and the stations for it once it is ready.
+    pub async fn start_local(mut context: Context) -> Result<Self, RunError> {
+        let not_ready = |reason: String| ServerNotReady { address: "a ComfyUI of our own".to_owned(), reason };
+        let Some(home) = context.settings.local.home.clone() else {
+            return Err(
+                not_ready("COMFYUI_HOME must be the folder of a ComfyUI, in which its main.py is".to_owned()).into()
+            );
+        };
+        let options = LocalOptions::of(home, &context.settings.local);
+        let lifecycle = Lifecycle::new();
+        let parts =
+            local::Parts { clock: SystemClock::start(), lifecycle: lifecycle.clone(), tell: Arc::clone(&context.tell) };
+        let starting = Local::start(&options, &parts);
+        tokio::pin!(starting);
+        let started = tokio::select! {
+            started = &mut starting => started,
+            () = context.stop.cancelled() => {
+                lifecycle.stop().cancel();
+                starting.await
+            }
+        };
+        let local = match started {
+            Ok(local) => local,
+            Err(local::ServerNotReady::Stopped) => return Err(RunError::Cancelled),
+            Err(error) => return Err(not_ready(error.to_string()).into()),
+        };
+        let address = local.url().to_string();
+        match address.parse() {
+            Ok(url) => context.settings.backends.addresses = vec![url],
+            Err(error) => return Err(not_ready(format!("{address}: {error}")).into()),
+        }
+        // What a server of others asks for is nobody else's to see.
+        context.settings.backends.token = None;
+        context.settings.backends.token_file = None;
+        let executor = Self::start(context).await?;
+        *executor.local.lock().await = Some((local, lifecycle));
+        Ok(executor)
     }
 
     fn mailbox(&self, id: JobId) -> Arc<Mailbox> {
@@ -133,9 +187,8 @@ impl Executor for ComfyExecutor {
 
     async fn definitions(&self) -> Result<Option<Definitions>, RunError> {
         let Some(server) = self.ready().or_else(|| self.works.servers.first()) else { return Ok(None) };
-        let failed = |reason: String| ConnectorError { message: format!("{}: {reason}", server.name) };
-        let text = server.client.object_info().await.map_err(|error| failed(error.to_string()))?;
-        Ok(Some(Definitions::parse(&text).map_err(|error| failed(error.to_string()))?))
+        self.works.inventory.refresh(&server.name, FRESH).await;
+        Ok(self.works.inventory.of(&server.name))
     }
 
     fn at_once(&self) -> usize {
@@ -206,6 +259,10 @@ impl Executor for ComfyExecutor {
 
     async fn close(&self) {
         self.works.end().await;
+        if let Some((local, lifecycle)) = self.local.lock().await.take() {
+            local.stop().await;
+            lifecycle.end().await;
+        }
     }
 }
 
@@ -246,6 +303,7 @@ fn refused(error: IntakeError) -> RunError {
         }
         IntakeError::UnknownWorkflow { .. }
         | IntakeError::Build(_)
+        | IntakeError::Graph(_)
         | IntakeError::TooManyKeys
         | IntakeError::Store(_) => SubmissionError { message: error.to_string(), node: None }.into(),
     }

@@ -215,7 +215,6 @@ impl From<Failure> for RunError {
             | FailureCode::OutputMissing
             | FailureCode::OutputTooLarge
             | FailureCode::Interrupted
-            | FailureCode::ApiKeyLost
             | FailureCode::Internal => ExecutionError { failure: code, message, node }.into(),
         }
     }

@@ -11,7 +11,9 @@ use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 
 /// Runs orders somewhere. The calls come in this order: `prepare` once, then for each order `submit`, `poll` until its last
 /// news, `collect`; `cancel` at any time between; `close` once at the end.
@@ -139,12 +141,16 @@ pub struct Artifact {
 }
 
 /// Where and how orders shall run.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Context {
     /// The ComfyUI servers, the workflow folders, the limits.
     pub settings: Settings,
     /// How long a server may take to be ready.
     pub patience: Duration,
+    /// Gives up what is being made ready.
+    pub stop: CancellationToken,
+    /// Is told how far that is.
+    pub tell: Arc<dyn Fn(&str) + Send + Sync>,
 }
 
 /// Makes an executor.
@@ -161,12 +167,19 @@ impl Executors {
         Self { makers: BTreeMap::new() }
     }
 
-    /// Makes the table of those that come with the library: `remote`, the ComfyUI servers of the settings.
+    /// Makes the table of those that come with the library: `remote`, the ComfyUI servers of the settings, and `local`, one that
+    /// is started for the runs and ended after them.
     pub fn usual() -> Self {
         let mut executors = Self::none();
         executors.register("remote", |context| {
             Box::pin(async move {
                 let executor = super::ComfyExecutor::start(context).await?;
+                Ok(Box::new(executor) as Box<dyn Executor>)
+            })
+        });
+        executors.register("local", |context| {
+            Box::pin(async move {
+                let executor = super::ComfyExecutor::start_local(context).await?;
                 Ok(Box::new(executor) as Box<dyn Executor>)
             })
         });

@@ -3,6 +3,7 @@
 //! A [`Subject`] is loaded, a [`Plan`] makes [`Order`]s of it, an [`Executor`] runs them, [`run_all`] sees to it that all are
 //! run, saved and told. What runs them on a ComfyUI are the gateway's own stations over a folder that is gone afterwards.
 
+mod checking;
 mod comfy;
 mod drive;
 mod error;
@@ -18,6 +19,7 @@ mod saving;
 mod scratch;
 mod value;
 
+pub use checking::check_order;
 pub use comfy::ComfyExecutor;
 pub use drive::{Ended, Options, Saved, Summary, Told, What, eta, run_all};
 pub use error::{

@@ -1,7 +1,8 @@
 //! The command line of `comfygate run`, and what it means.
 
 use crate::runner::{FrameRange, Given, ValidationError, params_of};
-use crate::settings::Settings;
+use crate::secret::Secret;
+use crate::settings::{BackendSettings, Settings};
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
@@ -20,12 +21,16 @@ pub(in crate::cli) struct RunArgs {
     /// A JSON file of parameters by their names; what -p says goes before it.
     #[arg(long, value_name = "FILE")]
     params: Option<PathBuf>,
-    /// Where it runs.
+    /// Where it runs: on a server that is there, or on one that is started for it in COMFYUI_HOME. Without this, a server
+    /// that is named, else one in COMFYUI_HOME.
     #[arg(long, value_enum)]
     mode: Option<Mode>,
     /// The ComfyUI server, instead of that of the settings.
     #[arg(long, value_name = "URL")]
     url: Option<String>,
+    /// The bearer token that the server asks for; better in COMFYUI_TOKEN, where nobody sees it.
+    #[arg(long, value_name = "TOKEN", value_parser = secret)]
+    token: Option<Secret>,
     /// The folder for the outputs; nothing in it is overwritten.
     #[arg(short, long, default_value = "output", value_name = "DIR")]
     pub(super) out: PathBuf,
@@ -61,6 +66,8 @@ pub(in crate::cli) struct RunArgs {
 /// Where orders run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 enum Mode {
+    /// On a ComfyUI that is started for it, and ended after it.
+    Local,
     /// On a ComfyUI that is there.
     Remote,
 }
@@ -81,12 +88,18 @@ impl RunArgs {
                 whole.parse().with_context(|| format!("--url `{url}` is no address; write http://127.0.0.1:8188"))?;
             settings.backends.addresses = vec![url];
         }
+        if let Some(token) = &self.token {
+            settings.backends.token = Some(token.clone());
+        }
         Ok(settings)
     }
 
     /// Returns the name of the executor.
-    pub(super) fn mode(&self) -> &'static str {
+    pub(super) fn mode(&self, settings: &Settings) -> &'static str {
+        let is_named = self.url.is_some() || settings.backends.addresses != BackendSettings::default().addresses;
         match self.mode {
+            Some(Mode::Local) => "local",
+            None if !is_named && settings.local.home.is_some() => "local",
             Some(Mode::Remote) | None => "remote",
         }
     }
@@ -115,6 +128,11 @@ fn param(text: &str) -> Result<Param, String> {
         Some((name, value)) if !name.trim().is_empty() => Ok(Param::Value(name.trim().to_owned(), value.to_owned())),
         Some(_) | None => Err(format!("`{text}` is not NAME=VALUE, such as Steps=50, nor @FILE")),
     }
+}
+
+fn secret(text: &str) -> Result<Secret, String> {
+    let is_plain = !text.is_empty() && text.chars().all(|letter| letter.is_ascii_graphic());
+    if is_plain { Ok(Secret::new(text)) } else { Err("a token has visible ASCII characters only".to_owned()) }
 }
 
 fn output(text: &str) -> Result<(Option<String>, String), String> {

@@ -77,6 +77,10 @@ impl Show for Bars {
         }
     }
 
+    fn note(&self, text: &str) {
+        self.screen.suspend(|| err(&format!("note: {text}")));
+    }
+
     fn stopping(&self) {
         self.screen.suspend(|| err("cancelling; once more to end at once"));
     }

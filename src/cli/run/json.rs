@@ -81,6 +81,10 @@ impl Show for JsonLines {
         }
     }
 
+    fn note(&self, text: &str) {
+        self.write(json!({ "event": "note", "message": text }));
+    }
+
     fn stopping(&self) {
         self.write(json!({ "event": "stopping" }));
     }

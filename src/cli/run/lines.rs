@@ -76,6 +76,10 @@ impl Show for Lines {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).flush(self.quiet, self.clock.now());
     }
 
+    fn note(&self, text: &str) {
+        self.say(&format!("note: {text}"));
+    }
+
     fn stopping(&self) {
         self.say("cancelling; once more to end at once");
     }

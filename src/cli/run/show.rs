@@ -17,6 +17,9 @@ pub(super) trait Show: Send + Sync {
     /// Called a few times a second.
     fn tick(&self) {}
 
+    /// Says something that is no obstacle.
+    fn note(&self, text: &str);
+
     /// Says that the runs are being cancelled.
     fn stopping(&self);
 
@@ -28,13 +31,13 @@ pub(super) trait Show: Send + Sync {
 }
 
 /// Chooses how it is shown.
-pub(super) fn choose(args: &RunArgs, clock: Arc<dyn Clock>) -> Box<dyn Show> {
+pub(super) fn choose(args: &RunArgs, clock: Arc<dyn Clock>) -> Arc<dyn Show> {
     if args.json {
-        Box::new(JsonLines::new(clock))
+        Arc::new(JsonLines::new(clock))
     } else if !args.quiet && stderr().is_terminal() {
-        Box::new(Bars::new(clock))
+        Arc::new(Bars::new(clock))
     } else {
-        Box::new(Lines::new(clock, args.quiet))
+        Arc::new(Lines::new(clock, args.quiet))
     }
 }
 
