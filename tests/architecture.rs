@@ -21,6 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "app",
             "check",
             "comfy",
+            "convert",
             "definitions",
             "demo",
             "fsck",

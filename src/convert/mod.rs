@@ -20,6 +20,7 @@ mod subgraph;
 mod text;
 mod value;
 mod widget;
+mod workflow;
 
 pub use error::ConvertError;
 
