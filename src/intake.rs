@@ -5,11 +5,13 @@
 use crate::clock::{Clock, Timestamp};
 use crate::crash::{self, Point};
 use crate::job::{
-    BodyRules, Conversion, DeliveryMode, Job, JobId, JobState, Limits, Outcome, Params, Request, Tenant, Timeouts,
-    WebhookEvent, freeze,
+    BodyRules, Conversion, DeliveryMode, Happening, Job, JobId, JobState, Limits, Outcome, Params, Request, Tap, Tapped,
+    Tenant, Timeouts, WebhookEvent, freeze,
 };
+use crate::secret::Secret;
 use crate::store::{CancelWish, Ending, IdempotencyKey, NewJob, Revision, Store, StoreError};
 use crate::tracker::Tracker;
+use crate::vault::{Full, Vault};
 use crate::workflow::{BuildError, Catalog, Pair, ParamError, RawError, RawGraph, Resolved, Source, check, resolve};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -43,6 +45,8 @@ pub struct Submission {
     pub timeouts: Timeouts,
     /// The caller's idempotency key.
     pub idempotency: Option<IdempotencyKey>,
+    /// The caller's key for partner nodes.
+    pub partner_key: Option<Secret>,
 }
 
 /// Why a submission was not taken in.
@@ -65,6 +69,9 @@ pub enum IntakeError {
     /// The graph that came with it is none.
     #[error(transparent)]
     Graph(#[from] RawError),
+    /// As many keys for partner nodes are in memory as may.
+    #[error("too many jobs wait that have an api_key_comfy_org of their own")]
+    TooManyKeys,
     /// The store did not take it.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -114,10 +121,14 @@ pub struct Intake {
     pub most: Limits,
     /// What final objects are written by.
     pub bodies: Arc<BodyRules>,
+    /// Where callers' keys for partner nodes are kept.
+    pub vault: Arc<Vault>,
     /// The revisions that are known to be stored.
     pub kept_revisions: Mutex<HashSet<String>>,
     /// Where ids and seeds come from.
     pub random: fn(&mut [u8]),
+    /// Hears of the ends of jobs that end here.
+    pub tap: Tap,
 }
 
 impl Intake {
@@ -136,29 +147,31 @@ impl Intake {
     }
 
     /// Checks a submission, stores it as a job, and wakes dispatch. The job is on disk when this answers.
-    pub async fn accept(&self, workflow: &Pair, submission: Submission) -> Result<Accepted, IntakeError> {
-        let resolved = resolve(workflow, &submission.params, || self.draw_seed()).map_err(IntakeError::Params)?;
+    pub async fn accept(&self, workflow: &Pair, mut submission: Submission) -> Result<Accepted, IntakeError> {
+        let resolved = resolve(workflow, &submission.params, || self.draw_number()).map_err(IntakeError::Params)?;
         check(workflow, &resolved.params)?;
         crash::pass(Point::Received);
         self.keep_revision(workflow).await?;
         let (now, id) = self.own_id(&submission);
         let (tenant, idempotency) = (submission.tenant.clone(), submission.idempotency.clone());
+        let key = submission.partner_key.take();
         let request = self.request(workflow, submission, resolved);
-        self.store(NewJob { id, tenant, request, created_at: now, idempotency, own_revision: None }).await
+        self.store(NewJob { id, tenant, request, created_at: now, idempotency, own_revision: None }, key).await
     }
 
     /// Stores a graph that came with the request as a job, its seeds drawn; the graph is on disk with it.
-    pub async fn accept_graph(&self, mut graph: RawGraph, submission: Submission) -> Result<Accepted, IntakeError> {
-        let seeds = graph.draw_seeds(|| self.draw_seed());
+    pub async fn accept_graph(&self, mut graph: RawGraph, mut submission: Submission) -> Result<Accepted, IntakeError> {
+        let seeds = graph.draw_seeds(|| self.draw_number());
         let (now, id) = self.own_id(&submission);
         let pair = graph.into_pair(&id.to_string())?;
         crash::pass(Point::Received);
         let (tenant, idempotency) = (submission.tenant.clone(), submission.idempotency.clone());
         let seed = seeds.values().next().copied().filter(|_| seeds.len() == 1);
         let resolved = Resolved { params: Params::new(), seed, expected_images: None };
+        let key = submission.partner_key.take();
         let request = Request { seeds, ..self.request(&pair, submission, resolved) };
         let own_revision = Some(revision(&pair));
-        self.store(NewJob { id, tenant, request, created_at: now, idempotency, own_revision }).await
+        self.store(NewJob { id, tenant, request, created_at: now, idempotency, own_revision }, key).await
     }
 
     /// Returns the id that a job shall have, and when it is.
@@ -169,9 +182,15 @@ impl Intake {
         (now, submission.id.unwrap_or_else(|| JobId::new(now, random)))
     }
 
-    async fn store(&self, new: NewJob) -> Result<Accepted, IntakeError> {
+    async fn store(&self, mut new: NewJob, partner_key: Option<Secret>) -> Result<Accepted, IntakeError> {
         let own = new.id;
-        let id = self.store.accept(new).await?;
+        let key_ticket = self.put_aside(own, partner_key)?;
+        new.request.key_ticket = key_ticket;
+        let accepted = self.store.accept(new).await;
+        if let Some(ticket) = key_ticket.filter(|_| accepted.as_ref().ok() != Some(&own)) {
+            self.vault.take_back(own, ticket);
+        }
+        let id = accepted?;
         crash::pass(Point::Accepted);
         self.queue_bell.notify_one();
         Ok(Accepted { id, is_repeat: id != own })
@@ -198,9 +217,14 @@ impl Intake {
         let outcome = Outcome::Cancelled;
         let body = freeze(job, &outcome, now, &self.bodies);
         crash::pass(Point::Ending);
-        self.store.finish(Ending { job: job.id, run: None, outcome, body, ended_at: now }).await?;
+        let is_first = self.store.finish(Ending { job: job.id, run: None, outcome, body, ended_at: now }).await?;
         crash::pass(Point::Ended);
         self.delivery_bell.notify_one();
+        if is_first {
+            self.vault.forget(job.id);
+            let what = Happening::Ended(JobState::Cancelled);
+            self.tap.tell(|| Tapped { job: job.id, tenant: job.tenant.clone(), run: None, at: now, what });
+        }
         Ok(Cancelled::Now)
     }
 
@@ -221,8 +245,17 @@ impl Intake {
             conversion: submission.conversion,
             metadata: submission.metadata,
             priority: submission.priority,
+            key_ticket: None,
             limits,
         }
+    }
+
+    /// Keeps a key until the job has ended, before the job is stored: dispatch may claim it at once. Returns its ticket.
+    fn put_aside(&self, job: JobId, key: Option<Secret>) -> Result<Option<u64>, IntakeError> {
+        let Some(key) = key else { return Ok(None) };
+        let ticket = self.draw_number();
+        self.vault.put(job, ticket, key).map_err(|Full| IntakeError::TooManyKeys)?;
+        Ok(Some(ticket))
     }
 
     async fn keep_revision(&self, workflow: &Pair) -> Result<(), StoreError> {
@@ -243,7 +276,7 @@ impl Intake {
         names
     }
 
-    fn draw_seed(&self) -> u64 {
+    fn draw_number(&self) -> u64 {
         let mut bytes = [0; 8];
         (self.random)(&mut bytes);
         u64::from_le_bytes(bytes)

@@ -7,13 +7,31 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every room may import these.
-const FLOOR: &[&str] = &["clock", "crash", "job", "lenient", "lifecycle", "names", "secret", "settings", "telemetry"];
+const FLOOR: &[&str] =
+    &["clock", "crash", "job", "lenient", "lifecycle", "names", "secret", "settings", "telemetry", "vault"];
 
 /// What a room may import besides. Arrows go down the list: nothing below imports what is above it.
 const ARROWS: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
-    ("cli", &["access", "api", "app", "demo", "fsck", "signing", "sim", "store", "workflow"]),
+    (
+        "cli",
+        &[
+            "access",
+            "api",
+            "app",
+            "definitions",
+            "demo",
+            "fsck",
+            "graph",
+            "runner",
+            "signing",
+            "sim",
+            "store",
+            "workflow",
+        ],
+    ),
     ("demo", &["app", "signing", "sim", "store", "workflow"]),
+    ("runner", &["app", "check", "definitions", "graph", "intake", "local", "store", "workflow"]),
     (
         "app",
         &[
@@ -25,6 +43,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "egress",
             "intake",
             "inventory",
+            "local",
             "media",
             "notifier",
             "signing",
@@ -34,7 +53,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "workflow",
         ],
     ),
-    ("api", &["access", "intake", "media", "notifier", "signing", "store", "throttle", "tracker", "workflow"]),
+    ("api", &["access", "intake", "local", "media", "notifier", "signing", "store", "throttle", "tracker", "workflow"]),
     ("access", &["store"]),
     ("clearing", &["media", "store"]),
     ("fsck", &["media", "store"]),
@@ -44,13 +63,14 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("tracker", &["comfy", "media", "store"]),
     ("notifier", &["egress", "signing", "store"]),
     ("signing", &["store"]),
+    ("local", &["comfy"]),
     ("media", &["comfy"]),
     ("inventory", &["comfy", "definitions"]),
     ("comfy", &[]),
     ("egress", &[]),
     ("workflow", &["definitions", "graph"]),
     ("check", &["definitions", "graph"]),
-    ("graph", &[]),
+    ("graph", &["definitions"]),
     ("definitions", &[]),
     ("store", &[]),
     ("sim", &[]),
@@ -81,6 +101,14 @@ const PURE: &[&str] = &[
     "egress/refusal.rs",
     "egress/rules.rs",
     "graph/api.rs",
+    "graph/builder.rs",
+    "graph/bypass.rs",
+    "graph/error.rs",
+    "graph/hash.rs",
+    "graph/links.rs",
+    "graph/output.rs",
+    "graph/path.rs",
+    "graph/workflow.rs",
     "job/announcement.rs",
     "job/failure.rs",
     "job/key.rs",
@@ -90,6 +118,7 @@ const PURE: &[&str] = &[
     "job/payload.rs",
     "job/request.rs",
     "job/state.rs",
+    "job/tap.rs",
     "job/tenant.rs",
     "job/turns.rs",
     "job/wish.rs",
@@ -110,6 +139,13 @@ const PURE: &[&str] = &[
     "media/treatment.rs",
     "notifier/announcing.rs",
     "notifier/schedule.rs",
+    "runner/checking.rs",
+    "runner/error.rs",
+    "runner/frames.rs",
+    "runner/human.rs",
+    "runner/making.rs",
+    "runner/plan.rs",
+    "runner/value.rs",
     "signing/destination.rs",
     "signing/secret.rs",
     "signing/verify.rs",

@@ -237,9 +237,9 @@ fn command(line: &str) -> Option<String> {
 }
 
 fn is_setting_like(word: &str) -> bool {
-    ["COMFYGATE_", "COMFYUI_", "COMFYLITE_"]
-        .iter()
-        .any(|start| word.strip_prefix(start).is_some_and(|rest| !rest.is_empty()))
+    let begins = |start: &&str| word.strip_prefix(start).is_some_and(|rest| !rest.is_empty());
+    ["COMFYGATE_", "COMFYUI_", "COMFYLITE_"].iter().any(|start| begins(start))
+        || SETTINGS.iter().any(|setting| setting.name == word)
 }
 
 /// Returns the part of a source file that is not its tests.

@@ -512,6 +512,7 @@ fn request(url: &str) -> Request {
         seed: Some(1),
         output_names: std::collections::BTreeMap::new(),
         seeds: std::collections::BTreeMap::new(),
+        key_ticket: None,
         expected_images: Some(2),
         webhook_url: Some(url.into()),
         webhook_events: std::collections::BTreeSet::new(),

@@ -192,6 +192,7 @@ impl From<IntakeError> for ApiError {
             IntakeError::Params(errors) => Self::params(&errors),
             IntakeError::Build(_) => Self::bad_request("validation", error.to_string()),
             IntakeError::Graph(error) => error.into(),
+            IntakeError::TooManyKeys => Self::unavailable("queue_full", error.to_string()),
             IntakeError::Store(error) => error.into(),
         }
     }

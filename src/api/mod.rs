@@ -42,6 +42,7 @@ use crate::access::Keys;
 use crate::clock::Clock;
 use crate::intake::Intake;
 use crate::job::BodyRules;
+use crate::local;
 use crate::media::Blobs;
 use crate::notifier::{Standing, TargetRules};
 use crate::signing::{Keyring, Office};
@@ -55,6 +56,7 @@ use routing::{Call, delete, get, post};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// What the handlers work with.
 pub struct Api {
@@ -70,6 +72,8 @@ pub struct Api {
     pub blobs: Arc<Blobs>,
     /// What is known of each backend, by name.
     pub desks: Vec<(String, Arc<Desk>)>,
+    /// How the ComfyUI stands that is started here; none where none is.
+    pub local: Option<watch::Receiver<local::Standing>>,
     /// The keys of callers.
     pub keys: Arc<Keys>,
     /// Whoever shows no key is refused.

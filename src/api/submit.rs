@@ -3,7 +3,7 @@
 use super::body::{invalid_type, optional_text, parse_object, read};
 use super::caller::Caller;
 use super::raw::{Known, raw_graph, refuse_params};
-use super::wishes::{Defaults, Wishes, wishes};
+use super::wishes::{Defaults, Wishes, partner_key, wishes};
 use super::{Api, ApiError};
 use crate::intake::{IntakeError, Submission};
 use crate::job::{JobId, Limits, Timeouts, WebhookEvent};
@@ -145,6 +145,7 @@ fn submission(
     let priority = priority(fields.remove("priority"))?;
     let timeouts = timeouts(&rules.most, fields.remove("timeouts"))?;
     let Wishes { delivery, strip_metadata, conversion } = wishes(fields, rules.defaults)?;
+    let partner_key = partner_key(fields)?;
     let params = params(fields)?;
     let asked = if let Some(graph) = graph {
         Asked::Graph(graph)
@@ -167,6 +168,7 @@ fn submission(
             priority,
             timeouts,
             idempotency,
+            partner_key,
             ..Submission::default()
         },
     ))

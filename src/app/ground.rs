@@ -6,12 +6,13 @@ use crate::clock::{Clock, Timestamp};
 use crate::comfy::ComfyUrl;
 use crate::egress::{self, Guard};
 use crate::inventory::Inventory;
-use crate::job::{BodyRules, LinkKey};
+use crate::job::{BodyRules, LinkKey, Tap};
 use crate::lifecycle::Lifecycle;
 use crate::media::Blobs;
 use crate::notifier::Announcer;
 use crate::settings::Settings;
 use crate::store::{OwnSecrets, SqliteStore, Store};
+use crate::vault::Vault;
 use crate::workflow::Catalog;
 use anyhow::Context;
 use std::net::SocketAddr;
@@ -35,7 +36,10 @@ pub(super) struct Ground<'a> {
     pub(super) bodies: Arc<BodyRules>,
     pub(super) guard: Guard,
     pub(super) announcer: Announcer,
+    pub(super) vault: Arc<Vault>,
     pub(super) bells: Bells,
+    /// Hears what happens to every run.
+    pub(super) tap: Tap,
 }
 
 /// The wake-ups between the stations. Losing one costs a poll, nothing else.
@@ -72,8 +76,10 @@ impl<'a> Ground<'a> {
             inventory,
             bodies,
             guard: guard(settings, address, lookup),
+            vault: Arc::new(Vault::new(settings.backends.partner_key.clone())),
             announcer: Announcer::new(Arc::clone(&clock)),
             bells: Bells::default(),
+            tap: Tap::default(),
             clock,
             lifecycle,
         })

@@ -7,15 +7,18 @@ use crate::access::Keys;
 use crate::clearing;
 use crate::comfy::{self, Client, ComfyUrl, SocketOptions};
 use crate::dispatch::{self, Backend};
+use crate::intake::Intake;
 use crate::inventory;
 use crate::job::Tenant;
 use crate::media::body_stream;
 use crate::notifier::{self, Standing};
+use crate::secret::Secret;
 use crate::signing::{self, Keyring};
 use crate::throttle::Throttle;
 use crate::tracker::{self, Desk, Tracker};
+use std::collections::HashSet;
 use std::num::NonZeroUsize;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use tokio::sync::{Notify, mpsc};
 use tracing::warn;
 
@@ -24,9 +27,8 @@ const EVENT_QUEUE: usize = 8192;
 
 impl Ground<'_> {
     /// Connects to a backend, and follows what runs there.
-    pub(super) fn open_backend(&self, address: &url::Url) -> anyhow::Result<Backend> {
-        let url: ComfyUrl = address.as_str().parse()?;
-        let client = Client::new(url.clone())?;
+    pub(super) fn open_backend(&self, url: ComfyUrl, token: Option<&Secret>) -> anyhow::Result<Backend> {
+        let client = Client::with_token(url.clone(), token)?;
         let name = url.to_string();
         let desk = Arc::new(Desk::default());
         let reconnect = Arc::new(Notify::new());
@@ -46,14 +48,37 @@ impl Ground<'_> {
             queue_bell: Arc::clone(&self.bells.queue),
             max_output: self.settings.limits.max_output,
             bodies: Arc::clone(&self.bodies),
+            vault: Arc::clone(&self.vault),
             announce: Arc::new(move |announcement| announcer.announce(announcement)),
+            tap: self.tap.clone(),
         };
         let stop = self.lifecycle.stop();
         self.begin("tracker", tracker::run(parts, tracker.clone(), commands, socket, stop.clone()));
         self.begin("inventory", inventory::run(self.stocktaking(&name, &client, &desk), stop.clone()));
         let clock = Arc::clone(&self.clock);
-        self.begin("socket", comfy::socket::run(url, SocketOptions::default(), events, reconnect, clock, stop));
+        let options = SocketOptions { token: token.cloned(), ..SocketOptions::default() };
+        self.begin("socket", comfy::socket::run(url, options, events, reconnect, clock, stop));
         Ok(Backend { name, client, tracker, desk, depth: self.settings.backends.queue })
+    }
+
+    /// Takes jobs in for these backends.
+    pub(super) fn intake(&self, backends: &[Backend]) -> Arc<Intake> {
+        Arc::new(Intake {
+            store: Arc::clone(&self.store),
+            catalog: Arc::clone(&self.catalog),
+            clock: Arc::clone(&self.clock),
+            queue_bell: Arc::clone(&self.bells.queue),
+            delivery_bell: Arc::clone(&self.bells.delivery),
+            trackers: backends.iter().map(|backend| (backend.name.clone(), backend.tracker.clone())).collect(),
+            default_workflow: self.settings.workflows.default.clone(),
+            limits: self.settings.limits.usual,
+            most: self.settings.limits.most,
+            bodies: Arc::clone(&self.bodies),
+            kept_revisions: Mutex::new(HashSet::new()),
+            random: |bytes| rand::fill(bytes),
+            vault: Arc::clone(&self.vault),
+            tap: self.tap.clone(),
+        })
     }
 
     fn stocktaking(&self, backend: &str, client: &Client, desk: &Desk) -> inventory::Parts {
@@ -81,6 +106,8 @@ impl Ground<'_> {
             max_runs: self.settings.limits.max_runs,
             per_tenant: NonZeroUsize::new(self.settings.limits.running_per_tenant),
             bodies: Arc::clone(&self.bodies),
+            tap: self.tap.clone(),
+            vault: Arc::clone(&self.vault),
         };
         self.begin("dispatch", dispatch::run(parts, self.lifecycle.stop()));
     }

@@ -87,16 +87,19 @@ impl Place<'_> {
         if input.options.contains_key("remote") || value::is_among(given, choices, input.is("multiselect")) {
             return None;
         }
-        if input.options.keys().any(|name| name.ends_with("_upload")) {
-            return self.check_file(input, given);
+        if let Some(name) = given.as_str().filter(|_| input.options.keys().any(|name| name.ends_with("_upload"))) {
+            return self.check_file(input, name);
         }
         let problem = model::not_in_list(self, input, choices, given);
         Some(problem.of_input(&input.name).received(given))
     }
 
     /// An input for files that people upload: the list is from a while ago, and tells no folders in the folder.
-    fn check_file(&self, input: &InputDefinition, given: &Value) -> Option<Problem> {
-        let name = given.as_str().filter(|name| !name.contains(['/', '\\']) && !name.trim_end().ends_with(']'))?;
+    fn check_file(&self, input: &InputDefinition, name: &str) -> Option<Problem> {
+        if name.contains(['/', '\\']) || name.trim_end().ends_with(']') {
+            return None;
+        }
+        let given = &Value::String(name.to_owned());
         let message = format!("the server had no file {} in its input folder when it was asked", brief(given));
         let mend = "upload the file, or name one that is there; a parameter of type image does it for each request";
         let problem = self.problem(Kind::CustomValidationFailed, message, mend).of_input(&input.name).received(given);

@@ -136,11 +136,17 @@ fn int(given: &Value) -> Option<Numeric> {
         Value::Bool(truth) => Some(Numeric::Whole(i128::from(*truth))),
         Value::Number(number) => match number.as_i128() {
             Some(whole) => Some(Numeric::Whole(whole)),
-            None => number.as_f64().filter(|number| number.is_finite()).map(|it| Numeric::Fraction(it.trunc())),
+            None => number.as_f64().filter(|number| number.is_finite()).map(|it| Numeric::Whole(cut_off(it))),
         },
         Value::String(text) => whole_text(text),
         Value::Null | Value::Array(_) | Value::Object(_) => None,
     }
+}
+
+/// Cuts a fraction off; what is beyond 128 bits is beyond all bounds, and how far does not matter.
+#[expect(clippy::cast_possible_truncation, reason = "it is what is meant")]
+fn cut_off(number: f64) -> i128 {
+    number as i128
 }
 
 /// Does as Python's `float()`.
@@ -148,6 +154,7 @@ fn float(given: &Value) -> Option<Numeric> {
     let number = match given {
         Value::Bool(truth) => Some(f64::from(u8::from(*truth))),
         Value::Number(number) => number.as_f64(),
+        Value::String(text) if has_foreign_digits(text) => Some(f64::NAN),
         Value::String(text) => without_underscores(text.trim())?.parse().ok(),
         Value::Null | Value::Array(_) | Value::Object(_) => None,
     };
@@ -155,14 +162,21 @@ fn float(given: &Value) -> Option<Numeric> {
 }
 
 fn whole_text(text: &str) -> Option<Numeric> {
+    if has_foreign_digits(text) {
+        return Some(Numeric::Fraction(f64::NAN));
+    }
     let text = without_underscores(text.trim())?;
     let digits = text.strip_prefix(['+', '-']).unwrap_or(&text);
     let is_whole = !digits.is_empty() && digits.len() <= MOST_DIGITS && digits.bytes().all(|it| it.is_ascii_digit());
     if !is_whole {
         return None;
     }
-    // What is beyond 128 bits is beyond all bounds; how far does not matter.
     text.parse().map(Numeric::Whole).or_else(|_| text.parse().map(Numeric::Fraction)).ok()
+}
+
+/// Python reads the digits of all scripts. What they are worth is not known here, and held against nobody.
+fn has_foreign_digits(text: &str) -> bool {
+    text.chars().any(|letter| !letter.is_ascii() && letter.is_numeric())
 }
 
 /// Takes out underscores; Python allows them between two digits.

@@ -2,6 +2,7 @@
 
 mod deliveries;
 mod keys;
+mod run;
 mod table;
 mod webhook;
 
@@ -18,6 +19,7 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use deliveries::DeliveriesCommand;
 use keys::KeysCommand;
+use run::RunArgs;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -41,7 +43,9 @@ pub struct Cli {
 #[derive(Subcommand, Debug)]
 enum Command {
     /// Serve the gateway.
-    Serve(SettingArgs),
+    Serve(ServeArgs),
+    /// Run a workflow once or many times and keep its outputs: 0 if all went well, 1 if not, 130 after Ctrl-C.
+    Run(RunArgs),
     /// Check the settings and the workflows, and say what is wrong with them.
     Check(SettingArgs),
     /// List every setting with its default and what may be written.
@@ -89,6 +93,18 @@ struct SettingArgs {
 }
 
 #[derive(Args, Debug)]
+struct ServeArgs {
+    #[command(flatten)]
+    settings: SettingArgs,
+    /// Start a ComfyUI too, keep it running, and use it instead of --comfyui.
+    #[arg(long)]
+    local: bool,
+    /// The folder of that ComfyUI, with its main.py.
+    #[arg(long, value_name = "DIR", requires = "local")]
+    home: Option<String>,
+}
+
+#[derive(Args, Debug)]
 struct FsckArgs {
     /// The data folder, instead of that of the settings.
     #[arg(long, value_name = "DIR")]
@@ -129,6 +145,7 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::Serve(args) => serve(args),
+            Command::Run(args) => run::run(args),
             Command::Check(args) => check(args),
             Command::Settings => {
                 std::io::stdout().write_all(reference().as_bytes())?;
@@ -144,6 +161,17 @@ impl Cli {
                 runtime()?.block_on(demo::run(&args.out, args.stay))
             }
         }
+    }
+}
+
+impl ServeArgs {
+    fn load(self) -> anyhow::Result<Settings> {
+        let mut settings = self.settings;
+        if self.local {
+            settings.assignments.push(("COMFYGATE_LOCAL".to_owned(), "true".to_owned()));
+        }
+        settings.assignments.extend(self.home.map(|home| ("COMFYUI_HOME".to_owned(), home)));
+        settings.load()
     }
 }
 
@@ -175,7 +203,7 @@ impl SettingArgs {
     }
 }
 
-fn serve(args: SettingArgs) -> anyhow::Result<ExitCode> {
+fn serve(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let settings = args.load()?;
     telemetry::init(&settings.logging);
     runtime()?.block_on(async {

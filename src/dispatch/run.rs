@@ -1,13 +1,18 @@
 //! The task of dispatch: waits for work and room, claims jobs, lets the tracker watch, submits.
 
 use super::backend::{Backend, others};
+use super::partner::partner_key;
 use crate::clock::Clock;
+use crate::comfy::ExtraData;
 use crate::crash::{self, Point};
-use crate::job::{BodyRules, Failure, FailureCode, Job, JobId, Outcome, PromptId, Request, freeze};
+use crate::job::{
+    BodyRules, Failure, FailureCode, Happening, Job, JobId, Outcome, PromptId, Request, Tap, Tapped, freeze,
+};
 use crate::lifecycle::{Lifecycle, Panicked};
 use crate::store::{Claimed, Ending, Refused, Revision, Store, StoreError, Vacancy, persist};
 use crate::telemetry::job_span;
 use crate::tracker::{Plan, Run, SubmitResult, refused_everywhere, submit_result};
+use crate::vault::Vault;
 use crate::workflow::{Built, Catalog, Pair, Source, build};
 use futures_util::future::join_all;
 use std::collections::{HashMap, HashSet};
@@ -54,6 +59,10 @@ pub struct Parts {
     pub per_tenant: Option<NonZeroUsize>,
     /// What final objects are written by.
     pub bodies: Arc<BodyRules>,
+    /// Hears of the ends of jobs that end here.
+    pub tap: Tap,
+    /// The keys for partner nodes.
+    pub vault: Arc<Vault>,
 }
 
 /// Runs dispatch until told to stop.
@@ -192,8 +201,9 @@ async fn launch_or_end(parts: &Parts, backend: &Backend, claimed: Claimed, revis
 }
 
 async fn launch(parts: &Parts, backend: &Backend, claimed: Claimed, revisions: &mut HashMap<String, Arc<Pair>>) {
-    let built = match rebuild(parts, &claimed.job, revisions).await {
-        Ok(built) => built,
+    let built = rebuild(parts, &claimed.job, revisions).await;
+    let (built, key) = match built.and_then(|built| Ok((built, partner_key(&parts.vault, &claimed.job)?))) {
+        Ok(both) => both,
         Err(failure) => return end(parts, &claimed.job, Some(claimed.run.number), failure).await,
     };
     let watched = Run::about_to_submit(plan(parts, &claimed, &built), parts.clock.now());
@@ -209,7 +219,8 @@ async fn launch(parts: &Parts, backend: &Backend, claimed: Claimed, revisions: &
     let submission = async move {
         let posting = async {
             crash::pass(Point::Submitting);
-            let answer = client.submit(&built.graph, &client_id, run.prompt.as_str()).await;
+            let extra = ExtraData { api_key_comfy_org: key.as_ref() };
+            let answer = client.submit_with(&built.graph, &client_id, run.prompt.as_str(), extra).await;
             crash::pass(Point::Submitted);
             submit_result(answer)
         };
@@ -310,9 +321,13 @@ async fn end_waiting(parts: &Parts, job: &Job) -> bool {
     };
     let ending = ending(parts, job, None, outcome);
     crash::pass(Point::Ending);
-    let stored = parts.store.finish(ending).await;
+    let stored = parts.store.finish(ending.clone()).await;
     crash::pass(Point::Ended);
     parts.delivery_bell.notify_one();
+    if matches!(stored, Ok(true)) {
+        parts.vault.forget(job.id);
+        tell_end(parts, job, &ending);
+    }
     stored.inspect_err(|error| warn!(%error, "the end of a waiting job is not stored, trying again")).is_ok()
 }
 
@@ -325,11 +340,20 @@ async fn end(parts: &Parts, job: &Job, run: Option<u32>, failure: Failure) {
         let ending = ending(parts, job, run, Outcome::Failed(failure, Vec::new()));
         let write = || parts.store.finish(ending.clone());
         crash::pass(Point::Ending);
-        persist(parts.clock.as_ref(), &parts.lifecycle.stop(), "the end", write).await;
+        let stored = persist(parts.clock.as_ref(), &parts.lifecycle.stop(), "the end", write).await;
         crash::pass(Point::Ended);
+        if stored == Some(true) {
+            parts.vault.forget(job.id);
+            tell_end(parts, job, &ending);
+        }
     };
     let _ = parts.lifecycle.contain("finish", storing).await;
     parts.delivery_bell.notify_one();
+}
+
+fn tell_end(parts: &Parts, job: &Job, ending: &Ending) {
+    let (run, at, what) = (ending.run, ending.ended_at, Happening::Ended(ending.outcome.state()));
+    parts.tap.tell(|| Tapped { job: job.id, tenant: job.tenant.clone(), run, at, what });
 }
 
 fn internal(message: &str) -> Failure {

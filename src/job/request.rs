@@ -124,6 +124,9 @@ pub struct Request {
     /// Higher runs first; 0 unless the caller says otherwise.
     #[serde(default)]
     pub priority: i32,
+    /// The ticket for the key that the caller gave for partner nodes; the key itself is in memory only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_ticket: Option<u64>,
     /// The limits in force.
     pub limits: Limits,
 }

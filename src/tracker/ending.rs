@@ -5,7 +5,7 @@ use super::desk::Held;
 use super::run::Parts;
 use crate::clock::Timestamp;
 use crate::crash::{self, Point};
-use crate::job::{Failure, FailureCode, Job, Outcome, PromptId, freeze};
+use crate::job::{Failure, FailureCode, Happening, Job, JobState, Outcome, PromptId, Tapped, freeze};
 use crate::store::{Ending, persist};
 use std::sync::Arc;
 use tracing::{debug, error};
@@ -41,6 +41,7 @@ pub(super) enum Return {
 /// Ends the job.
 pub(super) async fn finish(parts: &Parts, end: &End, outcome: Outcome) {
     let succeeded = matches!(outcome, Outcome::Succeeded(_));
+    let outcome = parts.vault.without_keys(end.job.id, outcome);
     for _ in 0..TRIES {
         let storing = async {
             let ending = frozen(parts, end, outcome.clone());
@@ -49,8 +50,11 @@ pub(super) async fn finish(parts: &Parts, end: &End, outcome: Outcome) {
             crash::pass(Point::Ended);
             stored
         };
-        if let Ok(Some(_)) = parts.lifecycle.contain("finish", storing).await {
+        if let Ok(Some(is_first)) = parts.lifecycle.contain("finish", storing).await {
             parts.delivery_bell.notify_one();
+            if is_first {
+                tell_end(parts, end, outcome.state());
+            }
             if succeeded {
                 forget(parts, end).await;
             }
@@ -94,12 +98,25 @@ async fn finish_plainly(parts: &Parts, end: &End, why: &str) {
         let outcome = Outcome::Failed(Failure::new(FailureCode::Internal, why), Vec::new());
         store(parts, frozen(parts, end, outcome)).await
     };
-    if let Ok(Some(_)) = parts.lifecycle.contain("finish", storing).await {
+    if let Ok(Some(is_first)) = parts.lifecycle.contain("finish", storing).await {
         parts.delivery_bell.notify_one();
+        if is_first {
+            tell_end(parts, end, JobState::Failed);
+        }
     } else {
         // Dispatch finds it, and asks the backend what became of it.
         error!(job.id = %end.job.id, "the end of a run could not be stored");
     }
+}
+
+fn tell_end(parts: &Parts, end: &End, state: JobState) {
+    parts.tap.tell(|| Tapped {
+        job: end.job.id,
+        tenant: end.job.tenant.clone(),
+        run: Some(end.run),
+        at: end.at,
+        what: Happening::Ended(state),
+    });
 }
 
 fn frozen(parts: &Parts, end: &End, outcome: Outcome) -> Ending {
@@ -109,7 +126,11 @@ fn frozen(parts: &Parts, end: &End, outcome: Outcome) -> Ending {
 
 async fn store(parts: &Parts, ending: Ending) -> Option<bool> {
     let (clock, stop) = (parts.clock.as_ref(), parts.lifecycle.stop());
-    persist(clock, &stop, "the end", || parts.store.finish(ending.clone())).await
+    let stored = persist(clock, &stop, "the end", || parts.store.finish(ending.clone())).await;
+    if stored == Some(true) {
+        parts.vault.forget(ending.job);
+    }
+    stored
 }
 
 /// ComfyUI keeps whole graphs in its history; ours are not needed there any more.

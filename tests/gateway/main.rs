@@ -31,6 +31,8 @@ mod keys;
 mod keys_command;
 mod limits;
 mod links;
+#[cfg(unix)]
+mod local;
 mod lost_answers;
 mod lost_backend;
 mod lost_socket;
@@ -39,6 +41,7 @@ mod outputs;
 #[cfg(target_os = "linux")]
 mod overload;
 mod panics;
+mod partner_keys;
 mod process;
 #[path = "../support/proxy/mod.rs"]
 mod proxy;
@@ -50,6 +53,8 @@ mod reloads;
 mod restarts;
 mod results;
 mod retention;
+#[cfg(unix)]
+mod serve_local;
 mod signing;
 mod slow_backend;
 mod stopping;
@@ -58,6 +63,7 @@ mod stuck;
 mod support;
 mod tenants;
 mod timeouts;
+mod tokens;
 mod upgrade;
 mod webhooks;
 mod workflows;

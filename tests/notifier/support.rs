@@ -487,6 +487,7 @@ fn request(url: &str) -> Request {
         conversion: None,
         metadata: None,
         priority: 0,
+        key_ticket: None,
         limits: Limits { queue: limit, start: limit, silence: limit, run: limit },
     }
 }

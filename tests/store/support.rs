@@ -114,6 +114,7 @@ pub(crate) fn request(webhook_url: Option<&str>) -> Request {
         conversion: None,
         metadata: None,
         priority: 0,
+        key_ticket: None,
         limits: Limits {
             queue: Duration::from_hours(1),
             start: Duration::from_mins(5),
