@@ -111,7 +111,10 @@ impl App {
 /// Begins the stations and joins them with what answers to callers.
 async fn join(ground: Ground<'_>) -> anyhow::Result<Api> {
     let settings = ground.settings;
-    let (backends, local) = ground.open_backends()?;
+    let (backends, local) = match ground.open_local()? {
+        Some((backend, standing)) => (vec![backend], Some(standing)),
+        None => (ground.open_backends()?, None),
+    };
     let intake = ground.intake(&backends);
     let desks = backends.iter().map(|backend| (backend.name.clone(), Arc::clone(&backend.desk))).collect();
     let keyring = ground.open_keyring().await;
@@ -124,12 +127,13 @@ async fn join(ground: Ground<'_>) -> anyhow::Result<Api> {
     let keys_required = settings.access.require_keys(ground.address);
     let keys = ground.open_keys(keys_required).await;
     let office = Office::new(ground.sqlite(), Arc::clone(&ground.clock), |bytes| rand::fill(bytes));
-    let Ground { address, store, blobs, catalog, bodies, guard, clock, .. } = ground;
+    let Ground { address, store, blobs, catalog, inventory, bodies, guard, clock, .. } = ground;
     Ok(Api {
         intake,
         store,
         throttle,
         catalog,
+        verdicts: api::Verdicts::new(inventory),
         blobs,
         desks,
         local,

@@ -276,7 +276,8 @@ impl Intake {
         names
     }
 
-    fn draw_number(&self) -> u64 {
+    /// Draws a number by chance, such as a seed that a job would get.
+    pub fn draw_number(&self) -> u64 {
         let mut bytes = [0; 8];
         (self.random)(&mut bytes);
         u64::from_le_bytes(bytes)

@@ -103,6 +103,11 @@ impl ApiError {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message)
     }
 
+    /// Returns the stable word for it.
+    pub(super) fn code(&self) -> &'static str {
+        self.code
+    }
+
     fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         Self { status, code, message: message.into(), details: None, header: None }
     }
@@ -207,15 +212,7 @@ impl From<RawError> for ApiError {
             | RawError::Convert(_)
             | RawError::TooManyNodes(_)
             | RawError::TooDeep { .. }
-            | RawError::BrokenLink { .. }
             | RawError::Unusable(_) => Self::bad_request("invalid_graph", error.to_string()),
         }
-    }
-}
-
-#[cfg(test)]
-impl ApiError {
-    pub(super) fn code(&self) -> &'static str {
-        self.code
     }
 }

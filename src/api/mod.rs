@@ -17,10 +17,14 @@ mod link;
 mod openapi;
 mod raw;
 mod routing;
+mod schema;
 mod secrets;
 mod submit;
 mod throttle;
+mod trial;
+mod verdicts;
 mod wishes;
+mod workflows;
 
 pub(crate) use admit::identify;
 pub use capacity::most_connections;
@@ -36,6 +40,7 @@ pub use routing::Needs;
 pub use secrets::secret_view;
 pub use submit::{FindWorkflow, Rules, read_submission};
 pub(crate) use throttle::{guesses, throttle};
+pub use verdicts::Verdicts;
 pub use wishes::Defaults;
 
 use crate::access::Keys;
@@ -68,6 +73,8 @@ pub struct Api {
     pub throttle: Arc<Throttle>,
     /// The workflows, for readiness.
     pub catalog: Arc<Catalog>,
+    /// What is known of workflows on backends.
+    pub verdicts: Verdicts,
     /// Where outputs are read.
     pub blobs: Arc<Blobs>,
     /// What is known of each backend, by name.
@@ -136,6 +143,9 @@ const ROUTES: &[Call] = &[
     post("/jobs/{id}/deliveries/{d}/replay", Scope(Submit), || web::to(deliveries::replay)),
     get("/deliveries", Scope(Read), || web::to(deliveries::list)),
     post("/deliveries/replay", Scope(Submit), || web::to(deliveries::replay_all)),
+    get("/workflows", Scope(Read), || web::to(workflows::list)),
+    get("/workflows/{name}", Scope(Read), || web::to(workflows::get)),
+    post("/workflows/{name}/check", Scope(Submit), || web::to(trial::dry_run)),
     get("/keys", KeyWith(Admin), || web::to(keys::list)),
     post("/keys", KeyWith(Admin), || web::to(keys::create)),
     delete("/keys/{id}", KeyWith(Admin), || web::to(keys::revoke)),

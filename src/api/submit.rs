@@ -9,7 +9,7 @@ use crate::intake::{IntakeError, Submission};
 use crate::job::{JobId, Limits, Timeouts, WebhookEvent};
 use crate::notifier::TargetRules;
 use crate::store::IdempotencyKey;
-use crate::workflow::{Pair, RawGraph};
+use crate::workflow::{Pair, ParamError, RESERVED, RawGraph};
 use actix_web::http::header::LOCATION;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Map, Value, json};
@@ -46,7 +46,7 @@ pub struct Rules<'a> {
 }
 
 /// What a request wants to be run.
-enum Asked {
+pub(super) enum Asked {
     /// A workflow of the catalogue.
     Workflow(Arc<Pair>),
     /// The graph that came with it.
@@ -118,7 +118,7 @@ pub fn read_submission(body: &[u8], rules: &Rules<'_>) -> Result<(Arc<Pair>, Sub
     }
 }
 
-fn submission(
+pub(super) fn submission(
     rules: &Rules<'_>,
     body: &[u8],
     fields: &mut Map<String, Value>,
@@ -327,13 +327,25 @@ fn timeout(name: &str, wish: &Value, most: Duration) -> Result<u64, ApiError> {
     Ok(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }
 
+/// Returns what of a request's fields is meant for parameters, whatever may be wrong with the others.
+pub(super) fn given_params(fields: &Map<String, Value>) -> Map<String, Value> {
+    let mut given = fields.get("params").and_then(Value::as_object).cloned().unwrap_or_default();
+    let others = fields.iter().filter(|(name, _)| !RESERVED.contains(&name.as_str()));
+    given.extend(others.map(|(name, value)| (name.clone(), value.clone())));
+    given
+}
+
+/// The same for one fault.
+pub(super) fn name_fault(fault: ParamError, top_level: &BTreeSet<String>) -> ParamError {
+    let is_field = fault.code == "unknown_param" && top_level.contains(&fault.parameter);
+    ParamError { code: if is_field { "unknown_field" } else { fault.code }, ..fault }
+}
+
 /// A name that no parameter has is a field where it stood at top level.
 fn name_fields(mut error: IntakeError, top_level: &BTreeSet<String>) -> ApiError {
     if let IntakeError::Params(errors) = &mut error {
         for error in errors {
-            if error.code == "unknown_param" && top_level.contains(&error.parameter) {
-                error.code = "unknown_field";
-            }
+            *error = name_fault(error.clone(), top_level);
         }
     }
     error.into()

@@ -10,21 +10,8 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 impl Ground<'_> {
-    /// Opens every backend. Returns how the local ComfyUI stands too, where there is one.
-    pub(super) fn open_backends(&self) -> anyhow::Result<(Vec<Backend>, Option<watch::Receiver<Standing>>)> {
-        if self.settings.local.enabled
-            && let Some(home) = &self.settings.local.home
-        {
-            let options = LocalOptions::of(home.clone(), &self.settings.local);
-            let supervisor = Supervisor::prepare(options, &self.settings.storage.folder)?;
-            let (url, standing) = (supervisor.url().clone(), supervisor.standing());
-            if self.settings.backends.addresses != BackendSettings::default().addresses {
-                info!(backend = %url, "COMFYUI_ADDRESS is not used: the ComfyUI that is started here is");
-            }
-            let backend = self.open_backend(url, None)?;
-            self.keep_running(supervisor);
-            return Ok((vec![backend], Some(standing)));
-        }
+    /// Connects to all backends that have an address.
+    pub(super) fn open_backends(&self) -> anyhow::Result<Vec<Backend>> {
         let token = self.settings.backends.bearer();
         let open = |address: &url::Url| {
             if token.is_some() && !is_private(address) {
@@ -32,8 +19,21 @@ impl Ground<'_> {
             }
             self.open_backend(address.as_str().parse::<ComfyUrl>()?, token)
         };
-        let backends = self.settings.backends.addresses.iter().map(open);
-        Ok((backends.collect::<anyhow::Result<Vec<_>>>()?, None))
+        self.settings.backends.addresses.iter().map(open).collect()
+    }
+
+    /// Begins the local ComfyUI, where one is wished for, and connects to it. Returns how it stands, too.
+    pub(super) fn open_local(&self) -> anyhow::Result<Option<(Backend, watch::Receiver<Standing>)>> {
+        let local = &self.settings.local;
+        let Some(home) = local.home.as_ref().filter(|_| local.enabled) else { return Ok(None) };
+        let supervisor = Supervisor::prepare(LocalOptions::of(home.clone(), local), &self.settings.storage.folder)?;
+        let (url, standing) = (supervisor.url().clone(), supervisor.standing());
+        if self.settings.backends.addresses != BackendSettings::default().addresses {
+            info!(backend = %url, "COMFYUI_ADDRESS is not used: the ComfyUI that is started here is");
+        }
+        let backend = self.open_backend(url, None)?;
+        self.keep_running(supervisor);
+        Ok(Some((backend, standing)))
     }
 
     fn keep_running(&self, supervisor: Supervisor) {

@@ -46,7 +46,7 @@ impl Works {
         let lookup = Arc::new(SystemLookup);
         let mut ground = Ground::lay(settings, clock, lifecycle.clone(), settings.server.address, lookup).await?;
         ground.tap = tap;
-        let (backends, _) = ground.open_backends()?;
+        let backends = ground.open_backends()?;
         let intake = ground.intake(&backends);
         let server = |backend: &crate::dispatch::Backend| Server {
             name: backend.name.clone(),

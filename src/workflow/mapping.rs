@@ -39,7 +39,7 @@ const PARAMETER: [&str; 13] = [
 ];
 
 /// The fields of a request that no parameter can be named after, since the request would never reach it.
-const RESERVED: [&str; 14] = [
+pub const RESERVED: [&str; 14] = [
     "workflow",
     "params",
     "images",

@@ -22,10 +22,12 @@ mod told;
 mod typing;
 mod yaml;
 
-pub use build::{BuildError, Built, build, check};
+pub use crate::graph::{Built, Target};
+pub use build::{BuildError, build, check};
 pub use catalog::Catalog;
+pub use mapping::RESERVED;
 pub use pair::{Files, Pair, Source};
-pub use parameter::{Kind, ParamError, Parameter, Target};
+pub use parameter::{Kind, ParamError, Parameter};
 pub use problem::Problem;
 pub use raw::{RawError, RawGraph};
-pub use resolve::{Resolved, resolve};
+pub use resolve::{Resolved, attempt, resolve};
