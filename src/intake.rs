@@ -5,8 +5,8 @@
 use crate::clock::{Clock, Timestamp};
 use crate::crash::{self, Point};
 use crate::job::{
-    BodyRules, Conversion, DeliveryMode, Happening, Job, JobId, JobState, Limits, Outcome, Params, Request, Tap, Tapped,
-    Tenant, Timeouts, WebhookEvent, freeze,
+    BodyRules, Conversion, DeliveryMode, Happening, Job, JobId, JobState, Limits, Outcome, Params, Request, Tap,
+    Tapped, Tenant, Timeouts, WebhookEvent, freeze,
 };
 use crate::secret::Secret;
 use crate::store::{CancelWish, Ending, IdempotencyKey, NewJob, Revision, Store, StoreError};

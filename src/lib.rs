@@ -10,7 +10,7 @@
 //! process.
 //!
 //! The [`workflow`] catalogue stands on [`graph`]s and on the [`definitions`] of their nodes, which a [`check`] holds
-//! against each other and an [`inventory`] keeps for each server. Beneath all lie the words of a [`job`], the guard of what
+//! against each other and an [`inventory`] keeps for each server; drawings are [`convert`]ed into graphs. Beneath all lie the words of a [`job`], the guard of what
 //! goes out ([`egress`]), [`settings`], [`telemetry`], [`clock`], [`lifecycle`], [`secret`], the
 //! [`vault`] of callers' keys and the points of [`crash`].
 //!
@@ -47,6 +47,7 @@ pub mod clearing;
 pub mod cli;
 pub mod clock;
 pub mod comfy;
+pub mod convert;
 pub mod crash;
 pub mod definitions;
 pub mod demo;

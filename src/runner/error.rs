@@ -216,7 +216,6 @@ impl From<Failure> for RunError {
             | FailureCode::OutputTooLarge
             | FailureCode::ApiKeyLost
             | FailureCode::Interrupted
-            | FailureCode::ApiKeyLost
             | FailureCode::Internal => ExecutionError { failure: code, message, node }.into(),
         }
     }

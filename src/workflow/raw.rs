@@ -69,7 +69,8 @@ impl RawGraph {
         if count > MAX_NODES {
             return Err(RawError::TooManyNodes(count));
         }
-        let is_deep = |(_, node): &(&str, &crate::graph::Node)| node.inputs.values().any(|value| is_deeper(value, MAX_DEPTH));
+        let is_deep =
+            |(_, node): &(&str, &crate::graph::Node)| node.inputs.values().any(|value| is_deeper(value, MAX_DEPTH));
         if let Some((id, _)) = graph.nodes().find(is_deep) {
             return Err(RawError::TooDeep { node: shown(id) });
         }

@@ -77,7 +77,10 @@ impl Template<'_> {
             let why = if node.parts.is_empty() {
                 "is not executed: it is muted, bypassed, or there for the editor alone".to_owned()
             } else {
-                format!("is a subgraph: name one of the nodes in it{}", there_are(node.parts.iter().map(String::as_str)))
+                format!(
+                    "is a subgraph: name one of the nodes in it{}",
+                    there_are(node.parts.iter().map(String::as_str))
+                )
             };
             let reason = format!("{} of {} (node `{}`) {why}", wanted.by, self.file, shown(&node.id));
             return Problem { node: Some(node.id.clone()), ..Problem::of_file(config, reason).at(wanted.line) };
