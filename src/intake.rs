@@ -66,12 +66,12 @@ pub enum IntakeError {
     /// The workflow cannot be built although its parameters are right.
     #[error(transparent)]
     Build(#[from] BuildError),
-    /// The graph that came with it is none.
-    #[error(transparent)]
-    Graph(#[from] RawError),
     /// As many keys for partner nodes are in memory as may.
     #[error("too many jobs wait that have an api_key_comfy_org of their own")]
     TooManyKeys,
+    /// The graph that came with it is none.
+    #[error(transparent)]
+    Graph(#[from] RawError),
     /// The store did not take it.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -166,9 +166,9 @@ impl Intake {
         let pair = graph.into_pair(&id.to_string())?;
         crash::pass(Point::Received);
         let (tenant, idempotency) = (submission.tenant.clone(), submission.idempotency.clone());
+        let key = submission.partner_key.take();
         let seed = seeds.values().next().copied().filter(|_| seeds.len() == 1);
         let resolved = Resolved { params: Params::new(), seed, expected_images: None };
-        let key = submission.partner_key.take();
         let request = Request { seeds, ..self.request(&pair, submission, resolved) };
         let own_revision = Some(revision(&pair));
         self.store(NewJob { id, tenant, request, created_at: now, idempotency, own_revision }, key).await
@@ -182,12 +182,13 @@ impl Intake {
         (now, submission.id.unwrap_or_else(|| JobId::new(now, random)))
     }
 
-    async fn store(&self, mut new: NewJob, partner_key: Option<Secret>) -> Result<Accepted, IntakeError> {
+    /// Stores a job and wakes dispatch; its key for partner nodes is kept first, since dispatch may claim it at once.
+    async fn store(&self, mut new: NewJob, key: Option<Secret>) -> Result<Accepted, IntakeError> {
         let own = new.id;
-        let key_ticket = self.put_aside(own, partner_key)?;
-        new.request.key_ticket = key_ticket;
+        let ticket = self.put_aside(own, key)?;
+        new.request.key_ticket = ticket;
         let accepted = self.store.accept(new).await;
-        if let Some(ticket) = key_ticket.filter(|_| accepted.as_ref().ok() != Some(&own)) {
+        if let Some(ticket) = ticket.filter(|_| accepted.as_ref().ok() != Some(&own)) {
             self.vault.take_back(own, ticket);
         }
         let id = accepted?;

@@ -117,6 +117,12 @@ impl ApiError {
         self
     }
 
+    /// The same error with more for programs under `details`.
+    pub(super) fn with_details(mut self, details: Value) -> Self {
+        self.details = Some(details);
+        self
+    }
+
     fn params(errors: &[ParamError]) -> Self {
         let code = errors.first().map_or("invalid_type", |error| error.code);
         let message = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
@@ -196,8 +202,8 @@ impl From<IntakeError> for ApiError {
             IntakeError::UnknownWorkflow { .. } => Self::bad_request("unknown_workflow", error.to_string()),
             IntakeError::Params(errors) => Self::params(&errors),
             IntakeError::Build(_) => Self::bad_request("validation", error.to_string()),
-            IntakeError::Graph(error) => error.into(),
             IntakeError::TooManyKeys => Self::unavailable("queue_full", error.to_string()),
+            IntakeError::Graph(error) => error.into(),
             IntakeError::Store(error) => error.into(),
         }
     }

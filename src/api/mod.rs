@@ -5,6 +5,7 @@ mod body;
 mod caller;
 mod capacity;
 mod contain;
+mod convert;
 mod crowd;
 mod deliveries;
 mod error;
@@ -146,6 +147,7 @@ const ROUTES: &[Call] = &[
     get("/workflows", Scope(Read), || web::to(workflows::list)),
     get("/workflows/{name}", Scope(Read), || web::to(workflows::get)),
     post("/workflows/{name}/check", Scope(Submit), || web::to(trial::dry_run)),
+    post("/convert", Scope(Submit), || web::to(convert::post)),
     get("/keys", KeyWith(Admin), || web::to(keys::list)),
     post("/keys", KeyWith(Admin), || web::to(keys::create)),
     delete("/keys/{id}", KeyWith(Admin), || web::to(keys::revoke)),

@@ -4,6 +4,7 @@
 
 mod canary;
 mod cancel;
+mod catalogue;
 mod clocks;
 mod comfylite;
 mod command_line;
@@ -53,6 +54,7 @@ mod reloads;
 mod restarts;
 mod results;
 mod retention;
+mod run_command;
 #[cfg(unix)]
 mod serve_local;
 mod signing;
@@ -66,4 +68,5 @@ mod timeouts;
 mod tokens;
 mod upgrade;
 mod webhooks;
+mod workflow_commands;
 mod workflows;
