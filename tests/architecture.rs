@@ -91,7 +91,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("inventory", &["comfy", "definitions"]),
     ("comfy", &[]),
     ("egress", &[]),
-    ("workflow", &["definitions", "graph"]),
+    ("workflow", &["convert", "definitions", "graph"]),
     ("check", &["definitions", "graph"]),
     ("convert", &["definitions", "graph"]),
     ("graph", &["definitions"]),
