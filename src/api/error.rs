@@ -204,7 +204,7 @@ impl From<IntakeError> for ApiError {
             IntakeError::Build(_) => Self::bad_request("validation", error.to_string()),
             IntakeError::TooManyKeys => Self::unavailable("queue_full", error.to_string()),
             IntakeError::Graph(error) => error.into(),
-            IntakeError::Inputs(Refused::Store(error)) | IntakeError::Store(error) => error.into(),
+            IntakeError::Store(error) => error.into(),
         }
     }
 }

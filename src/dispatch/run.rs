@@ -3,6 +3,7 @@
 use super::backend::{Backend, others};
 use super::partner::partner_key;
 use crate::clock::Clock;
+use crate::comfy::ExtraData;
 use crate::crash::{self, Point};
 use crate::job::{
     BodyRules, Failure, FailureCode, Happening, Job, JobId, Outcome, PromptId, Request, Tap, Tapped, freeze,

@@ -214,7 +214,6 @@ impl From<Failure> for RunError {
             | FailureCode::TimeoutRun
             | FailureCode::OutputMissing
             | FailureCode::OutputTooLarge
-            | FailureCode::ApiKeyLost
             | FailureCode::Interrupted
             | FailureCode::ApiKeyLost
             | FailureCode::Internal => ExecutionError { failure: code, message, node }.into(),
