@@ -7,6 +7,8 @@
 
 mod error;
 mod file;
+mod group;
+mod group_class;
 mod load;
 mod order;
 mod plan;
@@ -45,7 +47,8 @@ pub fn is_ui_format(value: &Value) -> bool {
 /// Converts a workflow as ComfyUI saves it into a graph as it executes it.
 pub fn convert(workflow: &Value, definitions: &Definitions) -> Result<Converted, ConvertError> {
     let saved = file::read(workflow)?;
-    let mut scene = scene::Scene::new(definitions);
+    let (groups, known) = group_class::read(workflow, definitions)?;
+    let mut scene = scene::Scene::new(&known);
     load::load(&mut scene, saved)?;
     settle::settle(&mut scene)?;
     primitive::equip(&mut scene)?;
@@ -53,6 +56,7 @@ pub fn convert(workflow: &Value, definitions: &Definitions) -> Result<Converted,
     reroute::tidy(&mut scene)?;
     settle::show_last_models(&mut scene);
     primitive::apply_all(&mut scene)?;
+    group::expand(&mut scene, &groups)?;
     subgraph::sync(&mut scene)?;
     prompt::write(&scene)
 }

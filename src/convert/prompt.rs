@@ -77,7 +77,11 @@ fn refuse_unknown(scene: &Scene<'_>, frames: &Frames, running: &[(FrameAt, NodeA
     let (id, title) = (frames.id(scene, *frame, *node), placed.shown_title());
     let class = names::shown(&placed.class);
     if ["workflow>", "workflow/"].iter().any(|prefix| placed.class.starts_with(prefix)) {
-        return Err(ConvertError::GroupNode { node: id, title, why: "the file does not say what is in it" });
+        return Err(ConvertError::GroupNode {
+            node: id,
+            title,
+            why: "what is in it is not in the file, or has reroutes, primitives or classes that are not there",
+        });
     }
     if uuid::Uuid::try_parse(&placed.class).is_ok() {
         return Err(ConvertError::MissingSubgraph { node: id, title, subgraph: class });
