@@ -7,6 +7,7 @@ mod cancel;
 mod clocks;
 mod comfylite;
 mod command_line;
+mod convert_command;
 #[cfg(target_os = "linux")]
 mod crowds;
 mod cut_off;
