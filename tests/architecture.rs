@@ -35,7 +35,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("demo", &["app", "signing", "sim", "store", "workflow"]),
-    ("runner", &["app", "check", "definitions", "graph", "intake", "local", "store", "workflow"]),
+    ("runner", &["app", "check", "convert", "definitions", "graph", "intake", "local", "store", "workflow"]),
     (
         "app",
         &[
@@ -63,6 +63,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "access",
             "check",
+            "convert",
             "definitions",
             "graph",
             "intake",
@@ -90,7 +91,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("inventory", &["comfy", "definitions"]),
     ("comfy", &[]),
     ("egress", &[]),
-    ("workflow", &["definitions", "graph"]),
+    ("workflow", &["convert", "definitions", "graph"]),
     ("check", &["definitions", "graph"]),
     ("convert", &["definitions", "graph"]),
     ("graph", &["definitions"]),
@@ -125,6 +126,7 @@ const PURE: &[&str] = &[
     "convert/plan.rs",
     "convert/primitive.rs",
     "convert/prompt.rs",
+    "convert/reroute.rs",
     "convert/resolve.rs",
     "convert/scene.rs",
     "convert/settle.rs",

@@ -5,7 +5,7 @@ use crate::intake::IntakeError;
 use crate::job::Scope;
 use crate::store::StoreError;
 use crate::throttle::Refusal;
-use crate::workflow::ParamError;
+use crate::workflow::{ParamError, RawError};
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, ResponseError};
 use serde_json::{Value, json};
@@ -117,6 +117,12 @@ impl ApiError {
         self
     }
 
+    /// The same error with more for programs under `details`.
+    pub(super) fn with_details(mut self, details: Value) -> Self {
+        self.details = Some(details);
+        self
+    }
+
     fn params(errors: &[ParamError]) -> Self {
         let code = errors.first().map_or("invalid_type", |error| error.code);
         let message = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
@@ -197,7 +203,22 @@ impl From<IntakeError> for ApiError {
             IntakeError::Params(errors) => Self::params(&errors),
             IntakeError::Build(_) => Self::bad_request("validation", error.to_string()),
             IntakeError::TooManyKeys => Self::unavailable("queue_full", error.to_string()),
-            IntakeError::Store(error) => error.into(),
+            IntakeError::Graph(error) => error.into(),
+            IntakeError::Inputs(Refused::Store(error)) | IntakeError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<RawError> for ApiError {
+    fn from(error: RawError) -> Self {
+        match error {
+            RawError::NoDefinitions => Self::unavailable("definitions_unknown", error.to_string()),
+            RawError::Output(_) => Self::bad_request("invalid_outputs", error.to_string()),
+            RawError::Graph(_)
+            | RawError::Convert(_)
+            | RawError::TooManyNodes(_)
+            | RawError::TooDeep { .. }
+            | RawError::Unusable(_) => Self::bad_request("invalid_graph", error.to_string()),
         }
     }
 }

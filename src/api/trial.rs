@@ -1,6 +1,7 @@
 //! `POST /workflows/{name}/check`: what would become of a request, without taking it in.
 
 use super::body::{parse_object, read};
+use super::caller::Caller;
 use super::schema::scalar;
 use super::submit::{Rules, given_params, name_fault, submission};
 use super::verdicts::{Verdict, may_have_changed};
@@ -23,6 +24,7 @@ const FRESH: Duration = Duration::from_secs(5);
 /// Says everything that is wrong with a request for a workflow, and what it would execute.
 pub(super) async fn dry_run(
     api: web::Data<Api>,
+    caller: Caller,
     name: web::Path<String>,
     request: HttpRequest,
     payload: web::Payload,
@@ -34,8 +36,9 @@ pub(super) async fn dry_run(
     let given = given_params(&fields);
     let mut problems = Vec::new();
     let find = |_: Option<&str>| Ok(Arc::clone(&workflow));
-    let rules = Rules { targets: &api.targets, most: api.intake.most, defaults: api.defaults, workflow: &find };
-    if let Err(error) = submission(&rules, &mut fields, None) {
+    let (most, defaults) = (api.intake.most, api.defaults);
+    let rules = Rules { targets: &api.targets, most, defaults, workflow: &find, graphs: None };
+    if let Err(error) = submission(&rules, &body, &mut fields, None) {
         problems.push(json!({ "severity": "error", "type": error.code(), "message": error.to_string() }));
     }
     let (resolved, faults) = attempt(&workflow, &given, || api.intake.draw_number());
@@ -43,9 +46,9 @@ pub(super) async fn dry_run(
     let is_good_request = problems.is_empty();
     let graph = build(&workflow, &resolved.params).map_err(crate::intake::IntakeError::from)?.graph;
     let verdicts = verdicts(&api, &graph).await?;
-    problems.extend(together(&verdicts));
+    problems.extend(together(&verdicts, &caller));
     let may_run = verdicts.is_empty() || verdicts.iter().any(|verdict| verdict.is_ok() != Some(false));
-    let backends: Vec<Value> = verdicts.iter().map(Verdict::view).collect();
+    let backends: Vec<Value> = verdicts.iter().map(|verdict| verdict.view(&caller)).collect();
     Ok(HttpResponse::Ok().json(json!({
         "ok": is_good_request && may_run,
         "workflow": workflow.name(),
@@ -79,27 +82,29 @@ async fn verdicts(api: &web::Data<Api>, graph: &Graph) -> Result<Vec<Verdict>, A
 async fn judged(api: &web::Data<Api>, graph: &Graph) -> Result<Vec<Verdict>, ApiError> {
     let (inventory, graph) = (Arc::clone(api.verdicts.inventory()), graph.clone());
     away(move || {
-        let verdict = |backend: &str| Verdict {
+        let verdict = |(place, backend): (usize, &str)| Verdict {
             backend: backend.to_owned(),
+            place: place + 1,
             problems: inventory.of(backend).map(|definitions| Arc::new(check(&graph, &definitions))),
         };
-        inventory.backends().map(verdict).collect()
+        inventory.backends().enumerate().map(verdict).collect()
     })
     .await
 }
 
 /// Lists the problems of all backends, each once with the backends that have it.
-fn together(verdicts: &[Verdict]) -> Vec<Value> {
-    let mut all: Vec<(&Problem, Vec<&str>)> = Vec::new();
+fn together(verdicts: &[Verdict], caller: &Caller) -> Vec<Value> {
+    let mut all: Vec<(&Problem, Vec<String>)> = Vec::new();
     for verdict in verdicts {
+        let name = verdict.name_for(caller);
         for problem in verdict.problems.as_deref().into_iter().flatten() {
             match all.iter_mut().find(|(known, _)| *known == problem) {
-                Some((_, backends)) => backends.push(&verdict.backend),
-                None => all.push((problem, vec![&verdict.backend])),
+                Some((_, backends)) => backends.push(name.clone()),
+                None => all.push((problem, vec![name.clone()])),
             }
         }
     }
-    let view = |(problem, backends): (&Problem, Vec<&str>)| {
+    let view = |(problem, backends): (&Problem, Vec<String>)| {
         let mut view = json!(problem);
         view["backends"] = json!(backends);
         view

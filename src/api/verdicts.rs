@@ -1,5 +1,6 @@
 //! Whether a workflow would run on each backend, by what is known of the backend's nodes. Found out once for each revision.
 
+use super::caller::Caller;
 use crate::check::{Kind as ProblemKind, Problem, Severity, check};
 use crate::definitions::Definitions;
 use crate::graph::Graph;
@@ -22,6 +23,8 @@ pub struct Verdicts {
 /// What is known of a graph on a backend.
 pub(super) struct Verdict {
     pub(super) backend: String,
+    /// From 1: what the backend is called before callers who are not told where it is.
+    pub(super) place: usize,
     /// None where nothing is known of the backend's nodes.
     pub(super) problems: Option<Arc<Vec<Problem>>>,
 }
@@ -40,7 +43,7 @@ impl Verdicts {
     pub(super) fn of(&self, workflow: &Pair) -> Vec<Verdict> {
         let state = *self.inventory.changes().borrow();
         let mut graph = None;
-        let verdict = |backend: &str| {
+        let verdict = |(place, backend): (usize, &str)| {
             let key = (workflow.revision().to_owned(), backend.to_owned());
             let known = self.found().get(&key).filter(|(at, _)| *at == state).map(|(_, problems)| Arc::clone(problems));
             let problems = known.or_else(|| {
@@ -54,9 +57,9 @@ impl Verdicts {
                 found.insert(key, (state, Arc::clone(&problems)));
                 Some(problems)
             });
-            Verdict { backend: backend.to_owned(), problems }
+            Verdict { backend: backend.to_owned(), place: place + 1, problems }
         };
-        self.inventory.backends().map(verdict).collect()
+        self.inventory.backends().enumerate().map(verdict).collect()
     }
 
     fn found(&self) -> std::sync::MutexGuard<'_, HashMap<(String, String), (u64, Arc<Vec<Problem>>)>> {
@@ -70,11 +73,16 @@ impl Verdict {
         self.problems.as_deref().map(|problems| crate::check::is_good(problems))
     }
 
+    /// Returns the backend's name as a caller may read it: where backends are is the operator's.
+    pub(super) fn name_for(&self, caller: &Caller) -> String {
+        if caller.sees_all { self.backend.clone() } else { self.place.to_string() }
+    }
+
     /// Writes it without what is wrong in particular.
-    pub(super) fn view(&self) -> Value {
+    pub(super) fn view(&self, caller: &Caller) -> Value {
         let problems = self.problems.as_deref().map(Vec::as_slice).unwrap_or_default();
         let errors = problems.iter().filter(|problem| problem.severity == Severity::Error).count();
-        json!({ "backend": self.backend, "ok": self.is_ok(), "errors": errors, "warnings": problems.len() - errors })
+        json!({ "backend": self.name_for(caller), "ok": self.is_ok(), "errors": errors, "warnings": problems.len() - errors })
     }
 }
 

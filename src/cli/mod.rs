@@ -247,7 +247,8 @@ fn serve(args: ServeArgs) -> anyhow::Result<ExitCode> {
 
 fn check(args: SettingArgs) -> anyhow::Result<ExitCode> {
     let settings = args.load()?;
-    let catalog = Catalog::load(&settings.workflows.configs, &settings.workflows.templates);
+    let learnt = nodes::learnt(&settings)?;
+    let catalog = Catalog::load_with(&settings.workflows.configs, &settings.workflows.templates, learnt);
     let mut out = std::io::stdout();
     let problems = catalog.problems();
     for name in catalog.names() {

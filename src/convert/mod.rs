@@ -2,8 +2,8 @@
 //! frontend itself makes of them before it queues. Knows the node classes of a server, and calls nobody.
 //!
 //! The frontend is `comfyui-frontend-package` 1.27.10. It opens the file in its editor and then writes what the editor
-//! holds, and so does this: [`file`] reads, [`load`] opens, [`settle`] and [`primitive`] put right what comes after,
-//! [`prompt`] writes.
+//! holds, and so does this: `file` reads, `load` opens, `settle` and `primitive` put right what comes after,
+//! `prompt` writes.
 
 mod error;
 mod file;
@@ -12,6 +12,7 @@ mod order;
 mod plan;
 mod primitive;
 mod prompt;
+mod reroute;
 mod resolve;
 mod scene;
 mod settle;
@@ -49,6 +50,8 @@ pub fn convert(workflow: &Value, definitions: &Definitions) -> Result<Converted,
     settle::settle(&mut scene)?;
     primitive::equip(&mut scene)?;
     settle::rename_samplers(&mut scene);
+    reroute::tidy(&mut scene)?;
+    settle::show_last_models(&mut scene);
     primitive::apply_all(&mut scene)?;
     subgraph::sync(&mut scene)?;
     prompt::write(&scene)
@@ -65,7 +68,7 @@ mod limits {
     /// Subgraphs inside each other.
     pub(super) const DEPTH: usize = 64;
     /// Steps of the conversion.
-    pub(super) const STEPS: usize = 20_000_000;
+    pub(super) const STEPS: usize = 2_000_000;
     /// Bytes of all values in the result.
     pub(super) const BYTES: usize = 64 * 1024 * 1024;
     /// Bytes of a text with references.

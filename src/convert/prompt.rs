@@ -33,7 +33,8 @@ pub(super) fn write(scene: &Scene<'_>) -> Result<Converted, ConvertError> {
         nodes.insert(cast.frames.id(scene, frame, node), Node::new(placed.class.clone(), placed.title.clone(), inputs));
     }
     if nodes.is_empty() {
-        return Err(ConvertError::NothingRuns);
+        let nothing = "nothing in this workflow runs: it has no nodes but notes, muted and bypassed ones";
+        writer.warnings.push(nothing.to_owned());
     }
     // The order of an object's keys in a browser: integers first, ascending; then the others as they came.
     nodes.sort_by_cached_key(|id, _| leading_key(id).map_or((true, 0), |id| (false, id)));

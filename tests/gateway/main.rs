@@ -4,6 +4,7 @@
 
 mod canary;
 mod cancel;
+mod catalogue;
 mod clocks;
 mod comfylite;
 mod command_line;
@@ -46,6 +47,7 @@ mod partner_keys;
 mod process;
 #[path = "../support/proxy/mod.rs"]
 mod proxy;
+mod raw_graphs;
 mod readiness;
 mod receiver_cuts;
 mod refusing;
@@ -53,6 +55,7 @@ mod reloads;
 mod restarts;
 mod results;
 mod retention;
+mod run_command;
 #[cfg(unix)]
 mod serve_local;
 mod signing;
