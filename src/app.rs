@@ -144,6 +144,7 @@ async fn join(ground: Ground<'_>) -> anyhow::Result<Api> {
         targets: TargetRules { guard, https_only: settings.webhooks.https_only },
         clock,
         bodies,
+        raw_graphs: settings.workflows.raw_graphs,
         defaults: api::Defaults::of(&settings.outputs),
         max_body: usize::try_from(settings.server.max_body).unwrap_or(usize::MAX),
         body_limit: BODY_LIMIT,

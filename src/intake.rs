@@ -2,17 +2,17 @@
 //!
 //! It knows nothing of HTTP: the API and the command line both come here.
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::crash::{self, Point};
 use crate::job::{
-    BodyRules, Conversion, DeliveryMode, Happening, Job, JobId, JobState, Limits, Outcome, Request, Tap, Tapped,
-    Tenant, Timeouts, WebhookEvent, freeze,
+    BodyRules, Conversion, DeliveryMode, Happening, Job, JobId, JobState, Limits, Outcome, Params, Request, Tap,
+    Tapped, Tenant, Timeouts, WebhookEvent, freeze,
 };
 use crate::secret::Secret;
 use crate::store::{CancelWish, Ending, IdempotencyKey, NewJob, Revision, Store, StoreError};
 use crate::tracker::Tracker;
 use crate::vault::{Full, Vault};
-use crate::workflow::{BuildError, Catalog, Pair, ParamError, Resolved, check, resolve};
+use crate::workflow::{BuildError, Catalog, Pair, ParamError, RawError, RawGraph, Resolved, Source, check, resolve};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -69,6 +69,9 @@ pub enum IntakeError {
     /// As many keys for partner nodes are in memory as may.
     #[error("too many jobs wait that have an api_key_comfy_org of their own")]
     TooManyKeys,
+    /// The graph that came with it is none.
+    #[error(transparent)]
+    Graph(#[from] RawError),
     /// The store did not take it.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -149,17 +152,43 @@ impl Intake {
         check(workflow, &resolved.params)?;
         crash::pass(Point::Received);
         self.keep_revision(workflow).await?;
+        let (now, id) = self.own_id(&submission);
+        let (tenant, idempotency) = (submission.tenant.clone(), submission.idempotency.clone());
+        let key = submission.partner_key.take();
+        let request = self.request(workflow, submission, resolved);
+        self.store(NewJob { id, tenant, request, created_at: now, idempotency, own_revision: None }, key).await
+    }
 
+    /// Stores a graph that came with the request as a job, its seeds drawn; the graph is on disk with it.
+    pub async fn accept_graph(&self, mut graph: RawGraph, mut submission: Submission) -> Result<Accepted, IntakeError> {
+        let seeds = graph.draw_seeds(|| self.draw_number());
+        let (now, id) = self.own_id(&submission);
+        let pair = graph.into_pair(&id.to_string())?;
+        crash::pass(Point::Received);
+        let (tenant, idempotency) = (submission.tenant.clone(), submission.idempotency.clone());
+        let key = submission.partner_key.take();
+        let seed = seeds.values().next().copied().filter(|_| seeds.len() == 1);
+        let resolved = Resolved { params: Params::new(), seed, expected_images: None };
+        let request = Request { seeds, ..self.request(&pair, submission, resolved) };
+        let own_revision = Some(revision(&pair));
+        self.store(NewJob { id, tenant, request, created_at: now, idempotency, own_revision }, key).await
+    }
+
+    /// Returns the id that a job shall have, and when it is.
+    fn own_id(&self, submission: &Submission) -> (Timestamp, JobId) {
         let now = self.clock.now();
         let mut random = [0; 10];
         (self.random)(&mut random);
-        let idempotency = submission.idempotency.clone();
-        let tenant = submission.tenant.clone();
-        let own = submission.id.unwrap_or_else(|| JobId::new(now, random));
-        let key_ticket = self.put_aside(own, submission.partner_key.take())?;
-        let request = Request { key_ticket, ..self.request(workflow, submission, resolved) };
-        let accepted = self.store.accept(NewJob { id: own, tenant, request, created_at: now, idempotency }).await;
-        if let Some(ticket) = key_ticket.filter(|_| accepted.as_ref().ok() != Some(&own)) {
+        (now, submission.id.unwrap_or_else(|| JobId::new(now, random)))
+    }
+
+    /// Stores a job and wakes dispatch; its key for partner nodes is kept first, since dispatch may claim it at once.
+    async fn store(&self, mut new: NewJob, key: Option<Secret>) -> Result<Accepted, IntakeError> {
+        let own = new.id;
+        let ticket = self.put_aside(own, key)?;
+        new.request.key_ticket = ticket;
+        let accepted = self.store.accept(new).await;
+        if let Some(ticket) = ticket.filter(|_| accepted.as_ref().ok() != Some(&own)) {
             self.vault.take_back(own, ticket);
         }
         let id = accepted?;
@@ -235,14 +264,7 @@ impl Intake {
         if is_kept(&self.kept_revisions.lock().unwrap_or_else(PoisonError::into_inner)) {
             return Ok(());
         }
-        let source = workflow.source();
-        let revision = Revision {
-            hash: source.hash.clone(),
-            name: source.name.clone(),
-            config: source.config.clone(),
-            template: source.template.clone(),
-        };
-        self.store.keep_revision(revision).await?;
+        self.store.keep_revision(revision(workflow)).await?;
         let mut kept = self.kept_revisions.lock().unwrap_or_else(PoisonError::into_inner);
         kept.insert(workflow.revision().to_owned());
         Ok(())
@@ -261,4 +283,9 @@ impl Intake {
         (self.random)(&mut bytes);
         u64::from_le_bytes(bytes)
     }
+}
+
+fn revision(workflow: &Pair) -> Revision {
+    let Source { hash, name, config, template } = workflow.source();
+    Revision { hash, name, config, template }
 }

@@ -9,8 +9,9 @@
 //! the gateway starts itself, [`fsck`] checks a data folder, [`sim`] is a ComfyUI without models, [`demo`] all of it in one
 //! process.
 //!
-//! The [`workflow`] catalogue stands on [`graph`]s, [`convert`]ed where somebody saved the drawing, and on the [`definitions`] of their nodes, which a [`check`] holds
-//! against each other and an [`inventory`] keeps for each server. Beneath all lie the words of a [`job`], the guard of what
+//! The [`workflow`] catalogue stands on [`graph`]s and on the [`definitions`] of their nodes, which a [`check`] holds
+//! against each other and an [`inventory`] keeps for each server; what somebody saved as a drawing is [`convert`]ed.
+//! Beneath all lie the words of a [`job`], the guard of what
 //! goes out ([`egress`]), [`settings`], [`telemetry`], [`clock`], [`lifecycle`], [`secret`], the
 //! [`vault`] of callers' keys and the points of [`crash`].
 //!

@@ -34,7 +34,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("demo", &["app", "signing", "sim", "store", "workflow"]),
-    ("runner", &["app", "check", "definitions", "graph", "intake", "local", "store", "workflow"]),
+    ("runner", &["app", "check", "convert", "definitions", "graph", "intake", "local", "store", "workflow"]),
     (
         "app",
         &[

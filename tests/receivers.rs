@@ -422,7 +422,14 @@ impl Sender {
         let now = self.clock.now();
         let id = JobId::new(now, [number; 10]);
         self.store
-            .accept(NewJob { id, tenant: Tenant::default(), request: request(url), created_at: now, idempotency: None })
+            .accept(NewJob {
+                id,
+                tenant: Tenant::default(),
+                request: request(url),
+                created_at: now,
+                idempotency: None,
+                own_revision: None,
+            })
             .await
             .unwrap();
         let job = self.store.job(id).await.unwrap().unwrap();

@@ -5,7 +5,7 @@ use crate::intake::IntakeError;
 use crate::job::Scope;
 use crate::store::StoreError;
 use crate::throttle::Refusal;
-use crate::workflow::ParamError;
+use crate::workflow::{ParamError, RawError};
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, ResponseError};
 use serde_json::{Value, json};
@@ -203,7 +203,23 @@ impl From<IntakeError> for ApiError {
             IntakeError::Params(errors) => Self::params(&errors),
             IntakeError::Build(_) => Self::bad_request("validation", error.to_string()),
             IntakeError::TooManyKeys => Self::unavailable("queue_full", error.to_string()),
+            IntakeError::Graph(error) => error.into(),
             IntakeError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<RawError> for ApiError {
+    fn from(error: RawError) -> Self {
+        match error {
+            RawError::NoDefinitions => Self::unavailable("definitions_unknown", error.to_string()),
+            RawError::Output(_) => Self::bad_request("invalid_outputs", error.to_string()),
+            RawError::Graph(_)
+            | RawError::Convert(_)
+            | RawError::TooManyNodes(_)
+            | RawError::TooDeep { .. }
+            | RawError::BrokenLink { .. }
+            | RawError::Unusable(_) => Self::bad_request("invalid_graph", error.to_string()),
         }
     }
 }

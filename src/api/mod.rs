@@ -16,6 +16,7 @@ mod jobs;
 mod keys;
 mod link;
 mod openapi;
+mod raw;
 mod routing;
 mod schema;
 mod secrets;
@@ -35,6 +36,7 @@ pub(crate) use guard::guard;
 pub(crate) use headers::headers;
 pub use health::WriteCheck;
 pub use keys::{check_name, key_view, usual_scopes};
+pub use raw::Known;
 pub use routing::Needs;
 pub use secrets::secret_view;
 pub use submit::{FindWorkflow, Rules, read_submission};
@@ -94,6 +96,8 @@ pub struct Api {
     pub clock: Arc<dyn Clock>,
     /// What final objects were written by, which tells what their links are worth.
     pub bodies: Arc<BodyRules>,
+    /// Whether a request may bring a graph of its own.
+    pub raw_graphs: bool,
     /// What holds where a request does not say it.
     pub defaults: Defaults,
     /// The largest request body, in bytes.

@@ -36,8 +36,9 @@ pub(super) async fn dry_run(
     let given = given_params(&fields);
     let mut problems = Vec::new();
     let find = |_: Option<&str>| Ok(Arc::clone(&workflow));
-    let rules = Rules { targets: &api.targets, most: api.intake.most, defaults: api.defaults, workflow: &find };
-    if let Err(error) = submission(&rules, &mut fields, None) {
+    let (most, defaults) = (api.intake.most, api.defaults);
+    let rules = Rules { targets: &api.targets, most, defaults, workflow: &find, graphs: None };
+    if let Err(error) = submission(&rules, &body, &mut fields, None) {
         problems.push(json!({ "severity": "error", "type": error.code(), "message": error.to_string() }));
     }
     let (resolved, faults) = attempt(&workflow, &given, || api.intake.draw_number());

@@ -1,12 +1,15 @@
 //! What several commands need of files and servers: a text from a file or stdin, and the node definitions of a ComfyUI.
 
+use super::SettingArgs;
 use crate::clock::SystemClock;
 use crate::comfy::{Client, ComfyUrl};
 use crate::definitions::Definitions;
 use crate::inventory::Inventory;
+use crate::secret::Secret;
 use crate::settings::Settings;
 use anyhow::{Context, bail};
 use clap::Args;
+use std::convert::Infallible;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -20,6 +23,9 @@ pub(super) struct NodeArgs {
     /// A running ComfyUI, to be asked which nodes and models it has.
     #[arg(long, value_name = "URL", conflicts_with = "object_info")]
     backend: Option<String>,
+    /// The bearer token that it asks for; better in COMFYUI_TOKEN, where nobody sees it.
+    #[arg(long, value_name = "TOKEN", requires = "backend", value_parser = |text: &str| Ok::<_, Infallible>(Secret::new(text)))]
+    token: Option<Secret>,
     /// A file with what a ComfyUI answers to GET /object_info, instead of asking one.
     #[arg(long, value_name = "FILE")]
     object_info: Option<PathBuf>,
@@ -42,7 +48,17 @@ impl NodeArgs {
                 let definitions = Definitions::parse(&read(path)?).with_context(|| format!("`{origin}`"))?;
                 Ok(Some(Nodes { definitions, origin }))
             }
-            (None, Some(url)) => ask(url).map(Some),
+            (None, Some(url)) => {
+                let token = match &self.token {
+                    Some(token) => Some(token.clone()),
+                    None => SettingArgs::default().load()?.backends.bearer().cloned(),
+                };
+                let whole = if url.contains("://") { url.clone() } else { format!("http://{url}") };
+                let address = whole
+                    .parse()
+                    .with_context(|| format!("--backend `{url}` is no address; write http://127.0.0.1:8188"))?;
+                ask(address, token.as_ref()).map(Some)
+            }
             (None, None) => Ok(None),
         }
     }
@@ -79,12 +95,9 @@ pub(super) fn is_stdin(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
 
-fn ask(url: &str) -> anyhow::Result<Nodes> {
-    let whole = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
-    let address: ComfyUrl =
-        whole.parse().with_context(|| format!("--backend `{url}` is no address; write http://127.0.0.1:8188"))?;
+fn ask(address: ComfyUrl, token: Option<&Secret>) -> anyhow::Result<Nodes> {
     let origin = address.to_string();
-    let client = Client::new(address)?;
+    let client = Client::with_token(address, token)?;
     // One call needs no threads of its own.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let text = runtime

@@ -5,7 +5,9 @@ use super::partner::partner_key;
 use crate::clock::Clock;
 use crate::comfy::ExtraData;
 use crate::crash::{self, Point};
-use crate::job::{BodyRules, Failure, FailureCode, Happening, Job, JobId, Outcome, PromptId, Tap, Tapped, freeze};
+use crate::job::{
+    BodyRules, Failure, FailureCode, Happening, Job, JobId, Outcome, PromptId, Request, Tap, Tapped, freeze,
+};
 use crate::lifecycle::{Lifecycle, Panicked};
 use crate::store::{Claimed, Ending, Refused, Revision, Store, StoreError, Vacancy, persist};
 use crate::telemetry::job_span;
@@ -280,10 +282,14 @@ async fn revision(
     };
     let workflow = Pair::from_source(&Source { hash: hash.clone(), name, config, template })
         .map_err(|problems| StoreError::Damaged(format!("revision {hash}: {} problems", problems.len())))?;
+    let workflow = Arc::new(workflow);
+    if job.request.workflow == Request::GRAPH {
+        // It is of this job alone.
+        return Ok(Some(workflow));
+    }
     if revisions.len() >= OLD_REVISIONS {
         revisions.clear();
     }
-    let workflow = Arc::new(workflow);
     revisions.insert(hash, Arc::clone(&workflow));
     Ok(Some(workflow))
 }

@@ -52,6 +52,11 @@ pub struct Limits {
     pub run: Duration,
 }
 
+impl Request {
+    /// What stands in `workflow` of a job whose graph came with its request. No pair of files can be called so.
+    pub const GRAPH: &str = "@graph";
+}
+
 impl Limits {
     /// Returns these limits with what `wish` sets put over them.
     #[must_use]

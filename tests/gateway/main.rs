@@ -46,6 +46,7 @@ mod partner_keys;
 mod process;
 #[path = "../support/proxy/mod.rs"]
 mod proxy;
+mod raw_graphs;
 mod readiness;
 mod receiver_cuts;
 mod refusing;
@@ -53,6 +54,7 @@ mod reloads;
 mod restarts;
 mod results;
 mod retention;
+mod run_command;
 #[cfg(unix)]
 mod serve_local;
 mod signing;
@@ -66,4 +68,5 @@ mod timeouts;
 mod tokens;
 mod upgrade;
 mod webhooks;
+mod workflow_commands;
 mod workflows;

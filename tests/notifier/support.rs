@@ -161,7 +161,14 @@ impl Rig {
         let id = JobId::new(now, [number; 10]);
         let request = Request { metadata: self.metadata.clone(), delivery: self.delivery, ..request(url) };
         self.store
-            .accept(NewJob { id, tenant: tenant.parse().unwrap(), request, created_at: now, idempotency: None })
+            .accept(NewJob {
+                id,
+                tenant: tenant.parse().unwrap(),
+                request,
+                created_at: now,
+                idempotency: None,
+                own_revision: None,
+            })
             .await
             .unwrap();
         let mut outputs = Vec::new();

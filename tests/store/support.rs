@@ -87,6 +87,7 @@ pub(crate) fn new_job(number: u16) -> NewJob {
         request: request(Some(HOOK)),
         created_at,
         idempotency: None,
+        own_revision: None,
     }
 }
 

@@ -41,6 +41,9 @@ pub(super) fn accept(connection: &Connection, new: &NewJob, request: &str) -> Re
     connection
         .prepare_cached("INSERT INTO job_request (job, request) VALUES (?1, ?2)")?
         .execute(params![row, request])?;
+    if let Some(revision) = &new.own_revision {
+        keep_revision(connection, revision)?;
+    }
     if let Some(key) = &new.idempotency {
         take_key(connection, key, new)?;
     }
