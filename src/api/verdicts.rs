@@ -43,8 +43,8 @@ impl Verdicts {
     pub(super) fn of(&self, workflow: &Pair) -> Vec<Verdict> {
         let state = *self.inventory.changes().borrow();
         let mut graph = None;
-        let verdict = |(place, backend): (usize, &str)| {
-            let key = (workflow.revision().to_owned(), backend.to_owned());
+        let verdict = |(place, backend): (usize, &String)| {
+            let key = (workflow.revision().to_owned(), backend.clone());
             let known = self.found().get(&key).filter(|(at, _)| *at == state).map(|(_, problems)| Arc::clone(problems));
             let problems = known.or_else(|| {
                 let definitions = self.inventory.of(backend)?;
@@ -57,9 +57,9 @@ impl Verdicts {
                 found.insert(key, (state, Arc::clone(&problems)));
                 Some(problems)
             });
-            Verdict { backend: backend.to_owned(), place: place + 1, problems }
+            Verdict { backend: backend.clone(), place: place + 1, problems }
         };
-        self.inventory.backends().enumerate().map(verdict).collect()
+        self.inventory.backends().iter().enumerate().map(verdict).collect()
     }
 
     fn found(&self) -> std::sync::MutexGuard<'_, HashMap<(String, String), (u64, Arc<Vec<Problem>>)>> {

@@ -15,8 +15,8 @@ use crate::clock::{Clock, SystemClock};
 use crate::definitions::Definitions;
 use crate::lifecycle::{StopSignal, StopSignals};
 use crate::runner::{
-    ConnectorError, Context, Executors, Folder, Loader, Options, Plan, RunError, Subject, Summary, Wishes, check_order, find_image,
-    run_all,
+    ConnectorError, Context, Executors, Folder, Loader, Options, Plan, RunError, Subject, Summary, Wishes, check_order,
+    find_image, run_all,
 };
 use crate::settings::{LogSettings, Settings};
 use crate::telemetry;

@@ -143,7 +143,8 @@ fn graph_of_file(path: &Path, definitions: Option<&Definitions>) -> Result<Optio
         Ok(graph) => graph,
         Err(GraphError::UiFormat) => {
             let Some(definitions) = definitions else { return Ok(None) };
-            let saved = lenient::parse(text.trim_start_matches('\u{feff}')).map_err(|error| wrong(error.to_string()))?;
+            let saved =
+                lenient::parse(text.trim_start_matches('\u{feff}')).map_err(|error| wrong(error.to_string()))?;
             convert(&saved, definitions).map_err(|error| wrong(error.to_string()))?.graph
         }
         Err(error) => return Err(wrong(error.to_string())),

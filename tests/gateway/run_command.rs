@@ -312,8 +312,7 @@ async fn a_graph_that_the_server_cannot_run_is_refused_before_anything_is_sent()
     let (code, lines) = desk.run_json(&["-w", "odd.json", "-p", "Steps=0"]).await;
     assert_eq!((code, lines.len()), (Some(1), 1), "{lines:?}");
     let details = lines[0]["error"]["details"].as_array().unwrap();
-    let codes =
-        details.iter().map(|fault| (fault["code"].as_str().unwrap(), fault["subject"].as_str().unwrap()));
+    let codes = details.iter().map(|fault| (fault["code"].as_str().unwrap(), fault["subject"].as_str().unwrap()));
     let mut codes: Vec<_> = codes.collect();
     codes.sort_unstable();
     assert_eq!(codes, [("missing_node_type", "8"), ("value_smaller_than_min", "3.steps")], "{lines:?}");
