@@ -8,7 +8,7 @@ use crate::inventory::Inventory;
 use crate::workflow::{Kind, Pair, attempt, build};
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How many verdicts are remembered; when there are more, all are forgotten.
 const MOST: usize = 10_000;
@@ -17,8 +17,10 @@ const MOST: usize = 10_000;
 pub struct Verdicts {
     inventory: Arc<Inventory>,
     /// By revision and backend, with the state of the inventory in which it was found out.
-    found: Mutex<HashMap<(String, String), (u64, Arc<Vec<Problem>>)>>,
+    found: Mutex<Found>,
 }
+
+type Found = HashMap<(String, String), (u64, Arc<Vec<Problem>>)>;
 
 /// What is known of a graph on a backend.
 pub(super) struct Verdict {
@@ -62,7 +64,7 @@ impl Verdicts {
         self.inventory.backends().iter().enumerate().map(verdict).collect()
     }
 
-    fn found(&self) -> std::sync::MutexGuard<'_, HashMap<(String, String), (u64, Arc<Vec<Problem>>)>> {
+    fn found(&self) -> MutexGuard<'_, Found> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -88,13 +88,13 @@ impl Inventory {
         let text = disk::load(&self.folder, backend, MOST_BYTES);
         let stock = text.and_then(|text| Stock::of(&text).inspect_err(|error| report(backend, error)).ok());
         let is_known = stock.is_some();
-        let shelf = Shelf {
+        let stand = Shelf {
             backend: backend.to_owned(),
             stock: RwLock::new(stock.unwrap_or_default()),
             wish: Notify::new(),
             asked: watch::Sender::new((0, None)),
         };
-        self.shelves.write().unwrap_or_else(PoisonError::into_inner).push(Arc::new(shelf));
+        self.shelves.write().unwrap_or_else(PoisonError::into_inner).push(Arc::new(stand));
         if is_known {
             self.put_together();
         }
@@ -122,14 +122,14 @@ impl Inventory {
 
     /// Asks a backend again, unless it was asked since `age` ago, and waits for its answer, some seconds at most.
     pub async fn refresh(&self, backend: &str, age: Duration) {
-        let Some(shelf) = self.shelf(backend) else { return };
-        let mut asked = shelf.asked.subscribe();
+        let Some(stand) = self.shelf(backend) else { return };
+        let mut asked = stand.asked.subscribe();
         let (times, last) = *asked.borrow_and_update();
         let now = self.clock.now();
         if last.is_some_and(|last| now.since(last) < age) {
             return;
         }
-        shelf.wish.notify_one();
+        stand.wish.notify_one();
         tokio::select! {
             _ = asked.wait_for(|(now, _)| *now > times) => {}
             () = self.clock.sleep_until(now + PATIENCE) => debug!(backend, "no fresh node definitions in time"),
@@ -139,17 +139,17 @@ impl Inventory {
     /// Takes a backend's answer in, and keeps it on the disk. Returns whether anything is different now. It takes some
     /// time, and must not be called where others wait.
     pub fn take(&self, backend: &str, text: &str) -> Result<bool, InventoryError> {
-        let Some(shelf) = self.shelf(backend) else { return Ok(false) };
+        let Some(stand) = self.shelf(backend) else { return Ok(false) };
         let is_same = |stock: &Stock| stock.sha256 == Some(Sha256::digest(text).into());
-        if is_same(&shelf.stock.read().unwrap_or_else(PoisonError::into_inner)) {
+        if is_same(&stand.stock.read().unwrap_or_else(PoisonError::into_inner)) {
             return Ok(false);
         }
         let stock = Stock::of(text)?;
         if let Err(error) = disk::keep(&self.folder, backend, text) {
             warn!(backend, %error, "the backend's node definitions are not kept on the disk");
         }
-        let before = std::mem::replace(&mut *shelf.stock.write().unwrap_or_else(PoisonError::into_inner), stock);
-        if before.definitions == shelf.definitions() {
+        let before = std::mem::replace(&mut *stand.stock.write().unwrap_or_else(PoisonError::into_inner), stock);
+        if before.definitions == stand.definitions() {
             return Ok(false);
         }
         self.put_together();

@@ -68,7 +68,7 @@ async fn ask(parts: &Parts, shelf: &Shelf) {
             Ok(true) => info!(backend, "the backend's node definitions are new"),
             Ok(false) => debug!(backend, "the backend's node definitions are as they were"),
             Err(error) => {
-                warn!(backend, %error, "the backend's node definitions make no sense; the last good ones stay")
+                warn!(backend, %error, "the backend's node definitions make no sense; the last good ones stay");
             }
         },
         Err(error) => debug!(backend, %error, "the backend did not tell its node definitions"),

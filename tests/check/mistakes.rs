@@ -31,7 +31,10 @@ fn every_mistake_of_the_page_is_told_as_the_page_says() {
     let mut untold = Vec::new();
     for (pointer, value) in mistakes() {
         let problems = with_mistake(pointer, value);
-        let problem = problems.iter().find(|it| it.severity == Severity::Error).unwrap_or_else(|| panic!("{pointer}: nothing is wrong"));
+        let problem = problems
+            .iter()
+            .find(|it| it.severity == Severity::Error)
+            .unwrap_or_else(|| panic!("{pointer}: nothing is wrong"));
         if !section.contains(&in_one_line(&problem.to_string())) {
             untold.push(problem.to_string());
         }
