@@ -63,6 +63,7 @@ mod stopping;
 mod storage;
 mod stuck;
 mod support;
+mod tap;
 mod tenants;
 mod timeouts;
 mod tokens;
