@@ -64,6 +64,7 @@ mod stopping;
 mod storage;
 mod stuck;
 mod support;
+mod tap;
 mod tenants;
 mod timeouts;
 mod tokens;
