@@ -10,10 +10,11 @@ mod stations;
 use crate::api::{self, Api};
 use crate::clock::Clock;
 use crate::egress::{self, SystemLookup};
+use crate::inputs::{self, Inputs};
 use crate::intake::Intake;
 use crate::lifecycle::Lifecycle;
 use crate::notifier::{Standing, TargetRules};
-use crate::settings::Settings;
+use crate::settings::{InputSettings, Settings};
 use crate::signing::Office;
 use actix_web::dev::ServerHandle;
 use actix_web::web;
@@ -122,10 +123,15 @@ async fn join(ground: Ground<'_>) -> anyhow::Result<Api> {
     let keys_required = settings.access.require_keys(ground.address);
     let keys = ground.open_keys(keys_required).await;
     let office = Office::new(ground.sqlite(), Arc::clone(&ground.clock), |bytes| rand::fill(bytes));
+    let uploads = ground.sqlite();
     let Ground { address, store, blobs, catalog, bodies, guard, bells, clock, .. } = ground;
+    let (fetching, limits) = (guard.clone(), input_limits(&settings.inputs));
+    let random = |bytes: &mut [u8]| rand::fill(bytes);
+    let inputs = Arc::new(Inputs::new(Arc::clone(&blobs), uploads, Arc::clone(&clock), fetching, limits, random));
     let intake = Arc::new(Intake {
         store: Arc::clone(&store),
         catalog: Arc::clone(&catalog),
+        inputs: Arc::clone(&inputs),
         clock: Arc::clone(&clock),
         queue_bell: bells.queue,
         delivery_bell: bells.delivery,
@@ -139,6 +145,7 @@ async fn join(ground: Ground<'_>) -> anyhow::Result<Api> {
     });
     Ok(Api {
         intake,
+        inputs,
         store,
         throttle,
         catalog,
@@ -161,4 +168,14 @@ async fn join(ground: Ground<'_>) -> anyhow::Result<Api> {
         allowed_origins: settings.callers.allowed_origins.clone(),
         draining: AtomicBool::new(false),
     })
+}
+
+fn input_limits(settings: &InputSettings) -> inputs::Limits {
+    inputs::Limits {
+        bytes: settings.max_upload,
+        pixels: settings.max_pixels,
+        life: settings.upload_life,
+        space: settings.upload_space,
+        fetch: settings.fetch_timeout,
+    }
 }

@@ -4,8 +4,9 @@
 
 use crate::clock::Clock;
 use crate::crash::{self, Point};
+use crate::inputs::{Inputs, Refused, take_images};
 use crate::job::{
-    BodyRules, Conversion, DeliveryMode, Job, JobId, JobState, Limits, Outcome, Request, Tenant, Timeouts,
+    BodyRules, Conversion, DeliveryMode, InputImages, Job, JobId, JobState, Limits, Outcome, Request, Tenant, Timeouts,
     WebhookEvent, freeze,
 };
 use crate::store::{CancelWish, Ending, IdempotencyKey, NewJob, Revision, Store, StoreError};
@@ -25,6 +26,8 @@ pub struct Submission {
     pub id: Option<JobId>,
     /// The parameters as given, by any of their spellings.
     pub params: Map<String, Value>,
+    /// Those of the parameters' names that stood in the field `images`, which is for images only.
+    pub images: BTreeSet<String>,
     /// Where to report the end; checked by the caller of `accept`.
     pub webhook_url: Option<String>,
     /// What it is told of besides the end.
@@ -62,6 +65,9 @@ pub enum IntakeError {
     /// The workflow cannot be built although its parameters are right.
     #[error(transparent)]
     Build(#[from] BuildError),
+    /// The images that it works on were not taken in.
+    #[error(transparent)]
+    Inputs(#[from] Refused),
     /// The store did not take it.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -95,6 +101,8 @@ pub struct Intake {
     pub store: Arc<dyn Store>,
     /// The workflows.
     pub catalog: Arc<Catalog>,
+    /// Takes in the images that jobs work on.
+    pub inputs: Arc<Inputs>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Rung when a job was accepted.
@@ -133,9 +141,13 @@ impl Intake {
     }
 
     /// Checks a submission, stores it as a job, and wakes dispatch. The job is on disk when this answers.
-    pub async fn accept(&self, workflow: &Pair, submission: Submission) -> Result<Accepted, IntakeError> {
-        let resolved = resolve(workflow, &submission.params, || self.draw_seed()).map_err(IntakeError::Params)?;
+    pub async fn accept(&self, workflow: &Pair, mut submission: Submission) -> Result<Accepted, IntakeError> {
+        let given = take_images(workflow, &mut submission.params, &submission.images).map_err(IntakeError::Params)?;
+        let mut resolved = resolve(workflow, &submission.params, || self.draw_seed()).map_err(IntakeError::Params)?;
         check(workflow, &resolved.params)?;
+        resolved.params.retain(|name, _| !given.contains_key(name));
+        // Held until the job is stored.
+        let taken = self.inputs.take(&submission.tenant, given).await?;
         crash::pass(Point::Received);
         self.keep_revision(workflow).await?;
 
@@ -145,7 +157,7 @@ impl Intake {
         let idempotency = submission.idempotency.clone();
         let tenant = submission.tenant.clone();
         let own = submission.id.unwrap_or_else(|| JobId::new(now, random));
-        let request = self.request(workflow, submission, resolved);
+        let request = self.request(workflow, submission, resolved, taken.images.clone());
         let id = self.store.accept(NewJob { id: own, tenant, request, created_at: now, idempotency }).await?;
         crash::pass(Point::Accepted);
         self.queue_bell.notify_one();
@@ -179,12 +191,13 @@ impl Intake {
         Ok(Cancelled::Now)
     }
 
-    fn request(&self, workflow: &Pair, submission: Submission, resolved: Resolved) -> Request {
+    fn request(&self, workflow: &Pair, submission: Submission, resolved: Resolved, images: InputImages) -> Request {
         let limits = self.limits.with(workflow.timeouts()).with(&submission.timeouts).at_most(&self.most);
         Request {
             workflow: workflow.name().to_owned(),
             revision: workflow.revision().to_owned(),
             params: resolved.params,
+            images,
             seed: resolved.seed,
             expected_images: resolved.expected_images,
             webhook_url: submission.webhook_url,

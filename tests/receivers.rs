@@ -502,6 +502,7 @@ fn request(url: &str) -> Request {
         workflow: "canvas".into(),
         revision: "r".into(),
         params: Params::new(),
+        images: comfygate::job::InputImages::new(),
         seed: Some(1),
         expected_images: Some(2),
         webhook_url: Some(url.into()),

@@ -7,6 +7,7 @@ use crate::clearing;
 use crate::clock::Clock;
 use crate::comfy::{self, Client, ComfyUrl, SocketOptions};
 use crate::dispatch::{self, Backend};
+use crate::inputs::Shelf;
 use crate::job::Tenant;
 use crate::lifecycle::Lifecycle;
 use crate::media::body_stream;
@@ -63,6 +64,7 @@ impl Ground<'_> {
             store: Arc::clone(&self.store),
             catalog: Arc::clone(&self.catalog),
             backends,
+            shelf: Arc::new(Shelf::new(Arc::clone(&self.blobs), Arc::clone(&self.clock))),
             clock: Arc::clone(&self.clock),
             lifecycle: self.lifecycle.clone(),
             queue_bell: Arc::clone(&self.bells.queue),

@@ -2,6 +2,7 @@
 
 mod backend;
 mod run;
+mod sending;
 
 pub use backend::Backend;
 pub use run::{Parts, run};

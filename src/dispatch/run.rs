@@ -1,14 +1,16 @@
 //! The task of dispatch: waits for work and room, claims jobs, lets the tracker watch, submits.
 
 use super::backend::{Backend, others};
+use super::sending::{Ready, Sending};
 use crate::clock::Clock;
 use crate::crash::{self, Point};
+use crate::inputs::Shelf;
 use crate::job::{BodyRules, Failure, FailureCode, Job, JobId, Outcome, PromptId, freeze};
 use crate::lifecycle::{Lifecycle, Panicked};
 use crate::store::{Claimed, Ending, Refused, Revision, Store, StoreError, Vacancy, persist};
 use crate::telemetry::job_span;
-use crate::tracker::{Plan, Run, SubmitResult, refused_everywhere, submit_result};
-use crate::workflow::{Built, Catalog, Pair, Source, build};
+use crate::tracker::{Plan, Run, SubmitResult, refused_everywhere};
+use crate::workflow::{Built, Catalog, Pair, Source};
 use futures_util::future::join_all;
 use std::collections::{HashMap, HashSet};
 use std::num::NonZeroUsize;
@@ -38,6 +40,8 @@ pub struct Parts {
     pub catalog: Arc<Catalog>,
     /// The backends.
     pub backends: Vec<Backend>,
+    /// Brings input images to them.
+    pub shelf: Arc<Shelf>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Spawns the submissions.
@@ -138,11 +142,12 @@ async fn take_up(parts: &Parts, claimed: Claimed, revisions: &mut HashMap<String
         return;
     };
     match rebuild(parts, job, revisions).await {
-        Ok(built) => {
+        Ok(ready) => {
             info!(job.id = %job.id, backend = run.backend, "taking up the run again");
             let now = parts.clock.now();
             // The wall clock may have gone back since.
-            let watched = Run::recovered(plan(parts, &claimed, &built), job.started_at.map(|at| at.min(now)), now);
+            let watched =
+                Run::recovered(plan(parts, &claimed, &ready.built), job.started_at.map(|at| at.min(now)), now);
             backend.tracker.watch(watched, claimed.job).await;
         }
         Err(failure) => end(parts, job, Some(run.number), failure).await,
@@ -192,28 +197,24 @@ async fn launch_or_end(parts: &Parts, backend: &Backend, claimed: Claimed, revis
 }
 
 async fn launch(parts: &Parts, backend: &Backend, claimed: Claimed, revisions: &mut HashMap<String, Arc<Pair>>) {
-    let built = match rebuild(parts, &claimed.job, revisions).await {
-        Ok(built) => built,
+    let ready = match rebuild(parts, &claimed.job, revisions).await {
+        Ok(ready) => ready,
         Err(failure) => return end(parts, &claimed.job, Some(claimed.run.number), failure).await,
     };
-    let watched = Run::about_to_submit(plan(parts, &claimed, &built), parts.clock.now());
+    let watched = Run::about_to_submit(plan(parts, &claimed, &ready.built), parts.clock.now());
+    let watched = watched.with_time_to_place(ready.time_to_place());
     let Claimed { job, run, .. } = claimed;
     let client_id = backend.tracker.watch(watched, job).await;
-    let (tracker, client) = (backend.tracker.clone(), backend.client.clone());
+    let tracker = backend.tracker.clone();
     let Some(client_id) = client_id else {
         let result = SubmitResult::Unreachable("the socket to it was lost".into());
         return tracker.submitted(run.prompt, result).await;
     };
     info!(backend = backend.name, prompt = %run.prompt, run = run.number, "submitting");
     let lifecycle = parts.lifecycle.clone();
+    let sending = Sending::new(backend, client_id, run.prompt.clone(), ready, &parts.shelf);
     let submission = async move {
-        let posting = async {
-            crash::pass(Point::Submitting);
-            let answer = client.submit(&built.graph, &client_id, run.prompt.as_str()).await;
-            crash::pass(Point::Submitted);
-            submit_result(answer)
-        };
-        let answered = lifecycle.contain("submit", posting).await;
+        let answered = lifecycle.contain("submit", sending.send()).await;
         // It may have been sent or not: the backend is asked.
         let failed = |Panicked| SubmitResult::Failed("the gateway failed while it submitted it".into());
         tracker.submitted(run.prompt, answered.unwrap_or_else(failed)).await;
@@ -243,7 +244,7 @@ fn plan(parts: &Parts, claimed: &Claimed, built: &Built) -> Plan {
 }
 
 /// Builds a job's graph from the revision that it was checked against.
-async fn rebuild(parts: &Parts, job: &Job, revisions: &mut HashMap<String, Arc<Pair>>) -> Result<Built, Failure> {
+async fn rebuild(parts: &Parts, job: &Job, revisions: &mut HashMap<String, Arc<Pair>>) -> Result<Ready, Failure> {
     let workflow = match revision(parts, job, revisions).await {
         Ok(Some(workflow)) => workflow,
         Ok(None) => {
@@ -251,7 +252,7 @@ async fn rebuild(parts: &Parts, job: &Job, revisions: &mut HashMap<String, Arc<P
         }
         Err(error) => return Err(internal(&format!("workflow `{}`: {error}", job.request.workflow))),
     };
-    build(&workflow, &job.request.params).map_err(|error| internal(&error.to_string()))
+    Ready::build(workflow, &job.request).map_err(|error| internal(&error.to_string()))
 }
 
 async fn revision(

@@ -2,6 +2,7 @@
 //!
 //! How its images reach the receiver is the caller's wish, and the operator's where they are too large to be in it.
 
+use super::input::described;
 use super::{DeliveryMode, FrozenBody, Job, JobState, LinkKey, Outcome, Output, OutputKind, Segment};
 use crate::clock::Timestamp;
 use serde::Serialize;
@@ -87,6 +88,9 @@ pub fn live_view(job: &Job, now: Timestamp) -> Map<String, Value> {
     if let Some(seed) = job.request.seed {
         view.insert("seed".into(), json!(seed));
     }
+    if !job.request.images.is_empty() {
+        view.insert("inputs".into(), described(&job.request.images));
+    }
     view.insert("created_at".into(), json!(job.created_at.rfc3339()));
     if let Some(started) = job.started_at {
         view.insert("started_at".into(), json!(started.rfc3339()));
@@ -153,6 +157,9 @@ fn common(job: &Job, outputs: &[Output], now: Timestamp, rules: &BodyRules) -> M
     more.insert("workflow".into(), json!(job.request.workflow));
     if let Some(seed) = job.request.seed {
         more.insert("seed".into(), json!(seed));
+    }
+    if !job.request.images.is_empty() {
+        more.insert("inputs".into(), described(&job.request.images));
     }
     let outputs: Vec<Value> = outputs
         .iter()

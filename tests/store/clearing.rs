@@ -23,7 +23,7 @@ async fn a_job_that_ended_long_ago_goes_with_all_that_belongs_to_it() {
     let cleared = house.store.clear(Some(after(9_999)), after(9_999), 10).await.unwrap();
     assert_eq!(cleared, Cleared::default(), "it ended a millisecond too late");
     let cleared = house.store.clear(Some(after(10_000)), after(10_000), 10).await.unwrap();
-    assert_eq!(cleared, Cleared { jobs: 1, keys: 0, blobs: vec![BlobId("cd".repeat(32))] });
+    assert_eq!(cleared, Cleared { jobs: 1, keys: 0, uploads: 0, blobs: vec![BlobId("cd".repeat(32))] });
     assert_eq!(house.store.job(id).await.unwrap(), None);
     assert_eq!(house.store.finished(id).await.unwrap(), None);
     assert_eq!(house.store.delivery(id).await.unwrap(), None);

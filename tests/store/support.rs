@@ -102,6 +102,7 @@ pub(crate) fn request(webhook_url: Option<&str>) -> Request {
         workflow: "flux".into(),
         revision: "ab".repeat(32),
         params: Params::from([("prompt".into(), ParamValue::Text("a castle".into()))]),
+        images: comfygate::job::InputImages::new(),
         seed: Some(7),
         expected_images: Some(1),
         webhook_url: webhook_url.map(Into::into),
