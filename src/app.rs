@@ -1,29 +1,30 @@
 //! Builds every part from the settings and joins them; the only room that knows all parts.
 //!
 //! The ground is laid first, then the stations of a job are begun in the order in which it passes them, and last the HTTP server
-//! in front opens.
+//! in front opens. [`Works`] are the stations alone, for whoever runs jobs without a server.
 
 mod front;
 mod ground;
 mod stations;
+mod workflows;
+mod works;
+
+pub use works::{Server, Works};
 
 use crate::api::{self, Api};
 use crate::clock::Clock;
 use crate::egress::{self, SystemLookup};
-use crate::inputs::{self, Inputs};
-use crate::intake::Intake;
 use crate::lifecycle::Lifecycle;
 use crate::notifier::{Standing, TargetRules};
-use crate::settings::{InputSettings, Settings};
+use crate::settings::Settings;
 use crate::signing::Office;
 use actix_web::dev::ServerHandle;
 use actix_web::web;
 use anyhow::Context;
 use ground::Ground;
-use std::collections::HashSet;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tracing::{error, info, warn};
 
@@ -109,9 +110,8 @@ impl App {
 /// Begins the stations and joins them with what answers to callers.
 async fn join(ground: Ground<'_>) -> anyhow::Result<Api> {
     let settings = ground.settings;
-    let opened = settings.backends.addresses.iter().map(|address| ground.open_backend(address));
-    let backends = opened.collect::<anyhow::Result<Vec<_>>>()?;
-    let trackers = backends.iter().map(|backend| (backend.name.clone(), backend.tracker.clone())).collect();
+    let backends = ground.open_backends()?;
+    let intake = ground.intake(&backends);
     let desks = backends.iter().map(|backend| (backend.name.clone(), Arc::clone(&backend.desk))).collect();
     let keyring = ground.open_keyring().await;
     let standing = Arc::new(Standing::default());
@@ -123,26 +123,7 @@ async fn join(ground: Ground<'_>) -> anyhow::Result<Api> {
     let keys_required = settings.access.require_keys(ground.address);
     let keys = ground.open_keys(keys_required).await;
     let office = Office::new(ground.sqlite(), Arc::clone(&ground.clock), |bytes| rand::fill(bytes));
-    let uploads = ground.sqlite();
-    let Ground { address, store, blobs, catalog, bodies, guard, bells, clock, .. } = ground;
-    let (fetching, limits) = (guard.clone(), input_limits(&settings.inputs));
-    let random = |bytes: &mut [u8]| rand::fill(bytes);
-    let inputs = Arc::new(Inputs::new(Arc::clone(&blobs), uploads, Arc::clone(&clock), fetching, limits, random));
-    let intake = Arc::new(Intake {
-        store: Arc::clone(&store),
-        catalog: Arc::clone(&catalog),
-        inputs: Arc::clone(&inputs),
-        clock: Arc::clone(&clock),
-        queue_bell: bells.queue,
-        delivery_bell: bells.delivery,
-        trackers,
-        default_workflow: settings.workflows.default.clone(),
-        limits: settings.limits.usual,
-        most: settings.limits.most,
-        bodies: Arc::clone(&bodies),
-        kept_revisions: Mutex::new(HashSet::new()),
-        random: |bytes| rand::fill(bytes),
-    });
+    let Ground { address, store, blobs, catalog, bodies, guard, clock, inputs, .. } = ground;
     Ok(Api {
         intake,
         inputs,
@@ -168,14 +149,4 @@ async fn join(ground: Ground<'_>) -> anyhow::Result<Api> {
         allowed_origins: settings.callers.allowed_origins.clone(),
         draining: AtomicBool::new(false),
     })
-}
-
-fn input_limits(settings: &InputSettings) -> inputs::Limits {
-    inputs::Limits {
-        bytes: settings.max_upload,
-        pixels: settings.max_pixels,
-        life: settings.upload_life,
-        space: settings.upload_space,
-        fetch: settings.fetch_timeout,
-    }
 }

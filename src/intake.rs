@@ -6,14 +6,14 @@ use crate::clock::Clock;
 use crate::crash::{self, Point};
 use crate::inputs::{Inputs, Refused, take_images};
 use crate::job::{
-    BodyRules, Conversion, DeliveryMode, InputImages, Job, JobId, JobState, Limits, Outcome, Request, Tenant, Timeouts,
-    WebhookEvent, freeze,
+    BodyRules, Conversion, DeliveryMode, Happening, InputImages, Job, JobId, JobState, Limits, Outcome, Request, Tap,
+    Tapped, Tenant, Timeouts, WebhookEvent, freeze,
 };
 use crate::store::{CancelWish, Ending, IdempotencyKey, NewJob, Revision, Store, StoreError};
 use crate::tracker::Tracker;
 use crate::workflow::{BuildError, Catalog, Pair, ParamError, Resolved, check, resolve};
 use serde_json::{Map, Value};
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
 
@@ -67,10 +67,19 @@ pub enum IntakeError {
     Build(#[from] BuildError),
     /// The images that it works on were not taken in.
     #[error(transparent)]
-    Inputs(#[from] Refused),
+    Inputs(Refused),
     /// The store did not take it.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl From<Refused> for IntakeError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Params(faults) => Self::Params(faults),
+            Refused::Busy | Refused::Store(_) | Refused::Blob(_) => Self::Inputs(refused),
+        }
+    }
 }
 
 /// A submission that was taken in.
@@ -123,6 +132,8 @@ pub struct Intake {
     pub kept_revisions: Mutex<HashSet<String>>,
     /// Where ids and seeds come from.
     pub random: fn(&mut [u8]),
+    /// Hears of the ends of jobs that end here.
+    pub tap: Tap,
 }
 
 impl Intake {
@@ -136,7 +147,7 @@ impl Intake {
     /// that files which change meanwhile do not meet it in two versions.
     pub fn workflow(&self, name: Option<&str>) -> Result<Arc<Pair>, IntakeError> {
         let name = name.unwrap_or(&self.default_workflow);
-        let unknown = || IntakeError::UnknownWorkflow { name: name.to_owned(), known: self.catalog.names() };
+        let unknown = || IntakeError::UnknownWorkflow { name: name.to_owned(), known: self.known_names() };
         self.catalog.workflow(name).ok_or_else(unknown)
     }
 
@@ -185,9 +196,13 @@ impl Intake {
         let outcome = Outcome::Cancelled;
         let body = freeze(job, &outcome, now, &self.bodies);
         crash::pass(Point::Ending);
-        self.store.finish(Ending { job: job.id, run: None, outcome, body, ended_at: now }).await?;
+        let is_first = self.store.finish(Ending { job: job.id, run: None, outcome, body, ended_at: now }).await?;
         crash::pass(Point::Ended);
         self.delivery_bell.notify_one();
+        if is_first {
+            let what = Happening::Ended(JobState::Cancelled);
+            self.tap.tell(|| Tapped { job: job.id, tenant: job.tenant.clone(), run: None, at: now, what });
+        }
         Ok(Cancelled::Now)
     }
 
@@ -199,6 +214,8 @@ impl Intake {
             params: resolved.params,
             images,
             seed: resolved.seed,
+            seeds: BTreeMap::new(),
+            output_names: workflow.output_names().clone(),
             expected_images: resolved.expected_images,
             webhook_url: submission.webhook_url,
             webhook_events: submission.webhook_events,
@@ -227,6 +244,13 @@ impl Intake {
         let mut kept = self.kept_revisions.lock().unwrap_or_else(PoisonError::into_inner);
         kept.insert(workflow.revision().to_owned());
         Ok(())
+    }
+
+    fn known_names(&self) -> Vec<String> {
+        let mut names = self.catalog.names();
+        names.extend(self.catalog.other_names().into_keys());
+        names.sort_unstable();
+        names
     }
 
     fn draw_seed(&self) -> u64 {

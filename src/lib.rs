@@ -1,16 +1,47 @@
 //! comfygate: a webhook-delivery asynchronous generation gateway in front of ComfyUI.
 //!
 //! The rooms in the order in which a job passes them; `docs/ARCHITECTURE.md` has the picture.
-//! [`api`] and [`intake`] take it in, with the images that it works on ([`inputs`]), the [`store`] keeps it, [`dispatch`] gives it to a backend through [`comfy`], the
-//! [`tracker`] follows it, [`media`] keeps its outputs, the [`notifier`] tells its caller with the signatures of [`signing`], and [`clearing`]
-//! removes it when it is old; [`throttle`] says how much callers may ask for. [`app`] joins them, [`cli`]
-//! is the command line, [`fsck`] checks a data folder, [`sim`] a ComfyUI without models, [`demo`] all of it in one process. Beneath them lie the words
-//! of a [`job`], the [`workflow`] catalogue over [`graph`]s and the [`definitions`] of their nodes, the guard of what goes out ([`egress`]), [`settings`], [`telemetry`], [`clock`], [`lifecycle`], [`secret`] and the
-//! points of [`crash`].
+//! [`api`] and [`intake`] take it in with the images that it works on ([`inputs`]), the [`store`] keeps it, [`dispatch`] gives it to a backend through [`comfy`], the
+//! [`tracker`] follows it, [`media`] keeps its outputs, the [`notifier`] tells its caller with the signatures of
+//! [`signing`], and [`clearing`] removes it when it is old; [`throttle`] says how much callers may ask for.
+//!
+//! [`app`] joins them, [`cli`] is the command line, [`runner`] runs a workflow without a server, [`local`] is a ComfyUI that
+//! the gateway starts itself, [`fsck`] checks a data folder, [`sim`] is a ComfyUI without models, [`demo`] all of it in one
+//! process.
+//!
+//! The [`workflow`] catalogue stands on [`graph`]s and on the [`definitions`] of their nodes, which a [`check`] holds
+//! against each other and an [`inventory`] keeps for each server. Beneath all lie the words of a [`job`], the guard of what
+//! goes out ([`egress`]), [`settings`], [`telemetry`], [`clock`], [`lifecycle`], [`secret`] and the points of [`crash`].
+//!
+//! # As a library
+//!
+//! A [`Workflow`] is a graph in ComfyUI's API format that is being edited; a [`PromptBuilder`] gives its inputs and outputs
+//! names of their own. Both need no server and no gateway: they read JSON and end in what goes to `POST /prompt`.
+//!
+//! ```
+//! use comfygate::Workflow;
+//!
+//! # let text = include_str!("../templates/starter.json");
+//! # // let text = std::fs::read_to_string("workflow.json")?;
+//! let mut workflow = Workflow::from_json(text)?;
+//! workflow
+//!     .set("6.text", "a lighthouse in the fog")?                 // a path: node and input
+//!     .set_by_title("Sampler", "steps", 30)?                     // the title that ComfyUI shows
+//!     .inputs("5", [("width", 768), ("height", 512)])?           // several inputs of a node
+//!     .set("3.seed", -1)?                                        // to be drawn
+//!     .output("images:10")?;                                     // a name for what node 10 makes
+//! let seeds = workflow.draw_seeds(rand::random).clone();
+//! let built = workflow.build()?;
+//!
+//! println!("node 3 has the seed {}", seeds["3"]);
+//! println!("{}", serde_json::json!({ "prompt": built.graph }));
+//! # Ok::<_, comfygate::graph::PromptError>(())
+//! ```
 
 pub mod access;
 pub mod api;
 pub mod app;
+pub mod check;
 pub mod clearing;
 pub mod cli;
 pub mod clock;
@@ -24,12 +55,15 @@ pub mod fsck;
 pub mod graph;
 pub mod inputs;
 pub mod intake;
+pub mod inventory;
 pub mod job;
 pub mod lenient;
 pub mod lifecycle;
+pub mod local;
 pub mod media;
 pub mod names;
 pub mod notifier;
+pub mod runner;
 pub mod secret;
 pub mod settings;
 pub mod signing;
@@ -39,3 +73,5 @@ pub mod telemetry;
 pub mod throttle;
 pub mod tracker;
 pub mod workflow;
+
+pub use graph::{PromptBuilder, Workflow};

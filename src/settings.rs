@@ -8,6 +8,7 @@ mod egress;
 mod error;
 mod file;
 mod load;
+mod local;
 mod parse;
 mod table;
 
@@ -16,6 +17,7 @@ pub use docs::{env_example, reference};
 pub use egress::{EgressMode, EgressSettings, HostPattern, NEVER_CALLED};
 pub use error::{Place, Problem, SettingsError};
 pub use load::{FileChoice, Sources, process_environment};
+pub use local::LocalSettings;
 pub use table::{SETTINGS, Setting};
 
 use crate::job::{DeliveryMode, Limits};
@@ -36,6 +38,8 @@ pub struct Settings {
     pub callers: CallerSettings,
     /// The ComfyUI servers.
     pub backends: BackendSettings,
+    /// A ComfyUI that the gateway starts itself.
+    pub local: LocalSettings,
     /// Where jobs and outputs are kept.
     pub storage: StorageSettings,
     /// The images that jobs work on.
@@ -138,11 +142,33 @@ pub struct BackendSettings {
     pub addresses: Vec<Url>,
     /// How many prompts are kept on each of them at once, the running one included.
     pub queue: usize,
+    /// How often each of them is asked which nodes and models it has.
+    pub object_info_every: Duration,
+    /// What all of them are shown as a bearer token.
+    pub token: Option<Secret>,
+    /// The same, as it stood in a file.
+    pub token_file: Option<Secret>,
+    /// What partner nodes are given for jobs that bring no key of their own.
+    pub partner_key: Option<Secret>,
+}
+
+impl BackendSettings {
+    /// Returns the bearer token, wherever it was said.
+    pub fn bearer(&self) -> Option<&Secret> {
+        self.token.as_ref().or(self.token_file.as_ref())
+    }
 }
 
 impl Default for BackendSettings {
     fn default() -> Self {
-        Self { addresses: vec![parse::backend("http://127.0.0.1:8188").expect("a URL by its text")], queue: 2 }
+        Self {
+            addresses: vec![parse::backend("http://127.0.0.1:8188").expect("a URL by its text")],
+            queue: 2,
+            object_info_every: Duration::from_mins(5),
+            token: None,
+            token_file: None,
+            partner_key: None,
+        }
     }
 }
 
@@ -207,7 +233,7 @@ impl Default for WorkflowSettings {
             default: "starter".into(),
             configs: PathBuf::from("./configs"),
             templates: PathBuf::from("./templates"),
-            look_every: Duration::from_secs(2),
+            look_every: Duration::from_millis(750),
         }
     }
 }

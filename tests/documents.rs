@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 const NO_SETTINGS: [&str; 1] = ["COMFYGATE_ADRESS"];
 
 /// Files whose string literals in front of `=>`, `,` or behind `code:` may be codes of answers.
-const CODE_FILES: [&str; 16] = [
+const CODE_FILES: [&str; 21] = [
     "src/api/body.rs",
     "src/api/caller.rs",
     "src/api/deliveries.rs",
@@ -27,8 +27,13 @@ const CODE_FILES: [&str; 16] = [
     "src/api/link.rs",
     "src/api/secrets.rs",
     "src/api/submit.rs",
+    "src/api/uploads.rs",
     "src/api/wishes.rs",
     "src/egress/refusal.rs",
+    "src/inputs/desk.rs",
+    "src/inputs/fetch.rs",
+    "src/inputs/kind.rs",
+    "src/inputs/source.rs",
     "src/intake.rs",
     "src/notifier/target.rs",
     "src/workflow/parameter.rs",
@@ -237,9 +242,9 @@ fn command(line: &str) -> Option<String> {
 }
 
 fn is_setting_like(word: &str) -> bool {
-    ["COMFYGATE_", "COMFYUI_", "COMFYLITE_"]
-        .iter()
-        .any(|start| word.strip_prefix(start).is_some_and(|rest| !rest.is_empty()))
+    let begins = |start: &&str| word.strip_prefix(start).is_some_and(|rest| !rest.is_empty());
+    ["COMFYGATE_", "COMFYUI_", "COMFYLITE_"].iter().any(|start| begins(start))
+        || SETTINGS.iter().any(|setting| setting.name == word)
 }
 
 /// Returns the part of a source file that is not its tests.
@@ -267,7 +272,14 @@ fn codes(source: &str) -> BTreeSet<String> {
         "StatusCode::PAYLOAD_TOO_LARGE,",
         "StatusCode::REQUEST_TIMEOUT,",
     ])
-    .chain(["StatusCode::UNPROCESSABLE_ENTITY,", "StatusCode::INTERNAL_SERVER_ERROR,", "Err((", "|| (", "code: "])
+    .chain([
+        "StatusCode::UNPROCESSABLE_ENTITY,",
+        "StatusCode::INTERNAL_SERVER_ERROR,",
+        "Err((",
+        "|| (",
+        "Fault((",
+        "code: ",
+    ])
     .chain(["error.code = ", "Self::Invalid(_) => ", "Self::Scheme(_) => ", "Self::Userinfo => "])
     .chain([
         "Self::Address(..) => ",

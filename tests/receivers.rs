@@ -504,6 +504,8 @@ fn request(url: &str) -> Request {
         params: Params::new(),
         images: comfygate::job::InputImages::new(),
         seed: Some(1),
+        output_names: std::collections::BTreeMap::new(),
+        seeds: std::collections::BTreeMap::new(),
         expected_images: Some(2),
         webhook_url: Some(url.into()),
         webhook_events: std::collections::BTreeSet::new(),

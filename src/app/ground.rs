@@ -1,13 +1,17 @@
 //! What all parts stand on: the store with its blobs, the workflows, the guard of what goes out, the bells. Lays it, and brings
 //! in order what the last life of the gateway has left.
 
+use super::workflows;
 use crate::clock::{Clock, Timestamp};
+use crate::comfy::ComfyUrl;
 use crate::egress::{self, Guard};
-use crate::job::{BodyRules, LinkKey};
+use crate::inputs::{self, Inputs};
+use crate::inventory::Inventory;
+use crate::job::{BodyRules, LinkKey, Tap};
 use crate::lifecycle::Lifecycle;
 use crate::media::Blobs;
 use crate::notifier::Announcer;
-use crate::settings::Settings;
+use crate::settings::{InputSettings, Settings};
 use crate::store::{OwnSecrets, SqliteStore, Store};
 use crate::workflow::Catalog;
 use anyhow::Context;
@@ -28,10 +32,14 @@ pub(super) struct Ground<'a> {
     pub(super) store: Arc<dyn Store>,
     pub(super) blobs: Arc<Blobs>,
     pub(super) catalog: Arc<Catalog>,
+    pub(super) inventory: Arc<Inventory>,
     pub(super) bodies: Arc<BodyRules>,
     pub(super) guard: Guard,
+    pub(super) inputs: Arc<Inputs>,
     pub(super) announcer: Announcer,
     pub(super) bells: Bells,
+    /// Hears what happens to every run.
+    pub(super) tap: Tap,
 }
 
 /// The wake-ups between the stations. Losing one costs a poll, nothing else.
@@ -56,8 +64,13 @@ impl<'a> Ground<'a> {
         let blobs = Arc::new(Blobs::open(&settings.storage.folder)?);
         sweep(&store, &blobs).await;
         pull_in(&store, clock.now()).await;
-        let catalog = Arc::new(Catalog::load(&settings.workflows.configs, &settings.workflows.templates));
-        report(&catalog, settings);
+        let inventory = Arc::new(inventory(settings, &clock)?);
+        let catalog = workflows::load(&settings.workflows, &inventory);
+        let guard = guard(settings, address, lookup);
+        let uploads = Arc::<SqliteStore>::clone(&sqlite);
+        let (taken, limits) = (Arc::clone(&blobs), input_limits(&settings.inputs));
+        let random = |bytes: &mut [u8]| rand::fill(bytes);
+        let inputs = Inputs::new(taken, uploads, Arc::clone(&clock), guard.clone(), limits, random);
         Ok(Self {
             settings,
             address,
@@ -65,10 +78,13 @@ impl<'a> Ground<'a> {
             store,
             blobs,
             catalog,
+            inventory,
             bodies,
-            guard: guard(settings, address, lookup),
+            guard,
+            inputs: Arc::new(inputs),
             announcer: Announcer::new(Arc::clone(&clock)),
             bells: Bells::default(),
+            tap: Tap::default(),
             clock,
             lifecycle,
         })
@@ -87,6 +103,23 @@ fn guard(settings: &Settings, bound: SocketAddr, lookup: Arc<dyn egress::Lookup>
     Guard::new(rules, lookup)
 }
 
+fn input_limits(settings: &InputSettings) -> inputs::Limits {
+    inputs::Limits {
+        bytes: settings.max_upload,
+        pixels: settings.max_pixels,
+        life: settings.upload_life,
+        space: settings.upload_space,
+        fetch: settings.fetch_timeout,
+    }
+}
+
+/// Reads what the last life of the gateway knew of the backends' nodes.
+fn inventory(settings: &Settings, clock: &Arc<dyn Clock>) -> anyhow::Result<Inventory> {
+    let name = |address: &url::Url| Ok(address.as_str().parse::<ComfyUrl>()?.to_string());
+    let backends = settings.backends.addresses.iter().map(name).collect::<anyhow::Result<Vec<_>>>()?;
+    Ok(Inventory::open(&settings.storage.folder, backends, Arc::clone(clock)))
+}
+
 /// Returns what final objects are written by. The key of their links is drawn at the first start.
 async fn body_rules(
     settings: &Settings,
@@ -102,16 +135,6 @@ async fn body_rules(
         inline_max: settings.outputs.inline_max,
         ..BodyRules::new(settings.server.link_base(address), LinkKey::new(key))
     }))
-}
-
-fn report(catalog: &Catalog, settings: &Settings) {
-    info!(workflows = catalog.names().join(", "), "workflows loaded");
-    for problem in catalog.problems().values().flatten() {
-        warn!(%problem, "a workflow was not loaded");
-    }
-    if catalog.workflow(&settings.workflows.default).is_none() {
-        warn!(workflow = settings.workflows.default, "the default workflow is not there");
-    }
 }
 
 /// Removes the outputs that a crash has left without a job, and revisions that no job refers to. Nothing is removed where

@@ -2,25 +2,25 @@
 //! clearing; and beside them who watches the workflows, the keys and the callers.
 
 use super::ground::Ground;
+use super::workflows;
 use crate::access::Keys;
 use crate::clearing;
-use crate::clock::Clock;
 use crate::comfy::{self, Client, ComfyUrl, SocketOptions};
 use crate::dispatch::{self, Backend};
 use crate::inputs::Shelf;
+use crate::intake::Intake;
+use crate::inventory;
 use crate::job::Tenant;
-use crate::lifecycle::Lifecycle;
 use crate::media::body_stream;
 use crate::notifier::{self, Standing};
 use crate::signing::{self, Keyring};
 use crate::throttle::Throttle;
 use crate::tracker::{self, Desk, Tracker};
-use crate::workflow::Catalog;
+use std::collections::HashSet;
 use std::num::NonZeroUsize;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
 use tokio::sync::{Notify, mpsc};
-use tracing::{info, warn};
+use tracing::warn;
 
 /// How many events of a socket may wait for its tracker.
 const EVENT_QUEUE: usize = 8192;
@@ -50,12 +50,50 @@ impl Ground<'_> {
             max_output: self.settings.limits.max_output,
             bodies: Arc::clone(&self.bodies),
             announce: Arc::new(move |announcement| announcer.announce(announcement)),
+            tap: self.tap.clone(),
         };
         let stop = self.lifecycle.stop();
         self.begin("tracker", tracker::run(parts, tracker.clone(), commands, socket, stop.clone()));
+        self.begin("inventory", inventory::run(self.stocktaking(&name, &client, &desk), stop.clone()));
         let clock = Arc::clone(&self.clock);
         self.begin("socket", comfy::socket::run(url, SocketOptions::default(), events, reconnect, clock, stop));
         Ok(Backend { name, client, tracker, desk, depth: self.settings.backends.queue })
+    }
+
+    /// Connects to all backends.
+    pub(super) fn open_backends(&self) -> anyhow::Result<Vec<Backend>> {
+        self.settings.backends.addresses.iter().map(|address| self.open_backend(address)).collect()
+    }
+
+    /// Takes jobs in for these backends.
+    pub(super) fn intake(&self, backends: &[Backend]) -> Arc<Intake> {
+        Arc::new(Intake {
+            store: Arc::clone(&self.store),
+            catalog: Arc::clone(&self.catalog),
+            inputs: Arc::clone(&self.inputs),
+            clock: Arc::clone(&self.clock),
+            queue_bell: Arc::clone(&self.bells.queue),
+            delivery_bell: Arc::clone(&self.bells.delivery),
+            trackers: backends.iter().map(|backend| (backend.name.clone(), backend.tracker.clone())).collect(),
+            default_workflow: self.settings.workflows.default.clone(),
+            limits: self.settings.limits.usual,
+            most: self.settings.limits.most,
+            bodies: Arc::clone(&self.bodies),
+            kept_revisions: Mutex::new(HashSet::new()),
+            random: |bytes| rand::fill(bytes),
+            tap: self.tap.clone(),
+        })
+    }
+
+    fn stocktaking(&self, backend: &str, client: &Client, desk: &Desk) -> inventory::Parts {
+        inventory::Parts {
+            backend: backend.to_owned(),
+            client: client.clone(),
+            inventory: Arc::clone(&self.inventory),
+            connected: desk.connections(),
+            every: self.settings.backends.object_info_every,
+            clock: Arc::clone(&self.clock),
+        }
     }
 
     /// Gives waiting jobs to the backends.
@@ -73,6 +111,7 @@ impl Ground<'_> {
             max_runs: self.settings.limits.max_runs,
             per_tenant: NonZeroUsize::new(self.settings.limits.running_per_tenant),
             bodies: Arc::clone(&self.bodies),
+            tap: self.tap.clone(),
         };
         self.begin("dispatch", dispatch::run(parts, self.lifecycle.stop()));
     }
@@ -110,11 +149,13 @@ impl Ground<'_> {
 
     /// Takes in what changes in the workflow folders.
     pub(super) fn watch_workflows(&self) {
-        let (catalog, clock) = (Arc::clone(&self.catalog), Arc::clone(&self.clock));
-        self.begin(
-            "workflows",
-            watch_folders(catalog, self.settings.workflows.look_every, clock, self.lifecycle.clone()),
-        );
+        let parts = workflows::Parts {
+            catalog: Arc::clone(&self.catalog),
+            inventory: Arc::clone(&self.inventory),
+            look_every: self.settings.workflows.look_every,
+            clock: Arc::clone(&self.clock),
+        };
+        self.begin("workflows", workflows::watch(parts, self.lifecycle.stop()));
     }
 
     /// Counts what callers ask for.
@@ -167,24 +208,5 @@ impl Ground<'_> {
 
     fn begin(&self, name: &'static str, station: impl Future<Output = ()> + Send + 'static) {
         self.lifecycle.spawn_station(name, station);
-    }
-}
-
-/// Looks at the workflow folders now and then, and takes in what has changed.
-async fn watch_folders(catalog: Arc<Catalog>, look_every: Duration, clock: Arc<dyn Clock>, lifecycle: Lifecycle) {
-    let stop = lifecycle.stop();
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = clock.sleep_until(clock.now() + look_every) => {}
-        }
-        let looked_at = Arc::clone(&catalog);
-        let changed = tokio::task::spawn_blocking(move || looked_at.reload_if_changed()).await;
-        if changed.unwrap_or(false) {
-            info!(workflows = catalog.names().join(", "), "workflows reloaded");
-            for problem in catalog.problems().values().flatten() {
-                warn!(%problem, "a workflow was not loaded; its last good version stays");
-            }
-        }
     }
 }

@@ -2,6 +2,7 @@
 
 mod deliveries;
 mod keys;
+mod run;
 mod table;
 mod webhook;
 
@@ -18,6 +19,7 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use deliveries::DeliveriesCommand;
 use keys::KeysCommand;
+use run::RunArgs;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -42,6 +44,8 @@ pub struct Cli {
 enum Command {
     /// Serve the gateway.
     Serve(SettingArgs),
+    /// Run a workflow once or many times and keep its outputs: 0 if all went well, 1 if not, 130 after Ctrl-C.
+    Run(RunArgs),
     /// Check the settings and the workflows, and say what is wrong with them.
     Check(SettingArgs),
     /// List every setting with its default and what may be written.
@@ -129,6 +133,7 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::Serve(args) => serve(args),
+            Command::Run(args) => run::run(args),
             Command::Check(args) => check(args),
             Command::Settings => {
                 std::io::stdout().write_all(reference().as_bytes())?;

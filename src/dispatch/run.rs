@@ -5,7 +5,7 @@ use super::sending::{Ready, Sending};
 use crate::clock::Clock;
 use crate::crash::{self, Point};
 use crate::inputs::Shelf;
-use crate::job::{BodyRules, Failure, FailureCode, Job, JobId, Outcome, PromptId, freeze};
+use crate::job::{BodyRules, Failure, FailureCode, Happening, Job, JobId, Outcome, PromptId, Tap, Tapped, freeze};
 use crate::lifecycle::{Lifecycle, Panicked};
 use crate::store::{Claimed, Ending, Refused, Revision, Store, StoreError, Vacancy, persist};
 use crate::telemetry::job_span;
@@ -58,6 +58,8 @@ pub struct Parts {
     pub per_tenant: Option<NonZeroUsize>,
     /// What final objects are written by.
     pub bodies: Arc<BodyRules>,
+    /// Hears of the ends of jobs that end here.
+    pub tap: Tap,
 }
 
 /// Runs dispatch until told to stop.
@@ -307,9 +309,12 @@ async fn end_waiting(parts: &Parts, job: &Job) -> bool {
     };
     let ending = ending(parts, job, None, outcome);
     crash::pass(Point::Ending);
-    let stored = parts.store.finish(ending).await;
+    let stored = parts.store.finish(ending.clone()).await;
     crash::pass(Point::Ended);
     parts.delivery_bell.notify_one();
+    if matches!(stored, Ok(true)) {
+        tell_end(parts, job, &ending);
+    }
     stored.inspect_err(|error| warn!(%error, "the end of a waiting job is not stored, trying again")).is_ok()
 }
 
@@ -322,11 +327,19 @@ async fn end(parts: &Parts, job: &Job, run: Option<u32>, failure: Failure) {
         let ending = ending(parts, job, run, Outcome::Failed(failure, Vec::new()));
         let write = || parts.store.finish(ending.clone());
         crash::pass(Point::Ending);
-        persist(parts.clock.as_ref(), &parts.lifecycle.stop(), "the end", write).await;
+        let stored = persist(parts.clock.as_ref(), &parts.lifecycle.stop(), "the end", write).await;
         crash::pass(Point::Ended);
+        if stored == Some(true) {
+            tell_end(parts, job, &ending);
+        }
     };
     let _ = parts.lifecycle.contain("finish", storing).await;
     parts.delivery_bell.notify_one();
+}
+
+fn tell_end(parts: &Parts, job: &Job, ending: &Ending) {
+    let (run, at, what) = (ending.run, ending.ended_at, Happening::Ended(ending.outcome.state()));
+    parts.tap.tell(|| Tapped { job: job.id, tenant: job.tenant.clone(), run, at, what });
 }
 
 fn internal(message: &str) -> Failure {

@@ -1,6 +1,7 @@
 //! A graph in ComfyUI's API format: nodes by id, their inputs, their links. Says precisely what is wrong with a text that
 //! is not one; leaves to others what the nodes mean.
 
+use indexmap::IndexMap;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -48,8 +49,8 @@ pub enum GraphError {
     },
     /// The text is what ComfyUI saves, not what it executes.
     #[error(
-        "this is a workflow as ComfyUI saves it (UI format), not as it executes it: open it in ComfyUI and use \
-         Workflow > Export (API)"
+        "this is a workflow as ComfyUI saves it (UI format), not as it executes it: convert it with `comfygate convert`, \
+         or open it in ComfyUI and use Workflow > Export (API)"
     )]
     UiFormat,
     /// There is no node.
@@ -123,14 +124,7 @@ impl Graph {
     pub fn from_value(value: Value) -> Result<Self, GraphError> {
         let found = kind_of(&value);
         let Value::Object(object) = value else { return Err(GraphError::NotAnObject { found }) };
-        if object.get("nodes").is_some_and(Value::is_array) {
-            return Err(GraphError::UiFormat);
-        }
-        if object.is_empty() {
-            return Err(GraphError::Empty);
-        }
-        let nodes = object.into_iter().map(|(id, node)| Node::from_value(&id, node).map(|node| (id, node)));
-        Ok(Self::of(nodes.collect::<Result<_, _>>()?))
+        Self::from_nodes(object)
     }
 
     /// Returns the nodes with their ids.
@@ -160,6 +154,33 @@ impl Graph {
     /// Returns the graph as it goes into the body of `POST /prompt`.
     pub fn to_value(&self) -> Value {
         Value::Object(self.nodes.iter().map(|(id, node)| (id.clone(), node.to_value())).collect())
+    }
+
+    fn from_nodes(nodes: impl IntoIterator<Item = (String, Value)>) -> Result<Self, GraphError> {
+        let nodes: Vec<(String, Value)> = nodes.into_iter().collect();
+        if nodes.iter().any(|(id, node)| id == "nodes" && node.is_array()) {
+            return Err(GraphError::UiFormat);
+        }
+        if nodes.is_empty() {
+            return Err(GraphError::Empty);
+        }
+        let nodes = nodes.into_iter().map(|(id, node)| Node::from_value(&id, node).map(|node| (id, node)));
+        Ok(Self::of(nodes.collect::<Result<_, _>>()?))
+    }
+
+    /// Takes a node out. What is linked to it is the caller's to mend.
+    pub(super) fn take(&mut self, node: &str) -> Option<Node> {
+        let place = self.places.get(node).copied()?;
+        let mut nodes = std::mem::take(&mut self.nodes);
+        let (_, taken) = nodes.remove(place);
+        *self = Self::of(nodes);
+        Some(taken)
+    }
+
+    /// Takes an input out of a node.
+    pub(super) fn take_input(&mut self, node: &str, input: &str) -> Option<Value> {
+        let (_, found) = self.places.get(node).and_then(|place| self.nodes.get_mut(*place))?;
+        found.inputs.remove(input)
     }
 
     fn of(nodes: Vec<(String, Node)>) -> Self {
@@ -205,6 +226,14 @@ impl<'de> Visitor<'de> for OrderVisitor {
 impl serde::Serialize for Graph {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.nodes.iter().map(|(id, node)| (id, node.to_value())))
+    }
+}
+
+/// Reads a graph of any format that serde knows, its nodes in their order.
+impl<'de> Deserialize<'de> for Graph {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let nodes = IndexMap::<String, Value>::deserialize(deserializer)?;
+        Self::from_nodes(nodes).map_err(serde::de::Error::custom)
     }
 }
 
@@ -307,8 +336,8 @@ mod tests {
             ),
             (
                 json!({"last_node_id": 9, "nodes": [{"id": 1}], "links": [], "version": 0.4}),
-                "this is a workflow as ComfyUI saves it (UI format), not as it executes it: open it in ComfyUI and use \
-                 Workflow > Export (API)",
+                "this is a workflow as ComfyUI saves it (UI format), not as it executes it: convert it with `comfygate \
+                 convert`, or open it in ComfyUI and use Workflow > Export (API)",
             ),
         ];
         for (value, message) in cases {

@@ -5,7 +5,7 @@ use super::payload::{entry, tail};
 use super::{FrozenBody, Job, JobId, Output, Segment, Tenant, WebhookEvent};
 use crate::clock::Timestamp;
 use serde_json::{Map, Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -28,6 +28,8 @@ pub struct Audience {
     pub url: String,
     /// The name of the workflow.
     pub workflow: String,
+    /// The names that outputs have, by the node that makes them.
+    pub output_names: BTreeMap<String, String>,
     /// The caller's own data.
     pub metadata: Option<Value>,
     /// When the job was accepted.
@@ -48,6 +50,7 @@ impl Audience {
             run,
             url,
             workflow: request.workflow.clone(),
+            output_names: request.output_names.clone(),
             metadata: request.metadata.clone(),
             accepted_at: job.created_at,
             events: request.webhook_events.clone(),
@@ -147,7 +150,7 @@ impl Announcement {
             }
             News::Output(output) => {
                 // Without its link: which number an output has is settled only when all are there.
-                more.insert("output".into(), entry(output));
+                more.insert("output".into(), entry(output, &audience.output_names));
             }
         }
         let text = format!(

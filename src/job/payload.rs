@@ -7,6 +7,7 @@ use super::{DeliveryMode, FrozenBody, Job, JobState, LinkKey, Outcome, Output, O
 use crate::clock::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The largest body that has its images in it, where nobody says otherwise.
@@ -165,7 +166,7 @@ fn common(job: &Job, outputs: &[Output], now: Timestamp, rules: &BodyRules) -> M
         .iter()
         .enumerate()
         .map(|(place, output)| {
-            let mut entry = entry(output);
+            let mut entry = entry(output, &job.request.output_names);
             entry["url"] = json!(rules.url(job, place, now));
             entry
         })
@@ -178,8 +179,8 @@ fn common(job: &Job, outputs: &[Output], now: Timestamp, rules: &BodyRules) -> M
     more
 }
 
-/// Describes an output, but for its link.
-pub(super) fn entry(output: &Output) -> Value {
+/// Describes an output, but for its link; `names` are those of outputs by their node.
+pub(super) fn entry(output: &Output, names: &BTreeMap<String, String>) -> Value {
     let mut entry = json!({
         "node_id": output.node_id,
         "index": output.index,
@@ -187,6 +188,9 @@ pub(super) fn entry(output: &Output) -> Value {
         "bytes": output.bytes,
         "sha256": output.sha256,
     });
+    if let Some(name) = names.get(&output.node_id) {
+        entry["name"] = json!(name);
+    }
     if let Some(filename) = &output.filename {
         entry["filename"] = json!(filename);
     }

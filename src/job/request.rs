@@ -92,6 +92,12 @@ pub struct Request {
     /// The seed in force, given or drawn; none where the workflow has no seed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
+    /// The seeds in force by where they are, for a job that can have several: one whose graph came with the request.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub seeds: BTreeMap<String, u64>,
+    /// The names that outputs have, by the node that makes them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub output_names: BTreeMap<String, String>,
     /// How many images the caller expects; none where the workflow has no such parameter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_images: Option<u32>,

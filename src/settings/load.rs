@@ -204,6 +204,16 @@ fn check_together(settings: &Settings, problems: &mut Vec<Problem>) {
         let text = "`COMFYGATE_ADMIN_KEY` and `COMFYGATE_ADMIN_KEY_FILE` are both set; take one away".into();
         problems.push(Problem { place: Place::Together, text });
     }
+    if settings.backends.token.is_some() && settings.backends.token_file.is_some() {
+        let text = "`COMFYUI_TOKEN` and `COMFYUI_TOKEN_FILE` are both set; take one away".into();
+        problems.push(Problem { place: Place::Together, text });
+    }
+    if settings.local.enabled && settings.local.home.is_none() {
+        let text = "`COMFYGATE_LOCAL` is true, and no `COMFYUI_HOME` says which ComfyUI to start; \
+                    set it to the folder with its main.py, or use serve --local --home FOLDER"
+            .into();
+        problems.push(Problem { place: Place::Together, text });
+    }
     let (usual, most) = (&settings.limits.usual, &settings.limits.most);
     let mut at_most = |name: &str, usual: Duration, most: Duration| {
         if usual > most {

@@ -80,6 +80,28 @@ pub(super) fn admin_key_file(path: &str) -> Result<Secret, String> {
     admin_key(text.trim_end_matches(['\n', '\r'])).map_err(|reason| format!("what stands in it is {reason}"))
 }
 
+/// Reads a bearer token, which must be able to stand in a header.
+pub(super) fn token(text: &str) -> Result<Secret, String> {
+    visible(text, 4096)
+}
+
+pub(super) fn token_file(path: &str) -> Result<Secret, String> {
+    let text = std::fs::read_to_string(path).map_err(|error| format!("it cannot be read: {error}"))?;
+    token(text.trim_end_matches(['\n', '\r'])).map_err(|reason| format!("what stands in it is {reason}"))
+}
+
+/// Reads a key for partner nodes.
+pub(super) fn partner_key(text: &str) -> Result<Secret, String> {
+    visible(text, 512)
+}
+
+fn visible(text: &str, longest: usize) -> Result<Secret, String> {
+    if !(1..=longest).contains(&text.len()) || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(format!("not 1 to {longest} visible ASCII characters"));
+    }
+    Ok(Secret::new(text))
+}
+
 pub(super) fn public_url(text: &str) -> Result<String, String> {
     let url = http_url(text)?;
     if url.query().is_some() || url.fragment().is_some() {
@@ -172,9 +194,9 @@ pub(super) fn folder(text: &str) -> Result<PathBuf, String> {
 }
 
 pub(super) fn workflow(text: &str) -> Result<String, String> {
-    let plain = |letter: char| letter.is_alphanumeric() || matches!(letter, '-' | '_' | '.' | ' ');
+    let plain = |letter: char| letter.is_alphanumeric() || matches!(letter, '-' | '_' | '.' | '@' | ' ');
     if text.starts_with('.') || !text.chars().all(plain) {
-        return Err("not a name: letters, digits, `-`, `_`, `.` and spaces, not beginning with a dot".into());
+        return Err("not a name: letters, digits, `-`, `_`, `.`, `@` and spaces, not beginning with a dot".into());
     }
     Ok(text.to_owned())
 }

@@ -1,7 +1,7 @@
 //! The one table of all settings: environment, command line, `comfygate.yaml`, `.env.example` and the documentation
 //! are read from it. How a value is read is left to `parse`.
 
-use super::{Settings, callers, egress, parse};
+use super::{Settings, callers, egress, local, parse};
 
 /// One thing that the gateway can be told.
 #[derive(Debug)]
@@ -247,6 +247,97 @@ pub const SETTINGS: &[Setting] = &[
         "How many prompts are kept on each ComfyUI at once, so that it never waits for the next one.",
         "a whole number from 1 to 1000",
         |settings, text| put(&mut settings.backends.queue, parse::whole(text, 1, 1000)),
+    ),
+    setting(
+        "COMFYGATE_OBJECT_INFO_EVERY",
+        "backends.object_info_every",
+        "5m",
+        "How often each ComfyUI is asked which nodes and models it has, besides when its socket comes up.",
+        DURATION,
+        |settings, text| put(&mut settings.backends.object_info_every, parse::duration(text)),
+    ),
+    setting(
+        "COMFYUI_TOKEN",
+        "backends.token",
+        "",
+        "What every ComfyUI of COMFYUI_ADDRESS is shown as a bearer token, where something before it asks for one.",
+        "1 to 4096 visible ASCII characters",
+        |settings, text| put(&mut settings.backends.token, parse::token(text).map(Some)),
+    )
+    .secret(),
+    setting(
+        "COMFYUI_TOKEN_FILE",
+        "backends.token_file",
+        "",
+        "The file in which that token stands, instead of the token itself.",
+        "a file with such a token in its first line",
+        |settings, text| put(&mut settings.backends.token_file, parse::token_file(text).map(Some)),
+    )
+    .secret(),
+    setting(
+        "COMFY_ORG_API_KEY",
+        "backends.partner_key",
+        "",
+        "The comfy.org API key that partner nodes are given for jobs that bring no api_key_comfy_org of their own, so at your cost.",
+        "1 to 512 visible ASCII characters",
+        |settings, text| put(&mut settings.backends.partner_key, parse::partner_key(text).map(Some)),
+    )
+    .secret(),
+    setting(
+        "COMFYGATE_LOCAL",
+        "local.enabled",
+        "false",
+        "Starts the ComfyUI of COMFYUI_HOME beside the gateway, keeps it running, and uses it instead of COMFYUI_ADDRESS.",
+        SWITCH,
+        |settings, text| put(&mut settings.local.enabled, parse::switch(text)),
+    ),
+    setting(
+        "COMFYUI_HOME",
+        "local.home",
+        "",
+        "The folder of the ComfyUI that is started here.",
+        "a folder with a main.py",
+        |settings, text| put(&mut settings.local.home, parse::folder(text).map(Some)),
+    ),
+    setting(
+        "COMFYUI_PYTHON",
+        "local.python",
+        "",
+        "The Python that runs it; without it that of .venv or venv in the folder, or else python3.",
+        "a program",
+        |settings, text| put(&mut settings.local.python, parse::folder(text).map(Some)),
+    ),
+    setting(
+        "COMFYUI_ARGS",
+        "local.args",
+        "",
+        "What is added to its command line, split into words as a shell does.",
+        "words such as --cpu --output-directory '/my pictures', without --port and --listen",
+        |settings, text| put(&mut settings.local.args, local::args(text)),
+    ),
+    setting(
+        "COMFY_PORT",
+        "local.port",
+        "",
+        "The port on which it listens; without it one that is free.",
+        "a whole number from 1 to 65535",
+        |settings, text| put(&mut settings.local.port, parse::whole(text, 1, 65535).map(Some)),
+    ),
+    setting(
+        "COMFY_LISTEN",
+        "local.listen",
+        "127.0.0.1",
+        "The address on which it listens; ComfyUI asks nobody for a key, so leave it at 127.0.0.1.",
+        "an address such as 127.0.0.1 or 0.0.0.0",
+        |settings, text| put(&mut settings.local.listen, local::listen(text)),
+    ),
+    setting(
+        "COMFYUI_READY_WITHIN",
+        "local.ready_within",
+        "5m",
+        "How long it may take from its start until it answers; then it is ended and started anew.",
+        DURATION,
+        |settings, text| put(&mut settings.local.ready_within, parse::duration(text)),
     ),
     setting(
         "COMFYGATE_DATA",

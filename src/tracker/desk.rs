@@ -6,6 +6,7 @@ use crate::job::{JobId, PromptId};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// How long a backend is left alone after it did not take a prompt; each further time twice as long.
 const FIRST_REST: Duration = Duration::from_millis(250);
@@ -98,9 +99,16 @@ impl Drop for Held {
 #[derive(Debug, Default)]
 pub struct Desk {
     state: Mutex<State>,
+    /// How often a socket has come up.
+    connections: watch::Sender<u64>,
 }
 
 impl Desk {
+    /// Returns what changes whenever a socket has come up.
+    pub fn connections(&self) -> watch::Receiver<u64> {
+        self.connections.subscribe()
+    }
+
     /// Says whether there is a socket.
     pub fn is_connected(&self) -> bool {
         self.lock().is_connected
@@ -226,6 +234,8 @@ impl Desk {
         if let Some(idle) = &mut state.idle {
             idle.until = now;
         }
+        drop(state);
+        self.connections.send_modify(|times| *times += 1);
     }
 
     pub(super) fn disconnected(&self, reason: &str) {

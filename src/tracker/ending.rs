@@ -5,7 +5,7 @@ use super::desk::Held;
 use super::run::Parts;
 use crate::clock::Timestamp;
 use crate::crash::{self, Point};
-use crate::job::{Failure, FailureCode, Job, Outcome, PromptId, freeze};
+use crate::job::{Failure, FailureCode, Happening, Job, JobState, Outcome, PromptId, Tapped, freeze};
 use crate::store::{Ending, persist};
 use std::sync::Arc;
 use tracing::{debug, error};
@@ -49,8 +49,11 @@ pub(super) async fn finish(parts: &Parts, end: &End, outcome: Outcome) {
             crash::pass(Point::Ended);
             stored
         };
-        if let Ok(Some(_)) = parts.lifecycle.contain("finish", storing).await {
+        if let Ok(Some(is_first)) = parts.lifecycle.contain("finish", storing).await {
             parts.delivery_bell.notify_one();
+            if is_first {
+                tell_end(parts, end, outcome.state());
+            }
             if succeeded {
                 forget(parts, end).await;
             }
@@ -94,12 +97,25 @@ async fn finish_plainly(parts: &Parts, end: &End, why: &str) {
         let outcome = Outcome::Failed(Failure::new(FailureCode::Internal, why), Vec::new());
         store(parts, frozen(parts, end, outcome)).await
     };
-    if let Ok(Some(_)) = parts.lifecycle.contain("finish", storing).await {
+    if let Ok(Some(is_first)) = parts.lifecycle.contain("finish", storing).await {
         parts.delivery_bell.notify_one();
+        if is_first {
+            tell_end(parts, end, JobState::Failed);
+        }
     } else {
         // Dispatch finds it, and asks the backend what became of it.
         error!(job.id = %end.job.id, "the end of a run could not be stored");
     }
+}
+
+fn tell_end(parts: &Parts, end: &End, state: JobState) {
+    parts.tap.tell(|| Tapped {
+        job: end.job.id,
+        tenant: end.job.tenant.clone(),
+        run: Some(end.run),
+        at: end.at,
+        what: Happening::Ended(state),
+    });
 }
 
 fn frozen(parts: &Parts, end: &End, outcome: Outcome) -> Ending {

@@ -15,6 +15,7 @@ mod orphans;
 mod perform;
 mod run;
 mod storing;
+mod telling;
 mod upstream;
 
 pub use attribution::Attribution;

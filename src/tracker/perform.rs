@@ -8,7 +8,7 @@ use super::run::{Room, Watched};
 use super::storing::Storing;
 use super::upstream::{look_up, stop_upstream};
 use crate::clock::Timestamp;
-use crate::job::{News, PromptId};
+use crate::job::{Happening, News, PromptId};
 use crate::media::Treatment;
 use crate::telemetry::job_span;
 use std::sync::Arc;
@@ -57,6 +57,7 @@ impl Room {
             }
             Effect::Requeue { failure, counts } => {
                 warn!(backend = %self.parts.backend, reason = failure.message, counts, "run goes back into the queue");
+                self.parts.tap.tell(|| watched.tapped(now, Happening::Again { reason: failure.message }));
                 let (parts, end) = (self.parts.clone(), watched.end(now));
                 let how = Return::Again { counts };
                 self.parts.lifecycle.spawn("requeue", async move { ending::put_back(&parts, &end, &how).await });
@@ -65,6 +66,7 @@ impl Room {
                 // What ComfyUI says repeats what the caller sent. It is the job's, and not the log's.
                 let class = failure.node.as_ref().map(|node| node.class.as_str());
                 warn!(backend = %self.parts.backend, node.class = class, "the backend cannot run this job");
+                self.parts.tap.tell(|| watched.tapped(now, Happening::Again { reason: failure.message.clone() }));
                 let (parts, end) = (self.parts.clone(), watched.end(now));
                 let how = Return::Elsewhere { reason: failure.message };
                 self.parts.lifecycle.spawn("pass on", async move { ending::put_back(&parts, &end, &how).await });

@@ -12,10 +12,11 @@ use super::harvest::SlotResult;
 use super::limits::STANDSTILL;
 use super::machine::{Effect, Input, Run, SubmitResult, step};
 use super::orphans::{self, Orphans};
+use super::telling::heard;
 use crate::clock::{Clock, Timestamp};
 use crate::comfy::{Client, SocketEvent};
 use crate::crash::{self, Point};
-use crate::job::{Advance, Announce, Announcement, Audience, BodyRules, FailureCode, Job, News, Outcome, PromptId};
+use crate::job::{Advance, Announce, Audience, BodyRules, FailureCode, Job, News, Outcome, PromptId, Tap};
 use crate::lifecycle::{Lifecycle, Panicked};
 use crate::media::Blobs;
 use crate::store::Store;
@@ -54,6 +55,8 @@ pub struct Parts {
     pub bodies: Arc<BodyRules>,
     /// Takes what receivers want to be told of before the end; never waits.
     pub announce: Announce,
+    /// Hears what happens to every run, whether a receiver wants to be told or not.
+    pub tap: Tap,
 }
 
 /// A run that is followed.
@@ -295,6 +298,7 @@ impl Room {
             | Input::Cancel
             | Input::Tick => None,
         };
+        let told = heard(&input, &self.parts.backend, prompt);
         let run = &mut watched.run;
         let decided = self.parts.lifecycle.contain_now("step", || {
             crash::pass(Point::Stepping);
@@ -306,6 +310,9 @@ impl Room {
         }
         if waiting_since.is_some_and(|since| now >= since + STANDSTILL) {
             self.note_standstill(&effects, now);
+        }
+        if let Some(told) = told {
+            self.tap(prompt, now, told);
         }
         if let Some(slot) = stored {
             self.tell(prompt, now, |run| run.output(slot).map(News::Output));
@@ -325,15 +332,6 @@ impl Room {
             }
         }
         self.publish_load();
-    }
-
-    /// Announces what `news` finds, if anybody wants to be told of it.
-    pub(super) fn tell(&self, prompt: &PromptId, at: Timestamp, news: impl FnOnce(&Run) -> Option<News>) {
-        let Some(watched) = self.watched.get(prompt) else { return };
-        let Some(audience) = &watched.audience else { return };
-        if let Some(news) = news(&watched.run).filter(|news| audience.wants(news.event())) {
-            (self.parts.announce)(Announcement { audience: Arc::clone(audience), at, news });
-        }
     }
 
     /// Notes a run that waited on the backend until its time was over, where nothing of ours has begun there for long.

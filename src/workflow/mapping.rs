@@ -2,14 +2,15 @@
 //!
 //! Everything that `ComfyLite` knew is here under the same names; the rest may be added to it.
 
+use super::naming::{wrong_alias, wrong_name};
 use super::parameter::Kind;
 use super::reader::{Fields, Reader, one_or_many};
-use super::yaml::{Content, Item, Key};
+use super::yaml::{self, Content, Item, Key};
 use crate::job::Timeouts;
 use crate::names::{canonical, shown};
 
 /// The fields of the file.
-const FILE: [&str; 5] = ["node_mappings", "description", "outputs", "timeouts", "requires"];
+const FILE: [&str; 7] = ["node_mappings", "description", "aliases", "template", "outputs", "timeouts", "requires"];
 
 /// The ways to name a node.
 const SELECTORS: [&str; 4] = ["node_id", "title", "class", "class_type"];
@@ -55,6 +56,9 @@ const RESERVED: [&str; 14] = [
 /// The longest name of a parameter.
 const MAX_NAME: usize = 64;
 
+/// The most aliases of a workflow.
+const MAX_ALIASES: usize = 64;
+
 /// The longest limit that can be written: a year.
 const MAX_LIMIT_MS: u128 = 366 * 24 * 3600 * 1000;
 
@@ -62,10 +66,25 @@ const MAX_LIMIT_MS: u128 = 366 * 24 * 3600 * 1000;
 #[derive(Clone, PartialEq, Debug, Default)]
 pub(super) struct Mapping {
     pub(super) description: Option<String>,
+    pub(super) aliases: Vec<Alias>,
     pub(super) parameters: Vec<Declared>,
-    pub(super) outputs: Option<Vec<Wanted>>,
+    pub(super) outputs: Option<Vec<Output>>,
     pub(super) timeouts: Timeouts,
     pub(super) tags: Vec<String>,
+}
+
+/// Another name of the workflow.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Alias {
+    pub(super) line: Option<usize>,
+    pub(super) name: String,
+}
+
+/// A node whose outputs are part of the result, and what callers are told that it is called.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Output {
+    pub(super) node: Wanted,
+    pub(super) name: Option<String>,
 }
 
 /// A parameter as it is written.
@@ -117,15 +136,63 @@ pub(super) fn read(reader: &mut Reader, document: &Item) -> Mapping {
     }
     let fields = reader.fields("the file", document, &FILE);
     let text = |reader: &mut Reader, name| fields.get(name).and_then(|item| reader.text(name, item));
+    if let Some(item) = fields.get("template") {
+        template(reader, item);
+    }
     Mapping {
         description: text(reader, "description"),
+        aliases: fields.get("aliases").map(|item| aliases(reader, item)).unwrap_or_default(),
         parameters: parameters(reader, &fields),
-        outputs: fields
-            .get("outputs")
-            .map(|item| one_or_many(item).iter().filter_map(|item| output(reader, item)).collect()),
+        outputs: fields.get("outputs").map(|item| outputs(reader, item)),
         timeouts: fields.get("timeouts").map(|item| timeouts(reader, item)).unwrap_or_default(),
         tags: fields.get("requires").map(|item| tags(reader, item)).unwrap_or_default(),
     }
+}
+
+/// Returns the name of the template that a mapping names instead of its own, without its ending. Asked before the two files
+/// are brought together; what is wrong with the text or the name, [`read`] tells.
+pub(super) fn shared_template(text: &str) -> Option<String> {
+    if !text.contains("template") {
+        return None;
+    }
+    let Content::Map(entries) = yaml::parse(text).ok()?.content else { return None };
+    let (_, item) = entries.into_iter().find(|(key, _)| canonical(&key.name) == "template")?;
+    let Content::Text(name) = item.content else { return None };
+    let name = without_ending(&name);
+    wrong_name(name).is_none().then(|| name.to_owned())
+}
+
+fn template(reader: &mut Reader, item: &Item) {
+    let Some(name) = reader.text("template", item) else { return };
+    if wrong_name(without_ending(&name)).is_some() {
+        let reason = format!(
+            "template must be the name of a file in the templates folder, such as flux.json, not `{}`",
+            shown(&name)
+        );
+        reader.wrong(item.line, reason);
+    }
+}
+
+fn without_ending(name: &str) -> &str {
+    name.strip_suffix(".json").unwrap_or(name)
+}
+
+fn aliases(reader: &mut Reader, item: &Item) -> Vec<Alias> {
+    let mut aliases: Vec<Alias> = Vec::new();
+    for item in one_or_many(item) {
+        let Some(name) = reader.name("an alias", item) else { continue };
+        if let Some(reason) = wrong_alias(&name) {
+            reader.wrong(item.line, reason);
+        } else if aliases.iter().any(|known| known.name == name) {
+            reader.wrong(item.line, format!("alias `{name}` is written twice: keep one"));
+        } else {
+            aliases.push(Alias { line: item.line, name });
+        }
+    }
+    if aliases.len() > MAX_ALIASES {
+        reader.wrong(item.line, format!("there are {} aliases, at most {MAX_ALIASES} are read", aliases.len()));
+    }
+    aliases
 }
 
 fn parameters(reader: &mut Reader, fields: &Fields<'_>) -> Vec<Declared> {
@@ -273,6 +340,36 @@ fn kind(reader: &mut Reader, what: &str, item: &Item) -> Option<Kind> {
         reader.wrong(item.line, format!("{what} has the type `{}`; there are: {all}", shown(&word)));
     }
     kind
+}
+
+/// Reads the outputs: nodes, or nodes by the names that callers are told. One selector alone is a node too.
+fn outputs(reader: &mut Reader, item: &Item) -> Vec<Output> {
+    if let Content::Map(entries) = &item.content
+        && !entries.iter().all(|(key, _)| SELECTORS.contains(&canonical(&key.name).as_str()))
+    {
+        return entries.iter().filter_map(|(key, item)| named_output(reader, key, item)).collect();
+    }
+    let unnamed = |node| Output { node, name: None };
+    one_or_many(item).iter().filter_map(|item| output(reader, item)).map(unnamed).collect()
+}
+
+fn named_output(reader: &mut Reader, key: &Key, item: &Item) -> Option<Output> {
+    if let Some(reason) = wrong_output_name(&key.name) {
+        reader.wrong(key.line, reason);
+        return None;
+    }
+    Some(Output { node: output(reader, item)?, name: Some(key.name.clone()) })
+}
+
+/// Says why an output cannot be called so.
+pub(super) fn wrong_output_name(name: &str) -> Option<String> {
+    if SELECTORS.contains(&canonical(name).as_str()) {
+        return Some(format!("`{}` names a node and cannot name an output: choose another name", shown(name)));
+    }
+    wrong_alias(name).map(|_| {
+        let allowed = "letters, digits, `.`, `_` and `-`, a letter or digit first";
+        format!("`{}` cannot name an output: a name has 1 to {MAX_NAME} {allowed}", shown(name))
+    })
 }
 
 fn output(reader: &mut Reader, item: &Item) -> Option<Wanted> {

@@ -7,6 +7,7 @@ mod build;
 mod catalog;
 mod folder;
 mod mapping;
+mod naming;
 mod pair;
 mod parameter;
 mod places;
@@ -15,6 +16,8 @@ mod reader;
 mod resolve;
 pub mod shipped;
 mod target;
+mod template;
+mod told;
 mod typing;
 mod yaml;
 

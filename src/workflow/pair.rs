@@ -1,23 +1,21 @@
 //! A workflow: one mapping file and one template that fit each other, checked completely before it is used.
 
-use super::mapping::{self, Mapping};
-use super::parameter::{Parameter, Target};
-use super::places::Places;
+use super::mapping::{self, Alias, Declared, Mapping};
+use super::naming::{split, wrong_name};
+use super::parameter::{Kind, Parameter, Target};
 use super::problem::Problem;
 use super::reader::Reader;
 use super::target::Template;
-use super::{typing, yaml};
-use crate::graph::{Graph, GraphError};
+use super::{template, typing, yaml};
+use crate::definitions::Definitions;
+use crate::graph::Graph;
 use crate::job::Timeouts;
-use crate::names::{canonical, shown};
+use crate::names::canonical;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
 /// The largest template that is read.
 pub(super) const MAX_TEMPLATE: usize = 8 << 20;
-
-/// The longest name of a workflow.
-const MAX_NAME: usize = 64;
 
 /// The names of the two files, for messages.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -28,7 +26,7 @@ pub struct Files {
     pub template: String,
 }
 
-/// The texts that a workflow was read from, enough to read it again.
+/// The texts that a workflow can be built from again, without the definitions of any backend.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Source {
     /// The SHA-256 over both texts, in hex.
@@ -37,7 +35,7 @@ pub struct Source {
     pub name: String,
     /// The YAML text.
     pub config: String,
-    /// The JSON text.
+    /// The JSON text: API format, also where the file is in UI format.
     pub template: String,
 }
 
@@ -46,11 +44,14 @@ pub struct Source {
 pub struct Pair {
     source: Source,
     description: Option<String>,
+    aliases: Vec<Alias>,
     parameters: BTreeMap<String, Parameter>,
     pub(super) graph: Graph,
     pub(super) outputs: Option<Vec<String>>,
+    output_names: BTreeMap<String, String>,
     timeouts: Timeouts,
     tags: Vec<String>,
+    warnings: Vec<String>,
 }
 
 impl Files {
@@ -60,60 +61,75 @@ impl Files {
     }
 }
 
+/// With what a pair is read.
+struct Reading<'a> {
+    files: &'a Files,
+    /// What backends say of their node classes; nothing where none is known.
+    definitions: &'a Definitions,
+    /// It was good when it was stored, perhaps with definitions that nobody knows any more: what it is built from is read, and
+    /// what callers may give is not judged again.
+    is_stored: bool,
+}
+
 impl Pair {
-    /// Reads a workflow from the texts of its two files, or says everything that is wrong with them.
+    /// Reads a workflow from the texts of its two files, or says everything that is wrong with them, without what a backend
+    /// would know of its nodes.
     pub fn parse(name: &str, config: &str, template: &str, files: &Files) -> Result<Self, Vec<Problem>> {
-        let mut reader = Reader::new(&files.config);
-        if let Some(reason) = wrong_name(name) {
-            reader.wrong(None, reason);
-        }
-        let mapping = match yaml::parse(config) {
-            Ok(document) => mapping::read(&mut reader, &document),
-            Err(error) => {
-                reader.wrong(error.line, error.reason);
-                Mapping::default()
-            }
-        };
-        let (graph, places) = match read_template(template, &files.template) {
-            Ok(read) => read,
-            Err(problems) => {
-                reader.problems.extend(problems);
-                return Err(reader.problems);
-            }
-        };
-        let template_of = Template { file: &files.template, graph: &graph, places: &places };
-        let parameters = parameters(&mut reader, files, &mapping, &template_of);
-        let outputs = outputs(&mut reader, files, &mapping, &template_of);
-        if !reader.problems.is_empty() {
-            return Err(reader.problems);
-        }
-        let Mapping { description, timeouts, tags, .. } = mapping;
-        let (name, hash) = (name.to_owned(), hash_of(config, template));
-        let source = Source { hash, name, config: config.to_owned(), template: template.to_owned() };
-        Ok(Self { source, description, parameters, graph, outputs, timeouts, tags })
+        Self::parse_with(name, config, template, files, &Definitions::default())
     }
 
-    /// Reads a workflow again from what [`Pair::source`] gave.
+    /// The same with what backends say of their node classes, empty where that is not known: they tell types and bounds that
+    /// are not written, and a template in UI format is converted with them.
+    pub fn parse_with(
+        name: &str,
+        config: &str,
+        template: &str,
+        files: &Files,
+        definitions: &Definitions,
+    ) -> Result<Self, Vec<Problem>> {
+        Reading { files, definitions, is_stored: false }.pair(name, config, template)
+    }
+
+    /// Reads a workflow again from what [`Pair::source`] gave, to build it. What it says of types and bounds may be less than
+    /// was known then.
     pub fn from_source(source: &Source) -> Result<Self, Vec<Problem>> {
-        Self::parse(&source.name, &source.config, &source.template, &Files::of(&source.name))
+        let (files, definitions) = (Files::of(&source.name), Definitions::default());
+        let reading = Reading { files: &files, definitions: &definitions, is_stored: true };
+        reading.pair(&source.name, &source.config, &source.template)
     }
 
-    /// Returns the SHA-256 over both texts, in hex.
+    /// Returns the SHA-256 over what it can be built from again, in hex.
     pub fn revision(&self) -> &str {
         &self.source.hash
     }
 
-    /// Says whether it was read from exactly these texts.
-    pub(super) fn is_of(&self, config: &str, template: &str) -> bool {
-        self.source.config == config && self.source.template == template
-    }
-
-    /// Returns the workflow's name.
+    /// Returns the workflow's name, with its version where it has one.
     pub fn name(&self) -> &str {
         &self.source.name
     }
 
-    /// Returns what it was read from.
+    /// Returns the name that it has in common with its other versions.
+    pub fn base_name(&self) -> &str {
+        split(&self.source.name).0
+    }
+
+    /// Returns its version; none for the one whose files name none.
+    pub fn version(&self) -> Option<u32> {
+        split(&self.source.name).1
+    }
+
+    /// Returns the other names that its mapping gives it. Another workflow may have been first with one of them:
+    /// [`super::Catalog::other_names`] knows.
+    pub fn aliases(&self) -> impl Iterator<Item = &str> + Clone {
+        self.aliases.iter().map(|alias| alias.name.as_str())
+    }
+
+    /// Returns the line on which an alias is written.
+    pub(super) fn alias_line(&self, name: &str) -> Option<usize> {
+        self.aliases.iter().find(|alias| alias.name == name)?.line
+    }
+
+    /// Returns what it can be built from again.
     pub fn source(&self) -> Source {
         self.source.clone()
     }
@@ -133,9 +149,24 @@ impl Pair {
         &self.tags
     }
 
-    /// Returns the template.
+    /// Returns the template, in API format.
     pub fn template(&self) -> &Graph {
         &self.graph
+    }
+
+    /// Returns the nodes whose outputs are the result, in order; none: every output node.
+    pub fn outputs(&self) -> Option<&[String]> {
+        self.outputs.as_deref()
+    }
+
+    /// Returns the names that outputs have, by their node.
+    pub fn output_names(&self) -> &BTreeMap<String, String> {
+        &self.output_names
+    }
+
+    /// Returns what was odd about the template and kept nobody from reading it.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// Finds a parameter by any spelling of its name.
@@ -149,15 +180,121 @@ impl Pair {
     }
 }
 
-/// Says why a workflow cannot have this name. A name is part of paths and addresses, so it is plain.
-pub(super) fn wrong_name(name: &str) -> Option<String> {
-    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '_' | '-');
-    let begins_well = name.starts_with(|letter: char| letter.is_ascii_alphanumeric());
-    let is_good = begins_well && name.len() <= MAX_NAME && name.chars().all(is_plain);
-    (!is_good).then(|| {
-        let allowed = "letters, digits, `.`, `_` and `-`, a letter or digit first";
-        format!("`{}` cannot name a workflow: a name has 1 to {MAX_NAME} {allowed}", shown(name))
-    })
+impl Reading<'_> {
+    fn pair(&self, name: &str, config: &str, text: &str) -> Result<Pair, Vec<Problem>> {
+        let mut reader = Reader::new(&self.files.config);
+        if let Some(reason) = wrong_name(name).filter(|_| !self.is_stored) {
+            reader.wrong(None, reason);
+        }
+        let mapping = match yaml::parse(config) {
+            Ok(document) => mapping::read(&mut reader, &document),
+            Err(error) => {
+                reader.wrong(error.line, error.reason);
+                Mapping::default()
+            }
+        };
+        let read = match template::read(text, &self.files.template, self.definitions) {
+            Ok(read) => read,
+            Err(problems) => {
+                reader.problems.extend(problems);
+                return Err(reader.problems);
+            }
+        };
+        let template =
+            Template { file: &self.files.template, graph: &read.graph, places: &read.places, left_out: &read.left_out };
+        let parameters = self.parameters(&mut reader, &mapping, &template);
+        let outputs = self.outputs(&mut reader, &mapping, &template);
+        if !reader.problems.is_empty() {
+            return Err(reader.problems);
+        }
+        let (outputs, output_names) = outputs.map_or((None, BTreeMap::new()), |(ids, names)| (Some(ids), names));
+        let Mapping { description, aliases, timeouts, tags, .. } = mapping;
+        let template = read.converted.unwrap_or_else(|| text.to_owned());
+        let (name, hash, config) = (name.to_owned(), hash_of(config, &template), config.to_owned());
+        let source = Source { hash, name, config, template };
+        let (graph, warnings) = (read.graph, read.warnings);
+        Ok(Pair { source, description, aliases, parameters, graph, outputs, output_names, timeouts, tags, warnings })
+    }
+
+    fn parameters(
+        &self,
+        reader: &mut Reader,
+        mapping: &Mapping,
+        template: &Template<'_>,
+    ) -> BTreeMap<String, Parameter> {
+        let mut parameters: BTreeMap<String, Parameter> = BTreeMap::new();
+        let mut owners: BTreeMap<Target, &str> = BTreeMap::new();
+        for declared in &mapping.parameters {
+            let mut targets = Vec::new();
+            for wanted in &declared.targets {
+                match template.input(&self.files.config, &declared.name, wanted) {
+                    Err(problem) => reader.problems.push(problem),
+                    Ok(target) => match owners.insert(target.clone(), &declared.name) {
+                        None => targets.push(target),
+                        Some(owner) => reader.wrong(wanted.input_line, set_twice(owner, &declared.name, &target)),
+                    },
+                }
+            }
+            if targets.len() == declared.targets.len()
+                && let Some(parameter) = self.typed(reader, declared, targets, template.graph)
+            {
+                parameters.insert(declared.name.clone(), parameter);
+            }
+        }
+        parameters
+    }
+
+    fn typed(
+        &self,
+        reader: &mut Reader,
+        declared: &Declared,
+        targets: Vec<Target>,
+        graph: &Graph,
+    ) -> Option<Parameter> {
+        if !self.is_stored {
+            return typing::parameter(reader, declared, targets, graph, self.definitions);
+        }
+        let mut unheard = Reader::new(&self.files.config);
+        let typed = typing::parameter(&mut unheard, declared, targets.clone(), graph, self.definitions);
+        // Values of a job that was taken in are typed already; only where they go is needed.
+        Some(typed.unwrap_or_else(|| Parameter::new(declared.name.clone(), Kind::Text, targets)))
+    }
+
+    fn outputs(
+        &self,
+        reader: &mut Reader,
+        mapping: &Mapping,
+        template: &Template<'_>,
+    ) -> Option<(Vec<String>, BTreeMap<String, String>)> {
+        let mut ids: Vec<String> = Vec::new();
+        let mut names: BTreeMap<String, String> = BTreeMap::new();
+        let wanted = mapping.outputs.as_ref()?;
+        for output in wanted {
+            match template.node(&self.files.config, &output.node) {
+                Ok((id, _)) if ids.iter().any(|known| known == id) => {
+                    reader.wrong(output.node.line, format!("`outputs` names node `{id}` twice: keep one"));
+                }
+                Ok((id, _)) => {
+                    ids.push(id.to_owned());
+                    names.extend(output.name.clone().map(|name| (id.to_owned(), name)));
+                }
+                Err(problem) => reader.problems.push(problem),
+            }
+        }
+        if wanted.is_empty() && reader.problems.is_empty() {
+            reader.wrong(None, "`outputs` is empty, so a job could have no result; leave it out to get every output");
+        }
+        Some((ids, names))
+    }
+}
+
+fn set_twice(owner: &str, name: &str, target: &Target) -> String {
+    let (node, input) = (&target.node, &target.input);
+    if owner == name {
+        format!("parameter `{owner}` sets input `{input}` of node `{node}` twice: keep one")
+    } else {
+        format!("parameters `{owner}` and `{name}` both set input `{input}` of node `{node}`: keep one")
+    }
 }
 
 fn hash_of(config: &str, template: &str) -> String {
@@ -167,91 +304,4 @@ fn hash_of(config: &str, template: &str) -> String {
     hasher.update(config);
     hasher.update(template);
     hasher.finalize().iter().fold(String::with_capacity(64), |hex, byte| hex + &format!("{byte:02x}"))
-}
-
-fn read_template(text: &str, file: &str) -> Result<(Graph, Places), Vec<Problem>> {
-    if text.len() > MAX_TEMPLATE {
-        let reason = format!("the file has {} bytes, at most {MAX_TEMPLATE} are read", text.len());
-        return Err(vec![Problem::of_file(file, reason)]);
-    }
-    if text.trim_matches(|letter: char| letter.is_whitespace() || letter == '\u{feff}').is_empty() {
-        return Err(vec![Problem::of_file(file, "the file is empty; it must hold a graph in API format")]);
-    }
-    let graph = Graph::parse(text);
-    if let Err(error @ GraphError::NotJson { .. }) = &graph {
-        return Err(vec![Problem::of_file(file, error.to_string()).at(error.line())]);
-    }
-    let places = Places::find(text.trim_start_matches('\u{feff}')).map_err(|duplicates| {
-        let problem = |twice: super::places::Duplicate| {
-            let path: Vec<String> = twice.path.iter().map(|key| shown(key)).collect();
-            let reason = format!("`{}` is written twice, first on line {}: keep one", path.join("."), twice.first_line);
-            Problem { node: twice.path.first().cloned(), ..Problem::of_file(file, reason).at(Some(twice.line)) }
-        };
-        duplicates.into_iter().take(20).map(problem).collect::<Vec<_>>()
-    })?;
-    match graph {
-        Ok(graph) => Ok((graph, places)),
-        Err(error) => {
-            let node = error.node().map(str::to_owned);
-            let line = node.as_deref().and_then(|node| places.node(node));
-            Err(vec![Problem { node, ..Problem::of_file(file, error.to_string()).at(line) }])
-        }
-    }
-}
-
-fn parameters(
-    reader: &mut Reader,
-    files: &Files,
-    mapping: &Mapping,
-    template: &Template<'_>,
-) -> BTreeMap<String, Parameter> {
-    let mut parameters: BTreeMap<String, Parameter> = BTreeMap::new();
-    let mut owners: BTreeMap<Target, &str> = BTreeMap::new();
-    for declared in &mapping.parameters {
-        let mut targets = Vec::new();
-        for wanted in &declared.targets {
-            match template.input(&files.config, &declared.name, wanted) {
-                Err(problem) => reader.problems.push(problem),
-                Ok(target) => match owners.insert(target.clone(), &declared.name) {
-                    None => targets.push(target),
-                    Some(owner) => {
-                        let (node, input) = (&target.node, &target.input);
-                        let reason = if owner == declared.name {
-                            format!("parameter `{owner}` sets input `{input}` of node `{node}` twice: keep one")
-                        } else {
-                            let name = &declared.name;
-                            format!(
-                                "parameters `{owner}` and `{name}` both set input `{input}` of node `{node}`: keep one"
-                            )
-                        };
-                        reader.wrong(wanted.input_line, reason);
-                    }
-                },
-            }
-        }
-        if targets.len() == declared.targets.len()
-            && let Some(parameter) = typing::parameter(reader, declared, targets, template.graph)
-        {
-            parameters.insert(declared.name.clone(), parameter);
-        }
-    }
-    parameters
-}
-
-fn outputs(reader: &mut Reader, files: &Files, mapping: &Mapping, template: &Template<'_>) -> Option<Vec<String>> {
-    let mut ids: Vec<String> = Vec::new();
-    let wanted = mapping.outputs.as_ref()?;
-    for output in wanted {
-        match template.node(&files.config, output) {
-            Ok((id, _)) if ids.iter().any(|known| known == id) => {
-                reader.wrong(output.line, format!("`outputs` names node `{id}` twice: keep one"));
-            }
-            Ok((id, _)) => ids.push(id.to_owned()),
-            Err(problem) => reader.problems.push(problem),
-        }
-    }
-    if wanted.is_empty() && reader.problems.is_empty() {
-        reader.wrong(None, "`outputs` is empty, so a job could have no result; leave it out to get every output");
-    }
-    Some(ids)
 }

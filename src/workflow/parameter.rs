@@ -57,6 +57,9 @@ pub struct Parameter {
     pub max: Option<ParamValue>,
     /// The only values that are taken; empty: any.
     pub choices: Vec<ParamValue>,
+    /// The values among which a backend lets choose, where that is known. They are told and not enforced: another backend may
+    /// have other files.
+    pub suggested: Vec<ParamValue>,
     /// What it is for, in the author's words.
     pub description: Option<String>,
     /// A request without it is refused.
@@ -120,6 +123,22 @@ impl Kind {
 }
 
 impl Parameter {
+    /// Makes a parameter that takes every value of its kind.
+    pub(super) fn new(name: String, kind: Kind, targets: Vec<Target>) -> Self {
+        Self {
+            name,
+            kind,
+            default: None,
+            min: None,
+            max: None,
+            choices: Vec::new(),
+            suggested: Vec::new(),
+            description: None,
+            required: false,
+            targets,
+        }
+    }
+
     /// Checks a value and returns it as a typed scalar.
     pub(super) fn check(&self, value: &Value) -> Result<ParamValue, Refusal> {
         let value = self.typed(value)?;

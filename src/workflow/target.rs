@@ -4,6 +4,7 @@ use super::mapping::{Selector, Wanted, WantedInput};
 use super::parameter::Target;
 use super::places::Places;
 use super::problem::Problem;
+use super::template::LeftOut;
 use crate::graph::{Graph, Node, is_link};
 use crate::names::{hint, shown, there_are};
 
@@ -12,6 +13,7 @@ pub(super) struct Template<'a> {
     pub(super) file: &'a str,
     pub(super) graph: &'a Graph,
     pub(super) places: &'a Places,
+    pub(super) left_out: &'a [LeftOut],
 }
 
 impl Template<'_> {
@@ -71,6 +73,15 @@ impl Template<'_> {
 
     fn no_node(&self, config: &str, wanted: &Wanted) -> Problem {
         let text = wanted.by.text();
+        if let Some(node) = self.left_out.iter().find(|node| wanted.by.fits_left_out(node)) {
+            let reason = format!(
+                "{} of {} (node `{}`) is not executed: it is muted or bypassed, or nothing but a note",
+                wanted.by,
+                self.file,
+                shown(&node.id)
+            );
+            return Problem { node: Some(node.id.clone()), ..Problem::of_file(config, reason).at(wanted.line) };
+        }
         let hint = match &wanted.by {
             // Ids are numbers, and no number is a slip of the finger for another.
             Selector::Id(_) => there_are(self.graph.nodes().map(|(id, _)| id)),
@@ -93,6 +104,14 @@ impl Selector {
             Self::Id(wanted) => wanted == id,
             Self::Title(wanted) => node.title.as_ref() == Some(wanted),
             Self::Class(wanted) => *wanted == node.class_type,
+        }
+    }
+
+    fn fits_left_out(&self, node: &LeftOut) -> bool {
+        match self {
+            Self::Id(wanted) => *wanted == node.id,
+            Self::Title(wanted) => node.title.as_ref() == Some(wanted),
+            Self::Class(wanted) => *wanted == node.class,
         }
     }
 

@@ -1,10 +1,12 @@
-//! Gives a declared parameter its type, bounds and default: what is written, else what the template tells, else what
-//! `ComfyLite` did for the parameters that it knew by name.
+//! Gives a declared parameter its type, bounds and default: what is written, else what backends say of the input, else what
+//! the template tells, else what `ComfyLite` did for the parameters that it knew by name.
 
 use super::mapping::Declared;
 use super::parameter::{Kind, Parameter, Target, is_less};
 use super::reader::{Reader, one_or_many};
+use super::told::{told, within};
 use super::yaml::{Content, Item};
+use crate::definitions::Definitions;
 use crate::graph::{Graph, kind_of};
 use crate::job::ParamValue;
 use crate::names::shown;
@@ -29,7 +31,7 @@ const FRACTIONS: [&str; 14] = [
 ];
 
 /// Inputs that hold seeds.
-const SEEDS: [&str; 3] = ["seed", "noise_seed", "rand_seed"];
+pub(super) const SEEDS: [&str; 3] = ["seed", "noise_seed", "rand_seed"];
 
 /// What `ComfyLite` drew where a caller did not say.
 const COMFYLITE_SIDE: i128 = 450;
@@ -46,19 +48,12 @@ pub(super) fn parameter(
     declared: &Declared,
     targets: Vec<Target>,
     graph: &Graph,
+    definitions: &Definitions,
 ) -> Option<Parameter> {
-    let kind = kind(reader, declared, &targets, graph)?;
-    let mut parameter = Parameter {
-        name: declared.name.clone(),
-        kind,
-        default: None,
-        min: None,
-        max: None,
-        choices: Vec::new(),
-        description: declared.description.clone(),
-        required: declared.required,
-        targets,
-    };
+    let kind = kind(reader, declared, &targets, graph, definitions)?;
+    let mut parameter = Parameter::new(declared.name.clone(), kind, targets);
+    parameter.description.clone_from(&declared.description);
+    parameter.required = declared.required;
     parameter.min = declared.min.as_ref().and_then(|item| bound(reader, &parameter, "min", item));
     parameter.max = declared.max.as_ref().and_then(|item| bound(reader, &parameter, "max", item));
     if let (Some(min), Some(max)) = (&parameter.min, &parameter.max)
@@ -68,17 +63,30 @@ pub(super) fn parameter(
         return None;
     }
     known_by_name(&mut parameter);
+    let own = (parameter.min.clone(), parameter.max.clone());
     parameter.choices = declared.choices.as_ref().map(|item| choices(reader, &parameter, item)).unwrap_or_default();
     if let Some(item) = &declared.default {
         parameter.default = default(reader, &parameter, item);
-    } else {
+    }
+    let inputs: Vec<_> = parameter.targets.iter().filter_map(|target| told(definitions, graph, target)).collect();
+    (parameter.min, parameter.max) = inputs.iter().map(|input| input.bounds(kind)).fold(own, within);
+    parameter.suggested = inputs.first().map(|input| input.choices()).unwrap_or_default();
+    if declared.default.is_none() {
         parameter.default = comfylite_default(&parameter);
     }
     Some(parameter)
 }
 
-fn kind(reader: &mut Reader, declared: &Declared, targets: &[Target], graph: &Graph) -> Option<Kind> {
-    let told: Vec<Option<Kind>> = targets.iter().map(|target| told_by(graph, target)).collect();
+fn kind(
+    reader: &mut Reader,
+    declared: &Declared,
+    targets: &[Target],
+    graph: &Graph,
+    definitions: &Definitions,
+) -> Option<Kind> {
+    let by_backend = |target| told(definitions, graph, target).and_then(|input| input.kind());
+    let told: Vec<Option<Kind>> =
+        targets.iter().map(|target| by_backend(target).or_else(|| told_by(graph, target))).collect();
     if let Some(kind) = declared.kind {
         return Some(special(kind, &declared.name, &told));
     }

@@ -33,6 +33,8 @@ mod keys;
 mod keys_command;
 mod limits;
 mod links;
+#[cfg(unix)]
+mod local;
 mod lost_answers;
 mod lost_backend;
 mod lost_socket;

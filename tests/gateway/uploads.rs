@@ -246,7 +246,7 @@ async fn post_as(gateway: &TestGateway, key: &str, bytes: &[u8]) -> crate::suppo
     crate::support::Answer { status, headers, bytes: answer.bytes().await.unwrap().to_vec() }
 }
 
-async fn upload_as(gateway: &TestGateway, key: &str, bytes: &[u8]) -> Value {
+pub(crate) async fn upload_as(gateway: &TestGateway, key: &str, bytes: &[u8]) -> Value {
     let answer = post_as(gateway, key, bytes).await;
     assert_eq!(answer.status, 201, "{}", answer.json());
     answer.json()["uploads"][0].clone()

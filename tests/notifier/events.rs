@@ -250,6 +250,7 @@ async fn a_stop_breaks_events_off_and_ends_are_told_all_the_same() {
 pub(crate) fn announce(rig: &Rig, number: u8, url: &str, news: News) {
     let now = rig.clock.now();
     let audience = Audience {
+        output_names: std::collections::BTreeMap::new(),
         job: JobId::new(crate::support::START, [number; 10]),
         tenant: Tenant::default(),
         run: 1,

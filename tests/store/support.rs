@@ -104,6 +104,8 @@ pub(crate) fn request(webhook_url: Option<&str>) -> Request {
         params: Params::from([("prompt".into(), ParamValue::Text("a castle".into()))]),
         images: comfygate::job::InputImages::new(),
         seed: Some(7),
+        output_names: std::collections::BTreeMap::new(),
+        seeds: std::collections::BTreeMap::new(),
         expected_images: Some(1),
         webhook_url: webhook_url.map(Into::into),
         webhook_events: std::collections::BTreeSet::new(),

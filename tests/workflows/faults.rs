@@ -181,8 +181,8 @@ fn every_fault_of_the_mapping_file_is_told() {
 #[test]
 fn every_fault_of_the_template_is_told() {
     for (template, expected) in [
-        ("", "templates/w.json: the file is empty; it must hold a graph in API format"),
-        (" \u{feff}\n", "templates/w.json: the file is empty; it must hold a graph in API format"),
+        ("", "templates/w.json: the file is empty; it must hold a graph"),
+        (" \u{feff}\n", "templates/w.json: the file is empty; it must hold a graph"),
         (
             "{\n\"6\": {\"class",
             "templates/w.json:2: not valid JSON: EOF while parsing a string (line 2, column 12); is the file complete?",

@@ -2,9 +2,11 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a helper of a test fails the test")]
 
+mod definitions;
 mod faults;
 mod guide;
 mod hostile;
+mod names;
 mod reload;
 mod requests;
 mod shipped;

@@ -59,6 +59,75 @@ fn a_file_that_is_being_written_is_not_taken() {
 }
 
 #[test]
+fn a_pair_that_is_written_to_holds_up_no_other() {
+    let folders = Folders::new();
+    folders.put("a", Some(PLAIN), Some(TEMPLATE));
+    let catalog = folders.load();
+    folders.put("b", Some(PLAIN), Some(TEMPLATE));
+    for size in 0..3 {
+        folders.put("a", Some(&format!("{PLAIN}#{}", "x".repeat(size))), None);
+        catalog.reload_if_changed();
+    }
+    assert_eq!(catalog.names(), ["a", "b"]);
+    assert!(catalog.workflow("a").unwrap().source().config == PLAIN, "it is not taken while it is being written");
+}
+
+#[test]
+fn one_half_of_a_pair_waits_for_the_other_that_is_being_written() {
+    let folders = Folders::new();
+    folders.put("a", Some(PLAIN), Some(TEMPLATE));
+    let catalog = folders.load();
+    folders.put("a", Some(&format!("description: new\n{}", PLAIN.trim_start())), None);
+    assert!(!catalog.reload_if_changed());
+    folders.put("a", None, Some(&TEMPLATE.replace("\"steps\": 20", "\"steps\": 21")));
+    assert!(!catalog.reload_if_changed(), "the mapping has settled, the template has not");
+    assert!(catalog.reload_if_changed());
+    let pair = catalog.workflow("a").unwrap();
+    assert_eq!((pair.description(), &pair.template().node("3").unwrap().inputs["steps"]), (Some("new"), &21.into()));
+}
+
+#[test]
+fn a_look_reads_only_the_files_that_have_changed() {
+    let folders = Folders::new();
+    for number in 0..20 {
+        folders.put(&format!("w{number}"), Some(PLAIN), Some(TEMPLATE));
+    }
+    let catalog = folders.load();
+    let at_start = catalog.reads();
+    assert_eq!(at_start, 40);
+    // Files that are new may change again within the same tick of the disk's clock, so some looks read them all the same.
+    for _ in 0..20 {
+        catalog.reload_if_changed();
+    }
+    let settled = catalog.reads();
+    for _ in 0..50 {
+        assert!(!catalog.reload_if_changed());
+    }
+    assert_eq!(catalog.reads(), settled);
+    folders.put("w7", Some(&format!("description: new\n{}", PLAIN.trim_start())), None);
+    let looks = (0..20).take_while(|_| !catalog.reload_if_changed()).count();
+    assert_eq!((looks, catalog.reads()), (1, settled + 2));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_change_that_keeps_size_and_times_is_seen() {
+    let folders = Folders::new();
+    folders.put("a", Some(&format!("description: one\n{}", PLAIN.trim_start())), Some(TEMPLATE));
+    let catalog = folders.load();
+    for _ in 0..20 {
+        catalog.reload_if_changed();
+    }
+    let path = folders.config("a");
+    let written = fs::metadata(&path).unwrap().modified().unwrap();
+    folders.put("a", Some(&format!("description: two\n{}", PLAIN.trim_start())), None);
+    fs::File::options().write(true).open(&path).unwrap().set_modified(written).unwrap();
+    catalog.reload_if_changed();
+    assert!(catalog.reload_if_changed());
+    assert_eq!(catalog.workflow("a").unwrap().description(), Some("two"));
+}
+
+#[test]
 fn a_bad_version_keeps_the_last_good_one() {
     let folders = Folders::new();
     folders.put("a", Some(PLAIN), Some(TEMPLATE));
@@ -229,27 +298,32 @@ fn readers_see_the_old_or_the_new_version_under_reloads() {
     });
 }
 
-struct Folders {
+pub(super) struct Folders {
     root: TempDir,
 }
 
 impl Folders {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir(root.path().join("configs")).unwrap();
         fs::create_dir(root.path().join("templates")).unwrap();
         Self { root }
     }
 
-    fn config(&self, name: &str) -> PathBuf {
+    pub(super) fn remove(&self, name: &str) {
+        fs::remove_file(self.config(name)).unwrap();
+        fs::remove_file(self.template(name)).unwrap();
+    }
+
+    pub(super) fn config(&self, name: &str) -> PathBuf {
         self.root.path().join(format!("configs/{name}.yaml"))
     }
 
-    fn template(&self, name: &str) -> PathBuf {
+    pub(super) fn template(&self, name: &str) -> PathBuf {
         self.root.path().join(format!("templates/{name}.json"))
     }
 
-    fn put(&self, name: &str, config: Option<&str>, template: Option<&str>) {
+    pub(super) fn put(&self, name: &str, config: Option<&str>, template: Option<&str>) {
         if let Some(config) = config {
             fs::write(self.config(name), config).unwrap();
         }
@@ -258,11 +332,11 @@ impl Folders {
         }
     }
 
-    fn load(&self) -> Catalog {
+    pub(super) fn load(&self) -> Catalog {
         Catalog::load(&self.root.path().join("configs"), &self.root.path().join("templates"))
     }
 }
 
-fn told(catalog: &Catalog) -> Vec<String> {
+pub(super) fn told(catalog: &Catalog) -> Vec<String> {
     catalog.problems().values().flatten().map(ToString::to_string).collect()
 }

@@ -133,6 +133,8 @@ fn job() -> Job {
             params: Params::new(),
             images: crate::job::InputImages::new(),
             seed: Some(u64::MAX),
+            output_names: BTreeMap::new(),
+            seeds: BTreeMap::new(),
             expected_images: Some(2),
             webhook_url: None,
             webhook_events: std::collections::BTreeSet::new(),

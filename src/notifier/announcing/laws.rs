@@ -315,6 +315,7 @@ fn of(number: u64, news: News) -> Announcement {
 
 fn at_host(number: u64, host: &str, news: News) -> Announcement {
     let audience = Audience {
+        output_names: std::collections::BTreeMap::new(),
         job: job(number),
         tenant: Tenant::default(),
         run: 1,

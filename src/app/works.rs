@@ -1,0 +1,66 @@
+//! The stations of a job alone, without server, keys, webhooks and clearing: what `comfygate run` works with.
+
+use super::ground::Ground;
+use crate::clock::Clock;
+use crate::comfy::Client;
+use crate::egress::SystemLookup;
+use crate::intake::Intake;
+use crate::inventory::Inventory;
+use crate::job::Tap;
+use crate::lifecycle::Lifecycle;
+use crate::media::Blobs;
+use crate::settings::Settings;
+use crate::store::Store;
+use crate::tracker::Desk;
+use std::sync::Arc;
+
+/// The stations of a job, begun and joined.
+pub struct Works {
+    /// Takes jobs in, and wishes to cancel.
+    pub intake: Arc<Intake>,
+    /// Has what became of them.
+    pub store: Arc<dyn Store>,
+    /// Has their outputs.
+    pub blobs: Arc<Blobs>,
+    /// What their nodes and models are.
+    pub inventory: Arc<Inventory>,
+    /// The ComfyUI servers.
+    pub servers: Vec<Server>,
+    lifecycle: Lifecycle,
+}
+
+/// One ComfyUI that the stations work with.
+pub struct Server {
+    /// Its name, which is its address.
+    pub name: String,
+    /// Its HTTP side.
+    pub client: Client,
+    /// What is known of it.
+    pub desk: Arc<Desk>,
+}
+
+impl Works {
+    /// Opens the store in the data folder of the settings and begins the stations; `tap` hears what they do.
+    pub async fn begin(settings: &Settings, clock: Arc<dyn Clock>, tap: Tap) -> anyhow::Result<Self> {
+        let lifecycle = Lifecycle::new();
+        let lookup = Arc::new(SystemLookup);
+        let mut ground = Ground::lay(settings, clock, lifecycle.clone(), settings.server.address, lookup).await?;
+        ground.tap = tap;
+        let backends = ground.open_backends()?;
+        let intake = ground.intake(&backends);
+        let server = |backend: &crate::dispatch::Backend| Server {
+            name: backend.name.clone(),
+            client: backend.client.clone(),
+            desk: Arc::clone(&backend.desk),
+        };
+        let servers = backends.iter().map(server).collect();
+        ground.dispatch(backends);
+        let Ground { store, blobs, inventory, .. } = ground;
+        Ok(Self { intake, store, blobs, inventory, servers, lifecycle })
+    }
+
+    /// Tells every station to stop and waits until all have.
+    pub async fn end(&self) {
+        self.lifecycle.end().await;
+    }
+}

@@ -1,0 +1,214 @@
+//! What a local ComfyUI is started with: finds its folder, its Python and its port, and says what is wrong with them before
+//! anything is started.
+
+use super::error::ServerNotReady;
+use crate::comfy::ComfyUrl;
+use crate::settings::{LocalSettings, SETTINGS};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::process::Command;
+
+/// The virtual environments that are looked for in the folder, in this order.
+const ENVIRONMENTS: [&str; 2] = [".venv", "venv"];
+/// Where a virtual environment has its Python: on Unix, on Windows.
+const PYTHONS: [&str; 2] = ["bin/python", "Scripts/python.exe"];
+
+/// How to start a ComfyUI.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LocalOptions {
+    /// The folder with `main.py`.
+    pub home: PathBuf,
+    /// The Python that runs it; none for the one of the virtual environment in the folder, or else `python3`.
+    pub python: Option<PathBuf>,
+    /// Where it listens; none for a port that is free.
+    pub port: Option<u16>,
+    /// The address on which it listens.
+    pub listen: IpAddr,
+    /// What is added to its command line.
+    pub args: Vec<String>,
+    /// How long it may take until it answers.
+    pub ready_within: Duration,
+    /// The file into which all that it writes goes, besides the last lines in memory; none for no file.
+    pub log_file: Option<PathBuf>,
+}
+
+impl LocalOptions {
+    /// Returns how a ComfyUI in this folder is started where nothing else is said.
+    pub fn new(home: impl Into<PathBuf>) -> Self {
+        Self::of(home.into(), &LocalSettings::default())
+    }
+
+    /// Returns what the settings say, for the ComfyUI in `home`.
+    pub fn of(home: PathBuf, settings: &LocalSettings) -> Self {
+        Self {
+            home,
+            python: settings.python.clone(),
+            port: settings.port,
+            listen: settings.listen,
+            args: settings.args.clone(),
+            ready_within: settings.ready_within,
+            log_file: None,
+        }
+    }
+
+    /// Looks whether it can be started, and settles what was left open. `wished` is the port that is taken if it is free
+    /// and none is said.
+    pub(super) fn settle(&self, wished: Option<u16>) -> Result<Launch, ServerNotReady> {
+        let home = std::path::absolute(&self.home).unwrap_or_else(|_| self.home.clone());
+        if !home.is_dir() {
+            return Err(ServerNotReady::NoFolder(self.home.clone()));
+        }
+        if !home.join("main.py").is_file() {
+            return Err(ServerNotReady::NoMain(self.home.clone()));
+        }
+        let python = self.python.clone().or_else(|| environment(&home)).unwrap_or_else(|| PathBuf::from("python3"));
+        let python = located(python)?;
+        let address = self.address(wished)?;
+        Ok(Launch { home, python, address, args: self.args.clone(), log_file: self.log_file.clone() })
+    }
+
+    fn address(&self, wished: Option<u16>) -> Result<SocketAddr, ServerNotReady> {
+        let free = |port: u16| {
+            let address = SocketAddr::new(self.listen, port);
+            let listener = TcpListener::bind(address).and_then(|listener| listener.local_addr());
+            listener.map_err(|error| ServerNotReady::PortTaken { address, reason: error.to_string() })
+        };
+        match (self.port, wished) {
+            (Some(port), _) => free(port),
+            (None, Some(port)) => free(port).or_else(|_| free(0)),
+            (None, None) => free(0),
+        }
+    }
+}
+
+/// All that is settled before a start; the same for every further start.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Launch {
+    pub(super) home: PathBuf,
+    pub(super) python: PathBuf,
+    pub(super) address: SocketAddr,
+    pub(super) args: Vec<String>,
+    pub(super) log_file: Option<PathBuf>,
+}
+
+impl Launch {
+    /// Looks whether the port is still free.
+    pub(super) fn check_port(&self) -> Result<(), ServerNotReady> {
+        let taken =
+            |error: std::io::Error| ServerNotReady::PortTaken { address: self.address, reason: error.to_string() };
+        TcpListener::bind(self.address).map(drop).map_err(taken)
+    }
+
+    /// Returns where it is reached from this machine.
+    pub(super) fn url(&self) -> Result<ComfyUrl, ServerNotReady> {
+        let ip = match self.address.ip() {
+            ip if !ip.is_unspecified() => ip,
+            IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        };
+        let reached = SocketAddr::new(ip, self.address.port());
+        let wrong = |reason: String| ServerNotReady::PortTaken { address: self.address, reason };
+        format!("http://{reached}").parse().map_err(|error: crate::comfy::AddressError| wrong(error.to_string()))
+    }
+
+    /// Returns the command line, which knows none of the gateway's secrets.
+    pub(super) fn command(&self) -> Command {
+        let mut command = Command::new(&self.python);
+        command.arg("main.py").args(["--listen", &self.address.ip().to_string()]);
+        command.args(["--port", &self.address.port().to_string()]).args(&self.args);
+        command.current_dir(&self.home).env("PYTHONUNBUFFERED", "1");
+        for setting in SETTINGS.iter().filter(|setting| setting.secret) {
+            command.env_remove(setting.name);
+        }
+        command
+    }
+}
+
+fn environment(home: &Path) -> Option<PathBuf> {
+    let all = ENVIRONMENTS.iter().flat_map(|name| PYTHONS.iter().map(move |python| home.join(name).join(python)));
+    all.into_iter().find(|python| python.is_file())
+}
+
+/// A path is made whole, since ComfyUI starts in a folder of its own; a name alone is looked for by the system.
+fn located(python: PathBuf) -> Result<PathBuf, ServerNotReady> {
+    if python.components().count() < 2 {
+        return Ok(python);
+    }
+    let whole = std::path::absolute(&python).unwrap_or_else(|_| python.clone());
+    if whole.is_file() {
+        return Ok(whole);
+    }
+    Err(ServerNotReady::NoPython { python, reason: "there is no such file".into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn home(files: &[&str]) -> tempfile::TempDir {
+        let home = tempfile::tempdir().unwrap();
+        for file in files {
+            let path = home.path().join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "").unwrap();
+        }
+        home
+    }
+
+    #[test]
+    fn the_python_is_the_said_one_then_that_of_the_folder_then_the_systems() {
+        let plain = home(&["main.py"]);
+        assert_eq!(LocalOptions::new(plain.path()).settle(None).unwrap().python, Path::new("python3"));
+        let both = home(&["main.py", ".venv/bin/python", "venv/bin/python"]);
+        let found = LocalOptions::new(both.path()).settle(None).unwrap().python;
+        assert_eq!(found, both.path().join(".venv/bin/python"));
+        let old = home(&["main.py", "venv/bin/python"]);
+        let mut options = LocalOptions::new(old.path());
+        assert_eq!(options.settle(None).unwrap().python, old.path().join("venv/bin/python"));
+        options.python = Some(both.path().join("venv/bin/python"));
+        assert_eq!(options.settle(None).unwrap().python, both.path().join("venv/bin/python"));
+        options.python = Some(both.path().join("nowhere/python"));
+        let error = options.settle(None).unwrap_err().to_string();
+        assert!(error.contains("nowhere/python") && error.contains("COMFYUI_PYTHON"), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_folder_of_a_comfyui_is_named() {
+        let empty = home(&[]);
+        let error = LocalOptions::new(empty.path()).settle(None).unwrap_err().to_string();
+        assert!(error.contains("has no main.py") && error.contains(empty.path().to_str().unwrap()), "{error}");
+        let error = LocalOptions::new(empty.path().join("x")).settle(None).unwrap_err().to_string();
+        assert!(error.contains("there is no folder") && error.contains("COMFYUI_HOME"), "{error}");
+    }
+
+    #[test]
+    fn a_port_that_is_taken_is_refused_where_it_was_said_and_passed_over_where_it_was_only_wished() {
+        let home = home(&["main.py"]);
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let mut options = LocalOptions::new(home.path());
+        let other = options.settle(Some(port)).unwrap();
+        assert_ne!(other.address.port(), port);
+        options.port = Some(port);
+        let error = options.settle(None).unwrap_err().to_string();
+        assert!(error.contains(&format!("127.0.0.1:{port}")) && error.contains("COMFY_PORT"), "{error}");
+        drop(taken);
+        options.port = None;
+        assert_eq!(options.settle(Some(port)).unwrap().address.port(), port);
+    }
+
+    #[test]
+    fn what_listens_everywhere_is_reached_on_loopback() {
+        let home = home(&["main.py"]);
+        let mut options = LocalOptions::new(home.path());
+        for (listen, host) in [("0.0.0.0", "127.0.0.1"), ("127.0.0.1", "127.0.0.1")] {
+            options.listen = listen.parse().unwrap();
+            let launch = options.settle(None).unwrap();
+            let port = launch.address.port();
+            assert_eq!(launch.url().unwrap().to_string(), format!("http://{host}:{port}"));
+            let words: Vec<_> = launch.command().as_std().get_args().map(|word| word.to_owned()).collect();
+            assert_eq!(words, ["main.py", "--listen", listen, "--port", &port.to_string()]);
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! Keeps a ComfyUI running beside the gateway: starts it, starts it again after its end, ever later where it does not live, and
+//! ends it with the gateway. Tells how it stands.
+
+use super::error::ServerNotReady;
+use super::options::{Launch, LocalOptions};
+use super::start::{Local, Parts};
+use crate::comfy::ComfyUrl;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::sync::watch;
+use tracing::{error, info, warn};
+
+/// The pause before the first new start; each further one waits twice as long.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+/// Whoever was ready for so long did not fail at its start: the pauses begin anew.
+const LIVED: Duration = Duration::from_mins(2);
+/// In the data folder: the port that was drawn, so that the next life of the gateway knows the backend by the same name.
+const PORT_FILE: &str = "comfyui.port";
+/// In the data folder: what ComfyUI writes.
+const LOG_FILE: &str = "comfyui.log";
+
+/// How the local ComfyUI stands.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Standing {
+    /// What it does now.
+    pub condition: Condition,
+    /// How often it was started again.
+    pub restarts: u32,
+    /// Why it ended last, or did not start; none where it never did.
+    pub trouble: Option<String>,
+}
+
+/// What a local ComfyUI does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Condition {
+    /// It was started and does not answer yet.
+    Starting,
+    /// It answered, and goes on.
+    Running,
+    /// It has ended, and will be started again after a pause.
+    Waiting,
+    /// It has ended with the gateway.
+    Stopped,
+}
+
+impl Condition {
+    /// Returns the word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Waiting => "waiting",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// Looks after one ComfyUI.
+#[derive(Debug)]
+pub struct Supervisor {
+    launch: Launch,
+    url: ComfyUrl,
+    ready_within: Duration,
+    standing: watch::Sender<Standing>,
+}
+
+impl Supervisor {
+    /// Looks whether a ComfyUI can be started, and settles where it will listen; starts nothing yet. In `data` are the port that
+    /// was drawn before, and its log.
+    pub fn prepare(mut options: LocalOptions, data: &Path) -> Result<Self, ServerNotReady> {
+        options.log_file.get_or_insert_with(|| data.join(LOG_FILE));
+        let note = data.join(PORT_FILE);
+        let drawn = std::fs::read_to_string(&note).ok().and_then(|text| text.trim().parse().ok());
+        let launch = options.settle(drawn)?;
+        let port = launch.address.port();
+        if options.port.is_none() && drawn != Some(port) {
+            note_port(&note, port);
+        }
+        let first = Standing { condition: Condition::Starting, restarts: 0, trouble: None };
+        let url = launch.url()?;
+        Ok(Self { launch, url, ready_within: options.ready_within, standing: watch::Sender::new(first) })
+    }
+
+    /// Returns where the ComfyUI is reached, in this life and in all further ones.
+    pub fn url(&self) -> &ComfyUrl {
+        &self.url
+    }
+
+    /// Returns what always knows how it stands.
+    pub fn standing(&self) -> watch::Receiver<Standing> {
+        self.standing.subscribe()
+    }
+
+    /// Keeps it running until everything is told to stop, and ends it then. `random` spreads the pauses.
+    pub async fn run(self, parts: Parts, random: fn() -> u64) {
+        let stop = parts.lifecycle.stop();
+        let mut failures = 0;
+        loop {
+            self.stand(Condition::Starting, None);
+            let began = parts.clock.now();
+            let trouble = match Local::launch(&self.launch, self.ready_within, &parts).await {
+                Ok(mut local) => {
+                    self.stand(Condition::Running, None);
+                    tokio::select! {
+                        biased;
+                        () = stop.cancelled() => {
+                            local.stop().await;
+                            info!("ComfyUI was stopped");
+                            return self.stand(Condition::Stopped, None);
+                        }
+                        () = local.exited() => {}
+                    }
+                    let ended = local.ended().await;
+                    let last = ended.log.last().map(String::as_str);
+                    warn!(status = ended.status, last, "ComfyUI has ended and is started again");
+                    if parts.clock.now().since(began) >= LIVED {
+                        failures = 0;
+                    }
+                    format!("it ended ({})", ended.status)
+                }
+                Err(ServerNotReady::Stopped) => return self.stand(Condition::Stopped, None),
+                Err(reason) => {
+                    error!(%reason, "ComfyUI could not be started; it is tried again");
+                    first_line(&reason)
+                }
+            };
+            self.stand(Condition::Waiting, Some(trouble));
+            let pause = pause(failures, random());
+            failures = failures.saturating_add(1);
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return self.stand(Condition::Stopped, None),
+                () = parts.clock.sleep_until(parts.clock.now() + pause) => {}
+            }
+            self.standing.send_modify(|standing| standing.restarts = standing.restarts.saturating_add(1));
+        }
+    }
+
+    fn stand(&self, condition: Condition, trouble: Option<String>) {
+        self.standing.send_modify(|standing| {
+            standing.condition = condition;
+            if trouble.is_some() {
+                standing.trouble = trouble;
+            }
+        });
+    }
+}
+
+/// Returns the pause before the next start: doubling, limited, and in its upper half left to `chance`.
+fn pause(failures: u32, chance: u64) -> Duration {
+    let doubled = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(failures)).min(LONGEST_PAUSE);
+    let half = doubled / 2;
+    let span = u64::try_from(half.as_millis()).unwrap_or(u64::MAX).saturating_add(1);
+    half + Duration::from_millis(chance % span)
+}
+
+/// What others may read: without the lines that ComfyUI wrote.
+fn first_line(reason: &ServerNotReady) -> String {
+    let text = reason.to_string();
+    let line = text.lines().next().unwrap_or_default();
+    line.split("; it wrote").next().unwrap_or_default().to_owned()
+}
+
+fn note_port(note: &PathBuf, port: u16) {
+    let parent = note.parent().map(std::fs::create_dir_all);
+    if let Some(Err(error)) = parent {
+        return warn!(%error, "the port of ComfyUI is not noted; the next start draws another one");
+    }
+    if let Err(error) = std::fs::write(note, format!("{port}\n")) {
+        warn!(%error, "the port of ComfyUI is not noted; the next start draws another one");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_up_to_a_minute_and_differ() {
+        for (failures, longest) in [(0, 1), (1, 2), (3, 8), (6, 60), (40, 60)] {
+            let longest = Duration::from_secs(longest);
+            assert_eq!(pause(failures, 0), longest / 2);
+            let half = u64::try_from((longest / 2).as_millis()).unwrap();
+            assert_eq!(pause(failures, half), longest);
+            assert!(pause(failures, u64::MAX) <= longest);
+        }
+    }
+
+    #[test]
+    fn what_comfyui_wrote_stays_in_the_log() {
+        let log = vec!["Traceback in /home/somebody".to_owned()];
+        let line = first_line(&ServerNotReady::Ended { status: "exit status: 1".into(), log });
+        assert_eq!(line, "ComfyUI ended before it was ready (exit status: 1)");
+    }
+}

@@ -1,0 +1,332 @@
+//! Runs orders on ComfyUI: the gateway's own stations over a folder that is gone afterwards, so a run of the command line
+//! is tracked, tried again and collected as one of the gateway's.
+
+use super::error::{ConnectorError, Fault, RunError, ServerNotReady, SubmissionError, ValidationError};
+use super::executor::{Artifact, Context, End, Executor, News, Ticket};
+use super::mailbox::Mailbox;
+use super::order::Order;
+use super::scratch::Scratch;
+use crate::app::{Server, Works};
+use crate::clock::{Clock, SystemClock, Timestamp};
+use crate::definitions::Definitions;
+use crate::intake::{IntakeError, Submission};
+use crate::job::{
+    DeliveryMode, FailedNode, Failure, FailureCode, Happening, Job, JobId, JobState, Segment, Tap, Tapped, Timeouts,
+};
+use crate::lifecycle::Lifecycle;
+use crate::local::{self, Local, LocalOptions};
+use crate::store::{Finished, StoreError};
+use async_trait::async_trait;
+use serde::Deserialize;
+use serde_json::Value;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// How often the store is asked although nobody rang: it knows every end, and news may get lost.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How often a server that is not there yet is looked at.
+const GLANCE: Duration = Duration::from_millis(25);
+
+/// How long all servers may be away while runs wait for them. A restart takes less.
+const AWAY: Duration = Duration::from_mins(2);
+
+/// How old what is known of a server's nodes may be: it is asked when its socket comes up.
+const FRESH: Duration = Duration::from_mins(10);
+
+/// How long a job may wait in the queue: others may have filled the server, and nobody but us waits for it.
+const QUEUE: Duration = Duration::from_hours(7 * 24);
+
+/// Runs orders on the ComfyUI servers of a context.
+pub struct ComfyExecutor {
+    works: Works,
+    clock: Arc<dyn Clock>,
+    patience: Duration,
+    mail: Mail,
+    away_since: Mutex<Option<Timestamp>>,
+    /// The server that was started for the runs.
+    local: tokio::sync::Mutex<Option<(Local, Lifecycle)>>,
+    /// Dropped last: the stations write there.
+    _scratch: Scratch,
+}
+
+type Mail = Arc<Mutex<HashMap<JobId, Arc<Mailbox>>>>;
+
+impl ComfyExecutor {
+    /// Begins the stations, which connect to the servers meanwhile.
+    pub async fn start(context: Context) -> Result<Self, RunError> {
+        let Context { mut settings, patience, .. } = context;
+        let scratch = Scratch::make()?;
+        settings.storage.folder = scratch.path().join("data");
+        settings.limits.usual.queue = QUEUE;
+        settings.limits.most.queue = settings.limits.most.queue.max(QUEUE);
+        settings.limits.most.run = settings.limits.most.run.max(QUEUE);
+        let mail = Mail::default();
+        let clock: Arc<dyn Clock> = SystemClock::start();
+        let boxes = Arc::clone(&mail);
+        let tap = Tap::new(move |tapped| deliver(&boxes, tapped));
+        let addresses: Vec<&str> = settings.backends.addresses.iter().map(url::Url::as_str).collect();
+        let works = Works::begin(&settings, Arc::clone(&clock), tap)
+            .await
+            .map_err(|error| ServerNotReady { address: addresses.join(", "), reason: format!("{error:#}") })?;
+        Ok(Self {
+            works,
+            clock,
+            patience,
+            mail,
+            away_since: Mutex::default(),
+            local: tokio::sync::Mutex::default(),
+            _scratch: scratch,
+        })
+    }
+
+    /// Starts a ComfyUI of our own, and the stations for it once it is ready.
+    pub async fn start_local(mut context: Context) -> Result<Self, RunError> {
+        let not_ready = |reason: String| ServerNotReady { address: "a ComfyUI of our own".to_owned(), reason };
+        let Some(home) = context.settings.local.home.clone() else {
+            return Err(
+                not_ready("COMFYUI_HOME must be the folder of a ComfyUI, in which its main.py is".to_owned()).into()
+            );
+        };
+        let options = LocalOptions::of(home, &context.settings.local);
+        let lifecycle = Lifecycle::new();
+        let parts =
+            local::Parts { clock: SystemClock::start(), lifecycle: lifecycle.clone(), tell: Arc::clone(&context.tell) };
+        let starting = Local::start(&options, &parts);
+        tokio::pin!(starting);
+        let started = tokio::select! {
+            started = &mut starting => started,
+            () = context.stop.cancelled() => {
+                lifecycle.stop().cancel();
+                starting.await
+            }
+        };
+        let local = match started {
+            Ok(local) => local,
+            Err(local::ServerNotReady::Stopped) => return Err(RunError::Cancelled),
+            Err(error) => return Err(not_ready(error.to_string()).into()),
+        };
+        let address = local.url().to_string();
+        match address.parse() {
+            Ok(url) => context.settings.backends.addresses = vec![url],
+            Err(error) => return Err(not_ready(format!("{address}: {error}")).into()),
+        }
+        // What a server of others asks for is nobody else's to see.
+        context.settings.backends.token = None;
+        context.settings.backends.token_file = None;
+        let executor = Self::start(context).await?;
+        *executor.local.lock().await = Some((local, lifecycle));
+        Ok(executor)
+    }
+
+    fn mailbox(&self, id: JobId) -> Arc<Mailbox> {
+        let mut mail = self.mail.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(mail.entry(id).or_default())
+    }
+
+    fn ready(&self) -> Option<&Server> {
+        self.works.servers.iter().find(|server| server.desk.is_connected())
+    }
+
+    fn not_ready(&self) -> ServerNotReady {
+        let trouble = |server: &Server| server.desk.trouble().unwrap_or_else(|| "it has not answered yet".to_owned());
+        let several = self.works.servers.len() > 1;
+        let each = |server: &Server| {
+            if several { format!("{}: {}", server.name, trouble(server)) } else { trouble(server) }
+        };
+        let addresses: Vec<&str> = self.works.servers.iter().map(|server| server.name.as_str()).collect();
+        let reasons: Vec<String> = self.works.servers.iter().map(each).collect();
+        let reason = format!("{}; is ComfyUI running there?", reasons.join("; "));
+        ServerNotReady { address: addresses.join(", "), reason }
+    }
+
+    /// Says that the servers have been away for too long, if they have.
+    fn lost(&self) -> Option<ConnectorError> {
+        let mut away_since = self.away_since.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.ready().is_some() {
+            *away_since = None;
+            return None;
+        }
+        let now = self.clock.now();
+        let since = *away_since.get_or_insert(now);
+        (now >= since + AWAY).then(|| {
+            let ServerNotReady { address, reason } = self.not_ready();
+            ConnectorError { message: format!("{address} was lost, and is away for two minutes: {reason}") }
+        })
+    }
+
+    async fn ended(&self, job: &Job) -> Result<Option<End>, RunError> {
+        if !job.state.is_final() {
+            return Ok(None);
+        }
+        let finished = self.works.store.finished(job.id).await.map_err(|error| stored(&error))?;
+        Ok(Some(match job.state {
+            JobState::Succeeded => End::Succeeded,
+            JobState::Cancelled => End::Cancelled,
+            JobState::Queued | JobState::Submitted | JobState::Running | JobState::Failed => {
+                End::Failed(finished.map_or_else(unknown_failure, |finished| failure(&finished)).into())
+            }
+        }))
+    }
+}
+
+#[async_trait]
+impl Executor for ComfyExecutor {
+    async fn prepare(&self) -> Result<(), RunError> {
+        let until = self.clock.now() + self.patience;
+        while self.ready().is_none() {
+            let now = self.clock.now();
+            if now >= until {
+                return Err(self.not_ready().into());
+            }
+            self.clock.sleep_until(now + GLANCE).await;
+        }
+        Ok(())
+    }
+
+    async fn definitions(&self) -> Result<Option<Definitions>, RunError> {
+        let Some(server) = self.ready().or_else(|| self.works.servers.first()) else { return Ok(None) };
+        self.works.inventory.refresh(&server.name, FRESH).await;
+        Ok(self.works.inventory.of(&server.name))
+    }
+
+    fn at_once(&self) -> usize {
+        // One that runs, one that waits behind it, and two that are ready: more would only wait here.
+        self.works.servers.len() * 4
+    }
+
+    async fn submit(&self, order: &Order) -> Result<Ticket, RunError> {
+        let mut params = order.params.clone();
+        for (name, path) in &order.images {
+            params.insert(name.clone(), Value::String(super::load::data_uri(path).await?));
+        }
+        let id = JobId::new(self.clock.now(), rand::random());
+        let limit = order.limit.and_then(|limit| u64::try_from(limit.as_millis()).ok());
+        let submission = Submission {
+            id: Some(id),
+            params,
+            timeouts: Timeouts { run_ms: limit, ..Timeouts::default() },
+            // Nobody sends the result anywhere, so it needs no images in it.
+            delivery: DeliveryMode::Links,
+            ..Submission::default()
+        };
+        // Before it is taken in, so that nothing is missed.
+        self.mailbox(id);
+        let accepted = self.works.intake.accept(&order.pair, submission).await.map_err(refused)?;
+        Ok(Ticket { id: accepted.id.to_string(), seeds: order.seeds.clone() })
+    }
+
+    async fn poll(&self, ticket: &Ticket) -> Result<Vec<News>, RunError> {
+        let id = job_id(ticket)?;
+        let mailbox = self.mailbox(id);
+        loop {
+            let news = mailbox.take();
+            if !news.is_empty() {
+                return Ok(news);
+            }
+            let job = self.works.store.job(id).await.map_err(|error| stored(&error))?;
+            let job = job.ok_or_else(|| unknown_ticket(ticket))?;
+            if let Some(end) = self.ended(&job).await? {
+                // What came in meanwhile happened before the end.
+                let mut news = mailbox.take();
+                news.push(News::Ended(end));
+                return Ok(news);
+            }
+            if let Some(lost) = self.lost() {
+                return Err(lost.into());
+            }
+            let look = self.clock.sleep_until(self.clock.now() + LOOK);
+            tokio::select! {
+                () = mailbox.rung() => {}
+                () = look => {}
+            }
+        }
+    }
+
+    async fn cancel(&self, ticket: &Ticket) -> Result<(), RunError> {
+        self.works.intake.cancel(job_id(ticket)?).await.map(drop).map_err(|error| stored(&error))
+    }
+
+    async fn collect(&self, ticket: &Ticket) -> Result<Vec<Artifact>, RunError> {
+        let id = job_id(ticket)?;
+        self.mail.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        let finished = self.works.store.finished(id).await.map_err(|error| stored(&error))?;
+        let outputs = finished.map(|finished| finished.outputs).unwrap_or_default();
+        let artifact = |output: crate::job::Output| Artifact { file: self.works.blobs.path(&output.sha256), output };
+        Ok(outputs.into_iter().map(artifact).collect())
+    }
+
+    async fn close(&self) {
+        self.works.end().await;
+        if let Some((local, lifecycle)) = self.local.lock().await.take() {
+            local.stop().await;
+            lifecycle.end().await;
+        }
+    }
+}
+
+/// Puts what the tap heard into the mailbox of its job. Never waits.
+fn deliver(mail: &Mail, tapped: Tapped) {
+    let Tapped { job, what, .. } = tapped;
+    let mailbox = mail.lock().unwrap_or_else(PoisonError::into_inner).get(&job).map(Arc::clone);
+    let Some(mailbox) = mailbox else { return };
+    match what {
+        Happening::Submitted { prompt, .. } => mailbox.put(News::Submitted { prompt: prompt.0 }),
+        Happening::Started => mailbox.put(News::Started),
+        Happening::Cached(nodes) => mailbox.put(News::Cached(nodes)),
+        Happening::Progress(advance) => mailbox.put(News::Progress(advance)),
+        Happening::Output(output) => mailbox.put(News::Output(output)),
+        Happening::Again { reason } => mailbox.put(News::Again { reason }),
+        // The store says how.
+        Happening::Ended(_) => mailbox.ring(),
+    }
+}
+
+fn job_id(ticket: &Ticket) -> Result<JobId, RunError> {
+    ticket.id.parse().map_err(|_| unknown_ticket(ticket))
+}
+
+fn unknown_ticket(ticket: &Ticket) -> RunError {
+    SubmissionError { message: format!("there is no run `{}`", ticket.id), node: None }.into()
+}
+
+fn stored(error: &StoreError) -> RunError {
+    SubmissionError { message: error.to_string(), node: None }.into()
+}
+
+fn refused(error: IntakeError) -> RunError {
+    match error {
+        IntakeError::Params(wrong) => {
+            let faults = wrong.into_iter().map(|fault| Fault::new(fault.code, fault.parameter, fault.message));
+            ValidationError { faults: faults.collect() }.into()
+        }
+        IntakeError::UnknownWorkflow { .. }
+        | IntakeError::Build(_)
+        | IntakeError::Inputs(_)
+        | IntakeError::Store(_) => SubmissionError { message: error.to_string(), node: None }.into(),
+    }
+}
+
+/// The words of a final object that tell of a failure.
+#[derive(Deserialize)]
+struct Told {
+    code: FailureCode,
+    error: String,
+    #[serde(default)]
+    node: Option<FailedNode>,
+}
+
+/// Reads the failure back out of the final object, which is where it is stored.
+fn failure(finished: &Finished) -> Failure {
+    let text = finished.body.segments.iter().find_map(|segment| match segment {
+        Segment::Text(text) => Some(text),
+        Segment::Base64(..) => None,
+    });
+    let told = text.and_then(|text| serde_json::from_str::<Told>(text).ok());
+    told.map_or_else(unknown_failure, |told| Failure { code: told.code, message: told.error, node: told.node })
+}
+
+fn unknown_failure() -> Failure {
+    Failure::new(FailureCode::Internal, "the run failed, and why is not stored")
+}

@@ -1,0 +1,255 @@
+//! What can go wrong with a run, in the library's own words: each kind is a type with a stable `code()`, and [`RunError`] is
+//! any of them.
+
+use crate::job::{FailedNode, Failure, FailureCode};
+use serde_json::{Value, json};
+use std::fmt;
+use std::path::PathBuf;
+use thiserror::Error;
+
+/// One thing that is wrong with a workflow or with what was given for it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Fault {
+    /// The stable word for it, such as `unknown_param` or `required_input_missing`.
+    pub code: String,
+    /// What it is about: a parameter, a file, or `node.input`.
+    pub subject: String,
+    /// One line that names the thing, the value and how to mend it.
+    pub message: String,
+}
+
+/// The workflow, or what was given for it, is wrong; nothing was sent. Has at least one fault.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+pub struct ValidationError {
+    /// Everything that is wrong.
+    pub faults: Vec<Fault>,
+}
+
+/// There is no ComfyUI that takes prompts.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+#[error("{address} is not ready: {reason}")]
+pub struct ServerNotReady {
+    /// Where it was looked for.
+    pub address: String,
+    /// What is wrong there, and how to mend it.
+    pub reason: String,
+}
+
+/// The run was not taken in: the server refused the graph, or nothing could be stored for it.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+#[error("not taken: {message}")]
+pub struct SubmissionError {
+    /// What was said.
+    pub message: String,
+    /// The node at fault, where one is known.
+    pub node: Option<FailedNode>,
+}
+
+/// The way to the server broke, and what became of the run is not known.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+#[error("{message}")]
+pub struct ConnectorError {
+    /// What broke.
+    pub message: String,
+}
+
+/// The run began and did not end well.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+#[error("{message}")]
+pub struct ExecutionError {
+    /// What kind of failure it is.
+    pub failure: FailureCode,
+    /// One line: what happened.
+    pub message: String,
+    /// The node at fault, where one is known.
+    pub node: Option<FailedNode>,
+}
+
+/// The outputs could not be written.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+#[error("`{}` cannot be written: {reason}", path.display())]
+pub struct OutputError {
+    /// The file or folder.
+    pub path: PathBuf,
+    /// What the system says.
+    pub reason: String,
+}
+
+/// Why a run did not succeed.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+pub enum RunError {
+    /// The workflow, or what was given for it, is wrong.
+    #[error(transparent)]
+    Validation(#[from] ValidationError),
+    /// There is no server that takes prompts.
+    #[error(transparent)]
+    NotReady(#[from] ServerNotReady),
+    /// It was not taken in.
+    #[error(transparent)]
+    Submission(#[from] SubmissionError),
+    /// The way to the server broke.
+    #[error(transparent)]
+    Connector(#[from] ConnectorError),
+    /// It began and did not end well.
+    #[error(transparent)]
+    Execution(#[from] ExecutionError),
+    /// Its outputs could not be written.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+    /// It was cancelled on purpose.
+    #[error("the run was cancelled")]
+    Cancelled,
+}
+
+impl Fault {
+    /// Makes a fault.
+    pub fn new(code: impl Into<String>, subject: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { code: code.into(), subject: subject.into(), message: message.into() }
+    }
+}
+
+impl ValidationError {
+    /// Makes an error of one fault.
+    pub fn one(code: impl Into<String>, subject: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { faults: vec![Fault::new(code, subject, message)] }
+    }
+
+    /// Returns `validation`.
+    pub fn code(&self) -> &'static str {
+        "validation"
+    }
+}
+
+impl fmt::Display for ValidationError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let messages: Vec<&str> = self.faults.iter().map(|fault| fault.message.as_str()).collect();
+        f.write_str(&messages.join("; "))
+    }
+}
+
+impl ServerNotReady {
+    /// Returns `server_not_ready`.
+    pub fn code(&self) -> &'static str {
+        "server_not_ready"
+    }
+}
+
+impl SubmissionError {
+    /// Returns `submission`.
+    pub fn code(&self) -> &'static str {
+        "submission"
+    }
+}
+
+impl ConnectorError {
+    /// Returns `connector`.
+    pub fn code(&self) -> &'static str {
+        "connector"
+    }
+}
+
+impl ExecutionError {
+    /// Returns the failure's own code, such as `node_error` or `timeout_run`.
+    pub fn code(&self) -> &'static str {
+        self.failure.as_str()
+    }
+}
+
+impl OutputError {
+    /// Returns `output`.
+    pub fn code(&self) -> &'static str {
+        "output"
+    }
+}
+
+impl RunError {
+    /// Returns the stable word for it, which programs may rely on.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Validation(error) => error.code(),
+            Self::NotReady(error) => error.code(),
+            Self::Submission(error) => error.code(),
+            Self::Connector(error) => error.code(),
+            Self::Execution(error) => error.code(),
+            Self::Output(error) => error.code(),
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// Returns the node at fault, where one is known.
+    pub fn node(&self) -> Option<&FailedNode> {
+        match self {
+            Self::Submission(error) => error.node.as_ref(),
+            Self::Execution(error) => error.node.as_ref(),
+            Self::Validation(_) | Self::NotReady(_) | Self::Connector(_) | Self::Output(_) | Self::Cancelled => None,
+        }
+    }
+
+    /// Returns it as `{"code", "message", "node"?, "details"?}`.
+    pub fn to_value(&self) -> Value {
+        let mut value = json!({ "code": self.code(), "message": self.to_string() });
+        if let Some(node) = self.node() {
+            value["node"] = json!({ "id": node.id, "class": node.class, "message": node.message });
+        }
+        if let Self::Validation(error) = self {
+            let each =
+                |fault: &Fault| json!({ "code": fault.code, "subject": fault.subject, "message": fault.message });
+            value["details"] = error.faults.iter().map(each).collect();
+        }
+        value
+    }
+}
+
+impl From<Failure> for RunError {
+    fn from(failure: Failure) -> Self {
+        let Failure { code, message, node } = failure;
+        match code {
+            FailureCode::Validation => SubmissionError { message, node }.into(),
+            FailureCode::BackendLost => ConnectorError { message }.into(),
+            FailureCode::Cancelled => Self::Cancelled,
+            FailureCode::NodeError
+            | FailureCode::TimeoutQueue
+            | FailureCode::TimeoutStart
+            | FailureCode::TimeoutSilence
+            | FailureCode::TimeoutRun
+            | FailureCode::OutputMissing
+            | FailureCode::OutputTooLarge
+            | FailureCode::Interrupted
+            | FailureCode::Internal => ExecutionError { failure: code, message, node }.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_failure_of_the_gateway_has_its_kind_and_keeps_its_words() {
+        for code in FailureCode::ALL {
+            let error = RunError::from(Failure::new(code, "what happened"));
+            let expected = match code {
+                FailureCode::Validation => "submission",
+                FailureCode::BackendLost => "connector",
+                _ => code.as_str(),
+            };
+            assert_eq!(error.code(), expected);
+            assert_eq!(error.to_string().contains("what happened"), code != FailureCode::Cancelled, "{error}");
+        }
+    }
+
+    #[test]
+    fn an_error_tells_programs_every_fault() {
+        let first = Fault::new("unknown_param", "Stpes", "there is no `Stpes`");
+        let second = Fault::new("invalid_type", "CFG", "`CFG` must be a number");
+        let error = RunError::from(ValidationError { faults: vec![first, second] });
+        assert_eq!(error.to_string(), "there is no `Stpes`; `CFG` must be a number");
+        assert_eq!(
+            error.to_value(),
+            json!({ "code": "validation", "message": "there is no `Stpes`; `CFG` must be a number", "details": [
+                { "code": "unknown_param", "subject": "Stpes", "message": "there is no `Stpes`" },
+                { "code": "invalid_type", "subject": "CFG", "message": "`CFG` must be a number" },
+            ] })
+        );
+    }
+}

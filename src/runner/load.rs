@@ -1,0 +1,164 @@
+//! Loads what shall be run: a graph or a pair from files, or a workflow of the catalogue; parameters of a file; pictures of
+//! this machine.
+
+use super::error::{Fault, RunError, ValidationError};
+use super::plan::{Found, Subject};
+use super::value::Given;
+use crate::definitions::Definitions;
+use crate::graph::Graph;
+use crate::names::{hint, shown};
+use crate::settings::WorkflowSettings;
+use crate::workflow::{Catalog, Files, Pair};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The largest workflow and the largest file of parameters that are read.
+const MOST_TEXT: u64 = 32 << 20;
+
+/// The largest picture that is sent along.
+const MOST_IMAGE: u64 = 64 << 20;
+
+/// Finds workflows.
+pub struct Loader<'a> {
+    /// Where the catalogue lies.
+    pub workflows: &'a WorkflowSettings,
+}
+
+impl Loader<'_> {
+    /// Loads what `what` names: a file of a graph (`.json`), the mapping file of a pair (`.yaml`), or a workflow of the
+    /// catalogue. Returns none where it needs the definitions of a server and there are none.
+    pub fn load(&self, what: &str, definitions: Option<&Definitions>) -> Result<Subject, ValidationError> {
+        let path = Path::new(what);
+        let ending = path.extension().and_then(|ending| ending.to_str()).map(str::to_ascii_lowercase);
+        match ending.as_deref() {
+            Some("yaml" | "yml") => pair_of_files(path),
+            Some("json") => graph_of_file(path, definitions),
+            Some(_) | None if path.is_file() => graph_of_file(path, definitions),
+            Some(_) | None => self.of_catalog(what),
+        }
+    }
+
+    fn of_catalog(&self, name: &str) -> Result<Subject, ValidationError> {
+        let catalog = Catalog::load(&self.workflows.configs, &self.workflows.templates);
+        if let Some(pair) = catalog.workflow(name) {
+            return Ok(Subject::Pair(pair));
+        }
+        if let Some(problems) = catalog.problems().get(name) {
+            let fault = |problem: &crate::workflow::Problem| Fault::new("invalid_workflow", name, problem.to_string());
+            return Err(ValidationError { faults: problems.iter().map(fault).collect() });
+        }
+        let names = catalog.names();
+        let hint = hint(name, names.iter().map(String::as_str));
+        let message = format!("there is no workflow `{}`, and no such file{hint}", shown(name));
+        Err(ValidationError::one("unknown_workflow", name, message))
+    }
+}
+
+/// Says what a text that was given for a picture is on this machine.
+pub fn find_image(text: &str) -> Found {
+    let wanted = text.strip_prefix('@').unwrap_or(text);
+    let can_only_be_a_path =
+        wanted.len() < text.len() || ["./", "../", "/", ".\\"].iter().any(|start| wanted.starts_with(start));
+    let path = PathBuf::from(wanted);
+    if path.is_file() {
+        Found::File(path)
+    } else if can_only_be_a_path {
+        Found::Missing
+    } else {
+        Found::NoPath
+    }
+}
+
+/// Reads parameters of a file: a JSON object by their names.
+pub fn params_of(path: &Path) -> Result<Vec<(String, Given)>, ValidationError> {
+    let text = text_of(path)?;
+    let wrong = |reason: String| ValidationError::one("invalid_params", path.display().to_string(), reason);
+    let value: Value = serde_json::from_str(text.trim_start_matches('\u{feff}'))
+        .map_err(|error| wrong(format!("`{}` is not JSON: {error}", path.display())))?;
+    let Value::Object(object) = value else {
+        return Err(wrong(format!("`{}` must hold an object of parameters by their names", path.display())));
+    };
+    Ok(object.into_iter().map(|(name, value)| (name, Given::Json(value))).collect())
+}
+
+/// Returns a picture as a data URI.
+pub(super) async fn data_uri(path: &Path) -> Result<String, RunError> {
+    let wrong = |reason: String| {
+        let message = format!("`{}` cannot be sent along: {reason}", path.display());
+        RunError::from(ValidationError::one("unreadable_image", path.display().to_string(), message))
+    };
+    let size = tokio::fs::metadata(path).await.map_err(|error| wrong(error.to_string()))?.len();
+    if size > MOST_IMAGE {
+        return Err(wrong(format!("it has {size} bytes, at most {MOST_IMAGE} are taken")));
+    }
+    let bytes = tokio::fs::read(path).await.map_err(|error| wrong(error.to_string()))?;
+    let kind = kind_of_image(&bytes).ok_or_else(|| wrong("it is no PNG, JPEG, WebP or GIF".to_owned()))?;
+    Ok(format!("data:{kind};base64,{}", STANDARD.encode(&bytes)))
+}
+
+fn kind_of_image(bytes: &[u8]) -> Option<&'static str> {
+    if bytes.starts_with(b"\x89PNG\r\n\x1a\n") {
+        Some("image/png")
+    } else if bytes.starts_with(b"\xff\xd8\xff") {
+        Some("image/jpeg")
+    } else if bytes.starts_with(b"GIF8") {
+        Some("image/gif")
+    } else if bytes.starts_with(b"RIFF") && bytes.get(8..12) == Some(b"WEBP") {
+        Some("image/webp")
+    } else {
+        None
+    }
+}
+
+/// Reads `configs/x.yaml` with `templates/x.json`, or `x.yaml` with the `x.json` beside it.
+fn pair_of_files(config: &Path) -> Result<Subject, ValidationError> {
+    let name = stem(config);
+    let file = format!("{name}.json");
+    let beside = config.with_file_name(&file);
+    let in_templates = config.parent().and_then(Path::parent).map(|root| root.join("templates").join(&file));
+    let template = in_templates.into_iter().chain([PathBuf::from("templates").join(&file)]).find(|path| path.is_file());
+    let template = if beside.is_file() { beside } else { template.unwrap_or(beside) };
+    let (config_text, template_text) = (text_of(config)?, text_of(&template)?);
+    let files = Files { config: config.display().to_string(), template: template.display().to_string() };
+    let pair = Pair::parse(&name, &config_text, &template_text, &files).map_err(|problems| {
+        let fault = |problem: crate::workflow::Problem| Fault::new("invalid_workflow", &name, problem.to_string());
+        ValidationError { faults: problems.into_iter().map(fault).collect() }
+    })?;
+    Ok(Subject::Pair(Arc::new(pair)))
+}
+
+fn graph_of_file(path: &Path, _definitions: Option<&Definitions>) -> Result<Subject, ValidationError> {
+    let text = text_of(path)?;
+    let wrong = |code: &str, reason: String| {
+        ValidationError::one(code, path.display().to_string(), format!("`{}`: {reason}", path.display()))
+    };
+    let graph = Graph::parse(&text).map_err(|error| wrong("invalid_workflow", error.to_string()))?;
+    Ok(Subject::Graph { name: plain(&stem(path)), graph })
+}
+
+fn text_of(path: &Path) -> Result<String, ValidationError> {
+    let wrong = |reason: String| {
+        let message = format!("`{}` cannot be read: {reason}", path.display());
+        ValidationError::one("unreadable_file", path.display().to_string(), message)
+    };
+    let size = std::fs::metadata(path).map_err(|error| wrong(error.to_string()))?.len();
+    if size > MOST_TEXT {
+        return Err(wrong(format!("it has {size} bytes, at most {MOST_TEXT} are read")));
+    }
+    std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))
+}
+
+fn stem(path: &Path) -> String {
+    path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// Makes a workflow's name of a file's: letters, digits, `.`, `_` and `-`.
+fn plain(stem: &str) -> String {
+    let good = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '_' | '-');
+    let name: String = stem.chars().take(48).map(|letter| if good(letter) { letter } else { '-' }).collect();
+    let name = name.trim_matches(['-', '.', '_']);
+    if name.is_empty() { "workflow".to_owned() } else { name.to_owned() }
+}
