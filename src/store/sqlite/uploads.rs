@@ -70,8 +70,8 @@ fn keep(connection: &Connection, NewUpload { upload, most }: &NewUpload) -> Resu
         connection.prepare_cached("DELETE FROM upload WHERE id = ?1")?.execute([id])?;
     }
     let used: u64 = connection
-        .prepare_cached("SELECT coalesce(sum(bytes), 0) FROM upload WHERE tenant = ?1")?
-        .query_row([tenant], |row| rows::count(row, 0))?;
+        .prepare_cached("SELECT coalesce(sum(bytes), 0) FROM upload WHERE tenant = ?1 AND expires_at > ?2")?
+        .query_row(params![tenant, now], |row| rows::count(row, 0))?;
     if used.saturating_add(upload.bytes) > *most {
         return Err(StoreError::UploadsFull { used, most: *most });
     }

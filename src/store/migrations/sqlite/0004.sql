@@ -12,8 +12,8 @@ CREATE TABLE upload (
     created_at   INTEGER NOT NULL,
     expires_at   INTEGER NOT NULL
 ) WITHOUT ROWID;
--- With the size, so that a tenant's space is summed up from the index alone.
-CREATE UNIQUE INDEX upload_by_tenant ON upload (tenant, sha256, bytes);
+-- With the rest of what a tenant's space is summed up from.
+CREATE UNIQUE INDEX upload_by_tenant ON upload (tenant, sha256, bytes, expires_at);
 CREATE INDEX upload_by_blob ON upload (sha256);
 CREATE INDEX upload_expiry ON upload (expires_at);
 
