@@ -3,6 +3,7 @@
 //! The ground is laid first, then the stations of a job are begun in the order in which it passes them, and last the HTTP server
 //! in front opens. [`Works`] are the stations alone, for whoever runs jobs without a server.
 
+mod backends;
 mod front;
 mod ground;
 mod stations;
@@ -110,7 +111,10 @@ impl App {
 /// Begins the stations and joins them with what answers to callers.
 async fn join(ground: Ground<'_>) -> anyhow::Result<Api> {
     let settings = ground.settings;
-    let backends = ground.open_backends()?;
+    let (backends, local) = match ground.open_local()? {
+        Some((backend, standing)) => (vec![backend], Some(standing)),
+        None => (ground.open_backends()?, None),
+    };
     let intake = ground.intake(&backends);
     let desks = backends.iter().map(|backend| (backend.name.clone(), Arc::clone(&backend.desk))).collect();
     let keyring = ground.open_keyring().await;
@@ -123,15 +127,17 @@ async fn join(ground: Ground<'_>) -> anyhow::Result<Api> {
     let keys_required = settings.access.require_keys(ground.address);
     let keys = ground.open_keys(keys_required).await;
     let office = Office::new(ground.sqlite(), Arc::clone(&ground.clock), |bytes| rand::fill(bytes));
-    let Ground { address, store, blobs, catalog, bodies, guard, clock, inputs, .. } = ground;
+    let Ground { address, store, blobs, catalog, inventory, bodies, guard, clock, inputs, .. } = ground;
     Ok(Api {
         intake,
         inputs,
         store,
         throttle,
         catalog,
+        verdicts: api::Verdicts::new(inventory),
         blobs,
         desks,
+        local,
         keys,
         keys_required,
         keyring,
@@ -139,6 +145,7 @@ async fn join(ground: Ground<'_>) -> anyhow::Result<Api> {
         targets: TargetRules { guard, https_only: settings.webhooks.https_only },
         clock,
         bodies,
+        raw_graphs: settings.workflows.raw_graphs,
         defaults: api::Defaults::of(&settings.outputs),
         max_body: usize::try_from(settings.server.max_body).unwrap_or(usize::MAX),
         body_limit: BODY_LIMIT,

@@ -2,16 +2,18 @@
 //!
 //! It knows nothing of HTTP: the API and the command line both come here.
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::crash::{self, Point};
 use crate::inputs::{Inputs, Refused, take_images};
 use crate::job::{
-    BodyRules, Conversion, DeliveryMode, Happening, InputImages, Job, JobId, JobState, Limits, Outcome, Request, Tap,
-    Tapped, Tenant, Timeouts, WebhookEvent, freeze,
+    BodyRules, Conversion, DeliveryMode, Happening, InputImages, Job, JobId, JobState, Limits, Outcome, Params,
+    Request, Tap, Tapped, Tenant, Timeouts, WebhookEvent, freeze,
 };
+use crate::secret::Secret;
 use crate::store::{CancelWish, Ending, IdempotencyKey, NewJob, Revision, Store, StoreError};
 use crate::tracker::Tracker;
-use crate::workflow::{BuildError, Catalog, Pair, ParamError, Resolved, check, resolve};
+use crate::vault::{Full, Vault};
+use crate::workflow::{BuildError, Catalog, Pair, ParamError, RawError, RawGraph, Resolved, Source, check, resolve};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -46,6 +48,8 @@ pub struct Submission {
     pub timeouts: Timeouts,
     /// The caller's idempotency key.
     pub idempotency: Option<IdempotencyKey>,
+    /// The caller's key for partner nodes.
+    pub partner_key: Option<Secret>,
 }
 
 /// Why a submission was not taken in.
@@ -68,6 +72,12 @@ pub enum IntakeError {
     /// The images that it works on were not taken in.
     #[error(transparent)]
     Inputs(Refused),
+    /// As many keys for partner nodes are in memory as may.
+    #[error("too many jobs wait that have an api_key_comfy_org of their own")]
+    TooManyKeys,
+    /// The graph that came with it is none.
+    #[error(transparent)]
+    Graph(#[from] RawError),
     /// The store did not take it.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -128,6 +138,8 @@ pub struct Intake {
     pub most: Limits,
     /// What final objects are written by.
     pub bodies: Arc<BodyRules>,
+    /// Where callers' keys for partner nodes are kept.
+    pub vault: Arc<Vault>,
     /// The revisions that are known to be stored.
     pub kept_revisions: Mutex<HashSet<String>>,
     /// Where ids and seeds come from.
@@ -154,22 +166,53 @@ impl Intake {
     /// Checks a submission, stores it as a job, and wakes dispatch. The job is on disk when this answers.
     pub async fn accept(&self, workflow: &Pair, mut submission: Submission) -> Result<Accepted, IntakeError> {
         let given = take_images(workflow, &mut submission.params, &submission.images).map_err(IntakeError::Params)?;
-        let mut resolved = resolve(workflow, &submission.params, || self.draw_seed()).map_err(IntakeError::Params)?;
+        let mut resolved = resolve(workflow, &submission.params, || self.draw_number()).map_err(IntakeError::Params)?;
         check(workflow, &resolved.params)?;
         resolved.params.retain(|name, _| !given.contains_key(name));
         // Held until the job is stored.
         let taken = self.inputs.take(&submission.tenant, given).await?;
         crash::pass(Point::Received);
         self.keep_revision(workflow).await?;
+        let (now, id) = self.own_id(&submission);
+        let (tenant, idempotency) = (submission.tenant.clone(), submission.idempotency.clone());
+        let key = submission.partner_key.take();
+        let request = self.request(workflow, submission, resolved, taken.images.clone());
+        self.store(NewJob { id, tenant, request, created_at: now, idempotency, own_revision: None }, key).await
+    }
 
+    /// Stores a graph that came with the request as a job, its seeds drawn; the graph is on disk with it.
+    pub async fn accept_graph(&self, mut graph: RawGraph, mut submission: Submission) -> Result<Accepted, IntakeError> {
+        let seeds = graph.draw_seeds(|| self.draw_number());
+        let (now, id) = self.own_id(&submission);
+        let pair = graph.into_pair(&id.to_string())?;
+        crash::pass(Point::Received);
+        let (tenant, idempotency) = (submission.tenant.clone(), submission.idempotency.clone());
+        let key = submission.partner_key.take();
+        let seed = seeds.values().next().copied().filter(|_| seeds.len() == 1);
+        let resolved = Resolved { params: Params::new(), seed, expected_images: None };
+        let request = Request { seeds, ..self.request(&pair, submission, resolved, InputImages::new()) };
+        let own_revision = Some(revision(&pair));
+        self.store(NewJob { id, tenant, request, created_at: now, idempotency, own_revision }, key).await
+    }
+
+    /// Returns the id that a job shall have, and when it is.
+    fn own_id(&self, submission: &Submission) -> (Timestamp, JobId) {
         let now = self.clock.now();
         let mut random = [0; 10];
         (self.random)(&mut random);
-        let idempotency = submission.idempotency.clone();
-        let tenant = submission.tenant.clone();
-        let own = submission.id.unwrap_or_else(|| JobId::new(now, random));
-        let request = self.request(workflow, submission, resolved, taken.images.clone());
-        let id = self.store.accept(NewJob { id: own, tenant, request, created_at: now, idempotency }).await?;
+        (now, submission.id.unwrap_or_else(|| JobId::new(now, random)))
+    }
+
+    /// Stores a job and wakes dispatch; its key for partner nodes is kept first, since dispatch may claim it at once.
+    async fn store(&self, mut new: NewJob, key: Option<Secret>) -> Result<Accepted, IntakeError> {
+        let own = new.id;
+        let ticket = self.put_aside(own, key)?;
+        new.request.key_ticket = ticket;
+        let accepted = self.store.accept(new).await;
+        if let Some(ticket) = ticket.filter(|_| accepted.as_ref().ok() != Some(&own)) {
+            self.vault.take_back(own, ticket);
+        }
+        let id = accepted?;
         crash::pass(Point::Accepted);
         self.queue_bell.notify_one();
         Ok(Accepted { id, is_repeat: id != own })
@@ -200,6 +243,7 @@ impl Intake {
         crash::pass(Point::Ended);
         self.delivery_bell.notify_one();
         if is_first {
+            self.vault.forget(job.id);
             let what = Happening::Ended(JobState::Cancelled);
             self.tap.tell(|| Tapped { job: job.id, tenant: job.tenant.clone(), run: None, at: now, what });
         }
@@ -224,8 +268,17 @@ impl Intake {
             conversion: submission.conversion,
             metadata: submission.metadata,
             priority: submission.priority,
+            key_ticket: None,
             limits,
         }
+    }
+
+    /// Keeps a key until the job has ended, before the job is stored: dispatch may claim it at once. Returns its ticket.
+    fn put_aside(&self, job: JobId, key: Option<Secret>) -> Result<Option<u64>, IntakeError> {
+        let Some(key) = key else { return Ok(None) };
+        let ticket = self.draw_number();
+        self.vault.put(job, ticket, key).map_err(|Full| IntakeError::TooManyKeys)?;
+        Ok(Some(ticket))
     }
 
     async fn keep_revision(&self, workflow: &Pair) -> Result<(), StoreError> {
@@ -233,14 +286,7 @@ impl Intake {
         if is_kept(&self.kept_revisions.lock().unwrap_or_else(PoisonError::into_inner)) {
             return Ok(());
         }
-        let source = workflow.source();
-        let revision = Revision {
-            hash: source.hash.clone(),
-            name: source.name.clone(),
-            config: source.config.clone(),
-            template: source.template.clone(),
-        };
-        self.store.keep_revision(revision).await?;
+        self.store.keep_revision(revision(workflow)).await?;
         let mut kept = self.kept_revisions.lock().unwrap_or_else(PoisonError::into_inner);
         kept.insert(workflow.revision().to_owned());
         Ok(())
@@ -253,9 +299,15 @@ impl Intake {
         names
     }
 
-    fn draw_seed(&self) -> u64 {
+    /// Draws a number by chance, such as a seed that a job would get.
+    pub fn draw_number(&self) -> u64 {
         let mut bytes = [0; 8];
         (self.random)(&mut bytes);
         u64::from_le_bytes(bytes)
     }
+}
+
+fn revision(workflow: &Pair) -> Revision {
+    let Source { hash, name, config, template } = workflow.source();
+    Revision { hash, name, config, template }
 }

@@ -10,8 +10,10 @@
 //! process.
 //!
 //! The [`workflow`] catalogue stands on [`graph`]s and on the [`definitions`] of their nodes, which a [`check`] holds
-//! against each other and an [`inventory`] keeps for each server. Beneath all lie the words of a [`job`], the guard of what
-//! goes out ([`egress`]), [`settings`], [`telemetry`], [`clock`], [`lifecycle`], [`secret`] and the points of [`crash`].
+//! against each other and an [`inventory`] keeps for each server; what somebody saved as a drawing is [`convert`]ed.
+//! Beneath all lie the words of a [`job`], the guard of what
+//! goes out ([`egress`]), [`settings`], [`telemetry`], [`clock`], [`lifecycle`], [`secret`], the
+//! [`vault`] of callers' keys and the points of [`crash`].
 //!
 //! # As a library
 //!
@@ -46,6 +48,7 @@ pub mod clearing;
 pub mod cli;
 pub mod clock;
 pub mod comfy;
+pub mod convert;
 pub mod crash;
 pub mod definitions;
 pub mod demo;
@@ -72,6 +75,7 @@ pub mod store;
 pub mod telemetry;
 pub mod throttle;
 pub mod tracker;
+pub mod vault;
 pub mod workflow;
 
 pub use graph::{PromptBuilder, Workflow};

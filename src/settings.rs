@@ -223,6 +223,8 @@ pub struct WorkflowSettings {
     pub configs: PathBuf,
     /// The folder of the graphs, `<name>.json`.
     pub templates: PathBuf,
+    /// Whether a request may bring a graph instead of a workflow's name.
+    pub raw_graphs: bool,
     /// How often the folders are looked at; a change counts when two looks have found the same. Only tests change it.
     pub look_every: Duration,
 }
@@ -233,6 +235,7 @@ impl Default for WorkflowSettings {
             default: "starter".into(),
             configs: PathBuf::from("./configs"),
             templates: PathBuf::from("./templates"),
+            raw_graphs: false,
             look_every: Duration::from_millis(750),
         }
     }

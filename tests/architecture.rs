@@ -7,7 +7,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every room may import these.
-const FLOOR: &[&str] = &["clock", "crash", "job", "lenient", "lifecycle", "names", "secret", "settings", "telemetry"];
+const FLOOR: &[&str] =
+    &["clock", "crash", "job", "lenient", "lifecycle", "names", "secret", "settings", "telemetry", "vault"];
 
 /// What a room may import besides. Arrows go down the list: nothing below imports what is above it.
 const ARROWS: &[(&str, &[&str])] = &[
@@ -18,10 +19,13 @@ const ARROWS: &[(&str, &[&str])] = &[
             "access",
             "api",
             "app",
+            "check",
+            "comfy",
             "definitions",
             "demo",
             "fsck",
             "graph",
+            "inventory",
             "runner",
             "signing",
             "sim",
@@ -30,7 +34,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("demo", &["app", "signing", "sim", "store", "workflow"]),
-    ("runner", &["app", "check", "definitions", "graph", "intake", "local", "store", "workflow"]),
+    ("runner", &["app", "check", "convert", "definitions", "graph", "intake", "local", "store", "workflow"]),
     (
         "app",
         &[
@@ -43,6 +47,8 @@ const ARROWS: &[(&str, &[&str])] = &[
             "inputs",
             "intake",
             "inventory",
+            "local",
+            "local",
             "media",
             "notifier",
             "signing",
@@ -54,7 +60,23 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     (
         "api",
-        &["access", "inputs", "intake", "media", "notifier", "signing", "store", "throttle", "tracker", "workflow"],
+        &[
+            "access",
+            "check",
+            "convert",
+            "definitions",
+            "graph",
+            "inputs",
+            "intake",
+            "inventory",
+            "media",
+            "notifier",
+            "signing",
+            "store",
+            "throttle",
+            "tracker",
+            "workflow",
+        ],
     ),
     ("access", &["store"]),
     ("clearing", &["media", "store"]),
@@ -73,6 +95,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("egress", &[]),
     ("workflow", &["definitions", "graph"]),
     ("check", &["definitions", "graph"]),
+    ("convert", &["definitions", "graph"]),
     ("graph", &["definitions"]),
     ("definitions", &[]),
     ("store", &[]),
@@ -97,6 +120,21 @@ const PURE: &[&str] = &[
     "comfy/wire.rs",
     "inventory/merge.rs",
     "job/announcement.rs",
+    "convert/error.rs",
+    "convert/file.rs",
+    "convert/load.rs",
+    "convert/mod.rs",
+    "convert/order.rs",
+    "convert/plan.rs",
+    "convert/primitive.rs",
+    "convert/prompt.rs",
+    "convert/resolve.rs",
+    "convert/scene.rs",
+    "convert/settle.rs",
+    "convert/subgraph.rs",
+    "convert/text.rs",
+    "convert/value.rs",
+    "convert/widget.rs",
     "definitions/input.rs",
     "definitions/node.rs",
     "definitions/read.rs",

@@ -16,9 +16,10 @@ use std::path::{Path, PathBuf};
 const NO_SETTINGS: [&str; 1] = ["COMFYGATE_ADRESS"];
 
 /// Files whose string literals in front of `=>`, `,` or behind `code:` may be codes of answers.
-const CODE_FILES: [&str; 21] = [
+const CODE_FILES: [&str; 22] = [
     "src/api/body.rs",
     "src/api/caller.rs",
+    "src/api/convert.rs",
     "src/api/deliveries.rs",
     "src/api/error.rs",
     "src/api/guard.rs",

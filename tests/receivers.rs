@@ -422,7 +422,14 @@ impl Sender {
         let now = self.clock.now();
         let id = JobId::new(now, [number; 10]);
         self.store
-            .accept(NewJob { id, tenant: Tenant::default(), request: request(url), created_at: now, idempotency: None })
+            .accept(NewJob {
+                id,
+                tenant: Tenant::default(),
+                request: request(url),
+                created_at: now,
+                idempotency: None,
+                own_revision: None,
+            })
             .await
             .unwrap();
         let job = self.store.job(id).await.unwrap().unwrap();
@@ -506,6 +513,7 @@ fn request(url: &str) -> Request {
         seed: Some(1),
         output_names: std::collections::BTreeMap::new(),
         seeds: std::collections::BTreeMap::new(),
+        key_ticket: None,
         expected_images: Some(2),
         webhook_url: Some(url.into()),
         webhook_events: std::collections::BTreeSet::new(),

@@ -32,7 +32,7 @@ fuzz_target!(|body: &[u8]| {
     let most = Limits { queue: day, start: day, silence: day, run: day };
     let guard = Guard::new(egress::Rules::new(&EgressSettings::default(), false), Arc::new(SystemLookup));
     let targets = TargetRules { guard, https_only: false };
-    let rules = Rules { targets: &targets, most, defaults: Defaults::default(), workflow: &find };
+    let rules = Rules { targets: &targets, most, defaults: Defaults::default(), workflow: &find, graphs: None };
     let Ok((workflow, submission)) = read_submission(body, &rules) else { return };
     let Ok(resolved) = resolve(&workflow, &submission.params, || 7) else { return };
     assert!(check(&workflow, &resolved.params).is_ok(), "resolved parameters do not build: {:?}", resolved.params);

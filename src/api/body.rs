@@ -11,8 +11,18 @@ use serde_json::{Map, Value};
 
 /// Reads the body as bytes, at most `api.max_body` of them and within `api.body_limit`.
 pub(super) async fn read(api: &Api, request: &HttpRequest, payload: Payload) -> Result<BytesMut, ApiError> {
-    check_headers(api, request)?;
-    match tokio::time::timeout(api.body_limit, collect(payload, api.max_body)).await {
+    read_up_to(api, request, payload, api.max_body).await
+}
+
+/// The same with a limit of its own.
+pub(super) async fn read_up_to(
+    api: &Api,
+    request: &HttpRequest,
+    payload: Payload,
+    limit: usize,
+) -> Result<BytesMut, ApiError> {
+    check_headers(request, limit)?;
+    match tokio::time::timeout(api.body_limit, collect(payload, limit)).await {
         Ok(body) => body,
         Err(_) => Err(ApiError::body_timeout()),
     }
@@ -70,7 +80,7 @@ pub(super) fn without_encoding(request: &HttpRequest) -> Result<(), ApiError> {
     Err(ApiError::unsupported("unsupported_encoding", message))
 }
 
-fn check_headers(api: &Api, request: &HttpRequest) -> Result<(), ApiError> {
+fn check_headers(request: &HttpRequest, limit: usize) -> Result<(), ApiError> {
     without_encoding(request)?;
     let text = |name| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or("");
     let media_type = text(CONTENT_TYPE).split(';').next().unwrap_or("").trim();
@@ -79,8 +89,8 @@ fn check_headers(api: &Api, request: &HttpRequest) -> Result<(), ApiError> {
         return Err(ApiError::unsupported("unsupported_media_type", message));
     }
     let announced = text(CONTENT_LENGTH).parse::<u64>().unwrap_or(0);
-    if announced > api.max_body as u64 {
-        return Err(ApiError::too_large(api.max_body));
+    if announced > limit as u64 {
+        return Err(ApiError::too_large(limit));
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use crate::intake::IntakeError;
 use crate::job::Scope;
 use crate::store::StoreError;
 use crate::throttle::Refusal;
-use crate::workflow::ParamError;
+use crate::workflow::{ParamError, RawError};
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, ResponseError};
 use serde_json::{Value, json};
@@ -112,12 +112,23 @@ impl ApiError {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message)
     }
 
+    /// Returns the stable word for it.
+    pub(super) fn code(&self) -> &'static str {
+        self.code
+    }
+
     fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         Self { status, code, message: message.into(), details: None, header: None }
     }
 
     fn with_header(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
         self.header = Some((name, value.into()));
+        self
+    }
+
+    /// The same error with more for programs under `details`.
+    pub(super) fn with_details(mut self, details: Value) -> Self {
+        self.details = Some(details);
         self
     }
 
@@ -204,14 +215,24 @@ impl From<IntakeError> for ApiError {
             IntakeError::Inputs(Refused::Params(errors)) => Self::params(&errors),
             IntakeError::Inputs(Refused::Busy) => Self::unavailable("uploads_busy", error.to_string()),
             IntakeError::Inputs(Refused::Blob(error)) => StoreError::Unavailable(error.to_string()).into(),
+            IntakeError::TooManyKeys => Self::unavailable("queue_full", error.to_string()),
+            IntakeError::Graph(error) => error.into(),
             IntakeError::Inputs(Refused::Store(error)) | IntakeError::Store(error) => error.into(),
         }
     }
 }
 
-#[cfg(test)]
-impl ApiError {
-    pub(super) fn code(&self) -> &'static str {
-        self.code
+impl From<RawError> for ApiError {
+    fn from(error: RawError) -> Self {
+        match error {
+            RawError::NoDefinitions => Self::unavailable("definitions_unknown", error.to_string()),
+            RawError::Output(_) => Self::bad_request("invalid_outputs", error.to_string()),
+            RawError::Graph(_)
+            | RawError::Convert(_)
+            | RawError::TooManyNodes(_)
+            | RawError::TooDeep { .. }
+            | RawError::BrokenLink { .. }
+            | RawError::Unusable(_) => Self::bad_request("invalid_graph", error.to_string()),
+        }
     }
 }

@@ -88,6 +88,13 @@ fn tell_operator(
         })
         .collect();
     view.insert("backends".into(), Value::Array(backends));
+    if let Some(local) = &api.local {
+        let local = local.borrow();
+        let (condition, restarts) = (local.condition.as_str(), local.restarts);
+        let view_of_it = json!({ "state": condition, "restarts": restarts, "error": local.trouble });
+        view.insert("local".into(), view_of_it);
+    }
+    view.insert("partner_keys".into(), json!(api.intake.vault.len()));
     view.insert("webhook_hosts_down".into(), json!(api.standing.hosts_down()));
     let problems: Vec<String> = api.catalog.problems().values().flatten().map(ToString::to_string).collect();
     view.insert("workflow_problems".into(), json!(problems));

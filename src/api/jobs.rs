@@ -189,7 +189,7 @@ fn state(word: &str) -> Result<JobState, ApiError> {
 }
 
 /// Says whether an `if-none-match` header names a tag: what it names never changes, so the caller has it already.
-fn names(header: Option<&HeaderValue>, tag: &str) -> bool {
+pub(super) fn names(header: Option<&HeaderValue>, tag: &str) -> bool {
     let known = header.and_then(|value| value.to_str().ok()).unwrap_or("");
     known.split(',').map(str::trim).any(|known| known == "*" || known.trim_start_matches("W/") == tag)
 }

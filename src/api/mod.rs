@@ -5,6 +5,7 @@ mod body;
 mod caller;
 mod capacity;
 mod contain;
+mod convert;
 mod crowd;
 mod deliveries;
 mod error;
@@ -15,12 +16,17 @@ mod jobs;
 mod keys;
 mod link;
 mod openapi;
+mod raw;
 mod routing;
+mod schema;
 mod secrets;
 mod submit;
 mod throttle;
+mod trial;
 mod uploads;
+mod verdicts;
 mod wishes;
+mod workflows;
 
 pub(crate) use admit::identify;
 pub use capacity::most_connections;
@@ -31,10 +37,12 @@ pub(crate) use guard::guard;
 pub(crate) use headers::headers;
 pub use health::WriteCheck;
 pub use keys::{check_name, key_view, usual_scopes};
+pub use raw::Known;
 pub use routing::Needs;
 pub use secrets::secret_view;
 pub use submit::{FindWorkflow, Rules, read_submission};
 pub(crate) use throttle::{guesses, throttle};
+pub use verdicts::Verdicts;
 pub use wishes::Defaults;
 
 use crate::access::Keys;
@@ -42,6 +50,7 @@ use crate::clock::Clock;
 use crate::inputs::Inputs;
 use crate::intake::Intake;
 use crate::job::BodyRules;
+use crate::local;
 use crate::media::Blobs;
 use crate::notifier::{Standing, TargetRules};
 use crate::signing::{Keyring, Office};
@@ -55,6 +64,7 @@ use routing::{Call, delete, get, post};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// What the handlers work with.
 pub struct Api {
@@ -68,10 +78,14 @@ pub struct Api {
     pub throttle: Arc<Throttle>,
     /// The workflows, for readiness.
     pub catalog: Arc<Catalog>,
+    /// What is known of workflows on backends.
+    pub verdicts: Verdicts,
     /// Where outputs are read.
     pub blobs: Arc<Blobs>,
     /// What is known of each backend, by name.
     pub desks: Vec<(String, Arc<Desk>)>,
+    /// How the ComfyUI stands that is started here; none where none is.
+    pub local: Option<watch::Receiver<local::Standing>>,
     /// The keys of callers.
     pub keys: Arc<Keys>,
     /// Whoever shows no key is refused.
@@ -86,6 +100,8 @@ pub struct Api {
     pub clock: Arc<dyn Clock>,
     /// What final objects were written by, which tells what their links are worth.
     pub bodies: Arc<BodyRules>,
+    /// Whether a request may bring a graph of its own.
+    pub raw_graphs: bool,
     /// What holds where a request does not say it.
     pub defaults: Defaults,
     /// The largest request body, in bytes.
@@ -135,6 +151,10 @@ const ROUTES: &[Call] = &[
     post("/jobs/{id}/deliveries/{d}/replay", Scope(Submit), || web::to(deliveries::replay)),
     get("/deliveries", Scope(Read), || web::to(deliveries::list)),
     post("/deliveries/replay", Scope(Submit), || web::to(deliveries::replay_all)),
+    get("/workflows", Scope(Read), || web::to(workflows::list)),
+    get("/workflows/{name}", Scope(Read), || web::to(workflows::get)),
+    post("/workflows/{name}/check", Scope(Submit), || web::to(trial::dry_run)),
+    post("/convert", Scope(Submit), || web::to(convert::post)),
     get("/keys", KeyWith(Admin), || web::to(keys::list)),
     post("/keys", KeyWith(Admin), || web::to(keys::create)),
     delete("/keys/{id}", KeyWith(Admin), || web::to(keys::revoke)),

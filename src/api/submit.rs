@@ -2,13 +2,14 @@
 
 use super::body::{invalid_type, optional_text, parse_object, read};
 use super::caller::Caller;
-use super::wishes::{Defaults, Wishes, wishes};
+use super::raw::{Known, raw_graph, refuse_params};
+use super::wishes::{Defaults, Wishes, partner_key, wishes};
 use super::{Api, ApiError};
 use crate::intake::{IntakeError, Submission};
 use crate::job::{JobId, Limits, Timeouts, WebhookEvent};
 use crate::notifier::TargetRules;
 use crate::store::IdempotencyKey;
-use crate::workflow::Pair;
+use crate::workflow::{Pair, ParamError, RESERVED, RawGraph};
 use actix_web::http::header::LOCATION;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Map, Value, json};
@@ -40,6 +41,16 @@ pub struct Rules<'a> {
     pub defaults: Defaults,
     /// Finds a workflow by its name, the default one where there is none.
     pub workflow: &'a FindWorkflow<'a>,
+    /// Knows the node definitions of backends; absent where requests may not bring a graph of their own.
+    pub graphs: Option<&'a Known<'a>>,
+}
+
+/// What a request wants to be run.
+pub(super) enum Asked {
+    /// A workflow of the catalogue.
+    Workflow(Arc<Pair>),
+    /// The graph that came with it.
+    Graph(RawGraph),
 }
 
 pub(super) async fn generate(
@@ -61,11 +72,25 @@ pub(super) async fn generate(
     let mut fields = parse_object(&body)?;
     let top_level: BTreeSet<String> = fields.keys().cloned().collect();
     let workflow = |name: Option<&str>| api.intake.workflow(name);
-    let rules = Rules { targets: &api.targets, most: api.intake.most, defaults: api.defaults, workflow: &workflow };
-    let (workflow, mut submission) = submission(&rules, &mut fields, key)?;
+    let known = || api.catalog.definitions();
+    let graphs: Option<&Known<'_>> = if api.raw_graphs { Some(&known) } else { None };
+    let (most, defaults) = (api.intake.most, api.defaults);
+    let rules = Rules { targets: &api.targets, most, defaults, workflow: &workflow, graphs };
+    let (asked, mut submission) = submission(&rules, &body, &mut fields, key)?;
     submission.tenant = caller.tenant.clone();
     let place = api.throttle.job(&caller.tenant, &caller.limits).await??;
-    let taken_in = api.intake.accept(&workflow, submission).await.map_err(|error| name_fields(error, &top_level))?;
+    let taken_in = match asked {
+        Asked::Workflow(workflow) => api.intake.accept(&workflow, submission).await,
+        Asked::Graph(graph) => {
+            // What is left over besides belongs to no workflow.
+            let params = std::mem::take(&mut submission.params);
+            match refuse_params(&params) {
+                Ok(()) => api.intake.accept_graph(graph, submission).await,
+                Err(refused) => Err(refused),
+            }
+        }
+    };
+    let taken_in = taken_in.map_err(|error| name_fields(error, &top_level))?;
     if !taken_in.is_repeat {
         place.keep();
     }
@@ -84,22 +109,28 @@ fn accepted(id: JobId, is_repeat: bool) -> HttpResponse {
     answer.json(json!({ "prompt_id": id.to_string(), "status_url": status_url }))
 }
 
-/// Takes a request's body apart without taking the job in.
+/// Takes the body of a request for a workflow apart without taking the job in; one that brings a graph is refused.
 pub fn read_submission(body: &[u8], rules: &Rules<'_>) -> Result<(Arc<Pair>, Submission), ApiError> {
-    submission(rules, &mut parse_object(body)?, None)
+    let rules = Rules { graphs: None, ..*rules };
+    match submission(&rules, body, &mut parse_object(body)?, None)? {
+        (Asked::Workflow(workflow), submission) => Ok((workflow, submission)),
+        (Asked::Graph(_), _) => Err(ApiError::internal()),
+    }
 }
 
-fn submission(
+pub(super) fn submission(
     rules: &Rules<'_>,
+    body: &[u8],
     fields: &mut Map<String, Value>,
     idempotency: Option<IdempotencyKey>,
-) -> Result<(Arc<Pair>, Submission), ApiError> {
+) -> Result<(Asked, Submission), ApiError> {
     if fields.iter().any(|(name, value)| name.contains('\0') || has_nul(value)) {
         return Err(ApiError::bad_request(
             "invalid_string",
             "the body contains the character U+0000, which is not text",
         ));
     }
+    let graph = raw_graph(rules.graphs, body, fields)?;
     let workflow = optional_text(fields, "workflow")?;
     let webhook_url = optional_text(fields, "webhook_url")?.filter(|url| !url.is_empty());
     if let Some(url) = &webhook_url {
@@ -114,11 +145,17 @@ fn submission(
     let priority = priority(fields.remove("priority"))?;
     let timeouts = timeouts(&rules.most, fields.remove("timeouts"))?;
     let Wishes { delivery, strip_metadata, conversion } = wishes(fields, rules.defaults)?;
+    let partner_key = partner_key(fields)?;
     let (params, images) = params(fields)?;
-    let workflow = (rules.workflow)(workflow.as_deref());
-    require_prompt(workflow.as_deref().ok(), &params)?;
+    let asked = if let Some(graph) = graph {
+        Asked::Graph(graph)
+    } else {
+        let workflow = (rules.workflow)(workflow.as_deref());
+        require_prompt(workflow.as_deref().ok(), &params)?;
+        Asked::Workflow(workflow?)
+    };
     Ok((
-        workflow?,
+        asked,
         Submission {
             id,
             params,
@@ -132,6 +169,7 @@ fn submission(
             priority,
             timeouts,
             idempotency,
+            partner_key,
             ..Submission::default()
         },
     ))
@@ -299,13 +337,25 @@ fn timeout(name: &str, wish: &Value, most: Duration) -> Result<u64, ApiError> {
     Ok(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }
 
+/// Returns what of a request's fields is meant for parameters, whatever may be wrong with the others.
+pub(super) fn given_params(fields: &Map<String, Value>) -> Map<String, Value> {
+    let mut given = fields.get("params").and_then(Value::as_object).cloned().unwrap_or_default();
+    let others = fields.iter().filter(|(name, _)| !RESERVED.contains(&name.as_str()));
+    given.extend(others.map(|(name, value)| (name.clone(), value.clone())));
+    given
+}
+
+/// The same for one fault.
+pub(super) fn name_fault(fault: ParamError, top_level: &BTreeSet<String>) -> ParamError {
+    let is_field = fault.code == "unknown_param" && top_level.contains(&fault.parameter);
+    ParamError { code: if is_field { "unknown_field" } else { fault.code }, ..fault }
+}
+
 /// A name that no parameter has is a field where it stood at top level.
 fn name_fields(mut error: IntakeError, top_level: &BTreeSet<String>) -> ApiError {
     if let IntakeError::Params(errors) = &mut error {
         for error in errors {
-            if error.code == "unknown_param" && top_level.contains(&error.parameter) {
-                error.code = "unknown_field";
-            }
+            *error = name_fault(error.clone(), top_level);
         }
     }
     error.into()

@@ -3,11 +3,15 @@
 use super::ApiError;
 use super::body::{invalid_type, optional_text};
 use crate::job::{Conversion, DeliveryMode};
+use crate::secret::Secret;
 use crate::settings::OutputSettings;
 use serde_json::{Map, Value};
 
 /// The quality of JPEGs where a request does not say it.
 const QUALITY: u8 = 85;
+
+/// The longest key for partner nodes.
+const PARTNER_KEY_BYTES: usize = 512;
 
 /// What holds where a request does not say it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -40,6 +44,19 @@ pub(super) fn wishes(fields: &mut Map<String, Value>, defaults: Defaults) -> Res
         strip_metadata: strip_metadata(fields.remove("strip_metadata"))?.unwrap_or(defaults.strip_metadata),
         conversion: conversion(fields.remove("convert"))?,
     })
+}
+
+/// Takes the key for partner nodes out of a request's fields. What is wrong with it is said without it.
+pub(super) fn partner_key(fields: &mut Map<String, Value>) -> Result<Option<Secret>, ApiError> {
+    let Some(key) = optional_text(fields, "api_key_comfy_org")? else { return Ok(None) };
+    if !(1..=PARTNER_KEY_BYTES).contains(&key.len()) || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let message = format!(
+            "api_key_comfy_org must be a comfy.org API key, of 1 to {PARTNER_KEY_BYTES} visible ASCII characters; \
+             leave it out where no partner node needs one"
+        );
+        return Err(ApiError::bad_request("invalid_api_key", message));
+    }
+    Ok(Some(Secret::new(key)))
 }
 
 fn delivery(fields: &mut Map<String, Value>) -> Result<Option<DeliveryMode>, ApiError> {

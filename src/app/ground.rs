@@ -13,6 +13,7 @@ use crate::media::Blobs;
 use crate::notifier::Announcer;
 use crate::settings::{InputSettings, Settings};
 use crate::store::{OwnSecrets, SqliteStore, Store};
+use crate::vault::Vault;
 use crate::workflow::Catalog;
 use anyhow::Context;
 use std::net::SocketAddr;
@@ -37,6 +38,7 @@ pub(super) struct Ground<'a> {
     pub(super) guard: Guard,
     pub(super) inputs: Arc<Inputs>,
     pub(super) announcer: Announcer,
+    pub(super) vault: Arc<Vault>,
     pub(super) bells: Bells,
     /// Hears what happens to every run.
     pub(super) tap: Tap,
@@ -82,6 +84,7 @@ impl<'a> Ground<'a> {
             bodies,
             guard,
             inputs: Arc::new(inputs),
+            vault: Arc::new(Vault::new(settings.backends.partner_key.clone())),
             announcer: Announcer::new(Arc::clone(&clock)),
             bells: Bells::default(),
             tap: Tap::default(),

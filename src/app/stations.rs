@@ -13,6 +13,7 @@ use crate::inventory;
 use crate::job::Tenant;
 use crate::media::body_stream;
 use crate::notifier::{self, Standing};
+use crate::secret::Secret;
 use crate::signing::{self, Keyring};
 use crate::throttle::Throttle;
 use crate::tracker::{self, Desk, Tracker};
@@ -27,9 +28,8 @@ const EVENT_QUEUE: usize = 8192;
 
 impl Ground<'_> {
     /// Connects to a backend, and follows what runs there.
-    pub(super) fn open_backend(&self, address: &url::Url) -> anyhow::Result<Backend> {
-        let url: ComfyUrl = address.as_str().parse()?;
-        let client = Client::new(url.clone())?;
+    pub(super) fn open_backend(&self, url: ComfyUrl, token: Option<&Secret>) -> anyhow::Result<Backend> {
+        let client = Client::with_token(url.clone(), token)?;
         let name = url.to_string();
         let desk = Arc::new(Desk::default());
         let reconnect = Arc::new(Notify::new());
@@ -49,6 +49,7 @@ impl Ground<'_> {
             queue_bell: Arc::clone(&self.bells.queue),
             max_output: self.settings.limits.max_output,
             bodies: Arc::clone(&self.bodies),
+            vault: Arc::clone(&self.vault),
             announce: Arc::new(move |announcement| announcer.announce(announcement)),
             tap: self.tap.clone(),
         };
@@ -56,13 +57,9 @@ impl Ground<'_> {
         self.begin("tracker", tracker::run(parts, tracker.clone(), commands, socket, stop.clone()));
         self.begin("inventory", inventory::run(self.stocktaking(&name, &client, &desk), stop.clone()));
         let clock = Arc::clone(&self.clock);
-        self.begin("socket", comfy::socket::run(url, SocketOptions::default(), events, reconnect, clock, stop));
+        let options = SocketOptions { token: token.cloned(), ..SocketOptions::default() };
+        self.begin("socket", comfy::socket::run(url, options, events, reconnect, clock, stop));
         Ok(Backend { name, client, tracker, desk, depth: self.settings.backends.queue })
-    }
-
-    /// Connects to all backends.
-    pub(super) fn open_backends(&self) -> anyhow::Result<Vec<Backend>> {
-        self.settings.backends.addresses.iter().map(|address| self.open_backend(address)).collect()
     }
 
     /// Takes jobs in for these backends.
@@ -81,6 +78,7 @@ impl Ground<'_> {
             bodies: Arc::clone(&self.bodies),
             kept_revisions: Mutex::new(HashSet::new()),
             random: |bytes| rand::fill(bytes),
+            vault: Arc::clone(&self.vault),
             tap: self.tap.clone(),
         })
     }
@@ -112,6 +110,7 @@ impl Ground<'_> {
             per_tenant: NonZeroUsize::new(self.settings.limits.running_per_tenant),
             bodies: Arc::clone(&self.bodies),
             tap: self.tap.clone(),
+            vault: Arc::clone(&self.vault),
         };
         self.begin("dispatch", dispatch::run(parts, self.lifecycle.stop()));
     }

@@ -4,7 +4,7 @@ use super::{link, value};
 use crate::definitions::{Definitions, InputDefinition, Presence};
 use crate::graph::{Graph, Node};
 use serde_json::Value;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 /// What ComfyUI does with a node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -84,36 +84,15 @@ fn reach<'a>(graph: &'a Graph, roots: &[&'a str], follows: impl Fn(&Node, &str) 
     reached
 }
 
-/// Finds a circle among some nodes, without recursion, since a graph may be as long as its text allows.
+/// Finds a circle among some nodes.
 fn circle(graph: &Graph, among: &HashSet<&str>) -> Option<Vec<String>> {
-    let mut is_done: HashMap<&str, bool> = HashMap::new();
-    for (start, _) in graph.nodes().filter(|(id, _)| among.contains(id)) {
-        let mut path: Vec<(&str, Vec<&str>)> = Vec::new();
-        let mut next = Some(start);
-        loop {
-            if let Some(id) = next.take() {
-                match is_done.get(id) {
-                    Some(true) => {}
-                    Some(false) => {
-                        let circle = path.iter().map(|(id, _)| *id).skip_while(|on_path| *on_path != id);
-                        return Some(circle.map(str::to_owned).collect());
-                    }
-                    None => {
-                        is_done.insert(id, false);
-                        let sources = graph.node(id).into_iter().flat_map(|node| sources(graph, node));
-                        path.push((id, sources.map(|(_, source)| source).collect()));
-                    }
-                }
-            }
-            let Some((id, left)) = path.last_mut() else { break };
-            next = left.pop();
-            if next.is_none() {
-                is_done.insert(id, true);
-                path.pop();
-            }
-        }
+    let first = graph.cycle()?;
+    if first.iter().all(|id| among.contains(id.as_str())) {
+        return Some(first);
     }
-    None
+    let Value::Object(mut nodes) = graph.to_value() else { return None };
+    nodes.retain(|id, _| among.contains(id.as_str()));
+    Graph::from_value(Value::Object(nodes)).ok()?.cycle()
 }
 
 /// Returns the inputs of a node that come from other nodes, with those nodes' ids.

@@ -149,7 +149,10 @@ fn nodes_in_a_circle_are_told_and_an_unused_circle_is_not() {
     assert!(circle.message.contains("`3`") && circle.message.contains("`2`"), "{circle}");
     let mut graph = good();
     graph["8"] = json!({"class_type": "Text", "inputs": {"text": "", "clip": ["8", 0]}});
-    assert_eq!(short(&check_value(graph)), [("8", Kind::UnusedNode, None)]);
+    assert_eq!(short(&check_value(graph.clone())), [("8", Kind::UnusedNode, None)]);
+    graph["2"]["inputs"]["clip"] = json!(["3", 0]);
+    let kinds: Vec<Kind> = check_value(graph).iter().map(|it| it.kind).collect();
+    assert!(kinds.contains(&Kind::DependencyCycle), "an unused circle hides none that is needed: {kinds:?}");
 }
 
 #[test]

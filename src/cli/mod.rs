@@ -2,9 +2,12 @@
 
 mod deliveries;
 mod keys;
+mod nodes;
 mod run;
 mod table;
+mod validate;
 mod webhook;
+mod workflows;
 
 use crate::app::App;
 use crate::clock::SystemClock;
@@ -27,7 +30,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
+use validate::ValidateArgs;
 use webhook::WebhookCommand;
+use workflows::WorkflowsCommand;
 
 /// What `fsck` ends with where a folder cannot be checked.
 const CANNOT_CHECK: u8 = 2;
@@ -43,11 +48,16 @@ pub struct Cli {
 #[derive(Subcommand, Debug)]
 enum Command {
     /// Serve the gateway.
-    Serve(SettingArgs),
+    Serve(ServeArgs),
     /// Run a workflow once or many times and keep its outputs: 0 if all went well, 1 if not, 130 after Ctrl-C.
     Run(RunArgs),
     /// Check the settings and the workflows, and say what is wrong with them.
     Check(SettingArgs),
+    /// Check one workflow without running it: 0 if all is well, 1 if not, 2 if it cannot be checked.
+    Validate(ValidateArgs),
+    /// List the workflows of the folders, and show what one takes and gives.
+    #[command(subcommand, visible_alias = "templates")]
+    Workflows(WorkflowsCommand),
     /// List every setting with its default and what may be written.
     Settings,
     /// Check the data folder of a gateway that does not run: 0 for no problems, 1 for some, 2 if it cannot be checked.
@@ -93,6 +103,18 @@ struct SettingArgs {
 }
 
 #[derive(Args, Debug)]
+struct ServeArgs {
+    #[command(flatten)]
+    settings: SettingArgs,
+    /// Start a ComfyUI too, keep it running, and use it instead of --comfyui.
+    #[arg(long)]
+    local: bool,
+    /// The folder of that ComfyUI, with its main.py.
+    #[arg(long, value_name = "DIR", requires = "local")]
+    home: Option<String>,
+}
+
+#[derive(Args, Debug)]
 struct FsckArgs {
     /// The data folder, instead of that of the settings.
     #[arg(long, value_name = "DIR")]
@@ -135,6 +157,8 @@ impl Cli {
             Command::Serve(args) => serve(args),
             Command::Run(args) => run::run(args),
             Command::Check(args) => check(args),
+            Command::Validate(args) => validate::run(args),
+            Command::Workflows(command) => workflows::run(command),
             Command::Settings => {
                 std::io::stdout().write_all(reference().as_bytes())?;
                 Ok(ExitCode::SUCCESS)
@@ -149,6 +173,17 @@ impl Cli {
                 runtime()?.block_on(demo::run(&args.out, args.stay))
             }
         }
+    }
+}
+
+impl ServeArgs {
+    fn load(self) -> anyhow::Result<Settings> {
+        let mut settings = self.settings;
+        if self.local {
+            settings.assignments.push(("COMFYGATE_LOCAL".to_owned(), "true".to_owned()));
+        }
+        settings.assignments.extend(self.home.map(|home| ("COMFYUI_HOME".to_owned(), home)));
+        settings.load()
     }
 }
 
@@ -180,7 +215,7 @@ impl SettingArgs {
     }
 }
 
-fn serve(args: SettingArgs) -> anyhow::Result<ExitCode> {
+fn serve(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let settings = args.load()?;
     telemetry::init(&settings.logging);
     runtime()?.block_on(async {
@@ -256,6 +291,15 @@ fn sim(args: &SimArgs) -> anyhow::Result<ExitCode> {
         sim.stop().await;
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// Writes to stdout. Whoever reads, such as `head`, may have enough.
+fn write_out(text: &str) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        done => done,
+    }
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {

@@ -15,8 +15,8 @@ use crate::clock::{Clock, SystemClock};
 use crate::definitions::Definitions;
 use crate::lifecycle::{StopSignal, StopSignals};
 use crate::runner::{
-    Context, Executors, Folder, Loader, Options, Plan, RunError, Subject, Summary, Wishes, check_order, find_image,
-    run_all,
+    ConnectorError, Context, Executors, Folder, Loader, Options, Plan, RunError, Subject, Summary, Wishes, check_order,
+    find_image, run_all,
 };
 use crate::settings::{LogSettings, Settings};
 use crate::telemetry;
@@ -97,9 +97,14 @@ async fn work(
         })
     };
     // What is wrong without any server is told without one.
-    let subject = loader.load(&args.workflow, None)?;
-    let plan = Plan::new(subject.clone(), wishes(&subject)?, Definitions::default(), rand::random)?;
-    plan.check(&find_image)?;
+    let early = match loader.load(&args.workflow, None)? {
+        Some(subject) => {
+            let plan = Plan::new(subject.clone(), wishes(&subject)?, Definitions::default(), rand::random)?;
+            plan.check(&find_image)?;
+            Some((subject, plan))
+        }
+        None => None,
+    };
 
     let mode = args.mode(&settings);
     let teller = Arc::clone(show);
@@ -113,23 +118,32 @@ async fn work(
             ready = executor.prepare() => ready?,
             () = stop.cancelled() => return Err(RunError::Cancelled),
         }
-        let plan = match &subject {
-            Subject::Pair(_) => plan,
-            Subject::Graph { .. } if args.no_check => plan,
-            Subject::Graph { .. } => match executor.definitions().await? {
-                None => {
-                    show.note("the server does not tell its nodes, so the graph was not checked");
-                    plan
-                }
-                Some(definitions) => {
-                    let plan = Plan::new(subject.clone(), wishes(&subject)?, definitions.clone(), rand::random)?;
-                    plan.check(&find_image)?;
-                    for strange in check_order(&plan.order(0, &find_image)?, &definitions)? {
-                        show.note(&strange);
+        let plan = match early {
+            Some((Subject::Pair(_), plan)) => plan,
+            Some((Subject::Graph { .. }, plan)) if args.no_check => plan,
+            Some((Subject::Graph { .. }, _)) | None => {
+                let definitions = executor.definitions().await?;
+                let subject = loader.load(&args.workflow, definitions.as_ref())?.ok_or_else(|| ConnectorError {
+                    message: format!(
+                        "`{}` is a workflow as ComfyUI saves it, and the server does not tell its nodes, without which it \
+                         cannot be converted",
+                        args.workflow
+                    ),
+                })?;
+                let known = definitions.clone().unwrap_or_default();
+                let plan = Plan::new(subject.clone(), wishes(&subject)?, known, rand::random)?;
+                plan.check(&find_image)?;
+                match definitions {
+                    None => show.note("the server does not tell its nodes, so the graph was not checked"),
+                    Some(_) if args.no_check => {}
+                    Some(definitions) => {
+                        for strange in check_order(&plan.order(0, &find_image)?, &definitions)? {
+                            show.note(&strange);
+                        }
                     }
-                    plan
                 }
-            },
+                plan
+            }
         };
         Ok(run_all(executor.as_ref(), &plan, &find_image, &options, &listener, stop).await)
     };

@@ -3,12 +3,13 @@
 use super::address::ComfyUrl;
 use super::redact;
 use super::refusal::Refusal;
-use super::wire::{self, Accepted, HistoryEntry, PromptRequest, Queue, SystemStats};
+use super::wire::{self, Accepted, ExtraData, HistoryEntry, PromptRequest, Queue, SystemStats};
 use crate::job::FileRef;
+use crate::secret::Secret;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
-use reqwest::header::{CONTENT_TYPE, HeaderValue};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, InvalidHeaderValue};
 use reqwest::{Method, RequestBuilder, Response};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -110,7 +111,17 @@ pub struct View {
 impl Client {
     /// Makes a client that uses no proxy, follows no redirects and keeps its connections.
     pub fn new(url: ComfyUrl) -> Result<Self, ClientError> {
-        let builder = reqwest::Client::builder();
+        Self::with_token(url, None)
+    }
+
+    /// The same, with a bearer token that is shown with every call, to this server and to no other.
+    pub fn with_token(url: ComfyUrl, token: Option<&Secret>) -> Result<Self, ClientError> {
+        let mut headers = HeaderMap::new();
+        if let Some(token) = token {
+            let unfit = |_| ClientError::Unreachable("its token is not made of visible ASCII characters".into());
+            headers.insert(AUTHORIZATION, bearer(token).map_err(unfit)?);
+        }
+        let builder = reqwest::Client::builder().default_headers(headers);
         // Without TLS no authorities are needed, and a system may have none.
         let builder = if url.is_https() { builder } else { builder.tls_certs_only([]) };
         let http = builder
@@ -146,7 +157,18 @@ impl Client {
         client_id: &str,
         prompt_id: &str,
     ) -> Result<Accepted, SubmitError> {
-        let body = serde_json::to_vec(&PromptRequest { prompt: graph, client_id, prompt_id })
+        self.submit_with(graph, client_id, prompt_id, ExtraData::default()).await
+    }
+
+    /// The same, with what goes with it.
+    pub async fn submit_with<G: Serialize + Sync + ?Sized>(
+        &self,
+        graph: &G,
+        client_id: &str,
+        prompt_id: &str,
+        extra_data: ExtraData<'_>,
+    ) -> Result<Accepted, SubmitError> {
+        let body = serde_json::to_vec(&PromptRequest { prompt: graph, client_id, prompt_id, extra_data })
             .map_err(|error| SubmitError::Refused(Refusal::new("not_json", &error.to_string())))?;
         let call = self.request(Method::POST, &["prompt"]).timeout(self.submit_limit);
         let sent = call.header(CONTENT_TYPE, HeaderValue::from_static("application/json")).body(body).send().await;
@@ -252,6 +274,13 @@ impl std::fmt::Debug for View {
         let (kind, length) = (&self.content_type, &self.content_length);
         f.debug_struct("View").field("content_type", kind).field("content_length", length).finish_non_exhaustive()
     }
+}
+
+/// Writes a token as the header that shows it; it is printed by nobody.
+pub(super) fn bearer(token: &Secret) -> Result<HeaderValue, InvalidHeaderValue> {
+    let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose()))?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 /// Says what an answer to `POST /prompt` means.

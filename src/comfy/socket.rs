@@ -4,14 +4,17 @@
 //! connection means for the jobs on it is decided by others.
 
 use super::address::ComfyUrl;
+use super::client::bearer;
 use super::decode::{decode_binary, decode_text};
 use super::event::Event;
 use super::heard::{Counted, Heard};
 use super::held::Held;
 use crate::clock::{Clock, Timestamp};
 use crate::lifecycle::{Panicked, caught};
+use crate::secret::Secret;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, SinkExt, StreamExt};
+use reqwest::header::AUTHORIZATION;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -82,6 +85,8 @@ pub struct SocketOptions {
     pub longest_pause: Duration,
     /// The largest frame in bytes: each image is one frame (T24).
     pub largest_frame: usize,
+    /// What is shown as a bearer token when a connection is opened.
+    pub token: Option<Secret>,
     /// How many bytes of images may wait to be stored. With more the listener cannot follow, and loses the connection.
     pub most_held: usize,
 }
@@ -97,6 +102,7 @@ impl Default for SocketOptions {
             first_pause: Duration::from_millis(250),
             longest_pause: Duration::from_secs(5),
             largest_frame: 320 << 20,
+            token: None,
             most_held: 128 << 20,
         }
     }
@@ -225,7 +231,11 @@ impl Socket {
 
     async fn open(&self, client_id: &str) -> Result<(Stream, Heard), String> {
         let url = self.url.ws_url(client_id);
-        let request = url.as_str().into_client_request().map_err(|error| told(&error))?;
+        let mut request = url.as_str().into_client_request().map_err(|error| told(&error))?;
+        if let Some(token) = &self.options.token {
+            let unfit = |_| "its token is not made of visible ASCII characters".to_owned();
+            request.headers_mut().insert(AUTHORIZATION, bearer(token).map_err(unfit)?);
+        }
         let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
         let port = url.port_or_known_default().unwrap_or(80);
         let tcp = TcpStream::connect((host, port)).await.map_err(|error| error.to_string())?;
@@ -381,6 +391,11 @@ fn undecodable(Panicked: Panicked) -> String {
 fn told(error: &tungstenite::Error) -> String {
     if let tungstenite::Error::Capacity(CapacityError::MessageTooLong { size, max_size }) = error {
         return format!("a frame of {size} bytes is larger than the limit of {max_size}");
+    }
+    if let tungstenite::Error::Http(answer) = error
+        && matches!(answer.status().as_u16(), 401 | 403)
+    {
+        return format!("{error}; is COMFYUI_TOKEN right?");
     }
     error.to_string()
 }

@@ -8,8 +8,9 @@ use super::refusal::{NodeProblem, failure, problems};
 use crate::job::Failure;
 use crate::lenient;
 use crate::lenient::Pruned;
+use crate::secret::Secret;
 use serde::de::{IgnoredAny, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Error, Value};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -25,6 +26,29 @@ pub struct PromptRequest<'a, G: ?Sized> {
     pub client_id: &'a str,
     /// The id that it will have.
     pub prompt_id: &'a str,
+    /// What goes with it.
+    #[serde(skip_serializing_if = "ExtraData::is_empty")]
+    pub extra_data: ExtraData<'a>,
+}
+
+/// What goes with a prompt besides its graph. Always an object, as anything else kills the server's worker (T6).
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ExtraData<'a> {
+    /// The key for partner nodes. Everybody who reaches the server can read it in `GET /queue` until the prompt has ended (T34).
+    pub api_key_comfy_org: Option<&'a Secret>,
+}
+
+impl ExtraData<'_> {
+    fn is_empty(&self) -> bool {
+        self.api_key_comfy_org.is_none()
+    }
+}
+
+impl Serialize for ExtraData<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let key = self.api_key_comfy_org.map(|key| ("api_key_comfy_org", key.expose()));
+        serializer.collect_map(key)
+    }
 }
 
 /// The answer 200 to `POST /prompt`: it is queued, as a whole or in part.
@@ -318,8 +342,14 @@ mod tests {
 
     #[test]
     fn a_prompt_request_always_has_both_ids_as_text() {
-        let body = PromptRequest { prompt: &json!({}), client_id: "c", prompt_id: "p" };
-        assert_eq!(serde_json::to_value(body).unwrap(), json!({"prompt": {}, "client_id": "c", "prompt_id": "p"}));
+        let graph = json!({});
+        let mut body =
+            PromptRequest { prompt: &graph, client_id: "c", prompt_id: "p", extra_data: ExtraData::default() };
+        assert_eq!(serde_json::to_value(&body).unwrap(), json!({"prompt": {}, "client_id": "c", "prompt_id": "p"}));
+        let key = Secret::new("k");
+        body.extra_data.api_key_comfy_org = Some(&key);
+        assert_eq!(serde_json::to_value(&body).unwrap()["extra_data"], json!({"api_key_comfy_org": "k"}));
+        assert!(!format!("{body:?}").contains("\"k\""));
     }
 
     #[test]

@@ -1,15 +1,19 @@
 //! The task of dispatch: waits for work and room, claims jobs, lets the tracker watch, submits.
 
 use super::backend::{Backend, others};
+use super::partner::partner_key;
 use super::sending::{Ready, Sending};
 use crate::clock::Clock;
 use crate::crash::{self, Point};
 use crate::inputs::Shelf;
-use crate::job::{BodyRules, Failure, FailureCode, Happening, Job, JobId, Outcome, PromptId, Tap, Tapped, freeze};
+use crate::job::{
+    BodyRules, Failure, FailureCode, Happening, Job, JobId, Outcome, PromptId, Request, Tap, Tapped, freeze,
+};
 use crate::lifecycle::{Lifecycle, Panicked};
 use crate::store::{Claimed, Ending, Refused, Revision, Store, StoreError, Vacancy, persist};
 use crate::telemetry::job_span;
 use crate::tracker::{Plan, Run, SubmitResult, refused_everywhere};
+use crate::vault::Vault;
 use crate::workflow::{Built, Catalog, Pair, Source};
 use futures_util::future::join_all;
 use std::collections::{HashMap, HashSet};
@@ -60,6 +64,8 @@ pub struct Parts {
     pub bodies: Arc<BodyRules>,
     /// Hears of the ends of jobs that end here.
     pub tap: Tap,
+    /// The keys for partner nodes.
+    pub vault: Arc<Vault>,
 }
 
 /// Runs dispatch until told to stop.
@@ -199,8 +205,9 @@ async fn launch_or_end(parts: &Parts, backend: &Backend, claimed: Claimed, revis
 }
 
 async fn launch(parts: &Parts, backend: &Backend, claimed: Claimed, revisions: &mut HashMap<String, Arc<Pair>>) {
-    let ready = match rebuild(parts, &claimed.job, revisions).await {
-        Ok(ready) => ready,
+    let ready = rebuild(parts, &claimed.job, revisions).await;
+    let (ready, key) = match ready.and_then(|ready| Ok((ready, partner_key(&parts.vault, &claimed.job)?))) {
+        Ok(both) => both,
         Err(failure) => return end(parts, &claimed.job, Some(claimed.run.number), failure).await,
     };
     let watched = Run::about_to_submit(plan(parts, &claimed, &ready.built), parts.clock.now());
@@ -214,7 +221,7 @@ async fn launch(parts: &Parts, backend: &Backend, claimed: Claimed, revisions: &
     };
     info!(backend = backend.name, prompt = %run.prompt, run = run.number, "submitting");
     let lifecycle = parts.lifecycle.clone();
-    let sending = Sending::new(backend, client_id, run.prompt.clone(), ready, &parts.shelf);
+    let sending = Sending::new(backend, client_id, run.prompt.clone(), ready, key, &parts.shelf);
     let submission = async move {
         let answered = lifecycle.contain("submit", sending.send()).await;
         // It may have been sent or not: the backend is asked.
@@ -274,10 +281,14 @@ async fn revision(
     };
     let workflow = Pair::from_source(&Source { hash: hash.clone(), name, config, template })
         .map_err(|problems| StoreError::Damaged(format!("revision {hash}: {} problems", problems.len())))?;
+    let workflow = Arc::new(workflow);
+    if job.request.workflow == Request::GRAPH {
+        // It is of this job alone.
+        return Ok(Some(workflow));
+    }
     if revisions.len() >= OLD_REVISIONS {
         revisions.clear();
     }
-    let workflow = Arc::new(workflow);
     revisions.insert(hash, Arc::clone(&workflow));
     Ok(Some(workflow))
 }
@@ -313,6 +324,7 @@ async fn end_waiting(parts: &Parts, job: &Job) -> bool {
     crash::pass(Point::Ended);
     parts.delivery_bell.notify_one();
     if matches!(stored, Ok(true)) {
+        parts.vault.forget(job.id);
         tell_end(parts, job, &ending);
     }
     stored.inspect_err(|error| warn!(%error, "the end of a waiting job is not stored, trying again")).is_ok()
@@ -330,6 +342,7 @@ async fn end(parts: &Parts, job: &Job, run: Option<u32>, failure: Failure) {
         let stored = persist(parts.clock.as_ref(), &parts.lifecycle.stop(), "the end", write).await;
         crash::pass(Point::Ended);
         if stored == Some(true) {
+            parts.vault.forget(job.id);
             tell_end(parts, job, &ending);
         }
     };

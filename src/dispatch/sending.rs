@@ -1,10 +1,11 @@
 //! Sends a run to its backend: its input images first, then its graph with their names there.
 
 use super::backend::Backend;
-use crate::comfy::{Accepted, Client, Refusal, SubmitError};
+use crate::comfy::{Accepted, Client, ExtraData, Refusal, SubmitError};
 use crate::crash::{self, Point};
 use crate::inputs::{Placed, Shelf, Unplaced};
 use crate::job::{Failure, FailureCode, InputImages, Params, PromptId, Request};
+use crate::secret::Secret;
 use crate::tracker::{SubmitResult, submit_result};
 use crate::workflow::{BuildError, Built, Pair, build};
 use std::sync::Arc;
@@ -34,6 +35,8 @@ pub(super) struct Sending {
     pub(super) prompt: PromptId,
     pub(super) ready: Ready,
     pub(super) shelf: Arc<Shelf>,
+    /// The job's key for partner nodes.
+    key: Option<Secret>,
     backend: String,
     client: Client,
 }
@@ -58,10 +61,11 @@ impl Sending {
         client_id: String,
         prompt: PromptId,
         ready: Ready,
+        key: Option<Secret>,
         shelf: &Arc<Shelf>,
     ) -> Self {
         let (name, client) = (backend.name.clone(), backend.client.clone());
-        Self { client_id, prompt, ready, shelf: Arc::clone(shelf), backend: name, client }
+        Self { client_id, prompt, ready, shelf: Arc::clone(shelf), key, backend: name, client }
     }
 
     /// Sends it and says how that ended.
@@ -95,7 +99,8 @@ impl Sending {
 
     async fn post(&self, built: &Built) -> Result<Accepted, SubmitError> {
         crash::pass(Point::Submitting);
-        let answer = self.client.submit(&built.graph, &self.client_id, self.prompt.as_str()).await;
+        let extra = ExtraData { api_key_comfy_org: self.key.as_ref() };
+        let answer = self.client.submit_with(&built.graph, &self.client_id, self.prompt.as_str(), extra).await;
         crash::pass(Point::Submitted);
         answer
     }

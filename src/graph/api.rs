@@ -127,6 +127,11 @@ impl Graph {
         Self::from_nodes(object)
     }
 
+    /// Makes a graph of nodes in this order.
+    pub fn of_nodes(nodes: impl IntoIterator<Item = (String, Node)>) -> Self {
+        Self::of(nodes.into_iter().collect())
+    }
+
     /// Returns the nodes with their ids.
     pub fn nodes(&self) -> impl Iterator<Item = (&str, &Node)> + Clone {
         self.nodes.iter().map(|(id, node)| (id.as_str(), node))
@@ -238,6 +243,14 @@ impl<'de> Deserialize<'de> for Graph {
 }
 
 impl Node {
+    /// Makes a node; the title goes into `_meta`, as the frontend writes it.
+    pub fn new(class_type: String, title: Value, inputs: Map<String, Value>) -> Self {
+        let mut rest = Map::new();
+        let text = title.as_str().map(str::to_owned);
+        rest.insert("_meta".to_owned(), Value::Object(Map::from_iter([("title".to_owned(), title)])));
+        Self { class_type, title: text, inputs, rest }
+    }
+
     fn from_value(id: &str, value: Value) -> Result<Self, GraphError> {
         let found = kind_of(&value);
         let Value::Object(mut rest) = value else {

@@ -253,7 +253,12 @@ impl Workflow {
     /// Ends the editing: refuses links to nowhere and circles, and returns what can be submitted.
     pub fn build(self) -> Result<Built, PromptError> {
         self.graph.require_links()?;
-        Ok(Built::new(self.graph, &self.outputs, self.seeds))
+        Ok(self.into_built())
+    }
+
+    /// Ends the editing of a graph whose links somebody else answers for.
+    pub(crate) fn into_built(self) -> Built {
+        Built::new(self.graph, &self.outputs, self.seeds)
     }
 
     pub(super) fn refuse_declared(&self, node: &str) -> Result<(), PromptError> {

@@ -28,6 +28,8 @@ pub enum FailureCode {
     Interrupted,
     /// The caller cancelled it.
     Cancelled,
+    /// The key that came with the request was in memory only, and is lost with the life of the gateway that had it.
+    ApiKeyLost,
     /// A fault of the gateway's own.
     Internal,
 }
@@ -47,7 +49,7 @@ pub enum Fault {
 
 impl FailureCode {
     /// Every code.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Validation,
         Self::NodeError,
         Self::TimeoutQueue,
@@ -59,6 +61,7 @@ impl FailureCode {
         Self::OutputTooLarge,
         Self::Interrupted,
         Self::Cancelled,
+        Self::ApiKeyLost,
         Self::Internal,
     ];
 
@@ -76,6 +79,7 @@ impl FailureCode {
             Self::OutputTooLarge => "output_too_large",
             Self::Interrupted => "interrupted",
             Self::Cancelled => "cancelled",
+            Self::ApiKeyLost => "api_key_lost",
             Self::Internal => "internal",
         }
     }
@@ -88,7 +92,7 @@ impl FailureCode {
                 Fault::Backend
             }
             Self::Interrupted | Self::Cancelled => Fault::Human,
-            Self::Internal => Fault::Gateway,
+            Self::ApiKeyLost | Self::Internal => Fault::Gateway,
         }
     }
 }

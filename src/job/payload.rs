@@ -86,9 +86,7 @@ pub fn live_view(job: &Job, now: Timestamp) -> Map<String, Value> {
     view.insert("status".into(), json!(job.state.as_str()));
     view.insert("prompt_id".into(), json!(job.id.to_string()));
     view.insert("workflow".into(), json!(job.request.workflow));
-    if let Some(seed) = job.request.seed {
-        view.insert("seed".into(), json!(seed));
-    }
+    seeds(job, &mut view);
     if !job.request.images.is_empty() {
         view.insert("inputs".into(), described(&job.request.images));
     }
@@ -156,9 +154,7 @@ fn common(job: &Job, outputs: &[Output], now: Timestamp, rules: &BodyRules) -> M
     let mut more = Map::new();
     more.insert("timestamp".into(), json!(now.rfc3339()));
     more.insert("workflow".into(), json!(job.request.workflow));
-    if let Some(seed) = job.request.seed {
-        more.insert("seed".into(), json!(seed));
-    }
+    seeds(job, &mut more);
     if !job.request.images.is_empty() {
         more.insert("inputs".into(), described(&job.request.images));
     }
@@ -177,6 +173,15 @@ fn common(job: &Job, outputs: &[Output], now: Timestamp, rules: &BodyRules) -> M
         more.insert("metadata".into(), metadata.clone());
     }
     more
+}
+
+fn seeds(job: &Job, view: &mut Map<String, Value>) {
+    if let Some(seed) = job.request.seed {
+        view.insert("seed".into(), json!(seed));
+    }
+    if !job.request.seeds.is_empty() {
+        view.insert("seeds".into(), json!(job.request.seeds));
+    }
 }
 
 /// Describes an output, but for its link; `names` are those of outputs by their node.

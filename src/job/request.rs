@@ -52,6 +52,11 @@ pub struct Limits {
     pub run: Duration,
 }
 
+impl Request {
+    /// What stands in `workflow` of a job whose graph came with its request. No pair of files can be called so.
+    pub const GRAPH: &str = "@graph";
+}
+
 impl Limits {
     /// Returns these limits with what `wish` sets put over them.
     #[must_use]
@@ -122,6 +127,9 @@ pub struct Request {
     /// Higher runs first; 0 unless the caller says otherwise.
     #[serde(default)]
     pub priority: i32,
+    /// The ticket for the key that the caller gave for partner nodes; the key itself is in memory only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_ticket: Option<u64>,
     /// The limits in force.
     pub limits: Limits,
 }

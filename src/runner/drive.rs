@@ -273,17 +273,4 @@ impl Driver<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nobody_is_told_a_time_that_cannot_be_known() {
-        let seconds = Duration::from_secs;
-        assert_eq!(eta(seconds(10), 0.5), Some(seconds(10)));
-        assert_eq!(eta(seconds(30), 0.75), Some(seconds(10)));
-        assert_eq!(eta(seconds(30), 1.0), Some(Duration::ZERO));
-        assert_eq!(eta(seconds(30), 0.0), None);
-        assert_eq!(eta(seconds(30), 0.01), None);
-        assert_eq!(eta(Duration::from_millis(100), 0.5), None);
-    }
-}
+mod tests;

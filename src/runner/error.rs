@@ -214,6 +214,7 @@ impl From<Failure> for RunError {
             | FailureCode::TimeoutRun
             | FailureCode::OutputMissing
             | FailureCode::OutputTooLarge
+            | FailureCode::ApiKeyLost
             | FailureCode::Interrupted
             | FailureCode::Internal => ExecutionError { failure: code, message, node }.into(),
         }

@@ -368,3 +368,6 @@ fn link(value: &Value) -> Option<(&str, u64)> {
 fn is_scalar(value: &Value) -> bool {
     value.is_string() || value.is_number() || value.is_boolean()
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,8 +4,10 @@
 use super::error::{Fault, RunError, ValidationError};
 use super::plan::{Found, Subject};
 use super::value::Given;
+use crate::convert::convert;
 use crate::definitions::Definitions;
-use crate::graph::Graph;
+use crate::graph::{Graph, GraphError};
+use crate::lenient;
 use crate::names::{hint, shown};
 use crate::settings::WorkflowSettings;
 use crate::workflow::{Catalog, Files, Pair};
@@ -29,15 +31,16 @@ pub struct Loader<'a> {
 
 impl Loader<'_> {
     /// Loads what `what` names: a file of a graph (`.json`), the mapping file of a pair (`.yaml`), or a workflow of the
-    /// catalogue. Returns none where it needs the definitions of a server and there are none.
-    pub fn load(&self, what: &str, definitions: Option<&Definitions>) -> Result<Subject, ValidationError> {
+    /// catalogue. A graph as ComfyUI saves it (UI format) needs the definitions of a server; none is returned where they are
+    /// not known yet.
+    pub fn load(&self, what: &str, definitions: Option<&Definitions>) -> Result<Option<Subject>, ValidationError> {
         let path = Path::new(what);
         let ending = path.extension().and_then(|ending| ending.to_str()).map(str::to_ascii_lowercase);
         match ending.as_deref() {
-            Some("yaml" | "yml") => pair_of_files(path),
+            Some("yaml" | "yml") => pair_of_files(path).map(Some),
             Some("json") => graph_of_file(path, definitions),
             Some(_) | None if path.is_file() => graph_of_file(path, definitions),
-            Some(_) | None => self.of_catalog(what),
+            Some(_) | None => self.of_catalog(what).map(Some),
         }
     }
 
@@ -130,13 +133,23 @@ fn pair_of_files(config: &Path) -> Result<Subject, ValidationError> {
     Ok(Subject::Pair(Arc::new(pair)))
 }
 
-fn graph_of_file(path: &Path, _definitions: Option<&Definitions>) -> Result<Subject, ValidationError> {
+fn graph_of_file(path: &Path, definitions: Option<&Definitions>) -> Result<Option<Subject>, ValidationError> {
     let text = text_of(path)?;
-    let wrong = |code: &str, reason: String| {
-        ValidationError::one(code, path.display().to_string(), format!("`{}`: {reason}", path.display()))
+    let wrong = |reason: String| {
+        let message = format!("`{}`: {reason}", path.display());
+        ValidationError::one("invalid_workflow", path.display().to_string(), message)
     };
-    let graph = Graph::parse(&text).map_err(|error| wrong("invalid_workflow", error.to_string()))?;
-    Ok(Subject::Graph { name: plain(&stem(path)), graph })
+    let graph = match Graph::parse(&text) {
+        Ok(graph) => graph,
+        Err(GraphError::UiFormat) => {
+            let Some(definitions) = definitions else { return Ok(None) };
+            let saved =
+                lenient::parse(text.trim_start_matches('\u{feff}')).map_err(|error| wrong(error.to_string()))?;
+            convert(&saved, definitions).map_err(|error| wrong(error.to_string()))?.graph
+        }
+        Err(error) => return Err(wrong(error.to_string())),
+    };
+    Ok(Some(Subject::Graph { name: plain(&stem(path)), graph }))
 }
 
 fn text_of(path: &Path) -> Result<String, ValidationError> {

@@ -275,3 +275,6 @@ fn aliases(
     }
     aliases
 }
+
+#[cfg(test)]
+mod tests;

@@ -380,6 +380,14 @@ pub const SETTINGS: &[Setting] = &[
         |settings, text| put(&mut settings.workflows.templates, parse::folder(text)),
     ),
     setting(
+        "COMFYGATE_RAW_GRAPHS",
+        "workflows.raw_graphs",
+        "false",
+        "Lets requests bring a graph of their own instead of a workflow's name; such a graph may run every node that ComfyUI has.",
+        SWITCH,
+        |settings, text| put(&mut settings.workflows.raw_graphs, parse::switch(text)),
+    ),
+    setting(
         "COMFYGATE_QUEUE_TIMEOUT",
         "limits.queue_timeout",
         "1h",

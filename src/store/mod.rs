@@ -105,6 +105,8 @@ pub struct NewJob {
     pub created_at: Timestamp,
     /// The caller's idempotency key.
     pub idempotency: Option<IdempotencyKey>,
+    /// The revision of a graph that came with the request: stored with the job, and removed with it.
+    pub own_revision: Option<Revision>,
 }
 
 /// Free places on a backend, to be filled with waiting jobs.

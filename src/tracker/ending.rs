@@ -41,6 +41,7 @@ pub(super) enum Return {
 /// Ends the job.
 pub(super) async fn finish(parts: &Parts, end: &End, outcome: Outcome) {
     let succeeded = matches!(outcome, Outcome::Succeeded(_));
+    let outcome = parts.vault.without_keys(end.job.id, outcome);
     for _ in 0..TRIES {
         let storing = async {
             let ending = frozen(parts, end, outcome.clone());
@@ -125,7 +126,11 @@ fn frozen(parts: &Parts, end: &End, outcome: Outcome) -> Ending {
 
 async fn store(parts: &Parts, ending: Ending) -> Option<bool> {
     let (clock, stop) = (parts.clock.as_ref(), parts.lifecycle.stop());
-    persist(clock, &stop, "the end", || parts.store.finish(ending.clone())).await
+    let stored = persist(clock, &stop, "the end", || parts.store.finish(ending.clone())).await;
+    if stored == Some(true) {
+        parts.vault.forget(ending.job);
+    }
+    stored
 }
 
 /// ComfyUI keeps whole graphs in its history; ours are not needed there any more.

@@ -20,6 +20,7 @@ use crate::job::{Advance, Announce, Audience, BodyRules, FailureCode, Job, News,
 use crate::lifecycle::{Lifecycle, Panicked};
 use crate::media::Blobs;
 use crate::store::Store;
+use crate::vault::Vault;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use tokio::sync::{Notify, mpsc};
@@ -53,6 +54,8 @@ pub struct Parts {
     pub max_output: u64,
     /// What final objects are written by.
     pub bodies: Arc<BodyRules>,
+    /// The keys for partner nodes, which end with their jobs.
+    pub vault: Arc<Vault>,
     /// Takes what receivers want to be told of before the end; never waits.
     pub announce: Announce,
     /// Hears what happens to every run, whether a receiver wants to be told or not.

@@ -2,24 +2,9 @@
 
 use super::pair::Pair;
 use super::parameter::Parameter;
-use crate::graph::{Graph, GraphError};
+use crate::graph::{Built, PromptError, Workflow};
 use crate::job::{ParamValue, Params};
 use serde_json::{Number, Value};
-use std::collections::BTreeSet;
-
-/// The class whose images come over the socket and lie in no file.
-const SOCKET_CLASS: &str = "SaveImageWebsocket";
-
-/// A graph ready to be submitted, and what is known about its outputs.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Built {
-    /// The graph.
-    pub graph: Graph,
-    /// The nodes whose outputs are the result; none: every output node.
-    pub outputs: Option<Vec<String>>,
-    /// The nodes whose images come over the socket.
-    pub websocket_nodes: BTreeSet<String>,
-}
 
 /// Why a graph could not be built from parameters that were checked: they belong to another revision.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -40,30 +25,28 @@ pub enum BuildError {
         /// Its value.
         value: String,
     },
-    /// The template has no such node.
+    /// The template does not take the value there.
     #[error(transparent)]
-    Graph(#[from] GraphError),
+    Prompt(#[from] PromptError),
 }
 
 /// Builds the graph of a job.
 pub fn build(workflow: &Pair, params: &Params) -> Result<Built, BuildError> {
-    let mut graph = workflow.graph.clone();
+    let mut edited = Workflow::of(workflow.graph.clone());
     for (name, value) in params {
         for target in &parameter(workflow, name)?.targets {
-            graph.set(&target.node, &target.input, scalar(name, value)?)?;
+            edited.input(&target.node, &target.input, scalar(name, value)?)?;
         }
     }
-    let is_socket = |class: &str| class == SOCKET_CLASS;
-    let websocket_nodes =
-        graph.nodes().filter(|(_, node)| is_socket(&node.class_type)).map(|(id, _)| id.to_owned()).collect();
-    Ok(Built { graph, outputs: workflow.outputs.clone(), websocket_nodes })
+    let (outputs, aliases) = (workflow.outputs.clone(), workflow.output_names().clone());
+    Ok(Built { outputs, aliases, ..edited.into_built() })
 }
 
 /// Says whether [`build`] would succeed, without the work of copying the graph.
 pub fn check(workflow: &Pair, params: &Params) -> Result<(), BuildError> {
     for (name, value) in params {
         for target in &parameter(workflow, name)?.targets {
-            workflow.graph.require(&target.node)?;
+            workflow.graph.require(&target.node).map_err(PromptError::from)?;
             scalar(name, value)?;
         }
     }

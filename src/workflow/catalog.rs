@@ -26,6 +26,8 @@ struct State {
     /// Names that are no workflow's own, each with the workflow that it means.
     other_names: BTreeMap<String, String>,
     problems: BTreeMap<String, Vec<Problem>>,
+    /// What backends say of their node classes.
+    definitions: Definitions,
 }
 
 #[derive(Default)]
@@ -93,7 +95,7 @@ impl Catalog {
 
     /// Returns what is known of the node classes of backends.
     pub fn definitions(&self) -> Definitions {
-        self.seen().definitions.clone()
+        self.state().definitions.clone()
     }
 
     /// Takes in what backends say of their node classes, and reads again what depends on it. Returns whether it was new.
@@ -151,7 +153,7 @@ impl Catalog {
     fn take(&self, seen: &mut Seen) {
         let Seen { taken: look, definitions, lessons, outcomes, .. } = seen;
         let before = self.state();
-        let mut after = State::default();
+        let mut after = State { definitions: definitions.clone(), ..State::default() };
         for (folder, reason) in &look.unreadable {
             after.problems.insert(folder.clone(), vec![Problem::of_file(folder.clone(), reason.clone())]);
         }

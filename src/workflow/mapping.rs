@@ -15,6 +15,9 @@ const FILE: [&str; 7] = ["node_mappings", "description", "aliases", "template", 
 /// The ways to name a node.
 const SELECTORS: [&str; 4] = ["node_id", "title", "class", "class_type"];
 
+/// The fields of an output.
+const OUTPUT: [&str; 5] = ["node_id", "title", "class", "class_type", "name"];
+
 /// The fields of a target.
 const TARGET: [&str; 5] = ["node_id", "title", "class", "class_type", "property"];
 
@@ -36,7 +39,7 @@ const PARAMETER: [&str; 13] = [
 ];
 
 /// The fields of a request that no parameter can be named after, since the request would never reach it.
-const RESERVED: [&str; 14] = [
+pub const RESERVED: [&str; 14] = [
     "workflow",
     "params",
     "images",
@@ -349,8 +352,22 @@ fn outputs(reader: &mut Reader, item: &Item) -> Vec<Output> {
     {
         return entries.iter().filter_map(|(key, item)| named_output(reader, key, item)).collect();
     }
-    let unnamed = |node| Output { node, name: None };
-    one_or_many(item).iter().filter_map(|item| output(reader, item)).map(unnamed).collect()
+    one_or_many(item).iter().filter_map(|item| listed_output(reader, item)).collect()
+}
+
+fn listed_output(reader: &mut Reader, item: &Item) -> Option<Output> {
+    if !matches!(item.content, Content::Map(_)) {
+        return Some(Output { node: output(reader, item)?, name: None });
+    }
+    let fields = reader.fields("an output", item, &OUTPUT);
+    let name = fields.get("name").and_then(|name| Some((name.line, reader.name("name", name)?)));
+    if let Some((line, name)) = &name
+        && let Some(reason) = wrong_output_name(name)
+    {
+        reader.wrong(*line, reason);
+    }
+    let node = wanted(reader, "an output", item.line, &fields)?;
+    Some(Output { node, name: name.map(|(_, name)| name) })
 }
 
 fn named_output(reader: &mut Reader, key: &Key, item: &Item) -> Option<Output> {

@@ -98,6 +98,11 @@ impl Pair {
         reading.pair(&source.name, &source.config, &source.template)
     }
 
+    /// Reads what came with a request, under a name that no files can have.
+    pub(super) fn of_request(name: &str, config: &str, template: &str, files: &Files) -> Result<Self, Vec<Problem>> {
+        Reading { files, definitions: &Definitions::default(), is_stored: true }.pair(name, config, template)
+    }
+
     /// Returns the SHA-256 over what it can be built from again, in hex.
     pub fn revision(&self) -> &str {
         &self.source.hash

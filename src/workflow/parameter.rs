@@ -2,6 +2,7 @@
 //!
 //! A value is checked here and becomes a typed scalar; nothing else ever gets into a graph.
 
+pub(super) use crate::graph::Target;
 use crate::graph::kind_of;
 use crate::job::ParamValue;
 use crate::names::shown;
@@ -31,15 +32,6 @@ pub enum Kind {
     Number,
     /// A truth value.
     Boolean,
-}
-
-/// Where a parameter's value goes.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct Target {
-    /// The node's id.
-    pub node: String,
-    /// The name of its input.
-    pub input: String,
 }
 
 /// One parameter of a workflow.

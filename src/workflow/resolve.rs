@@ -31,8 +31,18 @@ pub struct Resolved {
 pub fn resolve(
     workflow: &Pair,
     given: &Map<String, Value>,
-    mut draw_seed: impl FnMut() -> u64,
+    draw_seed: impl FnMut() -> u64,
 ) -> Result<Resolved, Vec<ParamError>> {
+    let (resolved, faults) = attempt(workflow, given, draw_seed);
+    if faults.is_empty() { Ok(resolved) } else { Err(faults) }
+}
+
+/// Does the same as far as it goes: what is wrong is told, and absent from what is resolved.
+pub fn attempt(
+    workflow: &Pair,
+    given: &Map<String, Value>,
+    mut draw_seed: impl FnMut() -> u64,
+) -> (Resolved, Vec<ParamError>) {
     let mut faults = Vec::new();
     let given = by_parameter(workflow, given, &mut faults);
     let mut params = Params::new();
@@ -50,12 +60,9 @@ pub fn resolve(
             Err(fault) => faults.push(fault),
         }
     }
-    if !faults.is_empty() {
-        faults.truncate(MAX_FAULTS);
-        return Err(faults);
-    }
+    faults.truncate(MAX_FAULTS);
     let expected_images = integer(&params, "image_count").and_then(|count| u32::try_from(count).ok());
-    Ok(Resolved { seed: seed(workflow, &params), expected_images, params })
+    (Resolved { seed: seed(workflow, &params), expected_images, params }, faults)
 }
 
 /// Sorts what was given by the parameter that it is meant for.

@@ -2,9 +2,8 @@
 //! may give, only what ComfyUI would take.
 
 use super::parameter::{Kind, Target, is_less};
-use super::typing::SEEDS;
 use crate::definitions::{Definitions, InputDefinition, InputKind};
-use crate::graph::Graph;
+use crate::graph::{Graph, is_seed};
 use crate::job::ParamValue;
 use serde_json::{Number, Value};
 
@@ -29,7 +28,7 @@ impl Told<'_> {
         let name = self.input.name.as_str();
         match &self.input.kind {
             InputKind::Type(kind) => match kind.as_str() {
-                "INT" if SEEDS.contains(&name) || self.input.is("control_after_generate") => Some(Kind::Seed),
+                "INT" if is_seed(name) || self.input.is("control_after_generate") => Some(Kind::Seed),
                 "INT" => Some(Kind::Integer),
                 "FLOAT" => Some(Kind::Number),
                 "BOOLEAN" => Some(Kind::Boolean),

@@ -7,7 +7,7 @@ use super::reader::{Reader, one_or_many};
 use super::told::{told, within};
 use super::yaml::{Content, Item};
 use crate::definitions::Definitions;
-use crate::graph::{Graph, kind_of};
+use crate::graph::{Graph, is_seed, kind_of};
 use crate::job::ParamValue;
 use crate::names::shown;
 use serde_json::{Number, Value};
@@ -29,9 +29,6 @@ const FRACTIONS: [&str; 14] = [
     "blend_factor",
     "fps",
 ];
-
-/// Inputs that hold seeds.
-pub(super) const SEEDS: [&str; 3] = ["seed", "noise_seed", "rand_seed"];
 
 /// What `ComfyLite` drew where a caller did not say.
 const COMFYLITE_SIDE: i128 = 450;
@@ -123,7 +120,7 @@ fn told_by(graph: &Graph, target: &Target) -> Option<Kind> {
     let is = |names: &[&str]| names.contains(&target.input.as_str());
     match value_at(graph, target)? {
         Value::Bool(_) => Some(Kind::Boolean),
-        Value::Number(_) if is(&SEEDS) => Some(Kind::Seed),
+        Value::Number(_) if is_seed(&target.input) => Some(Kind::Seed),
         Value::Number(number) if number.is_f64() || is(&FRACTIONS) => Some(Kind::Number),
         Value::Number(_) => Some(Kind::Integer),
         Value::String(_) if is(&["filename_prefix"]) => Some(Kind::Filename),

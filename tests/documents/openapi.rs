@@ -62,7 +62,7 @@ fn every_field_of_a_request_is_described_and_no_other_is() {
     let document = document();
     let described = document["components"]["schemas"]["Generate"]["properties"].as_object().unwrap();
     let described: BTreeSet<&str> = described.keys().map(String::as_str).collect();
-    let code: String = ["submit", "wishes"].map(|name| code_of(&read(&format!("src/api/{name}.rs")))).concat();
+    let code: String = ["submit", "wishes", "raw"].map(|name| code_of(&read(&format!("src/api/{name}.rs")))).concat();
     let taken = code.split("fields.remove(\"").chain(code.split("optional_text(fields, \"")).filter_map(|rest| {
         let (name, _) = rest.split_once('"')?;
         name.bytes().all(|letter| letter.is_ascii_lowercase() || letter == b'_').then_some(name)
@@ -87,7 +87,7 @@ fn examples_of_requests_are_taken() {
     let most = Limits { queue: day, start: day, silence: day, run: day };
     let guard = Guard::new(egress::Rules::new(&EgressSettings::default(), true), Arc::new(SystemLookup));
     let targets = TargetRules { guard, https_only: false };
-    let rules = Rules { targets: &targets, most, defaults: Defaults::default(), workflow: &find };
+    let rules = Rules { targets: &targets, most, defaults: Defaults::default(), workflow: &find, graphs: None };
     for (name, example) in examples {
         let read = read_submission(example["value"].to_string().as_bytes(), &rules);
         let (workflow, submission) = read.unwrap_or_else(|error| panic!("{name}: {error}"));

@@ -82,6 +82,9 @@ const TABLE: &[(&str, &[Place], &[Place])] = &[
     ("imagequery", &[], &[]),
     ("imagebytes", &[Outputs], &[Backend]),
     // The beginning of every PNG, in base64 and as it stands.
+    ("partnerkey", &[Backend], &[]),
+    ("token", &[], &[]),
+    ("operatorskey", &[Backend], &[]),
     ("image", &[Owner, Receiver, Outputs], &[Operator, Backend]),
 ];
 
@@ -237,6 +240,8 @@ async fn search_everything(format: &str) {
         ("COMFYGATE_KEYS", "required".to_owned()),
         ("COMFYGATE_ADMIN_KEY", admin.clone()),
         ("COMFYGATE_RATE", "100000/m".to_owned()),
+        ("COMFYUI_TOKEN", hunt.text("token")),
+        ("COMFY_ORG_API_KEY", hunt.text("operatorskey")),
         ("COMFYGATE_WEBHOOK_SCHEDULE", "50ms,50ms,50ms,50ms,50ms".to_owned()),
     ];
     let serve = async |fault: &str| {
@@ -321,6 +326,21 @@ async fn search_everything(format: &str) {
     let retried = hunt.generate(&program, owner, &request, &[]).await;
     until_told(&hunt, &program, owner, &retried).await;
 
+    // Keys for partner nodes, which a node repeats when it fails, and which are there to be read in ComfyUI's queue.
+    request["workflow"] = json!("canvas-files");
+    for (color, key) in [(6, hunt.text("partnerkey")), (7, hunt.text("operatorskey"))] {
+        request["color"] = json!(color);
+        let message = format!("{key} is not good");
+        sim.inject(Fault::FailNode { node: "4".into(), message, exception_type: "ValueError".into() });
+        let mut with_key = request.clone();
+        if color == 6 {
+            with_key["api_key_comfy_org"] = json!(key);
+        }
+        let failed = hunt.generate(&program, owner, &with_key, &[("idempotency-key", format!("color-{color}"))]).await;
+        assert_eq!(until_told(&hunt, &program, owner, &failed).await["code"], "node_error");
+    }
+    request["workflow"] = json!("canvas");
+
     // Jobs that are cancelled and jobs that meet a restart.
     sim.inject(Fault::Hang { at: "executing".into() });
     let cancelled = hunt.generate(&program, owner, &request, &[]).await;
@@ -359,6 +379,14 @@ async fn search_everything(format: &str) {
     sim.inject(Fault::Hang { at: "executing".into() });
     let restarted = hunt.generate(&program, owner, &request, &[]).await;
     sim.wait_for(|sim| sim.hanging() == 1).await.unwrap();
+    let mut with_key = request.clone();
+    with_key["api_key_comfy_org"] = json!(hunt.text("partnerkey"));
+    for _ in 0..2 {
+        hunt.generate(&program, owner, &with_key, &[]).await;
+    }
+    sim.wait_for(|sim| sim.queued() >= 2).await.unwrap();
+    let queue = hunt.client.get(format!("{}/queue", sim.url())).send().await.unwrap();
+    hunt.keep(Backend, "the queue", queue.bytes().await.unwrap());
     end(&hunt, program).await;
     sim.release();
     for fault in [
@@ -433,6 +461,9 @@ async fn refusals(hunt: &Hunt, program: &Program, owner: &str, good: &Value) {
         with("unknown", json!(hunt.text("field"))),
         with("seed", json!(hunt.text("field"))),
         with("webhook_events", json!([hunt.text("field")])),
+        with("api_key_comfy_org", json!(format!("{}\n", hunt.text("partnerkey")))),
+        with("api_key_comfy_org", json!([hunt.text("partnerkey")])),
+        with("api_key_comfyorg", json!(hunt.text("field"))),
     ] {
         let (status, answer) = hunt.ask(Owner, program, owner, post("/generate", &body, &[])).await;
         assert_eq!(status, 400, "{answer}");
@@ -510,6 +541,8 @@ fn commands(hunt: &Hunt, folder: &Path) {
         ("COMFYGATE_ADMIN_KEY", format!("{} ", hunt.text("shortkey").get(..20).unwrap())),
         ("COMFYGATE_ADMIN_KEY", format!("{}\u{e4}", hunt.text("shortkey"))),
         ("COMFYGATE_KEY", format!("{}\u{7}", hunt.text("shortkey"))),
+        ("COMFYUI_TOKEN", format!("{}\u{e4}", hunt.text("token"))),
+        ("COMFY_ORG_API_KEY", format!("{} x", hunt.text("operatorskey"))),
         ("COMFYGATE_ADMIN_KEY_FILE", format!("/nowhere/{}", uuid::Uuid::new_v4())),
     ];
     for (name, value) in wrong {

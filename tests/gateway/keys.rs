@@ -48,7 +48,10 @@ pub(crate) async fn ask(gateway: &TestGateway, key: &str, method: &str, path: &s
 
 /// A path of the route table with something in its holes.
 pub(crate) fn filled(path: &str, id: &str) -> String {
-    path.replace("{id}", id).replace("{d}", &format!("msg_{}", id.replace('-', ""))).replace("{n}", "0")
+    path.replace("{id}", id)
+        .replace("{d}", &format!("msg_{}", id.replace('-', "")))
+        .replace("{n}", "0")
+        .replace("{name}", "canvas")
 }
 
 const NOBODYS: &str = "01a1fd34-54c0-7915-a1d8-17a2ff775af0";

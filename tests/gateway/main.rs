@@ -4,6 +4,7 @@
 
 mod canary;
 mod cancel;
+mod catalogue;
 mod clocks;
 mod comfylite;
 mod command_line;
@@ -43,9 +44,11 @@ mod outputs;
 #[cfg(target_os = "linux")]
 mod overload;
 mod panics;
+mod partner_keys;
 mod process;
 #[path = "../support/proxy/mod.rs"]
 mod proxy;
+mod raw_graphs;
 mod readiness;
 mod receiver_cuts;
 mod refusing;
@@ -53,6 +56,9 @@ mod reloads;
 mod restarts;
 mod results;
 mod retention;
+mod run_command;
+#[cfg(unix)]
+mod serve_local;
 mod signing;
 mod slow_backend;
 mod stopping;
@@ -61,7 +67,9 @@ mod stuck;
 mod support;
 mod tenants;
 mod timeouts;
+mod tokens;
 mod upgrade;
 mod uploads;
 mod webhooks;
+mod workflow_commands;
 mod workflows;

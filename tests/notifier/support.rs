@@ -161,7 +161,14 @@ impl Rig {
         let id = JobId::new(now, [number; 10]);
         let request = Request { metadata: self.metadata.clone(), delivery: self.delivery, ..request(url) };
         self.store
-            .accept(NewJob { id, tenant: tenant.parse().unwrap(), request, created_at: now, idempotency: None })
+            .accept(NewJob {
+                id,
+                tenant: tenant.parse().unwrap(),
+                request,
+                created_at: now,
+                idempotency: None,
+                own_revision: None,
+            })
             .await
             .unwrap();
         let mut outputs = Vec::new();
@@ -481,6 +488,7 @@ fn request(url: &str) -> Request {
         conversion: None,
         metadata: None,
         priority: 0,
+        key_ticket: None,
         limits: Limits { queue: limit, start: limit, silence: limit, run: limit },
     }
 }

@@ -4,10 +4,10 @@ use crate::support::{House, START, after, failed, image, keyed, new_job, offer, 
 use bytes::Bytes;
 use comfygate::clearing::{self, Parts, ROUND, STEP};
 use comfygate::clock::{Clock, ManualClock, Timestamp};
-use comfygate::job::{BlobId, FrozenBody, JobId, Outcome};
+use comfygate::job::{BlobId, FrozenBody, JobId, Outcome, Request};
 use comfygate::lifecycle::Lifecycle;
 use comfygate::media::Blobs;
-use comfygate::store::{Attempt, Cleared, ListFilter, Revision, Store, Verdict};
+use comfygate::store::{Attempt, Cleared, Ending, ListFilter, NewJob, Revision, Store, Verdict};
 use futures_util::future::join_all;
 use futures_util::stream;
 use std::convert::Infallible;
@@ -35,6 +35,41 @@ async fn a_job_that_ended_long_ago_goes_with_all_that_belongs_to_it() {
         let rows: i64 = connection.query_row(&format!("SELECT count(*) FROM {table}"), (), |row| row.get(0)).unwrap();
         assert_eq!(rows, 0, "{table}");
     }
+}
+
+#[tokio::test]
+async fn the_graph_that_came_with_a_job_goes_with_it_and_a_workflows_revision_stays() {
+    let house = House::new();
+    let revision = |hash: &str, name: &str| {
+        let (hash, name) = (hash.to_owned(), name.to_owned());
+        Revision { hash, name, config: "c".to_owned(), template: "t".to_owned() }
+    };
+    house.store.keep_revision(revision("shared", "flux")).await.unwrap();
+    let with = |number, own: Option<&str>| {
+        let mut new = new_job(number);
+        new.request.webhook_url = None;
+        new.request.revision = own.unwrap_or("shared").to_owned();
+        new.request.workflow = if own.is_some() { Request::GRAPH } else { "flux" }.to_owned();
+        new.own_revision = own.map(|own| revision(own, Request::GRAPH));
+        new
+    };
+    for new in [with(1, Some("one")), with(2, Some("two")), with(3, None)] {
+        let id = house.store.accept(new).await.unwrap();
+        let job = house.store.job(id).await.unwrap().unwrap();
+        if job.request.revision != "two" {
+            let body = FrozenBody { segments: Vec::new() };
+            let ending = Ending { job: id, run: None, outcome: Outcome::Cancelled, body, ended_at: after(10) };
+            house.store.finish(ending).await.unwrap();
+        }
+    }
+    let taken = NewJob { id: new_job(2).id, ..with(4, Some("refused")) };
+    assert!(house.store.accept(taken).await.is_err());
+    assert_eq!(house.store.clear(Some(after(10_000)), after(10_000), 10).await.unwrap().jobs, 2);
+    let mut kept = Vec::new();
+    for hash in ["one", "two", "shared", "refused"] {
+        kept.extend(house.store.revision(hash).await.unwrap().map(|revision| revision.hash));
+    }
+    assert_eq!(kept, ["two", "shared"]);
 }
 
 #[tokio::test]
@@ -305,7 +340,7 @@ impl Den {
         (id, blob)
     }
 
-    fn ending(&self, id: JobId, run: Option<u32>, blob: &BlobId) -> comfygate::store::Ending {
+    fn ending(&self, id: JobId, run: Option<u32>, blob: &BlobId) -> Ending {
         let mut ending = succeeded(id, run, self.clock.now());
         if let Outcome::Succeeded(outputs) = &mut ending.outcome {
             outputs[0].sha256 = blob.clone();

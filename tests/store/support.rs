@@ -87,6 +87,7 @@ pub(crate) fn new_job(number: u16) -> NewJob {
         request: request(Some(HOOK)),
         created_at,
         idempotency: None,
+        own_revision: None,
     }
 }
 
@@ -120,6 +121,7 @@ pub(crate) fn request(webhook_url: Option<&str>) -> Request {
         conversion: None,
         metadata: None,
         priority: 0,
+        key_ticket: None,
         limits: Limits {
             queue: Duration::from_hours(1),
             start: Duration::from_mins(5),

@@ -191,6 +191,31 @@ async fn of_an_error_that_never_ends_only_the_beginning_is_read() {
     assert!(body.starts_with("xxx") && body.chars().count() <= 500, "{body}");
 }
 
+#[tokio::test]
+async fn a_token_is_shown_with_every_call_and_printed_by_nobody() {
+    let answers = [r#"{"prompt_id": "p"}"#, r#"{"queue_running": [], "queue_pending": []}"#, "bytes", ""];
+    let mut server = Server::start(answers.map(|body| json(200, body)).into()).await;
+    let client = Client::with_token(server.client().url().clone(), Some(&Secret::new("hunter2"))).unwrap();
+    let key = Secret::new("partner");
+    let extra = ExtraData { api_key_comfy_org: Some(&key) };
+    client.submit_with(&json!({}), "c", "p", extra.clone()).await.unwrap();
+    client.queue().await.unwrap();
+    client
+        .view(&FileRef { filename: "a.png".into(), subfolder: String::new(), folder: "output".into() })
+        .await
+        .unwrap();
+    client.free().await.unwrap();
+    for call in ["POST /prefix/prompt", "GET /prefix/queue", "GET /prefix/view", "POST /prefix/free"] {
+        let request = server.request().await;
+        assert!(request.starts_with(call) && request.contains("authorization: Bearer hunter2\r\n"), "{request}");
+        let has_key = request.ends_with(r#""extra_data":{"api_key_comfy_org":"partner"}}"#);
+        assert_eq!(has_key, call == "POST /prefix/prompt", "{request}");
+    }
+    let printed = format!("{client:?} {extra:?}");
+    assert!(!printed.contains("hunter2") && !printed.contains("partner"), "{printed}");
+    assert!(Client::with_token(client.url().clone(), Some(&Secret::new("a\nb"))).is_err());
+}
+
 fn word(error: &SubmitError) -> String {
     match error {
         SubmitError::Refused(refusal) => format!("refused {}", refusal.kind),

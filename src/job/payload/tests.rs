@@ -143,6 +143,7 @@ fn job() -> Job {
             conversion: None,
             metadata: Some(json!({"order": 7})),
             priority: 0,
+            key_ticket: None,
             limits: Limits {
                 queue: Duration::from_secs(1),
                 start: Duration::from_secs(1),

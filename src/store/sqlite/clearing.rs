@@ -3,7 +3,7 @@
 use super::rows::{self, RowNumber};
 use super::{jobs, uploads};
 use crate::clock::Timestamp;
-use crate::job::BlobId;
+use crate::job::{BlobId, Request};
 use crate::store::{Cleared, StoreError};
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -29,7 +29,13 @@ pub(super) fn clear(
             .prepare_cached("SELECT sha256 FROM output WHERE job = ?1 UNION SELECT sha256 FROM input WHERE job = ?1")?;
         // The other tables follow by their references.
         let mut remove = connection.prepare_cached("DELETE FROM job WHERE row = ?1")?;
+        // One that came with a request is its job's alone. The others are few, and cleared at the start.
+        let mut forget = connection.prepare_cached(
+            "DELETE FROM revision WHERE name = ?2
+               AND hash = (SELECT request ->> '$.revision' FROM job_request WHERE job = ?1)",
+        )?;
         for row in old {
+            forget.execute(params![row, Request::GRAPH])?;
             cleared.blobs.extend(rows::all(blobs.query([row])?, |row| Ok(BlobId(row.get(0)?)))?);
             remove.execute([row])?;
             cleared.jobs += 1;

@@ -46,6 +46,9 @@ pub(super) fn accept(connection: &Connection, new: &NewJob, request: &str) -> Re
             .prepare_cached("INSERT OR IGNORE INTO input (job, sha256, bytes) VALUES (?1, ?2, ?3)")?
             .execute(params![row, blob.as_str(), rows::whole(bytes)])?;
     }
+    if let Some(revision) = &new.own_revision {
+        keep_revision(connection, revision)?;
+    }
     if let Some(key) = &new.idempotency {
         take_key(connection, key, new)?;
     }

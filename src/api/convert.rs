@@ -1,0 +1,82 @@
+//! `POST /convert`: a workflow as ComfyUI saves it, into the graph that it executes.
+
+use super::body::{kind, read_up_to};
+use super::caller::Caller;
+use super::workflows::away;
+use super::{Api, ApiError};
+use crate::convert::{ConvertError, convert, is_ui_format};
+use crate::definitions::Definitions;
+use crate::graph::Graph;
+use crate::lenient;
+use crate::names::{shown, there_are};
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde_json::{Value, json};
+use std::collections::HashMap;
+
+/// The largest file that is read, the same as of a template.
+const LARGEST: usize = 8 << 20;
+
+/// Converts the body, which is the file.
+pub(super) async fn post(
+    api: web::Data<Api>,
+    caller: Caller,
+    query: web::Query<HashMap<String, String>>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, ApiError> {
+    let definitions = definitions(&api, &caller, query.get("backend").map(String::as_str))?;
+    let body = read_up_to(&api, &request, payload, LARGEST.max(api.max_body)).await?;
+    let text = std::str::from_utf8(&body).map_err(|_| invalid_json("the body is not UTF-8 text"))?.to_owned();
+    let done = away(move || converted(&text, &definitions)).await??;
+    Ok(HttpResponse::Ok().json(done))
+}
+
+/// Finds the definitions to convert with: those of one backend, or of all together.
+fn definitions(api: &Api, caller: &Caller, backend: Option<&str>) -> Result<Definitions, ApiError> {
+    let inventory = api.verdicts.inventory();
+    let found = match backend {
+        None => inventory.known(),
+        Some(asked) => {
+            // Where backends are is the operator's: others name them by their place.
+            let called = |(place, name): (usize, &str)| {
+                if caller.sees_all { name.to_owned() } else { (place + 1).to_string() }
+            };
+            let known: Vec<String> = inventory.backends().enumerate().map(called).collect();
+            let Some((_, name)) = known.iter().zip(inventory.backends()).find(|(known, _)| *known == asked) else {
+                let there_are = there_are(known.iter().map(String::as_str));
+                let message = format!("backend: there is no `{}`{there_are}", shown(asked));
+                return Err(ApiError::bad_request("not_allowed", message));
+            };
+            inventory.of(name).unwrap_or_default()
+        }
+    };
+    if found.is_empty() {
+        let message =
+            "no ComfyUI has said yet which nodes it has, and without that nothing can be converted; is it running?";
+        return Err(ApiError::unavailable("nodes_unknown", message));
+    }
+    Ok(found)
+}
+
+fn converted(text: &str, definitions: &Definitions) -> Result<Value, ApiError> {
+    let value = lenient::parse(text).map_err(|error| invalid_json(&format!("the body is not valid JSON: {error}")))?;
+    if !value.is_object() {
+        return Err(invalid_json(&format!("the body must be a workflow, an object, not {}", kind(&value))));
+    }
+    if is_ui_format(&value) {
+        let converted = convert(&value, definitions).map_err(|error| refusal(&error))?;
+        return Ok(json!({ "graph": converted.graph, "warnings": converted.warnings }));
+    }
+    let graph = Graph::parse(text).map_err(|error| refusal(&ConvertError::Graph(error)))?;
+    let warning = "the file is in API format already, and is given back as it is";
+    Ok(json!({ "graph": graph, "warnings": [warning] }))
+}
+
+fn refusal(error: &ConvertError) -> ApiError {
+    let details = json!({ "reason": error.code(), "node": error.node() });
+    ApiError::bad_request("cannot_convert", error.to_string()).with_details(details)
+}
+
+fn invalid_json(reason: &str) -> ApiError {
+    ApiError::bad_request("invalid_json", reason)
+}

@@ -1,0 +1,109 @@
+//! The parameters of a workflow as a JSON Schema, enough for a program to draw a form from.
+
+use crate::definitions::{Definitions, InputDefinition};
+use crate::job::ParamValue;
+use crate::workflow::{Kind, Pair, Parameter};
+use serde_json::{Map, Value, json};
+
+/// The longest text that is taken where nothing else is said, in characters.
+const LONGEST_TEXT: u64 = 100_000;
+
+/// The dialect.
+const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
+
+/// Describes what a request may set. The definitions tell steps, and which texts have many lines.
+pub(super) fn schema(workflow: &Pair, definitions: &Definitions) -> Value {
+    let properties: Map<String, Value> = workflow
+        .parameters()
+        .map(|parameter| (parameter.name.clone(), property(workflow, parameter, definitions)))
+        .collect();
+    let required: Vec<&str> = workflow.parameters().filter(|it| it.required).map(|it| it.name.as_str()).collect();
+    json!({
+        "$schema": DIALECT,
+        "title": workflow.name(),
+        "type": "object",
+        "properties": properties,
+        "required": required,
+        "additionalProperties": false,
+    })
+}
+
+fn property(workflow: &Pair, parameter: &Parameter, definitions: &Definitions) -> Value {
+    let inputs: Vec<&InputDefinition> = parameter
+        .targets
+        .iter()
+        .filter_map(|target| input(workflow, definitions, &target.node, &target.input))
+        .collect();
+    let mut schema = Map::new();
+    let mut put = |key: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            schema.insert(key.to_owned(), value);
+        }
+    };
+    let is_long = inputs.iter().any(|input| input.is("multiline"));
+    let (kind, format) = match parameter.kind {
+        Kind::Text if is_long => ("string", Some("textarea")),
+        Kind::Text => ("string", None),
+        Kind::Filename => ("string", Some("filename")),
+        Kind::Image => ("string", Some("image")),
+        Kind::Integer => ("integer", None),
+        Kind::Seed => ("integer", Some("seed")),
+        Kind::Number => ("number", None),
+        Kind::Boolean => ("boolean", None),
+    };
+    put("type", Some(json!(kind)));
+    put("format", format.map(Value::from));
+    put("description", parameter.description.clone().map(Value::from));
+    let (least, most) = match parameter.kind {
+        Kind::Text | Kind::Filename | Kind::Image => ("minLength", "maxLength"),
+        Kind::Integer | Kind::Seed | Kind::Number | Kind::Boolean => ("minimum", "maximum"),
+    };
+    put(least, parameter.min.as_ref().and_then(scalar));
+    put(most, parameter.max.as_ref().and_then(scalar));
+    put("step", inputs.iter().find_map(|input| input.options.get("step")).filter(|step| step.is_number()).cloned());
+    let choices = if parameter.choices.is_empty() { &parameter.suggested } else { &parameter.choices };
+    if !choices.is_empty() && parameter.kind != Kind::Image {
+        put("enum", Some(choices.iter().filter_map(scalar).collect()));
+    }
+    if !parameter.required {
+        put("default", default(workflow, parameter));
+    }
+    match parameter.kind {
+        // -1 draws one, whatever the least is.
+        Kind::Seed if schema.get("minimum").is_some_and(|least| least.as_f64() >= Some(0.0)) => {
+            schema.insert("minimum".to_owned(), json!(-1));
+        }
+        Kind::Text | Kind::Filename | Kind::Image => {
+            schema.entry("maxLength").or_insert_with(|| json!(LONGEST_TEXT));
+        }
+        Kind::Integer | Kind::Seed | Kind::Number | Kind::Boolean => {}
+    }
+    Value::Object(schema)
+}
+
+/// Returns what it is where a request does not say: its default, or what the template has. A seed is drawn.
+fn default(workflow: &Pair, parameter: &Parameter) -> Option<Value> {
+    if let Some(default) = &parameter.default {
+        return scalar(default);
+    }
+    if parameter.kind == Kind::Seed {
+        return None;
+    }
+    let target = parameter.targets.first()?;
+    let value = workflow.template().node(&target.node)?.inputs.get(&target.input)?;
+    (!value.is_null() && !value.is_array() && !value.is_object()).then(|| value.clone())
+}
+
+fn input<'a>(workflow: &Pair, definitions: &'a Definitions, node: &str, input: &str) -> Option<&'a InputDefinition> {
+    definitions.node(&workflow.template().node(node)?.class_type)?.input(input)
+}
+
+/// Writes a value as JSON; none where JSON has no such number.
+pub(super) fn scalar(value: &ParamValue) -> Option<Value> {
+    match value {
+        ParamValue::Boolean(truth) => Some(json!(truth)),
+        ParamValue::Text(text) => Some(json!(text)),
+        ParamValue::Integer(whole) => serde_json::Number::from_i128(*whole).map(Value::Number),
+        ParamValue::Number(number) => serde_json::Number::from_f64(*number).map(Value::Number),
+    }
+}

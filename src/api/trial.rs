@@ -1,0 +1,122 @@
+//! `POST /workflows/{name}/check`: what would become of a request, without taking it in.
+
+use super::body::{parse_object, read};
+use super::caller::Caller;
+use super::schema::scalar;
+use super::submit::{Rules, given_params, name_fault, submission};
+use super::verdicts::{Verdict, may_have_changed};
+use super::workflows::{away, find};
+use super::{Api, ApiError};
+use crate::check::{Problem, check};
+use crate::graph::Graph;
+use crate::job::Params;
+use crate::workflow::{ParamError, attempt, build};
+use actix_web::{HttpRequest, HttpResponse, web};
+use futures_util::future::join_all;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How old what is known of a backend may be before it is asked again, where its models do not suffice.
+const FRESH: Duration = Duration::from_secs(5);
+
+/// Says everything that is wrong with a request for a workflow, and what it would execute.
+pub(super) async fn dry_run(
+    api: web::Data<Api>,
+    caller: Caller,
+    name: web::Path<String>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, ApiError> {
+    let workflow = find(&api, &name)?;
+    let body = read(&api, &request, payload).await?;
+    let mut fields = parse_object(&body)?;
+    let top_level: BTreeSet<String> = fields.keys().cloned().collect();
+    let given = given_params(&fields);
+    let mut problems = Vec::new();
+    let find = |_: Option<&str>| Ok(Arc::clone(&workflow));
+    let (most, defaults) = (api.intake.most, api.defaults);
+    let rules = Rules { targets: &api.targets, most, defaults, workflow: &find, graphs: None };
+    if let Err(error) = submission(&rules, &body, &mut fields, None) {
+        problems.push(json!({ "severity": "error", "type": error.code(), "message": error.to_string() }));
+    }
+    let (resolved, faults) = attempt(&workflow, &given, || api.intake.draw_number());
+    problems.extend(faults.into_iter().map(|fault| fault_view(name_fault(fault, &top_level))));
+    let is_good_request = problems.is_empty();
+    let graph = build(&workflow, &resolved.params).map_err(crate::intake::IntakeError::from)?.graph;
+    let verdicts = verdicts(&api, &graph).await?;
+    problems.extend(together(&verdicts, &caller));
+    let may_run = verdicts.is_empty() || verdicts.iter().any(|verdict| verdict.is_ok() != Some(false));
+    let backends: Vec<Value> = verdicts.iter().map(|verdict| verdict.view(&caller)).collect();
+    Ok(HttpResponse::Ok().json(json!({
+        "ok": is_good_request && may_run,
+        "workflow": workflow.name(),
+        "revision": workflow.revision(),
+        "params": params_view(&resolved.params),
+        "seed": resolved.seed,
+        "graph": graph,
+        "problems": problems,
+        "checks": backends,
+    })))
+}
+
+/// Checks a graph on every backend; where one lacks something, it is asked whether it still does.
+async fn verdicts(api: &web::Data<Api>, graph: &Graph) -> Result<Vec<Verdict>, ApiError> {
+    let inventory = Arc::clone(api.verdicts.inventory());
+    let first = judged(api, graph).await?;
+    let is_connected = |backend: &str| api.desks.iter().any(|(name, desk)| name == backend && desk.is_connected());
+    let doubtful = |verdict: &&Verdict| {
+        let lacks = verdict.problems.as_deref().is_none_or(|problems| may_have_changed(problems));
+        lacks && is_connected(&verdict.backend)
+    };
+    let doubted: Vec<&str> = first.iter().filter(doubtful).map(|verdict| verdict.backend.as_str()).collect();
+    if doubted.is_empty() {
+        return Ok(first);
+    }
+    let before = *inventory.changes().borrow();
+    join_all(doubted.iter().map(|backend| inventory.refresh(backend, FRESH))).await;
+    if *inventory.changes().borrow() == before { Ok(first) } else { judged(api, graph).await }
+}
+
+async fn judged(api: &web::Data<Api>, graph: &Graph) -> Result<Vec<Verdict>, ApiError> {
+    let (inventory, graph) = (Arc::clone(api.verdicts.inventory()), graph.clone());
+    away(move || {
+        let verdict = |(place, backend): (usize, &str)| Verdict {
+            backend: backend.to_owned(),
+            place: place + 1,
+            problems: inventory.of(backend).map(|definitions| Arc::new(check(&graph, &definitions))),
+        };
+        inventory.backends().enumerate().map(verdict).collect()
+    })
+    .await
+}
+
+/// Lists the problems of all backends, each once with the backends that have it.
+fn together(verdicts: &[Verdict], caller: &Caller) -> Vec<Value> {
+    let mut all: Vec<(&Problem, Vec<String>)> = Vec::new();
+    for verdict in verdicts {
+        let name = verdict.name_for(caller);
+        for problem in verdict.problems.as_deref().into_iter().flatten() {
+            match all.iter_mut().find(|(known, _)| *known == problem) {
+                Some((_, backends)) => backends.push(name.clone()),
+                None => all.push((problem, vec![name.clone()])),
+            }
+        }
+    }
+    let view = |(problem, backends): (&Problem, Vec<String>)| {
+        let mut view = json!(problem);
+        view["backends"] = json!(backends);
+        view
+    };
+    all.into_iter().map(view).collect()
+}
+
+fn fault_view(fault: ParamError) -> Value {
+    let ParamError { code, parameter, message } = fault;
+    json!({ "severity": "error", "type": code, "parameter": parameter, "message": message })
+}
+
+fn params_view(params: &Params) -> Map<String, Value> {
+    params.iter().filter_map(|(name, value)| Some((name.clone(), scalar(value)?))).collect()
+}

@@ -1,0 +1,108 @@
+//! What several commands need of files and servers: a text from a file or stdin, and the node definitions of a ComfyUI.
+
+use super::SettingArgs;
+use crate::clock::SystemClock;
+use crate::comfy::{Client, ComfyUrl};
+use crate::definitions::Definitions;
+use crate::inventory::Inventory;
+use crate::secret::Secret;
+use crate::settings::Settings;
+use anyhow::{Context, bail};
+use clap::Args;
+use std::convert::Infallible;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+/// The largest file that is read; node definitions of a server with many custom nodes have some ten megabytes.
+const MOST_BYTES: u64 = 256 << 20;
+
+/// Where node definitions come from.
+#[derive(Args, Debug, Default)]
+pub(super) struct NodeArgs {
+    /// A running ComfyUI, to be asked which nodes and models it has.
+    #[arg(long, value_name = "URL", conflicts_with = "object_info")]
+    backend: Option<String>,
+    /// The bearer token that it asks for; better in COMFYUI_TOKEN, where nobody sees it.
+    #[arg(long, value_name = "TOKEN", requires = "backend", value_parser = |text: &str| Ok::<_, Infallible>(Secret::new(text)))]
+    token: Option<Secret>,
+    /// A file with what a ComfyUI answers to GET /object_info, instead of asking one.
+    #[arg(long, value_name = "FILE")]
+    object_info: Option<PathBuf>,
+}
+
+/// Node definitions, and whose they are.
+pub(super) struct Nodes {
+    /// The definitions.
+    pub(super) definitions: Definitions,
+    /// The server's address, or the file's name.
+    pub(super) origin: String,
+}
+
+impl NodeArgs {
+    /// Reads or asks what is named on the command line; none where nothing is.
+    pub(super) fn load(&self) -> anyhow::Result<Option<Nodes>> {
+        match (&self.object_info, &self.backend) {
+            (Some(path), _) => {
+                let origin = path.display().to_string();
+                let definitions = Definitions::parse(&read(path)?).with_context(|| format!("`{origin}`"))?;
+                Ok(Some(Nodes { definitions, origin }))
+            }
+            (None, Some(url)) => {
+                let token = match &self.token {
+                    Some(token) => Some(token.clone()),
+                    None => SettingArgs::default().load()?.backends.bearer().cloned(),
+                };
+                let whole = if url.contains("://") { url.clone() } else { format!("http://{url}") };
+                let address = whole
+                    .parse()
+                    .with_context(|| format!("--backend `{url}` is no address; write http://127.0.0.1:8188"))?;
+                ask(address, token.as_ref()).map(Some)
+            }
+            (None, None) => Ok(None),
+        }
+    }
+}
+
+/// Returns what a gateway with these settings has learnt of its backends so far; nothing where it has never run.
+pub(super) fn learnt(settings: &Settings) -> anyhow::Result<Definitions> {
+    let name = |address: &url::Url| Ok(address.as_str().parse::<ComfyUrl>()?.to_string());
+    let backends = settings.backends.addresses.iter().map(name).collect::<anyhow::Result<Vec<_>>>()?;
+    Ok(Inventory::open(&settings.storage.folder, backends, SystemClock::start()).known())
+}
+
+/// Reads a file, or stdin for `-`.
+pub(super) fn read(path: &Path) -> anyhow::Result<String> {
+    let name = if is_stdin(path) { "stdin".to_owned() } else { format!("`{}`", path.display()) };
+    let take = |from: &mut dyn Read| {
+        let mut bytes = Vec::new();
+        from.take(MOST_BYTES + 1).read_to_end(&mut bytes).map(|_| bytes)
+    };
+    let read = if is_stdin(path) {
+        take(&mut io::stdin().lock())
+    } else {
+        File::open(path).and_then(|mut file| take(&mut file))
+    };
+    let bytes = read.with_context(|| format!("cannot read {name}"))?;
+    if bytes.len() as u64 > MOST_BYTES {
+        bail!("{name} has more than {MOST_BYTES} bytes, which are not read");
+    }
+    String::from_utf8(bytes).with_context(|| format!("{name} is not UTF-8 text"))
+}
+
+/// Says whether stdin is meant.
+pub(super) fn is_stdin(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
+fn ask(address: ComfyUrl, token: Option<&Secret>) -> anyhow::Result<Nodes> {
+    let origin = address.to_string();
+    let client = Client::with_token(address, token)?;
+    // One call needs no threads of its own.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let text = runtime
+        .block_on(client.object_info())
+        .with_context(|| format!("{origin} does not say which nodes it has; is ComfyUI running there?"))?;
+    let definitions = Definitions::parse(&text).with_context(|| origin.clone())?;
+    Ok(Nodes { definitions, origin })
+}

@@ -1,0 +1,76 @@
+//! Workflows as ComfyUI saves them (UI format), converted into graphs as it executes them (API format): just what the
+//! frontend itself makes of them before it queues. Knows the node classes of a server, and calls nobody.
+//!
+//! The frontend is `comfyui-frontend-package` 1.27.10. It opens the file in its editor and then writes what the editor
+//! holds, and so does this: [`file`] reads, [`load`] opens, [`settle`] and [`primitive`] put right what comes after,
+//! [`prompt`] writes.
+
+mod error;
+mod file;
+mod load;
+mod order;
+mod plan;
+mod primitive;
+mod prompt;
+mod resolve;
+mod scene;
+mod settle;
+mod subgraph;
+mod text;
+mod value;
+mod widget;
+
+pub use error::ConvertError;
+
+use crate::definitions::Definitions;
+use crate::graph::Graph;
+use serde_json::Value;
+
+/// What came of a conversion.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Converted {
+    /// The graph, its nodes in the order in which the frontend writes them.
+    pub graph: Graph,
+    /// What a person should know of it, a sentence each: what could not be taken over as it was.
+    pub warnings: Vec<String>,
+}
+
+/// Says whether a file is a workflow as ComfyUI saves it: an object with a list of nodes.
+pub fn is_ui_format(value: &Value) -> bool {
+    value.get("nodes").is_some_and(Value::is_array)
+}
+
+/// Converts a workflow as ComfyUI saves it into a graph as it executes it.
+pub fn convert(workflow: &Value, definitions: &Definitions) -> Result<Converted, ConvertError> {
+    let saved = file::read(workflow)?;
+    let mut scene = scene::Scene::new(definitions);
+    load::load(&mut scene, saved)?;
+    settle::settle(&mut scene)?;
+    primitive::equip(&mut scene)?;
+    settle::rename_samplers(&mut scene);
+    primitive::apply_all(&mut scene)?;
+    subgraph::sync(&mut scene)?;
+    prompt::write(&scene)
+}
+
+/// How much a file may ask for. Real ones stay far below.
+mod limits {
+    /// Nodes, those of all instances of subgraphs together; the frontend has the same bound for one graph.
+    pub(super) const NODES: usize = 10_000;
+    /// Widgets of all nodes.
+    pub(super) const WIDGETS: usize = 400_000;
+    /// Definitions of subgraphs.
+    pub(super) const SUBGRAPHS: usize = 1_000;
+    /// Subgraphs inside each other.
+    pub(super) const DEPTH: usize = 64;
+    /// Steps of the conversion.
+    pub(super) const STEPS: usize = 20_000_000;
+    /// Bytes of all values in the result.
+    pub(super) const BYTES: usize = 64 * 1024 * 1024;
+    /// Bytes of a text with references.
+    pub(super) const TEXT: usize = 1024 * 1024;
+    /// Choices inside each other.
+    pub(super) const CHOICES: usize = 64;
+    /// Warnings.
+    pub(super) const WARNINGS: usize = 100;
+}

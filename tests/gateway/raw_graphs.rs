@@ -1,0 +1,180 @@
+//! Graphs that come with a request: refused unless the operator allows them, taken within limits, their seeds drawn and told,
+//! kept for the job and no longer.
+
+use crate::support::{Inbox, Setup, TestGateway};
+use comfygate::sim::Fault;
+use comfygate::workflow::shipped;
+use serde_json::{Value, json};
+
+/// The graph of the shipped workflow `starter`, one size smaller, with a seed that is to be drawn.
+fn graph() -> Value {
+    let pair = shipped::PAIRS.iter().find(|pair| pair.name == "starter").unwrap();
+    let mut graph: Value = serde_json::from_str(pair.template).unwrap();
+    graph["3"]["inputs"]["seed"] = json!(-1);
+    graph["5"]["inputs"]["width"] = json!(64);
+    graph["5"]["inputs"]["height"] = json!(64);
+    graph
+}
+
+async fn allowed() -> TestGateway {
+    let mut setup = Setup::new();
+    setup.settings.workflows.raw_graphs = true;
+    setup.start().await
+}
+
+/// The graph that the backend was given for a job.
+fn submitted(gateway: &TestGateway, id: &str) -> Value {
+    let requests = gateway.sim.requests();
+    let posts = requests.iter().filter(|request| request.method == "POST" && request.path == "/prompt");
+    let mut posts = posts.map(|request| serde_json::from_slice::<Value>(&request.body).unwrap());
+    posts.find(|post| post["prompt_id"] == id).expect("it was submitted")["prompt"].clone()
+}
+
+fn revisions(gateway: &TestGateway) -> i64 {
+    let database = rusqlite::Connection::open(gateway.settings.storage.folder.join("comfygate.db")).unwrap();
+    database.query_row("SELECT count(*) FROM revision WHERE name = '@graph'", (), |row| row.get(0)).unwrap()
+}
+
+#[actix_web::test]
+async fn a_graph_is_refused_unless_the_operator_allows_graphs() {
+    let gateway = TestGateway::start().await;
+    let answer = gateway.post("/generate", &json!({ "graph": graph() })).await;
+    assert_eq!((answer.status, answer.code().as_str()), (403, "raw_graphs_off"));
+    assert!(answer.json()["error"].as_str().unwrap().contains("COMFYGATE_RAW_GRAPHS=true"));
+    let answer = gateway.post("/generate", &json!({ "graph": null, "workflow": "canvas", "prompt": "x" })).await;
+    assert_eq!(answer.status, 202, "null is absent");
+    gateway.close().await;
+}
+
+#[actix_web::test]
+async fn a_graph_runs_as_it_was_given_with_its_seeds_drawn_and_told() {
+    let gateway = allowed().await;
+    let inbox = Inbox::open();
+    let body = json!({ "graph": graph(), "webhook_url": inbox.url(), "outputs": ["picture:10"] });
+    let id = gateway.generate(&body).await;
+    let webhook = inbox.next().await;
+    assert_eq!((&webhook.body["status"], &webhook.body["workflow"]), (&json!("success"), &json!("@graph")));
+    let seed = webhook.body["seeds"]["3"].as_u64().expect("the drawn seed is told");
+    assert!(seed < 1 << 53);
+    assert_eq!(webhook.body["seed"], json!(seed), "the only one is the seed");
+    let outputs = webhook.body["outputs"].as_array().unwrap();
+    assert!(
+        !outputs.is_empty() && outputs.iter().all(|output| output["name"] == "picture" && output["node_id"] == "10")
+    );
+    let mut expected = graph();
+    expected["3"]["inputs"]["seed"] = json!(seed);
+    assert_eq!(submitted(&gateway, &id), expected);
+    assert_eq!(gateway.job(&id).await["seeds"], webhook.body["seeds"]);
+    let again = gateway.generate(&body).await;
+    let other = inbox.next().await;
+    assert_eq!(other.prompt_id(), again);
+    assert_ne!(other.body["seeds"], webhook.body["seeds"]);
+    gateway.close().await;
+}
+
+#[actix_web::test]
+async fn a_graph_keeps_the_order_of_its_nodes() {
+    let gateway = allowed().await;
+    let inbox = Inbox::open();
+    let body = format!(
+        r#"{{"webhook_url": "{}", "graph": {{
+            "20": {{"class_type": "EmptyImage", "inputs": {{"width": 8, "height": 8, "batch_size": 1, "color": 1}}}},
+            "9": {{"class_type": "SaveImageWebsocket", "inputs": {{"images": ["20", 0]}}}},
+            "10": {{"class_type": "SaveImageWebsocket", "inputs": {{"images": ["20", 0]}}}}}}}}"#,
+        inbox.url()
+    );
+    let answer = gateway.post_raw(&[("content-type", "application/json")], body).await;
+    assert_eq!(answer.status, 202, "{}", answer.json());
+    let webhook = inbox.next().await;
+    let nodes: Vec<&str> =
+        webhook.body["outputs"].as_array().unwrap().iter().map(|output| output["node_id"].as_str().unwrap()).collect();
+    assert_eq!(nodes, ["9", "10"]);
+    gateway.close().await;
+}
+
+#[actix_web::test]
+async fn what_is_no_graph_or_stands_beside_one_is_refused_by_name() {
+    let gateway = allowed().await;
+    let with = |name: &str, value: Value| {
+        let mut body = json!({ "graph": graph() });
+        body[name] = value;
+        body
+    };
+    let node = |inputs: Value| json!({ "graph": { "1": { "class_type": "A", "inputs": inputs } } });
+    let mut deep = json!(1);
+    for _ in 0..17 {
+        deep = json!([deep]);
+    }
+    let many: serde_json::Map<String, Value> =
+        (0..5001).map(|id| (id.to_string(), json!({"class_type": "A"}))).collect();
+    let cases = [
+        (with("workflow", json!("canvas")), "duplicate_param", "one of the two"),
+        (with("steps", json!(5)), "unknown_field", "`steps`: put the value into the graph"),
+        (with("seed", json!(5)), "unknown_field", "no parameter `seed`"),
+        (with("prompt", json!("x")), "unknown_field", "no parameter `prompt`"),
+        (with("params", json!({"a": 1})), "unknown_param", "no parameter `a`"),
+        (with("outputs", json!("9")), "invalid_type", "outputs"),
+        (with("outputs", json!([9])), "invalid_type", "each of outputs"),
+        (with("outputs", json!(["99"])), "invalid_outputs", "no node `99`; there are: "),
+        (with("outputs", json!(["a b:3"])), "invalid_outputs", "cannot name an output"),
+        (with("outputs", json!(["3", "3"])), "invalid_outputs", "already"),
+        (json!({ "graph": [] }), "invalid_type", "graph"),
+        (json!({ "graph": "x" }), "invalid_type", "graph"),
+        (json!({ "graph": {} }), "invalid_graph", "no nodes"),
+        (json!({ "graph": { "1": { "inputs": {} } } }), "invalid_graph", "no `class_type`"),
+        (node(json!({ "x": deep })), "invalid_graph", "node `1` is nested deeper"),
+        (node(json!({ "x": ["2", 0] })), "invalid_graph", "comes from node `2`, which is not there"),
+        (json!({ "graph": many }), "invalid_graph", "5001 nodes"),
+    ];
+    for (body, code, says) in cases {
+        let answer = gateway.post("/generate", &body).await;
+        assert_eq!((answer.status, answer.code().as_str()), (400, code), "{}", answer.json());
+        let error = answer.json()["error"].as_str().unwrap().to_owned();
+        assert!(error.contains(says), "{error} does not say {says}");
+    }
+    assert_eq!((revisions(&gateway), gateway.get("/jobs").await.json()["jobs"].clone()), (0, json!([])));
+    gateway.close().await;
+}
+
+#[actix_web::test]
+async fn a_graph_that_waits_survives_a_restart_with_its_seeds() {
+    let gateway = allowed().await;
+    let inbox = Inbox::open();
+    gateway.sim.inject(Fault::Hang { at: "executing".into() });
+    let body = json!({ "graph": graph(), "webhook_url": inbox.url() });
+    let mut ids = Vec::new();
+    for _ in 0..4 {
+        ids.push(gateway.generate(&body).await);
+    }
+    // Two are on the backend; the others wait in the gateway.
+    gateway.sim.wait_for(|sim| sim.queued() == 2).await.unwrap();
+    assert_eq!(revisions(&gateway), 4);
+    let waiting = gateway.job(&ids[3]).await;
+    assert_eq!(waiting["status"], "queued");
+    let gateway = gateway.restart_after(async |sim| sim.release()).await;
+    for _ in &ids {
+        assert_eq!(inbox.next().await.body["status"], "success");
+    }
+    assert_eq!(gateway.job(&ids[3]).await["seeds"], waiting["seeds"]);
+    let seed = submitted(&gateway, &ids[3])["3"]["inputs"]["seed"].clone();
+    assert_eq!(seed, waiting["seeds"]["3"]);
+    gateway.close().await;
+}
+
+#[actix_web::test]
+async fn a_request_that_is_no_new_job_leaves_no_graph_behind() {
+    let gateway = allowed().await;
+    let body = json!({ "graph": graph(), "prompt_id": "0f8fad5b-d9cb-469f-a165-70867728950e" });
+    let id = gateway.generate(&body).await;
+    gateway.until(&id, "success").await;
+    assert_eq!(gateway.post("/generate", &body).await.code(), "id_in_use");
+    let post = async || {
+        let headers = [("content-type", "application/json"), ("idempotency-key", "k")];
+        gateway.post_raw(&headers, json!({ "graph": graph() }).to_string()).await
+    };
+    let (first, second) = (post().await, post().await);
+    assert_eq!((first.status, first.json()), (202, second.json()));
+    gateway.until(first.json()["prompt_id"].as_str().unwrap(), "success").await;
+    assert_eq!(revisions(&gateway), 2);
+    gateway.close().await;
+}
