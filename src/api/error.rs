@@ -218,7 +218,6 @@ impl From<RawError> for ApiError {
             | RawError::Convert(_)
             | RawError::TooManyNodes(_)
             | RawError::TooDeep { .. }
-            | RawError::BrokenLink { .. }
             | RawError::Unusable(_) => Self::bad_request("invalid_graph", error.to_string()),
         }
     }

@@ -22,6 +22,7 @@ mod subgraph;
 mod text;
 mod value;
 mod widget;
+mod workflow;
 
 pub use error::ConvertError;
 
