@@ -87,7 +87,9 @@ fn subgraphs_that_double_at_each_level_are_refused() {
     definitions.push(instances("level30", &["VAEDecode"]));
     let workflow =
         json!({"nodes": [{"id": 1, "type": "level0"}], "links": [], "definitions": {"subgraphs": definitions}});
-    assert_eq!(soon(workflow).unwrap_err().code(), "workflow_too_large");
+    let error = soon(workflow).unwrap_err();
+    assert_eq!(error.code(), "workflow_too_large");
+    assert!(error.to_string().contains("more than 10000 nodes"), "{error}");
 }
 
 #[test]
