@@ -54,7 +54,7 @@ fn definitions(api: &Api, caller: &Caller, backend: Option<&str>) -> Result<Defi
     if found.is_empty() {
         let message =
             "no ComfyUI has said yet which nodes it has, and without that nothing can be converted; is it running?";
-        return Err(ApiError::unavailable("nodes_unknown", message));
+        return Err(ApiError::unavailable("definitions_unknown", message));
     }
     Ok(found)
 }

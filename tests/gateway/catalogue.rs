@@ -306,7 +306,7 @@ async fn without_any_backend_nothing_is_converted_and_that_is_said() {
     setup.settings.backends.addresses = vec!["http://127.0.0.1:9".parse().unwrap()];
     let gateway = setup.start_alone().await;
     let answer = gateway.post("/convert", &saved()).await;
-    assert_eq!((answer.status, answer.code().as_str()), (503, "nodes_unknown"));
+    assert_eq!((answer.status, answer.code().as_str()), (503, "definitions_unknown"));
     let told = gateway.post("/workflows/canvas/check", &json!({ "prompt": "x" })).await.json();
     assert_eq!((&told["ok"], &told["checks"][0]["ok"]), (&json!(true), &json!(null)), "nothing is known against it");
     gateway.close().await;
