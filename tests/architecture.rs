@@ -185,6 +185,7 @@ const PURE: &[&str] = &[
     "runner/human.rs",
     "runner/making.rs",
     "runner/plan.rs",
+    "runner/prompts.rs",
     "runner/value.rs",
     "signing/destination.rs",
     "signing/secret.rs",
