@@ -203,7 +203,7 @@ impl From<IntakeError> for ApiError {
             IntakeError::Params(errors) => Self::params(&errors),
             IntakeError::Build(_) => Self::bad_request("validation", error.to_string()),
             IntakeError::TooManyKeys => Self::unavailable("queue_full", error.to_string()),
-            IntakeError::Graph(error) => error.into(),
+            IntakeError::Graph(error) => (*error).into(),
             IntakeError::Store(error) => error.into(),
         }
     }
