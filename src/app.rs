@@ -127,9 +127,10 @@ async fn join(ground: Ground<'_>) -> anyhow::Result<Api> {
     let keys_required = settings.access.require_keys(ground.address);
     let keys = ground.open_keys(keys_required).await;
     let office = Office::new(ground.sqlite(), Arc::clone(&ground.clock), |bytes| rand::fill(bytes));
-    let Ground { address, store, blobs, catalog, inventory, bodies, guard, clock, .. } = ground;
+    let Ground { address, store, blobs, catalog, inventory, bodies, guard, clock, inputs, .. } = ground;
     Ok(Api {
         intake,
+        inputs,
         store,
         throttle,
         catalog,

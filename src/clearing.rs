@@ -1,14 +1,14 @@
 //! Now and then removes what has become old: jobs that ended long ago and their outputs, expired keys, and the outputs of
 //! runs that came to nothing. In small steps, so that nobody waits for it.
 //!
-//! A blob is removed when no job names it and nobody is left who could come to name it: only a run that goes on can, and
-//! one that began later must put the blob first, which marks it as new.
+//! A blob is removed when no job and no upload names it and nobody is left who could come to name it: only a run that goes on
+//! can, or a request that is being taken in, and what began later must put the blob first, which marks it as new.
 
 use crate::clock::{Clock, Timestamp};
 use crate::job::{BlobId, JobId};
 use crate::media::{Blobs, Removed, Turn};
 use crate::store::{Store, StoreError};
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -59,8 +59,8 @@ pub async fn run(parts: Parts, stop: CancellationToken) {
 /// Removes all that is old by now, and the blobs that have become nobody's.
 async fn round(parts: &Parts, collector: &mut Collector) {
     match clear(parts, collector).await {
-        Ok((0, 0)) => {}
-        Ok((jobs, keys)) => info!(jobs, keys, "cleared what is old"),
+        Ok((0, 0, 0)) => {}
+        Ok((jobs, keys, uploads)) => info!(jobs, keys, uploads, "cleared what is old"),
         Err(error) => warn!(%error, "what is old stays for now"),
     }
     match collector.collect(parts).await {
@@ -70,17 +70,18 @@ async fn round(parts: &Parts, collector: &mut Collector) {
     }
 }
 
-async fn clear(parts: &Parts, collector: &mut Collector) -> Result<(u64, u64), StoreError> {
-    let (mut jobs, mut keys) = (0, 0);
+async fn clear(parts: &Parts, collector: &mut Collector) -> Result<(u64, u64, u64), StoreError> {
+    let (mut jobs, mut keys, mut uploads) = (0, 0, 0);
     loop {
         let now = parts.clock.now();
         let ended_by = parts.retention.map(|kept| before(now, kept));
         let cleared = parts.store.clear(ended_by, now, STEP).await?;
         jobs += u64::from(cleared.jobs);
         keys += u64::from(cleared.keys);
+        uploads += u64::from(cleared.uploads);
         collector.perhaps_free.extend(cleared.blobs);
-        if cleared.jobs < STEP && cleared.keys < STEP {
-            return Ok((jobs, keys));
+        if cleared.jobs < STEP && cleared.keys < STEP && cleared.uploads < STEP {
+            return Ok((jobs, keys, uploads));
         }
         parts.clock.sleep_until(parts.clock.now() + BREATH).await;
     }
@@ -102,6 +103,8 @@ struct Waiting {
     turn: Turn,
     /// The runs that went on when the turn began and have not ended since.
     runs: HashSet<(JobId, u32)>,
+    /// The requests that were being taken in then and still are: they may name what they have put.
+    holds: BTreeSet<u64>,
     /// What is removed then, where no job names it.
     blobs: HashSet<BlobId>,
 }
@@ -125,10 +128,11 @@ impl Collector {
     /// The turn begins before the runs are listed: whoever puts a blob in between is either listed or has ended.
     async fn begin(&mut self, parts: &Parts) -> Result<Waiting, StoreError> {
         let turn = parts.blobs.begin_turn();
+        let holds = parts.blobs.holds();
         let runs = live_runs(parts).await?;
         let mut blobs = std::mem::take(&mut self.perhaps_free);
         blobs.extend(parts.blobs.put_before(turn));
-        Ok(Waiting { turn, runs, blobs })
+        Ok(Waiting { turn, runs, holds, blobs })
     }
 
     /// Removes the blobs of the turn; none where a run of its beginning still goes on.
@@ -137,7 +141,9 @@ impl Collector {
             let live = live_runs(parts).await?;
             waiting.runs.retain(|run| live.contains(run));
         }
-        if !waiting.runs.is_empty() {
+        let held = parts.blobs.holds();
+        waiting.holds.retain(|hold| held.contains(hold));
+        if !waiting.runs.is_empty() || !waiting.holds.is_empty() {
             return Ok(None);
         }
         let mut all = Removed::default();

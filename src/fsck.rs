@@ -105,9 +105,13 @@ impl Report {
             };
             self.flaws.push(Flaw {
                 code,
-                subject: format!("output {id}"),
-                what: format!("{what}; job {} needs it", named.job),
-                remedy: "restore this file of blobs/ from a backup; without it the job's result cannot be sent",
+                subject: format!("{} {id}", if named.is_input { "input" } else { "output" }),
+                what: format!("{what}; {} needs it", named.by),
+                remedy: if named.is_input {
+                    "restore this file of blobs/ from a backup; without it the image cannot be worked on"
+                } else {
+                    "restore this file of blobs/ from a backup; without it the job's result cannot be sent"
+                },
             });
         }
         // Where not all rows could be read, what looks like nobody's may be somebody's.
@@ -116,7 +120,7 @@ impl Report {
                 let flaw = Flaw {
                     code: "orphan",
                     subject: format!("output {id}"),
-                    what: format!("no job names it; it has {bytes} bytes"),
+                    what: format!("nobody names it; it has {bytes} bytes"),
                     remedy: "nothing; the next start of the gateway removes it, and so does --repair",
                 };
                 self.repaired_or_not(flaw, options, || survey.remove(id))?;

@@ -4,9 +4,10 @@
 
 use crate::clock::{Clock, Timestamp};
 use crate::crash::{self, Point};
+use crate::inputs::{Inputs, Refused, take_images};
 use crate::job::{
-    BodyRules, Conversion, DeliveryMode, Happening, Job, JobId, JobState, Limits, Outcome, Params, Request, Tap,
-    Tapped, Tenant, Timeouts, WebhookEvent, freeze,
+    BodyRules, Conversion, DeliveryMode, Happening, InputImages, Job, JobId, JobState, Limits, Outcome, Params,
+    Request, Tap, Tapped, Tenant, Timeouts, WebhookEvent, freeze,
 };
 use crate::secret::Secret;
 use crate::store::{CancelWish, Ending, IdempotencyKey, NewJob, Revision, Store, StoreError};
@@ -27,6 +28,8 @@ pub struct Submission {
     pub id: Option<JobId>,
     /// The parameters as given, by any of their spellings.
     pub params: Map<String, Value>,
+    /// Those of the parameters' names that stood in the field `images`, which is for images only.
+    pub images: BTreeSet<String>,
     /// Where to report the end; checked by the caller of `accept`.
     pub webhook_url: Option<String>,
     /// What it is told of besides the end.
@@ -66,6 +69,9 @@ pub enum IntakeError {
     /// The workflow cannot be built although its parameters are right.
     #[error(transparent)]
     Build(#[from] BuildError),
+    /// The images that it works on were not taken in.
+    #[error(transparent)]
+    Inputs(Refused),
     /// As many keys for partner nodes are in memory as may.
     #[error("too many jobs wait that have an api_key_comfy_org of their own")]
     TooManyKeys,
@@ -75,6 +81,15 @@ pub enum IntakeError {
     /// The store did not take it.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl From<Refused> for IntakeError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Params(faults) => Self::Params(faults),
+            Refused::Busy | Refused::Store(_) | Refused::Blob(_) => Self::Inputs(refused),
+        }
+    }
 }
 
 /// A submission that was taken in.
@@ -105,6 +120,8 @@ pub struct Intake {
     pub store: Arc<dyn Store>,
     /// The workflows.
     pub catalog: Arc<Catalog>,
+    /// Takes in the images that jobs work on.
+    pub inputs: Arc<Inputs>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Rung when a job was accepted.
@@ -148,14 +165,18 @@ impl Intake {
 
     /// Checks a submission, stores it as a job, and wakes dispatch. The job is on disk when this answers.
     pub async fn accept(&self, workflow: &Pair, mut submission: Submission) -> Result<Accepted, IntakeError> {
-        let resolved = resolve(workflow, &submission.params, || self.draw_number()).map_err(IntakeError::Params)?;
+        let given = take_images(workflow, &mut submission.params, &submission.images).map_err(IntakeError::Params)?;
+        let mut resolved = resolve(workflow, &submission.params, || self.draw_number()).map_err(IntakeError::Params)?;
         check(workflow, &resolved.params)?;
+        resolved.params.retain(|name, _| !given.contains_key(name));
+        // Held until the job is stored.
+        let taken = self.inputs.take(&submission.tenant, given).await?;
         crash::pass(Point::Received);
         self.keep_revision(workflow).await?;
         let (now, id) = self.own_id(&submission);
         let (tenant, idempotency) = (submission.tenant.clone(), submission.idempotency.clone());
         let key = submission.partner_key.take();
-        let request = self.request(workflow, submission, resolved);
+        let request = self.request(workflow, submission, resolved, taken.images.clone());
         self.store(NewJob { id, tenant, request, created_at: now, idempotency, own_revision: None }, key).await
     }
 
@@ -169,7 +190,7 @@ impl Intake {
         let key = submission.partner_key.take();
         let seed = seeds.values().next().copied().filter(|_| seeds.len() == 1);
         let resolved = Resolved { params: Params::new(), seed, expected_images: None };
-        let request = Request { seeds, ..self.request(&pair, submission, resolved) };
+        let request = Request { seeds, ..self.request(&pair, submission, resolved, InputImages::new()) };
         let own_revision = Some(revision(&pair));
         self.store(NewJob { id, tenant, request, created_at: now, idempotency, own_revision }, key).await
     }
@@ -229,12 +250,13 @@ impl Intake {
         Ok(Cancelled::Now)
     }
 
-    fn request(&self, workflow: &Pair, submission: Submission, resolved: Resolved) -> Request {
+    fn request(&self, workflow: &Pair, submission: Submission, resolved: Resolved, images: InputImages) -> Request {
         let limits = self.limits.with(workflow.timeouts()).with(&submission.timeouts).at_most(&self.most);
         Request {
             workflow: workflow.name().to_owned(),
             revision: workflow.revision().to_owned(),
             params: resolved.params,
+            images,
             seed: resolved.seed,
             seeds: BTreeMap::new(),
             output_names: workflow.output_names().clone(),

@@ -1,7 +1,7 @@
 //! comfygate: a webhook-delivery asynchronous generation gateway in front of ComfyUI.
 //!
 //! The rooms in the order in which a job passes them; `docs/ARCHITECTURE.md` has the picture.
-//! [`api`] and [`intake`] take it in, the [`store`] keeps it, [`dispatch`] gives it to a backend through [`comfy`], the
+//! [`api`] and [`intake`] take it in with the images that it works on ([`inputs`]), the [`store`] keeps it, [`dispatch`] gives it to a backend through [`comfy`], the
 //! [`tracker`] follows it, [`media`] keeps its outputs, the [`notifier`] tells its caller with the signatures of
 //! [`signing`], and [`clearing`] removes it when it is old; [`throttle`] says how much callers may ask for.
 //!
@@ -56,6 +56,7 @@ pub mod dispatch;
 pub mod egress;
 pub mod fsck;
 pub mod graph;
+pub mod inputs;
 pub mod intake;
 pub mod inventory;
 pub mod job;

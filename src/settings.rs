@@ -42,6 +42,8 @@ pub struct Settings {
     pub local: LocalSettings,
     /// Where jobs and outputs are kept.
     pub storage: StorageSettings,
+    /// The images that jobs work on.
+    pub inputs: InputSettings,
     /// Where workflows are found.
     pub workflows: WorkflowSettings,
     /// How long and how large a job may be.
@@ -182,6 +184,33 @@ pub struct StorageSettings {
 impl Default for StorageSettings {
     fn default() -> Self {
         Self { folder: PathBuf::from("./data"), retention: Some(Duration::from_hours(7 * 24)) }
+    }
+}
+
+/// The images that jobs work on.
+#[derive(Clone, PartialEq, Debug)]
+pub struct InputSettings {
+    /// The most bytes of one.
+    pub max_upload: u64,
+    /// The most pixels of one.
+    pub max_pixels: u64,
+    /// How long an upload is kept after it was last used.
+    pub upload_life: Duration,
+    /// The most bytes that the uploads of one tenant may have together.
+    pub upload_space: u64,
+    /// How long fetching one may take.
+    pub fetch_timeout: Duration,
+}
+
+impl Default for InputSettings {
+    fn default() -> Self {
+        Self {
+            max_upload: 32 << 20,
+            max_pixels: 100_000_000,
+            upload_life: Duration::from_hours(24),
+            upload_space: 1 << 30,
+            fetch_timeout: Duration::from_secs(30),
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 const NO_SETTINGS: [&str; 1] = ["COMFYGATE_ADRESS"];
 
 /// Files whose string literals in front of `=>`, `,` or behind `code:` may be codes of answers.
-const CODE_FILES: [&str; 17] = [
+const CODE_FILES: [&str; 23] = [
     "src/api/body.rs",
     "src/api/caller.rs",
     "src/api/convert.rs",
@@ -26,10 +26,16 @@ const CODE_FILES: [&str; 17] = [
     "src/api/jobs.rs",
     "src/api/keys.rs",
     "src/api/link.rs",
+    "src/api/raw.rs",
     "src/api/secrets.rs",
     "src/api/submit.rs",
+    "src/api/uploads.rs",
     "src/api/wishes.rs",
     "src/egress/refusal.rs",
+    "src/inputs/desk.rs",
+    "src/inputs/fetch.rs",
+    "src/inputs/kind.rs",
+    "src/inputs/source.rs",
     "src/intake.rs",
     "src/notifier/target.rs",
     "src/workflow/parameter.rs",
@@ -268,7 +274,14 @@ fn codes(source: &str) -> BTreeSet<String> {
         "StatusCode::PAYLOAD_TOO_LARGE,",
         "StatusCode::REQUEST_TIMEOUT,",
     ])
-    .chain(["StatusCode::UNPROCESSABLE_ENTITY,", "StatusCode::INTERNAL_SERVER_ERROR,", "Err((", "|| (", "code: "])
+    .chain([
+        "StatusCode::UNPROCESSABLE_ENTITY,",
+        "StatusCode::INTERNAL_SERVER_ERROR,",
+        "Err((",
+        "|| (",
+        "Fault((",
+        "code: ",
+    ])
     .chain(["error.code = ", "Self::Invalid(_) => ", "Self::Scheme(_) => ", "Self::Userinfo => "])
     .chain([
         "Self::Address(..) => ",

@@ -70,13 +70,19 @@ pub(super) fn invalid_type(name: &str, wanted: &str, value: &Value) -> ApiError 
     ApiError::bad_request("invalid_type", format!("{name} must be {wanted}, not {}", kind(value)))
 }
 
-fn check_headers(request: &HttpRequest, limit: usize) -> Result<(), ApiError> {
-    let text = |name| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or("");
-    let encoding = text(CONTENT_ENCODING);
-    if !encoding.is_empty() && !encoding.eq_ignore_ascii_case("identity") {
-        let message = format!("content-encoding `{encoding}` is not supported: send the body as it is");
-        return Err(ApiError::unsupported("unsupported_encoding", message));
+/// Refuses a body that would have to be inflated.
+pub(super) fn without_encoding(request: &HttpRequest) -> Result<(), ApiError> {
+    let encoding = request.headers().get(CONTENT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or("");
+    if encoding.is_empty() || encoding.eq_ignore_ascii_case("identity") {
+        return Ok(());
     }
+    let message = format!("content-encoding `{encoding}` is not supported: send the body as it is");
+    Err(ApiError::unsupported("unsupported_encoding", message))
+}
+
+fn check_headers(request: &HttpRequest, limit: usize) -> Result<(), ApiError> {
+    without_encoding(request)?;
+    let text = |name| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or("");
     let media_type = text(CONTENT_TYPE).split(';').next().unwrap_or("").trim();
     if !media_type.eq_ignore_ascii_case("application/json") {
         let message = format!("content-type `{media_type}` is not supported: send application/json");

@@ -1,6 +1,7 @@
 //! The one error that handlers answer with: status, stable code, and a sentence that names the thing and the value.
 
 use super::headers::complete;
+use crate::inputs::Refused;
 use crate::intake::IntakeError;
 use crate::job::Scope;
 use crate::store::StoreError;
@@ -66,8 +67,16 @@ impl ApiError {
 
     /// 413.
     pub fn too_large(limit: usize) -> Self {
-        let message = format!("the request body is larger than {limit} bytes");
+        let message = format!(
+            "the request body is larger than {limit} bytes; send images through POST /uploads, or raise COMFYGATE_MAX_BODY"
+        );
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message).with_header("connection", "close")
+    }
+
+    /// 413 for an image, or for all of a form.
+    pub fn upload_too_large(limit: u64) -> Self {
+        let message = format!("more than {limit} bytes are not taken; COMFYGATE_MAX_UPLOAD is the limit of one image");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "image_too_large", message).with_header("connection", "close")
     }
 
     /// 415.
@@ -174,6 +183,7 @@ impl From<StoreError> for ApiError {
             StoreError::KeyReused(_) => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused", error.to_string())
             }
+            StoreError::UploadsFull { .. } => Self::too_many("uploads_full", error.to_string(), 600),
             StoreError::IdInUse(_) => Self::conflict("id_in_use", error.to_string()),
             StoreError::Panicked(_) => Self::internal(),
             StoreError::Damaged(_) => {
@@ -202,9 +212,12 @@ impl From<IntakeError> for ApiError {
             IntakeError::UnknownWorkflow { .. } => Self::bad_request("unknown_workflow", error.to_string()),
             IntakeError::Params(errors) => Self::params(&errors),
             IntakeError::Build(_) => Self::bad_request("validation", error.to_string()),
+            IntakeError::Inputs(Refused::Params(errors)) => Self::params(&errors),
+            IntakeError::Inputs(Refused::Busy) => Self::unavailable("uploads_busy", error.to_string()),
+            IntakeError::Inputs(Refused::Blob(error)) => StoreError::Unavailable(error.to_string()).into(),
             IntakeError::TooManyKeys => Self::unavailable("queue_full", error.to_string()),
             IntakeError::Graph(error) => error.into(),
-            IntakeError::Store(error) => error.into(),
+            IntakeError::Inputs(Refused::Store(error)) | IntakeError::Store(error) => error.into(),
         }
     }
 }
@@ -212,13 +225,12 @@ impl From<IntakeError> for ApiError {
 impl From<RawError> for ApiError {
     fn from(error: RawError) -> Self {
         match error {
-            RawError::NoDefinitions => Self::unavailable("definitions_unknown", error.to_string()),
+            RawError::NoDefinitions => Self::unavailable("nodes_unknown", error.to_string()),
+            RawError::Convert(_) => Self::bad_request("cannot_convert", error.to_string()),
             RawError::Output(_) => Self::bad_request("invalid_outputs", error.to_string()),
-            RawError::Graph(_)
-            | RawError::Convert(_)
-            | RawError::TooManyNodes(_)
-            | RawError::TooDeep { .. }
-            | RawError::Unusable(_) => Self::bad_request("invalid_graph", error.to_string()),
+            RawError::Graph(_) | RawError::TooManyNodes(_) | RawError::TooDeep { .. } | RawError::Unusable(_) => {
+                Self::bad_request("invalid_graph", error.to_string())
+            }
         }
     }
 }

@@ -23,6 +23,7 @@ mod secrets;
 mod submit;
 mod throttle;
 mod trial;
+mod uploads;
 mod verdicts;
 mod wishes;
 mod workflows;
@@ -46,6 +47,7 @@ pub use wishes::Defaults;
 
 use crate::access::Keys;
 use crate::clock::Clock;
+use crate::inputs::Inputs;
 use crate::intake::Intake;
 use crate::job::BodyRules;
 use crate::local;
@@ -68,6 +70,8 @@ use tokio::sync::watch;
 pub struct Api {
     /// Takes jobs in.
     pub intake: Arc<Intake>,
+    /// Takes images in.
+    pub inputs: Arc<Inputs>,
     /// Where jobs are read.
     pub store: Arc<dyn Store>,
     /// How much callers may ask for.
@@ -136,6 +140,9 @@ use Needs::{KeyWith, NoKey, Nothing, Scope, ScopeOrLink};
 #[rustfmt::skip]
 const ROUTES: &[Call] = &[
     post("/generate", Scope(Submit), || web::to(submit::generate)),
+    post("/uploads", Scope(Submit), || web::to(uploads::create)),
+    get("/uploads/{id}", Scope(Submit), || web::to(uploads::get)),
+    delete("/uploads/{id}", Scope(Submit), || web::to(uploads::delete)),
     get("/jobs", Scope(Read), || web::to(jobs::list)),
     get("/jobs/{id}", Scope(Read), || web::to(jobs::get)),
     post("/jobs/{id}/cancel", Scope(Submit), || web::to(jobs::cancel)),

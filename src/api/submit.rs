@@ -28,6 +28,9 @@ const MOST_EVENTS: usize = 16;
 /// How long an idempotency key is remembered.
 const KEY_LIFE: Duration = Duration::from_hours(24);
 
+/// The field that is nobody's to see.
+const PARTNER_KEY: &str = "api_key_comfy_org";
+
 /// Finds a workflow by its name.
 pub type FindWorkflow<'a> = dyn Fn(Option<&str>) -> Result<Arc<Pair>, IntakeError> + 'a;
 
@@ -146,7 +149,7 @@ pub(super) fn submission(
     let timeouts = timeouts(&rules.most, fields.remove("timeouts"))?;
     let Wishes { delivery, strip_metadata, conversion } = wishes(fields, rules.defaults)?;
     let partner_key = partner_key(fields)?;
-    let params = params(fields)?;
+    let (params, images) = params(fields)?;
     let asked = if let Some(graph) = graph {
         Asked::Graph(graph)
     } else {
@@ -159,6 +162,7 @@ pub(super) fn submission(
         Submission {
             id,
             params,
+            images,
             webhook_url,
             webhook_events,
             delivery,
@@ -174,21 +178,30 @@ pub(super) fn submission(
     ))
 }
 
-/// Puts what stands under `params` beside what stands at top level; a name in both is refused.
-fn params(fields: &mut Map<String, Value>) -> Result<Map<String, Value>, ApiError> {
-    let under = match fields.remove("params") {
-        None | Some(Value::Null) => Map::new(),
-        Some(Value::Object(under)) => under,
-        Some(other) => return Err(invalid_type("params", "an object", &other)),
-    };
+/// Puts what stands under `params` and under `images` beside what stands at top level; a name in two places is refused. Returns
+/// the names under `images` too.
+fn params(fields: &mut Map<String, Value>) -> Result<(Map<String, Value>, BTreeSet<String>), ApiError> {
+    let under = object("params", fields.remove("params"))?;
+    let images = object("images", fields.remove("images"))?;
+    let names = images.keys().cloned().collect();
     let mut params = std::mem::take(fields);
-    for (name, value) in under {
-        if params.insert(name.clone(), value).is_some() {
-            let message = format!("parameter `{name}` stands at top level and under `params`: give it once");
-            return Err(ApiError::bad_request("duplicate_param", message));
+    for (field, under) in [("params", under), ("images", images)] {
+        for (name, value) in under {
+            if params.insert(name.clone(), value).is_some() {
+                let message = format!("parameter `{name}` stands under `{field}` and in another place: give it once");
+                return Err(ApiError::bad_request("duplicate_param", message));
+            }
         }
     }
-    Ok(params)
+    Ok((params, names))
+}
+
+fn object(name: &str, value: Option<Value>) -> Result<Map<String, Value>, ApiError> {
+    match value {
+        None | Some(Value::Null) => Ok(Map::new()),
+        Some(Value::Object(fields)) => Ok(fields),
+        Some(other) => Err(invalid_type(name, "an object", &other)),
+    }
 }
 
 /// Refuses an empty prompt in `ComfyLite`'s words, wherever the workflow takes a prompt.
@@ -330,7 +343,7 @@ fn timeout(name: &str, wish: &Value, most: Duration) -> Result<u64, ApiError> {
 /// Returns what of a request's fields is meant for parameters, whatever may be wrong with the others.
 pub(super) fn given_params(fields: &Map<String, Value>) -> Map<String, Value> {
     let mut given = fields.get("params").and_then(Value::as_object).cloned().unwrap_or_default();
-    let others = fields.iter().filter(|(name, _)| !RESERVED.contains(&name.as_str()));
+    let others = fields.iter().filter(|(name, _)| !RESERVED.contains(&name.as_str()) && *name != PARTNER_KEY);
     given.extend(others.map(|(name, value)| (name.clone(), value.clone())));
     given
 }

@@ -5,12 +5,13 @@ use super::workflows;
 use crate::clock::{Clock, Timestamp};
 use crate::comfy::ComfyUrl;
 use crate::egress::{self, Guard};
+use crate::inputs::{self, Inputs};
 use crate::inventory::Inventory;
 use crate::job::{BodyRules, LinkKey, Tap};
 use crate::lifecycle::Lifecycle;
 use crate::media::Blobs;
 use crate::notifier::Announcer;
-use crate::settings::Settings;
+use crate::settings::{InputSettings, Settings};
 use crate::store::{OwnSecrets, SqliteStore, Store};
 use crate::vault::Vault;
 use crate::workflow::Catalog;
@@ -35,6 +36,7 @@ pub(super) struct Ground<'a> {
     pub(super) inventory: Arc<Inventory>,
     pub(super) bodies: Arc<BodyRules>,
     pub(super) guard: Guard,
+    pub(super) inputs: Arc<Inputs>,
     pub(super) announcer: Announcer,
     pub(super) vault: Arc<Vault>,
     pub(super) bells: Bells,
@@ -66,6 +68,11 @@ impl<'a> Ground<'a> {
         pull_in(&store, clock.now()).await;
         let inventory = Arc::new(inventory(settings, &clock)?);
         let catalog = workflows::load(&settings.workflows, &inventory);
+        let guard = guard(settings, address, lookup);
+        let uploads = Arc::<SqliteStore>::clone(&sqlite);
+        let (taken, limits) = (Arc::clone(&blobs), input_limits(&settings.inputs));
+        let random = |bytes: &mut [u8]| rand::fill(bytes);
+        let inputs = Inputs::new(taken, uploads, Arc::clone(&clock), guard.clone(), limits, random);
         Ok(Self {
             settings,
             address,
@@ -75,7 +82,8 @@ impl<'a> Ground<'a> {
             catalog,
             inventory,
             bodies,
-            guard: guard(settings, address, lookup),
+            guard,
+            inputs: Arc::new(inputs),
             vault: Arc::new(Vault::new(settings.backends.partner_key.clone())),
             announcer: Announcer::new(Arc::clone(&clock)),
             bells: Bells::default(),
@@ -98,10 +106,23 @@ fn guard(settings: &Settings, bound: SocketAddr, lookup: Arc<dyn egress::Lookup>
     Guard::new(rules, lookup)
 }
 
+fn input_limits(settings: &InputSettings) -> inputs::Limits {
+    inputs::Limits {
+        bytes: settings.max_upload,
+        pixels: settings.max_pixels,
+        life: settings.upload_life,
+        space: settings.upload_space,
+        fetch: settings.fetch_timeout,
+    }
+}
+
 /// Reads what the last life of the gateway knew of the backends' nodes.
 fn inventory(settings: &Settings, clock: &Arc<dyn Clock>) -> anyhow::Result<Inventory> {
     let name = |address: &url::Url| Ok(address.as_str().parse::<ComfyUrl>()?.to_string());
-    let backends = settings.backends.addresses.iter().map(name).collect::<anyhow::Result<Vec<_>>>()?;
+    // The one that is started here comes later, and takes their place.
+    let is_local = settings.local.enabled && settings.local.home.is_some();
+    let addresses = if is_local { &[] } else { settings.backends.addresses.as_slice() };
+    let backends = addresses.iter().map(name).collect::<anyhow::Result<Vec<_>>>()?;
     Ok(Inventory::open(&settings.storage.folder, backends, Arc::clone(clock)))
 }
 

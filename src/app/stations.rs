@@ -7,6 +7,7 @@ use crate::access::Keys;
 use crate::clearing;
 use crate::comfy::{self, Client, ComfyUrl, SocketOptions};
 use crate::dispatch::{self, Backend};
+use crate::inputs::Shelf;
 use crate::intake::Intake;
 use crate::inventory;
 use crate::job::Tenant;
@@ -66,6 +67,7 @@ impl Ground<'_> {
         Arc::new(Intake {
             store: Arc::clone(&self.store),
             catalog: Arc::clone(&self.catalog),
+            inputs: Arc::clone(&self.inputs),
             clock: Arc::clone(&self.clock),
             queue_bell: Arc::clone(&self.bells.queue),
             delivery_bell: Arc::clone(&self.bells.delivery),
@@ -98,6 +100,7 @@ impl Ground<'_> {
             store: Arc::clone(&self.store),
             catalog: Arc::clone(&self.catalog),
             backends,
+            shelf: Arc::new(Shelf::new(Arc::clone(&self.blobs), Arc::clone(&self.clock))),
             clock: Arc::clone(&self.clock),
             lifecycle: self.lifecycle.clone(),
             queue_bell: Arc::clone(&self.bells.queue),

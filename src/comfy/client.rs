@@ -18,6 +18,10 @@ use std::time::Duration;
 use thiserror::Error as ThisError;
 use url::Url;
 
+mod upload;
+
+pub use upload::Upload;
+
 /// A connection to a server that does not stand within this time is none.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// A healthy server stalls for seconds while it encodes images (T26), so no limit may be below ten.

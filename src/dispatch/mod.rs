@@ -3,6 +3,7 @@
 mod backend;
 mod partner;
 mod run;
+mod sending;
 
 pub use backend::Backend;
 pub use run::{Parts, run};

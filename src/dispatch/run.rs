@@ -2,18 +2,19 @@
 
 use super::backend::{Backend, others};
 use super::partner::partner_key;
+use super::sending::{Ready, Sending};
 use crate::clock::Clock;
-use crate::comfy::ExtraData;
 use crate::crash::{self, Point};
+use crate::inputs::Shelf;
 use crate::job::{
     BodyRules, Failure, FailureCode, Happening, Job, JobId, Outcome, PromptId, Request, Tap, Tapped, freeze,
 };
 use crate::lifecycle::{Lifecycle, Panicked};
 use crate::store::{Claimed, Ending, Refused, Revision, Store, StoreError, Vacancy, persist};
 use crate::telemetry::job_span;
-use crate::tracker::{Plan, Run, SubmitResult, refused_everywhere, submit_result};
+use crate::tracker::{Plan, Run, SubmitResult, refused_everywhere};
 use crate::vault::Vault;
-use crate::workflow::{Built, Catalog, Pair, Source, build};
+use crate::workflow::{Built, Catalog, Pair, Source};
 use futures_util::future::join_all;
 use std::collections::{HashMap, HashSet};
 use std::num::NonZeroUsize;
@@ -43,6 +44,8 @@ pub struct Parts {
     pub catalog: Arc<Catalog>,
     /// The backends.
     pub backends: Vec<Backend>,
+    /// Brings input images to them.
+    pub shelf: Arc<Shelf>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Spawns the submissions.
@@ -147,11 +150,12 @@ async fn take_up(parts: &Parts, claimed: Claimed, revisions: &mut HashMap<String
         return;
     };
     match rebuild(parts, job, revisions).await {
-        Ok(built) => {
+        Ok(ready) => {
             info!(job.id = %job.id, backend = run.backend, "taking up the run again");
             let now = parts.clock.now();
             // The wall clock may have gone back since.
-            let watched = Run::recovered(plan(parts, &claimed, &built), job.started_at.map(|at| at.min(now)), now);
+            let watched =
+                Run::recovered(plan(parts, &claimed, &ready.built), job.started_at.map(|at| at.min(now)), now);
             backend.tracker.watch(watched, claimed.job).await;
         }
         Err(failure) => end(parts, job, Some(run.number), failure).await,
@@ -201,30 +205,25 @@ async fn launch_or_end(parts: &Parts, backend: &Backend, claimed: Claimed, revis
 }
 
 async fn launch(parts: &Parts, backend: &Backend, claimed: Claimed, revisions: &mut HashMap<String, Arc<Pair>>) {
-    let built = rebuild(parts, &claimed.job, revisions).await;
-    let (built, key) = match built.and_then(|built| Ok((built, partner_key(&parts.vault, &claimed.job)?))) {
+    let ready = rebuild(parts, &claimed.job, revisions).await;
+    let (ready, key) = match ready.and_then(|ready| Ok((ready, partner_key(&parts.vault, &claimed.job)?))) {
         Ok(both) => both,
         Err(failure) => return end(parts, &claimed.job, Some(claimed.run.number), failure).await,
     };
-    let watched = Run::about_to_submit(plan(parts, &claimed, &built), parts.clock.now());
+    let watched = Run::about_to_submit(plan(parts, &claimed, &ready.built), parts.clock.now());
+    let watched = watched.with_time_to_place(ready.time_to_place());
     let Claimed { job, run, .. } = claimed;
     let client_id = backend.tracker.watch(watched, job).await;
-    let (tracker, client) = (backend.tracker.clone(), backend.client.clone());
+    let tracker = backend.tracker.clone();
     let Some(client_id) = client_id else {
         let result = SubmitResult::Unreachable("the socket to it was lost".into());
         return tracker.submitted(run.prompt, result).await;
     };
     info!(backend = backend.name, prompt = %run.prompt, run = run.number, "submitting");
     let lifecycle = parts.lifecycle.clone();
+    let sending = Sending::new(backend, client_id, run.prompt.clone(), ready, key, &parts.shelf);
     let submission = async move {
-        let posting = async {
-            crash::pass(Point::Submitting);
-            let extra = ExtraData { api_key_comfy_org: key.as_ref() };
-            let answer = client.submit_with(&built.graph, &client_id, run.prompt.as_str(), extra).await;
-            crash::pass(Point::Submitted);
-            submit_result(answer)
-        };
-        let answered = lifecycle.contain("submit", posting).await;
+        let answered = lifecycle.contain("submit", sending.send()).await;
         // It may have been sent or not: the backend is asked.
         let failed = |Panicked| SubmitResult::Failed("the gateway failed while it submitted it".into());
         tracker.submitted(run.prompt, answered.unwrap_or_else(failed)).await;
@@ -254,7 +253,7 @@ fn plan(parts: &Parts, claimed: &Claimed, built: &Built) -> Plan {
 }
 
 /// Builds a job's graph from the revision that it was checked against.
-async fn rebuild(parts: &Parts, job: &Job, revisions: &mut HashMap<String, Arc<Pair>>) -> Result<Built, Failure> {
+async fn rebuild(parts: &Parts, job: &Job, revisions: &mut HashMap<String, Arc<Pair>>) -> Result<Ready, Failure> {
     let workflow = match revision(parts, job, revisions).await {
         Ok(Some(workflow)) => workflow,
         Ok(None) => {
@@ -262,7 +261,7 @@ async fn rebuild(parts: &Parts, job: &Job, revisions: &mut HashMap<String, Arc<P
         }
         Err(error) => return Err(internal(&format!("workflow `{}`: {error}", job.request.workflow))),
     };
-    build(&workflow, &job.request.params).map_err(|error| internal(&error.to_string()))
+    Ready::build(workflow, &job.request).map_err(|error| internal(&error.to_string()))
 }
 
 async fn revision(

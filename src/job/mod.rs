@@ -5,6 +5,7 @@
 mod announcement;
 mod failure;
 mod frozen;
+mod input;
 mod key;
 mod link;
 mod output;
@@ -19,6 +20,7 @@ mod wish;
 pub use announcement::{Advance, Announce, Announcement, Audience, News, NodeAdvance};
 pub use failure::{FailedNode, Failure, FailureCode, Fault};
 pub use frozen::{FrozenBody, Segment};
+pub use input::{InputImage, InputImages, InputMask, UploadId, UploadIdError};
 pub use key::{KeyId, KeyIdError, KeyLimits, Scope, ScopeError, Scopes};
 pub use link::{LinkError, LinkKey};
 pub use output::{BlobId, FileRef, Output, OutputKind};

@@ -2,6 +2,7 @@
 //!
 //! How its images reach the receiver is the caller's wish, and the operator's where they are too large to be in it.
 
+use super::input::described;
 use super::{DeliveryMode, FrozenBody, Job, JobState, LinkKey, Outcome, Output, OutputKind, Segment};
 use crate::clock::Timestamp;
 use serde::Serialize;
@@ -86,6 +87,9 @@ pub fn live_view(job: &Job, now: Timestamp) -> Map<String, Value> {
     view.insert("prompt_id".into(), json!(job.id.to_string()));
     view.insert("workflow".into(), json!(job.request.workflow));
     seeds(job, &mut view);
+    if !job.request.images.is_empty() {
+        view.insert("inputs".into(), described(&job.request.images));
+    }
     view.insert("created_at".into(), json!(job.created_at.rfc3339()));
     if let Some(started) = job.started_at {
         view.insert("started_at".into(), json!(started.rfc3339()));
@@ -151,6 +155,9 @@ fn common(job: &Job, outputs: &[Output], now: Timestamp, rules: &BodyRules) -> M
     more.insert("timestamp".into(), json!(now.rfc3339()));
     more.insert("workflow".into(), json!(job.request.workflow));
     seeds(job, &mut more);
+    if !job.request.images.is_empty() {
+        more.insert("inputs".into(), described(&job.request.images));
+    }
     let outputs: Vec<Value> = outputs
         .iter()
         .enumerate()

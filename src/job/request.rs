@@ -1,6 +1,6 @@
 //! What a caller asked for, after every check: typed parameters, limits, where to report.
 
-use super::{Conversion, DeliveryMode, WebhookEvent};
+use super::{BlobId, Conversion, DeliveryMode, InputImages, WebhookEvent};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -91,6 +91,9 @@ pub struct Request {
     pub revision: String,
     /// The parameters that were given or defaulted, the seed included.
     pub params: Params,
+    /// The images that were given as bytes, by address or as uploads. Their parameters are not among `params`.
+    #[serde(default, skip_serializing_if = "InputImages::is_empty")]
+    pub images: InputImages,
     /// The seed in force, given or drawn; none where the workflow has no seed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
@@ -129,6 +132,13 @@ pub struct Request {
     pub key_ticket: Option<u64>,
     /// The limits in force.
     pub limits: Limits,
+}
+
+impl Request {
+    /// Returns the blobs that the input images need, and how many bytes each has.
+    pub fn input_blobs(&self) -> impl Iterator<Item = (&BlobId, u64)> {
+        self.images.values().flat_map(super::InputImage::blobs)
+    }
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {

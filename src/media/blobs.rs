@@ -2,11 +2,12 @@
 //! which blobs are needed, and for how long, is the store's.
 
 use super::folder::{Draft, Folder, name};
+use super::holds::{Hold, Holds};
 use crate::job::BlobId;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use sha2::{Digest, Sha256};
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -70,6 +71,7 @@ pub struct Blobs {
     folder: Arc<Folder>,
     /// Where outputs are worked on before they are kept, which takes a processor and memory.
     bench: Arc<Semaphore>,
+    holds: Holds,
 }
 
 impl Blobs {
@@ -78,7 +80,7 @@ impl Blobs {
     pub fn open(folder: &Path) -> Result<Self, BlobError> {
         let places = std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1));
         let folder = Arc::new(Folder::open(folder, folder.join("blobs"))?);
-        Ok(Self { folder, bench: Arc::new(Semaphore::new(places)) })
+        Ok(Self { folder, bench: Arc::new(Semaphore::new(places)), holds: Holds::default() })
     }
 
     /// Keeps the bytes; returns their name and size once both would survive a loss of power.
@@ -110,7 +112,7 @@ impl Blobs {
     /// Writes the bytes of a stream aside, at most `limit` of them.
     pub(super) async fn draft<S, E>(&self, mut stream: S, limit: u64) -> Result<Draft, PutError<E>>
     where
-        S: Stream<Item = Result<Bytes, E>> + Unpin + Send,
+        S: Stream<Item = Result<Bytes, E>> + Unpin,
         E: std::error::Error + Send + Sync + 'static,
     {
         let folder = Arc::clone(&self.folder);
@@ -158,6 +160,16 @@ impl Blobs {
     /// on at its beginning has ended: then nobody is left who could still come to name it.
     pub fn begin_turn(&self) -> Turn {
         Turn(self.folder.begin_turn())
+    }
+
+    /// Keeps all blobs from being removed that are put or found from now on, until what is returned is dropped.
+    pub fn hold(&self) -> Hold {
+        self.holds.take()
+    }
+
+    /// Returns the holds of this moment; each has a number of its own for ever.
+    pub fn holds(&self) -> BTreeSet<u64> {
+        self.holds.now()
     }
 
     /// Returns the blobs that were put in this life of the gateway, the last time before `turn`.

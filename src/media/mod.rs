@@ -3,8 +3,10 @@
 
 mod blobs;
 mod body;
+mod checked;
 mod convert;
 mod folder;
+mod holds;
 mod keeping;
 mod outputs;
 mod strip;
@@ -13,6 +15,8 @@ mod treatment;
 
 pub use blobs::{BlobError, Blobs, PutError, Removed, Turn};
 pub use body::body_stream;
+pub use checked::CheckedError;
+pub use holds::Hold;
 pub use outputs::{Fetched, fetch};
 pub use survey::Survey;
 pub use treatment::{Kept, Treatment};

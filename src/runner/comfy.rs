@@ -303,6 +303,7 @@ fn refused(error: IntakeError) -> RunError {
         }
         IntakeError::UnknownWorkflow { .. }
         | IntakeError::Build(_)
+        | IntakeError::Inputs(_)
         | IntakeError::Graph(_)
         | IntakeError::TooManyKeys
         | IntakeError::Store(_) => SubmissionError { message: error.to_string(), node: None }.into(),

@@ -52,9 +52,7 @@ impl Files {
 
     /// Returns whether a name that a node wrote, such as `sub/a.png` or `a.png [output]`, stands for a file.
     pub(super) fn has(&self, written: &str) -> bool {
-        let (name, folder) = annotated(written);
-        let (subfolder, name) = name.rsplit_once('/').unwrap_or(("", name));
-        self.kept.contains_key(&place(folder.unwrap_or("input"), subfolder, name))
+        self.written(written).is_some()
     }
 
     /// Chooses the place of the next file of a prefix, such as `a/b` for `a/b_00001_.png`.
@@ -89,12 +87,34 @@ impl Files {
         Ok((place, file))
     }
 
-    /// Keeps an uploaded file under a name that no other bytes have, or under its own if it may overwrite.
+    /// Returns the bytes of a file by the name that a node wrote.
+    pub(super) fn written(&self, written: &str) -> Option<&Bytes> {
+        let (name, folder) = annotated(written);
+        let (subfolder, name) = name.rsplit_once('/').unwrap_or(("", name));
+        self.kept.get(&place(folder.unwrap_or("input"), subfolder, name)).map(|file| &file.bytes)
+    }
+
+    /// Returns the files of the input folder by their names with folders, in the order in which they came.
+    pub(super) fn inputs(&self) -> Vec<(String, Bytes)> {
+        let inputs = self.order.iter().filter(|place| place.folder == "input");
+        let path = |place: &Place| format!("{}/{}", place.subfolder, place.name).trim_start_matches('/').to_owned();
+        inputs.filter_map(|place| Some((path(place), self.kept.get(place)?.bytes.clone()))).collect()
+    }
+
+    /// Forgets the files of the input folder.
+    pub(super) fn wipe_inputs(&mut self) {
+        self.kept.retain(|place, _| place.folder != "input");
+        self.order.retain(|place| place.folder != "input");
+    }
+
+    /// Keeps an uploaded file under a name that no other bytes have, or under its own if it may overwrite. What is kept may be
+    /// made of the bytes and not be them; they are what is compared all the same, as ComfyUI does.
     pub(super) fn upload(
         &mut self,
         place: Place,
         overwrite: bool,
         bytes: &Bytes,
+        made: Option<Bytes>,
         now: Timestamp,
     ) -> Result<Place, Refusal> {
         if escapes(&place.subfolder) || escapes(&place.name) {
@@ -113,7 +133,9 @@ impl Files {
             number += 1;
             chosen.name = format!("{stem} ({number}){ending}");
         }
-        self.put(chosen.clone(), bytes.clone(), now);
+        if made.is_none() || !self.kept.get(&chosen).is_some_and(|file| file.bytes == *bytes) {
+            self.put(chosen.clone(), made.unwrap_or_else(|| bytes.clone()), now);
+        }
         Ok(chosen)
     }
 
@@ -201,7 +223,7 @@ mod tests {
     fn other_bytes_under_a_known_name_are_numbered_and_equal_bytes_are_not() {
         let mut files = Files::default();
         let mut upload = |bytes: &'static [u8], overwrite| {
-            files.upload(place("input", "", "u.png"), overwrite, &Bytes::from_static(bytes), NOW).unwrap().name
+            files.upload(place("input", "", "u.png"), overwrite, &Bytes::from_static(bytes), None, NOW).unwrap().name
         };
         assert_eq!(upload(b"1", false), "u.png");
         assert_eq!(upload(b"1", false), "u.png");

@@ -17,6 +17,7 @@ mod json_reader;
 mod labour;
 mod landscape;
 mod lettering;
+mod mask;
 mod mosaic;
 mod nodes;
 mod palette;
@@ -184,6 +185,16 @@ impl Sim {
     /// Deletes every output and temporary file, as somebody at the server's disk could.
     pub fn delete_files(&self) {
         self.world.change(|state| state.files.wipe_results());
+    }
+
+    /// Deletes every file of the input folder.
+    pub fn delete_inputs(&self) {
+        self.world.change(|state| state.files.wipe_inputs());
+    }
+
+    /// Returns the files of the input folder by their names, such as `folder/a.png`, in the order in which they came.
+    pub fn inputs(&self) -> Vec<(String, Bytes)> {
+        self.world.look(|state| state.files.inputs())
     }
 
     /// Returns how often each prompt was begun, over all restarts.

@@ -10,6 +10,7 @@ use super::frames::{self, ProgressState};
 use super::graph::{Agenda, Graph, Node, Signature};
 use super::json::Json;
 use super::labour::{self, Work};
+use super::mask;
 use super::nodes;
 use super::script::Fault;
 use super::voice::{To, Voice};
@@ -143,7 +144,12 @@ impl Run {
 
         let essence = self.world.look(|state| {
             let kept = |id: &str| state.engine.cache.get(self.signatures.get(id)?);
-            nodes::essence(node, &|id| Some(kept(id)?.essence.clone()))
+            let mut essence = nodes::essence(node, &|id| Some(kept(id)?.essence.clone()));
+            if node.class == "LoadImage" {
+                let file = node.input("image").and_then(Json::text).and_then(|name| state.files.written(name));
+                (essence.width, essence.height) = file.and_then(|bytes| mask::size(bytes)).unzip();
+            }
+            essence
         });
         let output = labour::work(self, &Work { node, essence: &essence }).await?;
 

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::files::{Files, Place, Refusal};
 use super::http::{Request, Response};
 use super::json::Json;
+use super::mask;
 use crate::clock::Timestamp;
 
 /// One part of a form.
@@ -29,18 +30,22 @@ pub(super) fn answer(files: &mut Files, request: &Request, now: Timestamp, is_ma
         subfolder: text("subfolder").unwrap_or_default(),
         name: filename.clone(),
     };
-    if is_mask {
+    let overwrite = text("overwrite").is_some_and(|flag| flag == "true" || flag == "1");
+    let joined = if is_mask {
         let Some(original) = text("original_ref").and_then(|text| Json::parse(text.as_bytes())) else {
             return Response::crash();
         };
         let part = |key: &str| original.get(key).and_then(Json::text);
         let folder = part("type").or(Some("output"));
-        if files.view(part("filename"), folder, part("subfolder").unwrap_or_default()).is_err() {
+        let Ok((_, original)) = files.view(part("filename"), folder, part("subfolder").unwrap_or_default()) else {
             return stored(&place);
-        }
-    }
-    let overwrite = text("overwrite").is_some_and(|flag| flag == "true" || flag == "1");
-    match files.upload(place, overwrite, &image.body, now) {
+        };
+        let Some(joined) = mask::joined(&original.bytes, &image.body) else { return Response::crash() };
+        Some(joined.into())
+    } else {
+        None
+    };
+    match files.upload(place, overwrite, &image.body, joined, now) {
         Ok(place) => stored(&place),
         Err(Refusal(500)) => Response::crash(),
         Err(Refusal(status)) => Response::empty(status),

@@ -12,6 +12,7 @@ mod persist;
 mod replay;
 mod signing;
 mod sqlite;
+mod uploads;
 
 pub use counts::Counts;
 pub use cursor::{Cursor, CursorError};
@@ -21,6 +22,7 @@ pub use persist::persist;
 pub use replay::{DeliveryFilter, ListedDelivery, ReplayFilter};
 pub use signing::{Rotation, SecretKind, SigningSecret, SigningStore};
 pub use sqlite::{Audit, Flaw, NamedBlob, OpenError, SqliteStore, audit, open_beside};
+pub use uploads::{NewUpload, Upload, UploadStore};
 
 use crate::clock::Timestamp;
 use crate::job::{BlobId, FrozenBody, Job, JobId, JobState, Outcome, Output, PromptId, Request, RunRef, Tenant};
@@ -54,6 +56,14 @@ pub enum StoreError {
     /// The id that a caller chose for a job is another job's.
     #[error("the id {0} is another job's already")]
     IdInUse(JobId),
+    /// A tenant's uploads take as much space as they may.
+    #[error("the uploads take {used} bytes already, and {most} are allowed; delete some, or wait until they expire")]
+    UploadsFull {
+        /// How many bytes they have.
+        used: u64,
+        /// How many they may have.
+        most: u64,
+    },
 }
 
 /// An `Idempotency-Key` with the SHA-256 of the body that it came with.
@@ -317,7 +327,9 @@ pub struct Cleared {
     pub jobs: u32,
     /// How many idempotency keys.
     pub keys: u32,
-    /// The blobs that those jobs named; others may name them still.
+    /// How many uploads.
+    pub uploads: u32,
+    /// The blobs that those jobs and uploads named; others may name them still.
     pub blobs: Vec<BlobId>,
 }
 
@@ -427,14 +439,15 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// queue limit. Returns how many rows it changed. Meant for the start.
     async fn pull_in(&self, now: Timestamp) -> Result<u64, StoreError>;
 
-    /// Returns the blobs that jobs need; any other is left over from a run whose end was never stored.
+    /// Returns the blobs that jobs and uploads need; any other is left over from a run whose end was never stored.
     async fn needed_blobs(&self) -> Result<HashSet<BlobId>, StoreError>;
 
     /// Removes at most `limit` jobs that ended by `ended_by` and have no delivery that is pending, with all that belongs
-    /// to them, and at most as many idempotency keys that have expired by `now`. None for `ended_by` keeps all jobs.
+    /// to them, and at most as many idempotency keys and as many uploads that have expired by `now`. None for `ended_by` keeps
+    /// all jobs.
     async fn clear(&self, ended_by: Option<Timestamp>, now: Timestamp, limit: u32) -> Result<Cleared, StoreError>;
 
-    /// Returns those of `blobs` that no job names.
+    /// Returns those of `blobs` that no job names, as output or as input, and no upload.
     async fn unnamed(&self, blobs: Vec<BlobId>) -> Result<Vec<BlobId>, StoreError>;
 
     /// Removes the revisions that no job refers to, and says how many. Only at the start, before anybody keeps one.

@@ -39,7 +39,8 @@ where
                 error @ (StoreError::Panicked(_)
                 | StoreError::Damaged(_)
                 | StoreError::KeyReused(_)
-                | StoreError::IdInUse(_)),
+                | StoreError::IdInUse(_)
+                | StoreError::UploadsFull { .. }),
             ) => {
                 error!(%error, what, "cannot be stored");
                 return None;

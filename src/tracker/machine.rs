@@ -27,6 +27,7 @@ use crate::comfy::event::Event;
 use crate::job::{Failure, FailureCode, JobId, Limits, NodeAdvance, Outcome, Output, PromptId};
 use crate::store::Refused;
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// What must be known of a run before it is submitted.
 #[derive(Clone, PartialEq, Debug)]
@@ -330,6 +331,15 @@ impl Run {
             None => due.push((self.next_look, Deadline::Look)),
         }
         due.into_iter().min_by_key(|(at, _)| *at)
+    }
+
+    /// Returns the same run, which may take this much longer to be submitted: its input images are brought first.
+    #[must_use]
+    pub fn with_time_to_place(mut self, time: Duration) -> Self {
+        if let Phase::Submitting { since, .. } = &mut self.phase {
+            *since = *since + time;
+        }
+        self
     }
 
     /// Ends the run because the gateway itself failed on it: what it holds may be wrong, so it is not looked at.

@@ -116,6 +116,35 @@ fn many_instances_with_many_links_are_refused_in_time() {
     assert_eq!(soon(workflow).unwrap_err().code(), "workflow_too_large");
 }
 
+fn with_groups(nodes: &[Value], groups: &Value) -> Value {
+    json!({"nodes": nodes, "links": [], "version": 0.4, "extra": {"groupNodes": groups}})
+}
+
+#[test]
+fn a_large_group_node_in_many_places_is_refused() {
+    let nodes: Vec<Value> = (1..5000).map(|id| json!({"id": id, "type": "workflow>g"})).collect();
+    let text = json!({"type": "CLIPTextEncode", "widgets_values": ["x".repeat(1_000_000)]});
+    let workflow = with_groups(&nodes, &json!({"g": {"nodes": [text], "links": []}}));
+    assert_eq!(soon(workflow).unwrap_err().code(), "workflow_too_large");
+    let many = vec![json!({"type": "VAEDecode"}); 100];
+    let workflow = with_groups(&nodes, &json!({"g": {"nodes": many, "links": []}}));
+    assert_eq!(soon(workflow).unwrap_err().code(), "workflow_too_large");
+}
+
+#[test]
+fn a_group_node_that_cannot_be_taken_apart_is_told() {
+    let node = [json!({"id": 1, "type": "workflow>g"})];
+    for inside in ["Reroute", "PrimitiveNode", "NoSuchClass", "LoadAudio", "workflow>g"] {
+        let groups =
+            json!({"g": {"nodes": [{"type": inside}], "links": [[0, 0, 0, 0, 1, "IMAGE"], null, [7, -3, 9, 1]]}});
+        let error = soon(with_groups(&node, &groups)).unwrap_err();
+        assert_eq!((error.code(), error.node()), ("group_node", Some("1")), "{inside}");
+    }
+    for groups in [json!(null), json!([]), json!({"g": null}), json!({"g": {"nodes": 3}}), json!({"other": {}})] {
+        assert_eq!(soon(with_groups(&node, &groups)).unwrap_err().code(), "group_node", "{groups}");
+    }
+}
+
 #[test]
 fn what_is_no_saved_workflow_is_named() {
     let cases = [

@@ -1,6 +1,8 @@
 //! What is never shown: a string that is like no other goes through every input, and afterwards everything that the gateway
 //! has put out is searched for each of them. The table says where each may be found, and where it must.
 
+use crate::image_hosts::Host;
+use crate::input_images::{photo, png, with_photos};
 use crate::support::{PATIENCE, Program, Setup, eventually};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use base64::Engine;
@@ -76,11 +78,14 @@ const TABLE: &[(&str, &[Place], &[Place])] = &[
     ("signing", &[Database], &[]),
     ("linkkey", &[Database], &[]),
     ("linksignature", &[Owner, Receiver, Database], &[Operator]),
+    // Of an image that a job works on: its address and its bytes.
+    ("imagequery", &[], &[]),
+    ("imagebytes", &[Outputs], &[Backend]),
     // The beginning of every PNG, in base64 and as it stands.
     ("partnerkey", &[Backend], &[]),
     ("token", &[], &[]),
     ("operatorskey", &[Backend], &[]),
-    ("image", &[Owner, Receiver, Outputs], &[Operator]),
+    ("image", &[Owner, Receiver, Outputs], &[Operator, Backend]),
 ];
 
 #[actix_web::test]
@@ -285,6 +290,20 @@ async fn search_everything(format: &str) {
     hunt.ask(Strangers, &program, "", get(&forged)).await;
     request["delivery"] = json!("inline");
 
+    // A job that works on an image, and one whose image cannot be fetched.
+    let host = Host::serving([png(8, 8, 1), hunt.bytes("imagebytes")].concat()).await;
+    let query = format!("/a.png?token={}", hunt.text("imagequery"));
+    let fetched = hunt.generate(&program, owner, &photo(json!(host.url(&query))), &[]).await;
+    eventually("it has ended", async || {
+        let (_, job) = hunt.ask(Owner, &program, owner, get(&format!("/jobs/{fetched}"))).await;
+        (job["status"] == "success").then_some(())
+    })
+    .await;
+    let gone = host.url(&query);
+    host.close().await;
+    let (status, _) = hunt.ask(Owner, &program, owner, post("/generate", &photo(json!(gone)), &[])).await;
+    assert_eq!(status, 400);
+
     // Jobs that end badly, in ComfyUI's own words.
     sim.inject(Fault::FailNode {
         node: "4".into(),
@@ -420,7 +439,8 @@ fn workflows(hunt: &Hunt) -> Setup {
     let template = template.to_string();
     let bad =
         format!("node_mappings:\n  prompt: {{ node_id: \"6\", property: text, type: {} }}\n", hunt.text("badpair"));
-    setup.with_workflow("canvas-files", &config, &template).with_workflow("bad", &bad, &template)
+    let setup = setup.with_workflow("canvas-files", &config, &template).with_workflow("bad", &bad, &template);
+    with_photos(setup)
 }
 
 /// Requests that are refused, each with something in it that only its sender may read.

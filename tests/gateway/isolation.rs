@@ -1,7 +1,9 @@
 //! What a tenant sees of another: nothing. Every call of the route table is tried, so that a new one is tried by itself.
 
+use crate::input_images::png;
 use crate::keys::{OPERATOR, ask, filled, make, with_keys};
 use crate::support::{Answer, Inbox, TestGateway, canvas, eventually};
+use crate::uploads::upload_as;
 use comfygate::api::{Needs, calls};
 use comfygate::job::Scope;
 use comfygate::sim::Fault;
@@ -24,6 +26,8 @@ struct Neighbours {
     a: String,
     b: String,
     jobs: Vec<String>,
+    /// What `a` has uploaded.
+    upload: String,
 }
 
 impl Neighbours {
@@ -32,7 +36,8 @@ impl Neighbours {
         let inbox = Inbox::open();
         let (_, a) = make(&gateway, "a", &["submit", "read"]).await;
         let (_, b) = make(&gateway, "b", &["submit", "read"]).await;
-        let mut neighbours = Self { gateway, inbox, a, b, jobs: Vec::new() };
+        let upload = upload_as(&gateway, &a, &png(8, 8, 1)).await["id"].as_str().unwrap().to_owned();
+        let mut neighbours = Self { gateway, inbox, a, b, jobs: Vec::new(), upload };
         let ended = neighbours.submit("secret-of-a").await;
         assert_eq!(neighbours.inbox.next().await.prompt_id(), ended);
         let told = async || {
@@ -68,7 +73,7 @@ impl Neighbours {
     fn assert_untold(&self, what: &str, answer: &Answer) {
         let told = format!("{:?}\n{}", answer.headers, String::from_utf8_lossy(&answer.bytes));
         let hook = self.inbox.address().to_string();
-        let own = self.jobs.iter().flat_map(|id| [id.clone(), id.replace('-', "")]);
+        let own = self.jobs.iter().chain([&self.upload]).flat_map(|id| [id.clone(), id.replace('-', "")]);
         for secret in own.chain(["secret-of-a".into(), hook, "\"a\"".into()]) {
             assert!(!told.contains(&secret), "{what} tells of {secret}: {told}");
         }
@@ -98,10 +103,14 @@ async fn another_tenants_job_is_answered_like_one_that_is_not_there_by_every_cal
         if path.starts_with("/workflows/{name}") {
             continue;
         }
-        assert!(path.starts_with("/jobs/{id}"), "{method} {path} is new: say here how another tenant may try it");
+        let ids = match path {
+            path if path.starts_with("/jobs/{id}") => house.jobs.as_slice(),
+            "/uploads/{id}" => std::slice::from_ref(&house.upload),
+            _ => panic!("{method} {path} is new: say here how another tenant may try it"),
+        };
         let methods = if method == "GET" { vec!["GET", "HEAD"] } else { vec![method] };
         for method in methods {
-            for id in &house.jobs {
+            for id in ids {
                 let what = format!("{method} {path} of {id}");
                 let theirs = house.as_b(method, &filled(path, id), &Value::Null).await;
                 let nobodys = house.as_b(method, &filled(path, &like(id)), &Value::Null).await;
@@ -159,6 +168,8 @@ async fn lists_cursors_and_counts_tell_nothing_of_another_tenant() {
                 assert_eq!(answer.json(), empty);
                 answer
             }
+            // What a form is answered with is no matter of other tenants; one without files is refused.
+            ("POST", "/uploads") => house.as_b("POST", path, &none).await,
             ("POST", "/convert") => house.as_b("POST", path, &json!({ "nodes": [] })).await,
             ("POST", "/generate") => house.as_b("POST", path, &json!({ "workflow": "canvas", "prompt": "" })).await,
             ("POST", "/deliveries/replay") => {

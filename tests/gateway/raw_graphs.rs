@@ -157,7 +157,7 @@ async fn a_drawing_is_converted_with_what_the_backend_tells_of_its_nodes() {
     let taken_in = async || {
         let answer = gateway.post("/generate", &body).await;
         // Until the backend has told its nodes.
-        assert!(answer.status == 202 || answer.code() == "definitions_unknown", "{}", answer.json());
+        assert!(answer.status == 202 || answer.code() == "nodes_unknown", "{}", answer.json());
         (answer.status == 202).then_some(answer)
     };
     let answer = eventually("the drawing is taken", taken_in).await;
@@ -169,7 +169,7 @@ async fn a_drawing_is_converted_with_what_the_backend_tells_of_its_nodes() {
     let mut unknown = body.clone();
     unknown["graph"]["nodes"][0]["type"] = json!("EmptyImages");
     let answer = gateway.post("/generate", &unknown).await;
-    assert_eq!((answer.status, answer.code().as_str()), (400, "invalid_graph"));
+    assert_eq!((answer.status, answer.code().as_str()), (400, "cannot_convert"));
     assert!(answer.json()["error"].to_string().contains("EmptyImages"));
     gateway.close().await;
 }

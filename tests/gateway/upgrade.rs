@@ -1,7 +1,9 @@
 //! A data folder that an older gateway left when it was killed: the present one goes on with it.
 
+use crate::input_images::{photo, png, with_photos};
 use crate::keys::{ask, make, with_keys};
 use crate::support::{Inbox, Setup};
+use crate::uploads::upload_as;
 use comfygate::clock::{Clock, SystemClock, Timestamp};
 use comfygate::sim::Sim;
 use futures_util::future::BoxFuture;
@@ -41,8 +43,19 @@ const SCHEMA_2: Stored = Stored {
     rows: [5, 2, 2],
 };
 
+const SCHEMA_3: Stored = Stored {
+    folder: "data-schema3",
+    receiver: "http://127.0.0.1:29437",
+    backend: "http://127.0.0.1:29438",
+    made_at: 1_795_283_710_150,
+    rows: [5, 2, 2],
+};
+
+/// The key of the tenant `shop` in the folder of schema 3.
+const SHOP_KEY: &str = "cg_727gznljqmvm_ARVkeCG81v6CusL3zBjVxP4I4IVBBzfkL6MGEmdungr";
+
 /// The schema of the present gateway.
-const NEWEST: u32 = 3;
+const NEWEST: u32 = 4;
 
 /// A job of the stored folder, and its webhook as it was sent there.
 #[derive(Deserialize, Debug)]
@@ -163,6 +176,53 @@ async fn a_folder_from_before_there_were_tenants_belongs_to_the_tenant_default()
         [("content-type", "application/json"), ("idempotency-key", "order-8"), ("authorization", bearer.as_str())];
     let repeated = gateway.post_raw(&headers, as_sent).await;
     assert_eq!((repeated.status, &repeated.json()["prompt_id"]), (202, &json!(old["queued"].id)));
+    gateway.close().await;
+    assert_eq!(version(&data), NEWEST);
+    assert!(inbox.rest().is_empty(), "something was told twice");
+    inbox.close().await;
+    drop(keep_folder);
+}
+
+#[actix_web::test]
+async fn a_folder_from_before_there_were_input_images_goes_on_and_takes_some_in() {
+    let mut setup = with_photos(with_keys());
+    let data = setup.settings.storage.folder.clone();
+    let old = SCHEMA_3.copy(&data);
+    assert_eq!(version(&data), 3);
+    setup.clock = Arc::new(LaterThen::new(Timestamp::from_millis(SCHEMA_3.made_at) + Duration::from_hours(2)));
+    let inbox = Inbox::open();
+    let keep_folder = Arc::clone(&setup.folder);
+    let move_in = async |sim: &Sim| {
+        let url = sim.url().trim_end_matches('/').to_owned();
+        SCHEMA_3.move_to(&data, inbox.url().trim_end_matches("/hook"), &url);
+        url
+    };
+    let gateway = setup.start_behind(move_in).await;
+    let mut told = BTreeMap::new();
+    for _ in ["pending", "running", "submitted", "queued"] {
+        let webhook = inbox.next().await;
+        assert_eq!(webhook.body["status"], "success", "{}", webhook.body);
+        assert_eq!(webhook.body.get("inputs"), None, "{}", webhook.body);
+        told.insert(webhook.prompt_id().to_owned(), webhook);
+    }
+    let pending = &told[&old["pending"].id];
+    assert_eq!((Some(&pending.id), pending.attempt.as_str()), (old["pending"].webhook_id.as_ref(), "2"));
+    assert_eq!(pending.raw, old["pending"].body.as_ref().unwrap().as_bytes());
+    let none = serde_json::Value::Null;
+    for (name, Old { id, body, .. }) in &old {
+        let answer = ask(&gateway, SHOP_KEY, "GET", &format!("/jobs/{id}"), &none).await;
+        assert_eq!(answer.status, 200, "{name}");
+        if let Some(body) = body {
+            assert_eq!(String::from_utf8_lossy(&answer.bytes), *body, "{name}");
+        }
+        let output = gateway.get(&format!("/jobs/{id}/outputs/0")).await;
+        assert_eq!(output.status, 200, "the start has swept away an output of `{name}`");
+    }
+    let image = upload_as(&gateway, SHOP_KEY, &png(8, 8, 1)).await;
+    let body = photo(json!({ "upload": image["id"] }));
+    let job = ask(&gateway, SHOP_KEY, "POST", "/generate", &body).await.json()["prompt_id"].clone();
+    let done = gateway.until(job.as_str().unwrap(), "success").await;
+    assert_eq!(done["inputs"][0]["sha256"], image["sha256"]);
     gateway.close().await;
     assert_eq!(version(&data), NEWEST);
     assert!(inbox.rest().is_empty(), "something was told twice");

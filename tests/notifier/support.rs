@@ -476,6 +476,7 @@ fn request(url: &str) -> Request {
         workflow: "canvas".into(),
         revision: "r".into(),
         params: Params::new(),
+        images: comfygate::job::InputImages::new(),
         seed: Some(1),
         output_names: std::collections::BTreeMap::new(),
         seeds: std::collections::BTreeMap::new(),

@@ -1,6 +1,6 @@
 //! What is old is removed, what may still be needed never is, also while others put the same outputs again.
 
-use crate::support::{House, START, after, failed, keyed, new_job, offer, request, succeeded};
+use crate::support::{House, START, after, failed, image, keyed, new_job, offer, request, succeeded};
 use bytes::Bytes;
 use comfygate::clearing::{self, Parts, ROUND, STEP};
 use comfygate::clock::{Clock, ManualClock, Timestamp};
@@ -23,7 +23,7 @@ async fn a_job_that_ended_long_ago_goes_with_all_that_belongs_to_it() {
     let cleared = house.store.clear(Some(after(9_999)), after(9_999), 10).await.unwrap();
     assert_eq!(cleared, Cleared::default(), "it ended a millisecond too late");
     let cleared = house.store.clear(Some(after(10_000)), after(10_000), 10).await.unwrap();
-    assert_eq!(cleared, Cleared { jobs: 1, keys: 0, blobs: vec![BlobId("cd".repeat(32))] });
+    assert_eq!(cleared, Cleared { jobs: 1, keys: 0, uploads: 0, blobs: vec![BlobId("cd".repeat(32))] });
     assert_eq!(house.store.job(id).await.unwrap(), None);
     assert_eq!(house.store.finished(id).await.unwrap(), None);
     assert_eq!(house.store.delivery(id).await.unwrap(), None);
@@ -169,6 +169,33 @@ async fn an_output_stays_as_long_as_any_job_names_it_or_a_run_may_come_to() {
     den.a_round().await;
     den.a_round().await;
     assert!(!den.blobs.path(&blob).exists(), "the run came to nothing");
+    den.lifecycle.end().await;
+}
+
+#[tokio::test]
+async fn an_input_image_stays_while_it_is_taken_in_and_as_long_as_its_job() {
+    let den = Den::new();
+    let hold = den.blobs.hold();
+    let (blob, bytes) = den.blobs.put(Bytes::from_static(b"an input")).await.unwrap();
+    for _ in 0..4 {
+        den.a_round().await;
+    }
+    assert!(den.blobs.path(&blob).exists(), "somebody is about to name it");
+    let mut job = new_job(1);
+    job.request = request(Some(crate::support::HOOK));
+    job.request.images.insert("photo".into(), image(&blob, bytes));
+    let id = den.house.store.accept(job).await.unwrap();
+    drop(hold);
+    den.house.store.finish(failed(id, None, den.clock.now())).await.unwrap();
+    for _ in 0..4 {
+        den.a_round().await;
+    }
+    assert!(den.blobs.path(&blob).exists(), "its job is still there, since nobody was told of it");
+    den.house.store.record_attempt(id, attempt(1), Verdict::Delivered).await.unwrap();
+    for _ in 0..4 {
+        den.a_round().await;
+    }
+    assert!(!den.blobs.path(&blob).exists(), "its job is gone");
     den.lifecycle.end().await;
 }
 

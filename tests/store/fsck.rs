@@ -1,12 +1,12 @@
 //! The check of a data folder: what is sound passes, every kind of damage is found and named, and repairing removes only
 //! what is nobody's.
 
-use crate::support::{House, after, cancelled, copy_files, failed, new_job, request, succeeded};
+use crate::support::{House, after, cancelled, copy_files, failed, image, new_job, request, succeeded};
 use bytes::Bytes;
 use comfygate::fsck::{CheckError, Options, Report, check};
-use comfygate::job::{BlobId, JobId, Outcome, Segment};
+use comfygate::job::{BlobId, JobId, Outcome, Segment, Tenant, UploadId};
 use comfygate::media::Blobs;
-use comfygate::store::{OpenError, Revision, Store};
+use comfygate::store::{NewUpload, OpenError, Revision, Store, Upload, UploadStore};
 use rusqlite::Connection;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -41,6 +41,50 @@ async fn the_stored_folder_of_schema_1_is_checked_as_it_is() {
     assert!(report.is_clean(), "{}", report.text());
     let counted = report.database.unwrap();
     assert_eq!((counted.schema, counted.jobs, counted.live), (1, 13, 5));
+}
+
+#[tokio::test]
+async fn input_images_and_uploads_are_somebodys_and_are_missed() {
+    let house = House::new();
+    let blobs = Blobs::open(house.folder.path()).unwrap();
+    let (of_job, bytes) = blobs.put(Bytes::from_static(b"of a job")).await.unwrap();
+    let (of_upload, more) = blobs.put(Bytes::from_static(b"of an upload")).await.unwrap();
+    let revision = request(None).revision;
+    let revision = Revision { hash: revision, name: "flux".into(), config: "a".into(), template: "b".into() };
+    house.store.keep_revision(revision).await.unwrap();
+    let mut job = new_job(1);
+    job.request.images.insert("photo".into(), image(&of_job, bytes));
+    house.store.accept(job).await.unwrap();
+    let upload = Upload {
+        id: UploadId::new([7; 16]),
+        tenant: Tenant::default(),
+        sha256: of_upload.clone(),
+        bytes: more,
+        content_type: "image/png".into(),
+        width: 1,
+        height: 1,
+        created_at: after(1),
+        expires_at: after(2),
+    };
+    house.store.keep_upload(NewUpload { upload, most: 1000 }).await.unwrap();
+    house.store.close().await;
+    let report = check(house.folder.path(), REPAIR).unwrap();
+    assert!(report.is_clean() && report.repaired.is_empty(), "{}", report.text());
+
+    for blob in [&of_job, &of_upload] {
+        std::fs::remove_file(blobs.path(blob)).unwrap();
+    }
+    Connection::open(house.database()).unwrap().execute("DELETE FROM input", ()).unwrap();
+    let report = check(house.folder.path(), Options::default()).unwrap();
+    let mut found: Vec<_> = report.flaws.iter().map(|flaw| (flaw.code, flaw.subject.clone())).collect();
+    found.sort();
+    let mut expected = vec![
+        ("blob_missing", format!("input {of_job}")),
+        ("blob_missing", format!("input {of_upload}")),
+        ("input_not_noted", format!("job {}", new_job(1).id)),
+    ];
+    expected.sort();
+    assert_eq!(found, expected);
 }
 
 /// What an accident may do to the rows, and the word for it.

@@ -98,11 +98,18 @@ pub(crate) fn keyed(mut job: NewJob, key: &str, body: u8) -> NewJob {
     job
 }
 
+/// An input image of these bytes.
+pub(crate) fn image(blob: &BlobId, bytes: u64) -> comfygate::job::InputImage {
+    let content_type = "image/png".to_owned();
+    comfygate::job::InputImage { sha256: blob.clone(), bytes, content_type, width: 1, height: 1, mask: None }
+}
+
 pub(crate) fn request(webhook_url: Option<&str>) -> Request {
     Request {
         workflow: "flux".into(),
         revision: "ab".repeat(32),
         params: Params::from([("prompt".into(), ParamValue::Text("a castle".into()))]),
+        images: comfygate::job::InputImages::new(),
         seed: Some(7),
         output_names: std::collections::BTreeMap::new(),
         seeds: std::collections::BTreeMap::new(),

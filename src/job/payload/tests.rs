@@ -131,6 +131,7 @@ fn job() -> Job {
             workflow: "canvas".into(),
             revision: "r".into(),
             params: Params::new(),
+            images: crate::job::InputImages::new(),
             seed: Some(u64::MAX),
             output_names: BTreeMap::new(),
             seeds: BTreeMap::new(),

@@ -4,7 +4,7 @@ use super::rows::{self, JOB};
 use super::{lock, schema};
 use crate::job::{BlobId, JobId};
 use crate::store::{OpenError, StoreError};
-use rusqlite::Connection;
+use rusqlite::{Connection, params};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
@@ -27,8 +27,10 @@ pub struct Flaw {
 pub struct NamedBlob {
     /// Its size in bytes.
     pub bytes: u64,
-    /// The first job that names it.
-    pub job: JobId,
+    /// Who names it first: a job or an upload.
+    pub by: String,
+    /// It is an image that somebody gave, and no output.
+    pub is_input: bool,
 }
 
 /// What was read. As long as it lives no gateway starts in the folder.
@@ -44,12 +46,15 @@ pub struct Audit {
     pub pending: u64,
     /// What is wrong.
     pub flaws: Vec<Flaw>,
-    /// Every blob that a job names.
+    /// Every blob that a job or an upload names.
     pub blobs: BTreeMap<BlobId, NamedBlob>,
     /// Everything could be read: what is not among `blobs` is named by nobody.
     pub is_complete: bool,
     _lock: File,
 }
+
+/// The first schema in which jobs have input images and there are uploads.
+const WITH_INPUTS: usize = 4;
 
 const RESTORE: &str = "restore the folder from a backup";
 const KEEP: &str = "keep a copy of the folder and report it; the job itself cannot be mended";
@@ -74,8 +79,8 @@ pub fn audit(folder: &Path) -> Result<Audit, OpenError> {
         is_complete: true,
         _lock: lock,
     };
-    let checks: [Check; 6] =
-        [Audit::file, Audit::references, Audit::states, Audit::requests, Audit::results, Audit::counts];
+    let checks: [Check; 7] =
+        [Audit::file, Audit::references, Audit::states, Audit::results, Audit::requests, Audit::uploads, Audit::counts];
     for check in checks {
         if let Err(error) = check(&mut audit, &connection) {
             audit.is_complete = false;
@@ -184,14 +189,49 @@ impl Audit {
         Ok(())
     }
 
+    /// Reads every request; the blobs of its input images must be noted, or they would be cleared.
     fn requests(&mut self, connection: &Connection) -> Result<(), StoreError> {
+        let mut noted = (self.schema >= WITH_INPUTS)
+            .then(|| connection.prepare("SELECT 1 FROM input WHERE job = ?1 AND sha256 = ?2"))
+            .transpose()?;
         let sql = format!("SELECT {JOB} FROM job JOIN job_request ON job_request.job = job.row");
         let mut statement = connection.prepare(&sql)?;
         let mut found = statement.query(())?;
         while let Some(row) = found.next()? {
-            if let Err(error) = rows::job(row) {
-                self.unreadable(rows::job_id(row, 1).ok(), &error);
+            let stored = match rows::job(row) {
+                Ok(stored) => stored,
+                Err(error) => {
+                    self.is_complete = false;
+                    self.unreadable(rows::job_id(row, 1).ok(), &error);
+                    continue;
+                }
+            };
+            let id = stored.job.id;
+            for (blob, bytes) in stored.job.request.input_blobs() {
+                self.name(blob, bytes, format!("job {id}"), true);
+                let is_noted = match &mut noted {
+                    Some(noted) => noted.exists(params![stored.row, blob.as_str()])?,
+                    None => true,
+                };
+                if !is_noted {
+                    let what = format!("its input image {blob} is not noted, so it may be cleared too early");
+                    self.flaw("input_not_noted", format!("job {id}"), what, KEEP);
+                }
             }
+        }
+        Ok(())
+    }
+
+    fn uploads(&mut self, connection: &Connection) -> Result<(), StoreError> {
+        if self.schema < WITH_INPUTS {
+            return Ok(());
+        }
+        let mut statement = connection.prepare("SELECT sha256, bytes, id FROM upload ORDER BY created_at, id")?;
+        let uploads = rows::all(statement.query(())?, |row| {
+            Ok((BlobId(row.get(0)?), rows::count(row, 1)?, row.get::<_, String>(2)?))
+        })?;
+        for (blob, bytes, id) in uploads {
+            self.name(&blob, bytes, format!("upload {id}"), true);
         }
         Ok(())
     }
@@ -211,7 +251,7 @@ impl Audit {
             .into_iter()
             .collect();
             for (blob, bytes) in &outputs {
-                self.name(blob, *bytes, id);
+                self.name(blob, *bytes, format!("job {id}"), false);
             }
             if row.get_ref(1)? == rusqlite::types::ValueRef::Null {
                 continue;
@@ -219,7 +259,7 @@ impl Audit {
             match rows::body(id, row, 1) {
                 Ok(body) => {
                     for (blob, bytes) in body.blobs_with_sizes() {
-                        self.name(blob, bytes, id);
+                        self.name(blob, bytes, format!("job {id}"), false);
                         if outputs.get(blob) != Some(&bytes) {
                             let what = format!("its body has blob {blob} of {bytes} bytes, its outputs have not");
                             self.flaw("body_and_outputs_differ", format!("job {id}"), what, KEEP);
@@ -245,10 +285,11 @@ impl Audit {
         Ok(())
     }
 
-    fn name(&mut self, blob: &BlobId, bytes: u64, job: JobId) {
-        let named = self.blobs.entry(blob.clone()).or_insert(NamedBlob { bytes, job });
+    fn name(&mut self, blob: &BlobId, bytes: u64, by: String, is_input: bool) {
+        let named = self.blobs.entry(blob.clone());
+        let named = named.or_insert_with(|| NamedBlob { bytes, by: by.clone(), is_input });
         if named.bytes != bytes {
-            let what = format!("it has {bytes} bytes for job {job}, and {} for job {}", named.bytes, named.job);
+            let what = format!("it has {bytes} bytes for {by}, and {} for {}", named.bytes, named.by);
             self.flaw("blob_sizes_differ", format!("blob {blob}"), what, KEEP);
         }
     }

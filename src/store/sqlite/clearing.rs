@@ -1,7 +1,7 @@
 //! Removes rows that are old, and answers what the removal of blobs must know; how old is the caller's to say.
 
-use super::jobs;
 use super::rows::{self, RowNumber};
+use super::{jobs, uploads};
 use crate::clock::Timestamp;
 use crate::job::{BlobId, Request};
 use crate::store::{Cleared, StoreError};
@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 /// What a probe writes, about as many bytes as a job takes.
 const PROBE_BYTES: u32 = 8 * 1024;
 
-/// Removes the jobs that ended first, with all that refers to them, and keys that have expired.
+/// Removes the jobs that ended first, with all that refers to them, and keys and uploads that have expired.
 pub(super) fn clear(
     connection: &Connection,
     ended_by: Option<Timestamp>,
@@ -25,7 +25,8 @@ pub(super) fn clear(
              ORDER BY ended_at LIMIT ?2",
         )?;
         let old = rows::all(old.query(params![ended_by.millis(), limit])?, |row| Ok(row.get::<_, RowNumber>(0)?))?;
-        let mut blobs = connection.prepare_cached("SELECT DISTINCT sha256 FROM output WHERE job = ?1")?;
+        let mut blobs = connection
+            .prepare_cached("SELECT sha256 FROM output WHERE job = ?1 UNION SELECT sha256 FROM input WHERE job = ?1")?;
         // The other tables follow by their references.
         let mut remove = connection.prepare_cached("DELETE FROM job WHERE row = ?1")?;
         // One that came with a request is its job's alone. The others are few, and cleared at the start.
@@ -40,13 +41,19 @@ pub(super) fn clear(
             cleared.jobs += 1;
         }
     }
+    let uploads = uploads::clear(connection, now, limit)?;
+    cleared.uploads = u32::try_from(uploads.len()).unwrap_or(u32::MAX);
+    cleared.blobs.extend(uploads);
     cleared.keys = u32::try_from(jobs::forget_keys(connection, now, limit)?).unwrap_or(u32::MAX);
     Ok(cleared)
 }
 
-/// Returns the blobs that no output names. What a body names, its job's outputs name too.
+/// Returns the blobs that no output, no input and no upload names. What a body names, its job's outputs name too.
 pub(super) fn unnamed(connection: &Connection, blobs: Vec<BlobId>) -> Result<Vec<BlobId>, StoreError> {
-    let mut names = connection.prepare_cached("SELECT 1 FROM output WHERE sha256 = ?1 LIMIT 1")?;
+    let mut names = connection.prepare_cached(
+        "SELECT 1 WHERE EXISTS (SELECT 1 FROM output WHERE sha256 = ?1)
+            OR EXISTS (SELECT 1 FROM input WHERE sha256 = ?1) OR EXISTS (SELECT 1 FROM upload WHERE sha256 = ?1)",
+    )?;
     let mut unnamed = Vec::new();
     for blob in blobs {
         if names.query_row([blob.as_str()], |_| Ok(())).optional()?.is_none() {

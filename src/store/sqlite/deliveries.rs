@@ -109,7 +109,8 @@ pub(super) fn finished(connection: &Connection, id: JobId) -> Result<Option<Fini
 /// Returns the blobs of every output and every frozen body.
 pub(super) fn needed_blobs(connection: &Connection) -> Result<HashSet<BlobId>, StoreError> {
     let mut needed = HashSet::new();
-    let mut statement = connection.prepare("SELECT sha256 FROM output")?;
+    let mut statement = connection
+        .prepare("SELECT sha256 FROM output UNION SELECT sha256 FROM input UNION SELECT sha256 FROM upload")?;
     let mut found = statement.query(())?;
     while let Some(row) = found.next()? {
         needed.insert(BlobId(row.get(0)?));

@@ -41,6 +41,11 @@ pub(super) fn accept(connection: &Connection, new: &NewJob, request: &str) -> Re
     connection
         .prepare_cached("INSERT INTO job_request (job, request) VALUES (?1, ?2)")?
         .execute(params![row, request])?;
+    for (blob, bytes) in new.request.input_blobs() {
+        connection
+            .prepare_cached("INSERT OR IGNORE INTO input (job, sha256, bytes) VALUES (?1, ?2, ?3)")?
+            .execute(params![row, blob.as_str(), rows::whole(bytes)])?;
+    }
     if let Some(revision) = &new.own_revision {
         keep_revision(connection, revision)?;
     }

@@ -1,7 +1,7 @@
 //! The embedded engine: SQLite in a folder that one process owns, one thread that writes, a few connections that read.
 //!
-//! What each verb does to the rows is in `jobs`, `claims`, `deliveries`, `replays`, `clearing`, `keys` and `signing`; here they are sent to the
-//! writer or a reader.
+//! What each verb does to the rows is in `jobs`, `claims`, `deliveries`, `replays`, `clearing`, `keys`, `signing` and `uploads`; here they are sent
+//! to the writer or a reader.
 
 mod audit;
 mod beside;
@@ -18,6 +18,7 @@ mod replays;
 mod rows;
 mod schema;
 mod signing;
+mod uploads;
 mod writer;
 
 pub use audit::{Audit, Flaw, NamedBlob, audit};

@@ -176,6 +176,19 @@ pub(super) fn node_error(exception: &str) -> NodeError {
 }
 
 #[test]
+fn a_run_whose_images_are_brought_first_may_be_sent_later() {
+    let minutes = |count: u64| count * 60;
+    for (to_place, still_open) in [(0, false), (3, true)] {
+        let mut rig = Rig::new(plan());
+        rig.run = rig.run.clone().with_time_to_place(Duration::from_mins(to_place));
+        rig.after(minutes(2)).take(Input::Tick);
+        assert_eq!(rig.run.answer_is_open(), still_open, "{to_place}");
+        rig.after(minutes(2)).take(Input::Tick);
+        assert!(!rig.run.answer_is_open(), "{to_place}");
+    }
+}
+
+#[test]
 fn a_success_waits_for_its_files_and_ends_once() {
     let mut rig = Rig::running(plan());
     let one = file("a.png", "output");

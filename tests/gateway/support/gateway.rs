@@ -229,6 +229,16 @@ impl TestGateway {
         self.send(headers.iter().fold(request, |request, (name, value)| request.header(*name, *value))).await
     }
 
+    /// Posts a form whose boundary is `edge`.
+    pub(crate) async fn post_form(&self, path: &str, form: &[u8]) -> Answer {
+        let request = self.client.post(self.url(path)).header("content-type", "multipart/form-data; boundary=edge");
+        self.send(request.body(form.to_vec())).await
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> Answer {
+        self.send(self.client.delete(self.url(path))).await
+    }
+
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }

@@ -1,0 +1,204 @@
+//! Brings a job's input images to a backend before its prompt is sent there, and remembers for a while what lies where. A backend
+//! that has lost a file refuses the prompt; then what is remembered of it is forgotten and everything brought once more.
+
+use crate::clock::{Clock, Timestamp};
+use crate::comfy::{Client, ClientError, Upload};
+use crate::job::{BlobId, FileRef, InputImage, InputImages, ParamValue, Params};
+use crate::media::{BlobError, Blobs};
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio_util::io::ReaderStream;
+
+/// The folder below a server's input folder in which everything of ours lies.
+const FOLDER: &str = "comfygate";
+
+/// How long it is remembered that a file lies on a backend, and of how many.
+const MEMORY: Duration = Duration::from_hours(1);
+const MOST_KNOWN: usize = 10_000;
+
+/// How much of a blob is read at once.
+const PIECE: usize = 64 * 1024;
+
+/// What was brought to which backend.
+pub struct Shelf {
+    blobs: Arc<Blobs>,
+    clock: Arc<dyn Clock>,
+    known: Mutex<HashMap<Item, (FileRef, Timestamp)>>,
+}
+
+/// A file on a backend: the backend's name, the image, and its mask.
+type Item = (String, BlobId, Option<BlobId>);
+
+/// What the images of a job are called on a backend.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Placed {
+    names: BTreeMap<String, String>,
+    /// Some were not brought just now: they may have been lost since.
+    pub is_from_memory: bool,
+}
+
+/// Why images did not get to a backend.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Unplaced {
+    /// It cannot be reached, or is not well.
+    #[error("an input image could not be brought to it: {0}")]
+    Unreachable(String),
+    /// It does not take an image of this size.
+    #[error("the backend does not take the image for `{0}`: it is larger than its --max-upload-size")]
+    TooLarge(String),
+    /// It could not join an image and its mask.
+    #[error("the backend could not join the image for `{0}` and its mask: one of them cannot be read")]
+    Unreadable(String),
+    /// The bytes are not on our disk any more.
+    #[error("the image for `{0}` is not kept any more")]
+    Lost(String),
+}
+
+impl Shelf {
+    /// Begins with nothing remembered.
+    pub fn new(blobs: Arc<Blobs>, clock: Arc<dyn Clock>) -> Self {
+        Self { blobs, clock, known: Mutex::default() }
+    }
+
+    /// Brings what is not remembered to be there.
+    pub async fn place(&self, backend: &str, client: &Client, images: &InputImages) -> Result<Placed, Unplaced> {
+        let mut placed = Placed { names: BTreeMap::new(), is_from_memory: false };
+        for (parameter, image) in images {
+            let item = item(backend, image);
+            let file = match self.recall(&item) {
+                Some(file) => {
+                    placed.is_from_memory = true;
+                    file
+                }
+                None => {
+                    let file = self.bring(client, parameter, image).await?;
+                    self.remember(item, file.clone());
+                    file
+                }
+            };
+            placed.names.insert(parameter.clone(), name_in_graph(&file));
+        }
+        Ok(placed)
+    }
+
+    /// Forgets that these images lie on a backend.
+    pub fn forget(&self, backend: &str, images: &InputImages) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        for image in images.values() {
+            known.remove(&item(backend, image));
+        }
+    }
+
+    async fn bring(&self, client: &Client, parameter: &str, image: &InputImage) -> Result<FileRef, Unplaced> {
+        let original = self.upload(parameter, &image.sha256, &image.content_type, content_name(image)).await?;
+        let original = client.upload_image(original).await.map_err(|error| unplaced(parameter, error, false))?;
+        let Some(mask) = &image.mask else { return Ok(original) };
+        let mask = self.upload(parameter, mask.for_comfyui(), "image/png", masked_name(image)).await?;
+        client.upload_mask(mask, &original).await.map_err(|error| unplaced(parameter, error, true))
+    }
+
+    async fn upload(
+        &self,
+        parameter: &str,
+        blob: &BlobId,
+        content_type: &str,
+        name: String,
+    ) -> Result<Upload<ReaderStream<tokio::fs::File>>, Unplaced> {
+        let lost = |error: BlobError| match error {
+            BlobError::Missing(_) | BlobError::BadId(_) => Unplaced::Lost(parameter.to_owned()),
+            BlobError::Io { .. } => Unplaced::Unreachable("the gateway could not read it".to_owned()),
+        };
+        let length = self.blobs.size(blob).await.map_err(lost)?;
+        let file = self.blobs.open_blob(blob).await.map_err(lost)?;
+        Ok(Upload {
+            name,
+            subfolder: FOLDER.to_owned(),
+            content_type: content_type.to_owned(),
+            length,
+            stream: ReaderStream::with_capacity(file, PIECE),
+        })
+    }
+
+    fn recall(&self, item: &Item) -> Option<FileRef> {
+        let now = self.clock.now();
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(item).filter(|(_, until)| now < *until).map(|(file, _)| file.clone())
+    }
+
+    fn remember(&self, item: Item, file: FileRef) {
+        let now = self.clock.now();
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= MOST_KNOWN {
+            known.retain(|_, (_, until)| now < *until);
+        }
+        if known.len() >= MOST_KNOWN {
+            // To bring something once more costs less than to know what was used last.
+            known.clear();
+        }
+        known.insert(item, (file, now + MEMORY));
+    }
+}
+
+impl Placed {
+    /// What images are called before anything is known of a backend, for a graph of which only the nodes matter.
+    pub fn expected(images: &InputImages) -> Self {
+        let name = |image: &InputImage| if image.mask.is_some() { masked_name(image) } else { content_name(image) };
+        let names = images.iter().map(|(parameter, image)| (parameter.clone(), format!("{FOLDER}/{}", name(image))));
+        Self { names: names.collect(), is_from_memory: false }
+    }
+
+    /// Returns a job's parameters with the names of its images.
+    pub fn joined(&self, params: &Params) -> Params {
+        let names = self.names.iter().map(|(parameter, name)| (parameter.clone(), ParamValue::Text(name.clone())));
+        params.clone().into_iter().chain(names).collect()
+    }
+}
+
+fn item(backend: &str, image: &InputImage) -> Item {
+    (backend.to_owned(), image.sha256.clone(), image.mask.as_ref().map(|mask| mask.for_comfyui().clone()))
+}
+
+/// The name of an image by its content, so that whoever brings it brings the same.
+fn content_name(image: &InputImage) -> String {
+    format!("{}.{}", image.sha256, image.ending())
+}
+
+/// The name of an image with its mask, by the content of both.
+fn masked_name(image: &InputImage) -> String {
+    let mask = image.mask.as_ref().map(|mask| mask.for_comfyui().as_str()).unwrap_or_default();
+    let digest = Sha256::new_with_prefix(image.sha256.as_str()).chain_update(mask).finalize();
+    let hex: String = digest
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .filter_map(|half| char::from_digit(half.into(), 16))
+        .collect();
+    format!("{hex}.png")
+}
+
+fn name_in_graph(FileRef { filename, subfolder, .. }: &FileRef) -> String {
+    if subfolder.is_empty() { filename.clone() } else { format!("{subfolder}/{filename}") }
+}
+
+/// Sorts what went wrong: by a backend that is not well, or by this image.
+fn unplaced(parameter: &str, error: ClientError, is_mask: bool) -> Unplaced {
+    match error {
+        ClientError::Status { status: 413, .. } => Unplaced::TooLarge(parameter.to_owned()),
+        // The server opens both pictures and raises where it cannot; so a caller's file must not count against the backend.
+        ClientError::Status { status: 500, .. } if is_mask => Unplaced::Unreadable(parameter.to_owned()),
+        ClientError::Status { .. }
+        | ClientError::Unreachable(_)
+        | ClientError::TimedOut(_)
+        | ClientError::NotFound
+        | ClientError::Malformed(_)
+        | ClientError::TooLarge { .. } => Unplaced::Unreachable(error.to_string()),
+    }
+}
+
+impl fmt::Debug for Shelf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shelf").finish_non_exhaustive()
+    }
+}
