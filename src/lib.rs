@@ -11,8 +11,8 @@
 //!
 //! The [`workflow`] catalogue stands on [`graph`]s and on the [`definitions`] of their nodes, which a [`check`] holds
 //! against each other and an [`inventory`] keeps for each server; what somebody saved as a drawing is [`convert`]ed.
-//! Beneath all lie the words of a [`job`], the guard of what
-//! goes out ([`egress`]), [`settings`], [`telemetry`], [`clock`], [`lifecycle`], [`secret`], the
+//! Beneath all lie the words of a [`job`], the guard of what goes out ([`egress`]),
+//! [`settings`], [`telemetry`], [`clock`], [`lifecycle`], [`secret`], the
 //! [`vault`] of callers' keys and the points of [`crash`].
 //!
 //! # As a library

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 const NO_SETTINGS: [&str; 1] = ["COMFYGATE_ADRESS"];
 
 /// Files whose string literals in front of `=>`, `,` or behind `code:` may be codes of answers.
-const CODE_FILES: [&str; 22] = [
+const CODE_FILES: [&str; 23] = [
     "src/api/body.rs",
     "src/api/caller.rs",
     "src/api/convert.rs",
@@ -26,6 +26,7 @@ const CODE_FILES: [&str; 22] = [
     "src/api/jobs.rs",
     "src/api/keys.rs",
     "src/api/link.rs",
+    "src/api/raw.rs",
     "src/api/secrets.rs",
     "src/api/submit.rs",
     "src/api/uploads.rs",

@@ -38,11 +38,12 @@ fn definitions(api: &Api, caller: &Caller, backend: Option<&str>) -> Result<Defi
         None => inventory.known(),
         Some(asked) => {
             // Where backends are is the operator's: others name them by their place.
-            let called = |(place, name): (usize, &str)| {
-                if caller.sees_all { name.to_owned() } else { (place + 1).to_string() }
+            let shown_as = |(place, name): (usize, &String)| {
+                if caller.sees_all { name.clone() } else { (place + 1).to_string() }
             };
-            let known: Vec<String> = inventory.backends().enumerate().map(called).collect();
-            let Some((_, name)) = known.iter().zip(inventory.backends()).find(|(known, _)| *known == asked) else {
+            let names = inventory.backends();
+            let known: Vec<String> = names.iter().enumerate().map(shown_as).collect();
+            let Some((_, name)) = known.iter().zip(&names).find(|(known, _)| *known == asked) else {
                 let there_are = there_are(known.iter().map(String::as_str));
                 let message = format!("backend: there is no `{}`{there_are}", shown(asked));
                 return Err(ApiError::bad_request("not_allowed", message));

@@ -225,14 +225,12 @@ impl From<IntakeError> for ApiError {
 impl From<RawError> for ApiError {
     fn from(error: RawError) -> Self {
         match error {
-            RawError::NoDefinitions => Self::unavailable("definitions_unknown", error.to_string()),
+            RawError::NoDefinitions => Self::unavailable("nodes_unknown", error.to_string()),
+            RawError::Convert(_) => Self::bad_request("cannot_convert", error.to_string()),
             RawError::Output(_) => Self::bad_request("invalid_outputs", error.to_string()),
-            RawError::Graph(_)
-            | RawError::Convert(_)
-            | RawError::TooManyNodes(_)
-            | RawError::TooDeep { .. }
-            | RawError::BrokenLink { .. }
-            | RawError::Unusable(_) => Self::bad_request("invalid_graph", error.to_string()),
+            RawError::Graph(_) | RawError::TooManyNodes(_) | RawError::TooDeep { .. } | RawError::Unusable(_) => {
+                Self::bad_request("invalid_graph", error.to_string())
+            }
         }
     }
 }

@@ -28,6 +28,9 @@ const MOST_EVENTS: usize = 16;
 /// How long an idempotency key is remembered.
 const KEY_LIFE: Duration = Duration::from_hours(24);
 
+/// The field that is nobody's to see.
+const PARTNER_KEY: &str = "api_key_comfy_org";
+
 /// Finds a workflow by its name.
 pub type FindWorkflow<'a> = dyn Fn(Option<&str>) -> Result<Arc<Pair>, IntakeError> + 'a;
 
@@ -340,7 +343,7 @@ fn timeout(name: &str, wish: &Value, most: Duration) -> Result<u64, ApiError> {
 /// Returns what of a request's fields is meant for parameters, whatever may be wrong with the others.
 pub(super) fn given_params(fields: &Map<String, Value>) -> Map<String, Value> {
     let mut given = fields.get("params").and_then(Value::as_object).cloned().unwrap_or_default();
-    let others = fields.iter().filter(|(name, _)| !RESERVED.contains(&name.as_str()));
+    let others = fields.iter().filter(|(name, _)| !RESERVED.contains(&name.as_str()) && *name != PARTNER_KEY);
     given.extend(others.map(|(name, value)| (name.clone(), value.clone())));
     given
 }

@@ -38,9 +38,13 @@ pub(super) async fn dry_run(
     let find = |_: Option<&str>| Ok(Arc::clone(&workflow));
     let (most, defaults) = (api.intake.most, api.defaults);
     let rules = Rules { targets: &api.targets, most, defaults, workflow: &find, graphs: None };
-    if let Err(error) = submission(&rules, &body, &mut fields, None) {
-        problems.push(json!({ "severity": "error", "type": error.code(), "message": error.to_string() }));
-    }
+    let given = match submission(&rules, &body, &mut fields, None) {
+        Ok((_, submission)) => submission.params,
+        Err(error) => {
+            problems.push(json!({ "severity": "error", "type": error.code(), "message": error.to_string() }));
+            given
+        }
+    };
     let (resolved, faults) = attempt(&workflow, &given, || api.intake.draw_number());
     problems.extend(faults.into_iter().map(|fault| fault_view(name_fault(fault, &top_level))));
     let is_good_request = problems.is_empty();
@@ -82,12 +86,12 @@ async fn verdicts(api: &web::Data<Api>, graph: &Graph) -> Result<Vec<Verdict>, A
 async fn judged(api: &web::Data<Api>, graph: &Graph) -> Result<Vec<Verdict>, ApiError> {
     let (inventory, graph) = (Arc::clone(api.verdicts.inventory()), graph.clone());
     away(move || {
-        let verdict = |(place, backend): (usize, &str)| Verdict {
-            backend: backend.to_owned(),
+        let verdict = |(place, backend): (usize, &String)| Verdict {
+            backend: backend.clone(),
             place: place + 1,
             problems: inventory.of(backend).map(|definitions| Arc::new(check(&graph, &definitions))),
         };
-        inventory.backends().enumerate().map(verdict).collect()
+        inventory.backends().iter().enumerate().map(verdict).collect()
     })
     .await
 }

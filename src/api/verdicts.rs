@@ -8,7 +8,7 @@ use crate::inventory::Inventory;
 use crate::workflow::{Kind, Pair, attempt, build};
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How many verdicts are remembered; when there are more, all are forgotten.
 const MOST: usize = 10_000;
@@ -17,8 +17,10 @@ const MOST: usize = 10_000;
 pub struct Verdicts {
     inventory: Arc<Inventory>,
     /// By revision and backend, with the state of the inventory in which it was found out.
-    found: Mutex<HashMap<(String, String), (u64, Arc<Vec<Problem>>)>>,
+    found: Mutex<Found>,
 }
+
+type Found = HashMap<(String, String), (u64, Arc<Vec<Problem>>)>;
 
 /// What is known of a graph on a backend.
 pub(super) struct Verdict {
@@ -43,8 +45,8 @@ impl Verdicts {
     pub(super) fn of(&self, workflow: &Pair) -> Vec<Verdict> {
         let state = *self.inventory.changes().borrow();
         let mut graph = None;
-        let verdict = |(place, backend): (usize, &str)| {
-            let key = (workflow.revision().to_owned(), backend.to_owned());
+        let verdict = |(place, backend): (usize, &String)| {
+            let key = (workflow.revision().to_owned(), backend.clone());
             let known = self.found().get(&key).filter(|(at, _)| *at == state).map(|(_, problems)| Arc::clone(problems));
             let problems = known.or_else(|| {
                 let definitions = self.inventory.of(backend)?;
@@ -57,12 +59,12 @@ impl Verdicts {
                 found.insert(key, (state, Arc::clone(&problems)));
                 Some(problems)
             });
-            Verdict { backend: backend.to_owned(), place: place + 1, problems }
+            Verdict { backend: backend.clone(), place: place + 1, problems }
         };
-        self.inventory.backends().enumerate().map(verdict).collect()
+        self.inventory.backends().iter().enumerate().map(verdict).collect()
     }
 
-    fn found(&self) -> std::sync::MutexGuard<'_, HashMap<(String, String), (u64, Arc<Vec<Problem>>)>> {
+    fn found(&self) -> MutexGuard<'_, Found> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -119,7 +119,10 @@ fn input_limits(settings: &InputSettings) -> inputs::Limits {
 /// Reads what the last life of the gateway knew of the backends' nodes.
 fn inventory(settings: &Settings, clock: &Arc<dyn Clock>) -> anyhow::Result<Inventory> {
     let name = |address: &url::Url| Ok(address.as_str().parse::<ComfyUrl>()?.to_string());
-    let backends = settings.backends.addresses.iter().map(name).collect::<anyhow::Result<Vec<_>>>()?;
+    // The one that is started here comes later, and takes their place.
+    let is_local = settings.local.enabled && settings.local.home.is_some();
+    let addresses = if is_local { &[] } else { settings.backends.addresses.as_slice() };
+    let backends = addresses.iter().map(name).collect::<anyhow::Result<Vec<_>>>()?;
     Ok(Inventory::open(&settings.storage.folder, backends, Arc::clone(clock)))
 }
 

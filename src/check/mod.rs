@@ -46,7 +46,7 @@ pub fn check(graph: &Graph, definitions: &Definitions) -> Vec<Problem> {
             )),
             Standing::Checked => place.check(class, &mut |problem| problems.add(problem)),
             // ComfyUI does not look at a node before it runs that hangs on inputs alone that its class does not declare.
-            Standing::Run => place.check(class, &mut |problem| problems.add(problem.as_warning())),
+            Standing::Run => place.check(class, &mut |problem| problems.add(problem.into_warning())),
         }
     }
     problems.told()

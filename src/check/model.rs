@@ -56,7 +56,7 @@ pub(super) fn not_in_list(place: &Place<'_>, input: &InputDefinition, choices: &
         let problem = place.problem(Kind::ValueNotInList, message, "write one of the choices");
         let problem = problem.with_details(listed(choices)).suggesting(suggestion);
         // Of newer classes, ComfyUI 0.3.64 passes on whatever is written, and later ones refuse it.
-        return if input.options.contains_key("options") { problem.as_warning() } else { problem };
+        return if input.options.contains_key("options") { problem.into_warning() } else { problem };
     }
     let (message, mend) = match folder {
         Some(folder) => (

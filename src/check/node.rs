@@ -1,6 +1,6 @@
 //! One node held against the definition of its class: what is missing, what is wrong, what is strange.
 
-use super::problem::{Kind, Problem, brief};
+use super::problem::{Kind, Problem, brief, shortened};
 use super::{link, model, value};
 use crate::definitions::{Definitions, InputDefinition, InputKind, NodeDefinition, Presence};
 use crate::graph::{Graph, Node};
@@ -68,7 +68,7 @@ impl Place<'_> {
             (self.only_source(input), format!("give it {}", value::takes(input)))
         };
         let problem = self.problem(Kind::RequiredInputMissing, message, &mend);
-        problem.of_input(&input.name).with_details(value::takes(input)).suggesting(suggestion.map(shortened))
+        problem.of_input(&input.name).with_details(value::takes(input)).suggesting(suggestion.as_ref().map(shortened))
     }
 
     fn check_input(&self, input: &InputDefinition, given: &Value) -> Option<Problem> {
@@ -129,8 +129,4 @@ impl Place<'_> {
         let problem = self.problem(Kind::LinkExpected, message, mend).of_input(&input.name).received(given);
         Some(problem.suggesting(self.only_source(input)))
     }
-}
-
-fn shortened(value: Value) -> Value {
-    super::problem::shortened(&value)
 }

@@ -191,7 +191,7 @@ impl Problem {
         self
     }
 
-    pub(super) fn as_warning(mut self) -> Self {
+    pub(super) fn into_warning(mut self) -> Self {
         self.severity = Severity::Warning;
         self
     }
@@ -219,7 +219,25 @@ impl fmt::Display for Problem {
             write!(f, " ({details})")?;
         }
         if let Some(suggestion) = &self.suggestion {
-            write!(f, "; did you mean {}?", brief(suggestion))?;
+            match self.kind {
+                Kind::RequiredInputMissing
+                | Kind::InvalidInputType
+                | Kind::ValueSmallerThanMin
+                | Kind::ValueBiggerThanMax => write!(f, "; try {}", brief(suggestion))?,
+                Kind::MissingNodeType
+                | Kind::PromptNoOutputs
+                | Kind::DependencyCycle
+                | Kind::BadLinkedInput
+                | Kind::ReturnTypeMismatch
+                | Kind::ValueNotInList
+                | Kind::CustomValidationFailed
+                | Kind::LinkExpected
+                | Kind::UnknownInput
+                | Kind::TextForBoolean
+                | Kind::UnusedNode
+                | Kind::DeprecatedNode
+                | Kind::More => write!(f, "; did you mean {}?", brief(suggestion))?,
+            }
         }
         write!(f, " -> {}", self.mend)
     }

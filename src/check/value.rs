@@ -30,8 +30,7 @@ pub(super) fn check(input: &InputDefinition, type_name: &str, given: &Value) -> 
         "INT" => int(given).ok_or("a whole number"),
         "FLOAT" => float(given).ok_or("a number"),
         "BOOLEAN" => return text_for_boolean(given),
-        // Python makes a text of everything.
-        "STRING" => return None,
+        // Python makes a text of everything, and other types are nobody's to convert.
         _ => return None,
     };
     let number = match converted {
@@ -86,7 +85,9 @@ pub(super) fn is_plain(type_name: &str) -> bool {
 pub(super) fn is_among(given: &Value, choices: &[Value], several: bool) -> bool {
     match given {
         Value::Array(all) if several => all.iter().all(|one| is_among(one, choices, false)),
-        _ => choices.iter().any(|choice| equal(choice, given)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) | Value::Object(_) => {
+            choices.iter().any(|choice| equal(choice, given))
+        }
     }
 }
 

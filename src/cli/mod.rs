@@ -1,5 +1,6 @@
 //! The commands; each is a few calls into the library.
 
+mod convert;
 mod deliveries;
 mod keys;
 mod nodes;
@@ -20,6 +21,7 @@ use crate::telemetry;
 use crate::workflow::Catalog;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
+use convert::ConvertArgs;
 use deliveries::DeliveriesCommand;
 use keys::KeysCommand;
 use run::RunArgs;
@@ -53,6 +55,8 @@ enum Command {
     Run(RunArgs),
     /// Check the settings and the workflows, and say what is wrong with them.
     Check(SettingArgs),
+    /// Convert a workflow as ComfyUI saves it into a graph as it executes it (API format).
+    Convert(ConvertArgs),
     /// Check one workflow without running it: 0 if all is well, 1 if not, 2 if it cannot be checked.
     Validate(ValidateArgs),
     /// List the workflows of the folders, and show what one takes and gives.
@@ -157,6 +161,7 @@ impl Cli {
             Command::Serve(args) => serve(args),
             Command::Run(args) => run::run(args),
             Command::Check(args) => check(args),
+            Command::Convert(args) => convert::run(&args),
             Command::Validate(args) => validate::run(args),
             Command::Workflows(command) => workflows::run(command),
             Command::Settings => {
@@ -242,7 +247,8 @@ fn serve(args: ServeArgs) -> anyhow::Result<ExitCode> {
 
 fn check(args: SettingArgs) -> anyhow::Result<ExitCode> {
     let settings = args.load()?;
-    let catalog = Catalog::load(&settings.workflows.configs, &settings.workflows.templates);
+    let learnt = nodes::learnt(&settings)?;
+    let catalog = Catalog::load_with(&settings.workflows.configs, &settings.workflows.templates, learnt);
     let mut out = std::io::stdout();
     let problems = catalog.problems();
     for name in catalog.names() {

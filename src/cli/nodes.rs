@@ -64,6 +64,19 @@ impl NodeArgs {
     }
 }
 
+impl NodeArgs {
+    /// Does the same; where nothing is named, the first ComfyUI of the settings is asked.
+    pub(super) fn load_or_ask(&self) -> anyhow::Result<Nodes> {
+        if let Some(nodes) = self.load()? {
+            return Ok(nodes);
+        }
+        let settings = SettingArgs::default().load()?;
+        let address = settings.backends.addresses.first().context("the settings name no ComfyUI")?;
+        ask(address.as_str().parse()?, settings.backends.bearer())
+            .context("node definitions are needed: name a running ComfyUI by --backend, or a file by --object-info")
+    }
+}
+
 /// Returns what a gateway with these settings has learnt of its backends so far; nothing where it has never run.
 pub(super) fn learnt(settings: &Settings) -> anyhow::Result<Definitions> {
     let name = |address: &url::Url| Ok(address.as_str().parse::<ComfyUrl>()?.to_string());

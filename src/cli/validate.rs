@@ -3,11 +3,14 @@
 
 mod report;
 
+use super::convert::workflow_of;
 use super::nodes::{self, NodeArgs, Nodes};
 use super::workflows::{FolderArgs, unknown};
 use crate::check::check;
-use crate::graph::{Graph, PromptError};
+use crate::convert::{convert, is_ui_format};
+use crate::graph::Graph;
 use crate::workflow::Catalog;
+use anyhow::bail;
 use clap::Args;
 use report::{Fault, Report};
 use std::io::Write;
@@ -51,9 +54,8 @@ fn report(args: ValidateArgs) -> anyhow::Result<Report> {
     let mut report = Report::new(&args.workflow, nodes.as_ref().map(|nodes| nodes.origin.clone()));
     if is_file(&args.workflow) {
         let text = nodes::read(Path::new(&args.workflow))?;
-        match graph_of(&text, nodes.as_ref(), &mut report)? {
-            Ok(graph) => of_graph(&graph, nodes.as_ref(), &mut report),
-            Err(error) => report.add(Fault::Graph(error)),
+        if let Some(graph) = graph_of(&text, nodes.as_ref(), &mut report)? {
+            of_graph(&graph, nodes.as_ref(), &mut report);
         }
         return Ok(report);
     }
@@ -83,9 +85,26 @@ fn report(args: ValidateArgs) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-/// Reads a graph.
-fn graph_of(text: &str, _nodes: Option<&Nodes>, _report: &mut Report) -> anyhow::Result<Result<Graph, PromptError>> {
-    Ok(Graph::parse(text).map_err(PromptError::from))
+/// Reads a graph; one in UI format is converted, which takes the nodes of a server.
+fn graph_of(text: &str, nodes: Option<&Nodes>, report: &mut Report) -> anyhow::Result<Option<Graph>> {
+    let workflow = workflow_of(text).ok().filter(is_ui_format);
+    let read = match (workflow, nodes) {
+        (None, _) => Graph::parse(text).map_err(|error| Fault::Graph(error.into())),
+        (Some(_), None) => bail!(
+            "a workflow as ComfyUI saves it (UI format) is converted first, and that takes node definitions: name a running \
+             ComfyUI by --backend, or a file by --object-info"
+        ),
+        (Some(workflow), Some(nodes)) => match convert(&workflow, &nodes.definitions) {
+            Ok(converted) => {
+                for warning in converted.warnings {
+                    report.warn(warning);
+                }
+                Ok(converted.graph)
+            }
+            Err(error) => Err(Fault::Unconverted(error.to_string())),
+        },
+    };
+    Ok(read.map_err(|fault| report.add(fault)).ok())
 }
 
 fn of_graph(graph: &Graph, nodes: Option<&Nodes>, report: &mut Report) {

@@ -111,10 +111,7 @@ pub enum ConvertError {
         /// How much of it may be.
         limit: usize,
     },
-    /// No node is left that runs.
-    #[error("nothing in this workflow runs: it has no nodes but notes, muted and bypassed ones")]
-    NothingRuns,
-    /// The result is no graph.
+    /// It was to be a graph in API format, and is none.
     #[error(transparent)]
     Graph(#[from] GraphError),
 }
@@ -133,7 +130,6 @@ impl ConvertError {
             Self::Circle { .. } => "circular_links",
             Self::RecursiveSubgraph { .. } => "recursive_subgraph",
             Self::TooLarge { .. } => "workflow_too_large",
-            Self::NothingRuns => "nothing_runs",
             Self::Graph(_) => "invalid_graph",
         }
     }
@@ -148,11 +144,9 @@ impl ConvertError {
             | Self::Circle { node, .. } => Some(node),
             Self::Malformed { node, .. } => node.as_deref(),
             Self::Graph(error) => error.node(),
-            Self::NotAWorkflow { .. }
-            | Self::ApiFormat
-            | Self::RecursiveSubgraph { .. }
-            | Self::TooLarge { .. }
-            | Self::NothingRuns => None,
+            Self::NotAWorkflow { .. } | Self::ApiFormat | Self::RecursiveSubgraph { .. } | Self::TooLarge { .. } => {
+                None
+            }
         }
     }
 }

@@ -65,7 +65,7 @@ fn fill(scene: &mut Scene<'_>, graph: GraphAt, saved: SavedGraph, definitions: &
 }
 
 /// Makes a new node, and gives it an id of its own.
-fn make(scene: &mut Scene<'_>, graph: GraphAt, saved: &SavedNode, last: &mut u64) -> NodeAt {
+pub(super) fn make(scene: &mut Scene<'_>, graph: GraphAt, saved: &SavedNode, last: &mut u64) -> NodeAt {
     let kind = kind_of(scene, &saved.class);
     let mut node = Placed {
         graph,
@@ -146,7 +146,7 @@ fn kind_of(scene: &mut Scene<'_>, class: &str) -> Kind {
 }
 
 /// Gives a new node what was saved of it.
-fn configure(scene: &mut Scene<'_>, at: NodeAt, saved: SavedNode) -> Result<(), ConvertError> {
+pub(super) fn configure(scene: &mut Scene<'_>, at: NodeAt, saved: SavedNode) -> Result<(), ConvertError> {
     let kind = scene.nodes[at].kind;
     let node = &mut scene.nodes[at];
     node.mode = saved.mode;

@@ -2,16 +2,19 @@
 //! frontend itself makes of them before it queues. Knows the node classes of a server, and calls nobody.
 //!
 //! The frontend is `comfyui-frontend-package` 1.27.10. It opens the file in its editor and then writes what the editor
-//! holds, and so does this: [`file`] reads, [`load`] opens, [`settle`] and [`primitive`] put right what comes after,
-//! [`prompt`] writes.
+//! holds, and so does this: `file` reads, `load` opens, `settle` and `primitive` put right what comes after,
+//! `prompt` writes.
 
 mod error;
 mod file;
+mod group;
+mod group_class;
 mod load;
 mod order;
 mod plan;
 mod primitive;
 mod prompt;
+mod reroute;
 mod resolve;
 mod scene;
 mod settle;
@@ -19,6 +22,7 @@ mod subgraph;
 mod text;
 mod value;
 mod widget;
+mod workflow;
 
 pub use error::ConvertError;
 
@@ -43,12 +47,16 @@ pub fn is_ui_format(value: &Value) -> bool {
 /// Converts a workflow as ComfyUI saves it into a graph as it executes it.
 pub fn convert(workflow: &Value, definitions: &Definitions) -> Result<Converted, ConvertError> {
     let saved = file::read(workflow)?;
-    let mut scene = scene::Scene::new(definitions);
+    let (groups, known) = group_class::read(workflow, definitions)?;
+    let mut scene = scene::Scene::new(&known);
     load::load(&mut scene, saved)?;
     settle::settle(&mut scene)?;
     primitive::equip(&mut scene)?;
     settle::rename_samplers(&mut scene);
+    reroute::tidy(&mut scene)?;
+    settle::show_last_models(&mut scene);
     primitive::apply_all(&mut scene)?;
+    group::expand(&mut scene, &groups)?;
     subgraph::sync(&mut scene)?;
     prompt::write(&scene)
 }
@@ -64,7 +72,7 @@ mod limits {
     /// Subgraphs inside each other.
     pub(super) const DEPTH: usize = 64;
     /// Steps of the conversion.
-    pub(super) const STEPS: usize = 20_000_000;
+    pub(super) const STEPS: usize = 2_000_000;
     /// Bytes of all values in the result.
     pub(super) const BYTES: usize = 64 * 1024 * 1024;
     /// Bytes of a text with references.

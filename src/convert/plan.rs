@@ -94,6 +94,17 @@ pub(super) fn is_basic(kind: &str) -> bool {
     WIDGETS.contains(&kind)
 }
 
+/// Says whether the frontend has a widget for inputs of this type.
+pub(super) fn is_widget(kind: &str) -> bool {
+    is_basic(kind) || EXTENSION_WIDGETS.contains(&kind)
+}
+
+/// Says whether nodes of a class have parts that only a page can show: players, viewers, cameras.
+pub(super) fn has_parts_of_the_page(class: &NodeDefinition) -> bool {
+    let adds = |spec: &Spec<'_>| EXTENSION_WIDGETS.contains(&spec.widget_kind);
+    specs(class).iter().any(adds)
+}
+
 /// Plans the nodes of a class.
 pub(super) fn plan(class: &NodeDefinition) -> Plan {
     let specs = specs(class);
@@ -172,7 +183,7 @@ fn extend<'a>(specs: &mut Vec<Spec<'a>>, name: &'a str, kind: &'a str, options: 
 }
 
 /// Finds the input whose file can be uploaded.
-fn uploaded(class: &NodeDefinition) -> Option<&InputDefinition> {
+pub(super) fn uploaded(class: &NodeDefinition) -> Option<&InputDefinition> {
     let mut required = class.visible().filter(|input| input.presence == Presence::Required);
     required.find(|input| {
         let is_combo = matches!(input.kind, InputKind::Combo(_));
@@ -207,7 +218,7 @@ impl<'a> Spec<'a> {
     }
 
     fn has_widget(&self) -> bool {
-        !self.forced && (WIDGETS.contains(&self.widget_kind) || EXTENSION_WIDGETS.contains(&self.widget_kind))
+        !self.forced && is_widget(self.widget_kind)
     }
 }
 

@@ -33,7 +33,8 @@ pub(super) fn write(scene: &Scene<'_>) -> Result<Converted, ConvertError> {
         nodes.insert(cast.frames.id(scene, frame, node), Node::new(placed.class.clone(), placed.title.clone(), inputs));
     }
     if nodes.is_empty() {
-        return Err(ConvertError::NothingRuns);
+        let nothing = "nothing in this workflow runs: it has no nodes but notes, muted and bypassed ones";
+        writer.warnings.push(nothing.to_owned());
     }
     // The order of an object's keys in a browser: integers first, ascending; then the others as they came.
     nodes.sort_by_cached_key(|id, _| leading_key(id).map_or((true, 0), |id| (false, id)));
@@ -76,7 +77,11 @@ fn refuse_unknown(scene: &Scene<'_>, frames: &Frames, running: &[(FrameAt, NodeA
     let (id, title) = (frames.id(scene, *frame, *node), placed.shown_title());
     let class = names::shown(&placed.class);
     if ["workflow>", "workflow/"].iter().any(|prefix| placed.class.starts_with(prefix)) {
-        return Err(ConvertError::GroupNode { node: id, title, why: "the file does not say what is in it" });
+        return Err(ConvertError::GroupNode {
+            node: id,
+            title,
+            why: "what is in it is not in the file, or has reroutes, primitives or classes that are not there",
+        });
     }
     if uuid::Uuid::try_parse(&placed.class).is_ok() {
         return Err(ConvertError::MissingSubgraph { node: id, title, subgraph: class });

@@ -214,7 +214,7 @@ fn is_any(kind: &str) -> bool {
 }
 
 /// Says whether an output of one type may be connected to an input of another. A type may be several: `IMAGE,MASK`.
-fn connects(one: &str, two: &str) -> bool {
+pub(super) fn connects(one: &str, two: &str) -> bool {
     if is_any(one) || is_any(two) || one == two {
         return true;
     }

@@ -1,9 +1,9 @@
 //! What happens once all nodes have their saved state: links learn the places of the inputs that they end in, inputs
 //! whose widget is gone are taken away, and a few values of old files are put right.
 
-use super::ConvertError;
 use super::scene::{Kind, NodeAt, ROOT, Scene};
-use super::value::at;
+use super::value::is_something;
+use super::{ConvertError, reroute};
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -48,21 +48,26 @@ fn drop_inputs(scene: &mut Scene<'_>, node: NodeAt) -> Result<(), ConvertError> 
 
 fn drop_input(scene: &mut Scene<'_>, node: NodeAt, place: usize) {
     let graph = scene.nodes[node].graph;
-    let link = scene.nodes[node].inputs.remove(place).link;
-    if let Some(id) = link
-        && let Some(link) = scene.graphs[graph].links.shift_remove(&id)
-        && let Some(origin) = scene.by_id(graph, &link.origin)
-        && let Some(slot) = link.origin_slot
-        && at(&scene.nodes[origin].outputs, slot).is_some()
-        && let Some(output) = usize::try_from(slot).ok().and_then(|slot| scene.nodes[origin].outputs.get_mut(slot))
-    {
-        output.links.retain(|other| *other != id);
-    }
+    reroute::disconnect(scene, graph, node, place);
+    scene.nodes[node].inputs.remove(place);
     let later: Vec<String> =
         scene.nodes[node].inputs.iter().skip(place).filter_map(|input| input.link.clone()).collect();
     for id in later {
         if let Some(link) = scene.graphs[graph].links.get_mut(&id) {
             link.target_slot = link.target_slot.map(|slot| slot - 1);
+        }
+    }
+}
+
+/// Nodes that show a model of three dimensions show the last one that they had.
+pub(super) fn show_last_models(scene: &mut Scene<'_>) {
+    for node in scene.graphs[ROOT].nodes.clone() {
+        if !matches!(scene.nodes[node].class.as_str(), "Preview3D" | "Preview3DAnimation") {
+            continue;
+        }
+        let last = scene.nodes[node].properties.get("Last Time Model File").filter(|last| is_something(last)).cloned();
+        if let (Some(last), Some(widget)) = (last, scene.nodes[node].widget("model_file").cloned()) {
+            scene.put(&widget, Some(Arc::new(last)));
         }
     }
 }

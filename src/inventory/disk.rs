@@ -26,6 +26,6 @@ pub(super) fn keep(folder: &Path, backend: &str, text: &str) -> io::Result<()> {
 fn place(folder: &Path, backend: &str) -> PathBuf {
     let plain = |letter: char| if letter.is_ascii_alphanumeric() || letter == '.' { letter } else { '_' };
     let readable: String = backend.trim_start_matches("http://").chars().take(60).map(plain).collect();
-    let hash: String = Sha256::digest(backend).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    let hash = Sha256::digest(backend).iter().take(4).fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
     folder.join(format!("{readable}-{hash}.json"))
 }

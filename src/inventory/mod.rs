@@ -30,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub struct Inventory {
     folder: PathBuf,
     clock: Arc<dyn Clock>,
-    shelves: Vec<Shelf>,
+    shelves: RwLock<Vec<Arc<Shelf>>>,
     all: RwLock<Definitions>,
     changes: watch::Sender<u64>,
 }
@@ -69,21 +69,40 @@ pub enum InventoryError {
 impl Inventory {
     /// Reads what the data folder knows of these backends. Whatever cannot be read there is as if it were not there.
     pub fn open(data: &Path, backends: impl IntoIterator<Item = String>, clock: Arc<dyn Clock>) -> Self {
-        let folder = data.join("object_info");
-        let shelves = backends.into_iter().map(|backend| {
-            let text = disk::load(&folder, &backend, MOST_BYTES);
-            let stock = text.and_then(|text| Stock::of(&text).inspect_err(|error| report(&backend, error)).ok());
-            let asked = watch::Sender::new((0, None));
-            Shelf { backend, stock: RwLock::new(stock.unwrap_or_default()), wish: Notify::new(), asked }
-        });
-        let shelves: Vec<Shelf> = shelves.collect();
-        let all = RwLock::new(merge::all(shelves.iter().filter_map(Shelf::definitions)));
-        Self { folder, clock, shelves, all, changes: watch::Sender::new(0) }
+        let inventory = Self {
+            folder: data.join("object_info"),
+            clock,
+            shelves: RwLock::default(),
+            all: RwLock::default(),
+            changes: watch::Sender::new(0),
+        };
+        backends.into_iter().for_each(|backend| inventory.admit(&backend));
+        inventory
+    }
+
+    /// Makes room for a backend, unless there is some already, and reads what the data folder knows of it.
+    pub fn admit(&self, backend: &str) {
+        if self.shelf(backend).is_some() {
+            return;
+        }
+        let text = disk::load(&self.folder, backend, MOST_BYTES);
+        let stock = text.and_then(|text| Stock::of(&text).inspect_err(|error| report(backend, error)).ok());
+        let is_known = stock.is_some();
+        let stand = Shelf {
+            backend: backend.to_owned(),
+            stock: RwLock::new(stock.unwrap_or_default()),
+            wish: Notify::new(),
+            asked: watch::Sender::new((0, None)),
+        };
+        self.shelves.write().unwrap_or_else(PoisonError::into_inner).push(Arc::new(stand));
+        if is_known {
+            self.put_together();
+        }
     }
 
     /// Returns the names of the backends.
-    pub fn backends(&self) -> impl Iterator<Item = &str> {
-        self.shelves.iter().map(|shelf| shelf.backend.as_str())
+    pub fn backends(&self) -> Vec<String> {
+        self.shelves().iter().map(|shelf| shelf.backend.clone()).collect()
     }
 
     /// Returns what a backend has; none where it is not known yet, or where there is no such backend.
@@ -103,14 +122,14 @@ impl Inventory {
 
     /// Asks a backend again, unless it was asked since `age` ago, and waits for its answer, some seconds at most.
     pub async fn refresh(&self, backend: &str, age: Duration) {
-        let Some(shelf) = self.shelf(backend) else { return };
-        let mut asked = shelf.asked.subscribe();
+        let Some(stand) = self.shelf(backend) else { return };
+        let mut asked = stand.asked.subscribe();
         let (times, last) = *asked.borrow_and_update();
         let now = self.clock.now();
         if last.is_some_and(|last| now.since(last) < age) {
             return;
         }
-        shelf.wish.notify_one();
+        stand.wish.notify_one();
         tokio::select! {
             _ = asked.wait_for(|(now, _)| *now > times) => {}
             () = self.clock.sleep_until(now + PATIENCE) => debug!(backend, "no fresh node definitions in time"),
@@ -120,27 +139,35 @@ impl Inventory {
     /// Takes a backend's answer in, and keeps it on the disk. Returns whether anything is different now. It takes some
     /// time, and must not be called where others wait.
     pub fn take(&self, backend: &str, text: &str) -> Result<bool, InventoryError> {
-        let Some(shelf) = self.shelf(backend) else { return Ok(false) };
+        let Some(stand) = self.shelf(backend) else { return Ok(false) };
         let is_same = |stock: &Stock| stock.sha256 == Some(Sha256::digest(text).into());
-        if is_same(&shelf.stock.read().unwrap_or_else(PoisonError::into_inner)) {
+        if is_same(&stand.stock.read().unwrap_or_else(PoisonError::into_inner)) {
             return Ok(false);
         }
         let stock = Stock::of(text)?;
         if let Err(error) = disk::keep(&self.folder, backend, text) {
             warn!(backend, %error, "the backend's node definitions are not kept on the disk");
         }
-        let before = std::mem::replace(&mut *shelf.stock.write().unwrap_or_else(PoisonError::into_inner), stock);
-        if before.definitions == shelf.definitions() {
+        let before = std::mem::replace(&mut *stand.stock.write().unwrap_or_else(PoisonError::into_inner), stock);
+        if before.definitions == stand.definitions() {
             return Ok(false);
         }
-        let all = merge::all(self.shelves.iter().filter_map(Shelf::definitions));
-        *self.all.write().unwrap_or_else(PoisonError::into_inner) = all;
-        self.changes.send_modify(|times| *times += 1);
+        self.put_together();
         Ok(true)
     }
 
-    fn shelf(&self, backend: &str) -> Option<&Shelf> {
-        self.shelves.iter().find(|shelf| shelf.backend == backend)
+    fn put_together(&self) {
+        let all = merge::all(self.shelves().iter().filter_map(|shelf| shelf.definitions()));
+        *self.all.write().unwrap_or_else(PoisonError::into_inner) = all;
+        self.changes.send_modify(|times| *times += 1);
+    }
+
+    fn shelf(&self, backend: &str) -> Option<Arc<Shelf>> {
+        self.shelves().into_iter().find(|shelf| shelf.backend == backend)
+    }
+
+    fn shelves(&self) -> Vec<Arc<Shelf>> {
+        self.shelves.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -219,6 +246,19 @@ mod tests {
         let file = std::fs::read_dir(data.path().join("object_info")).unwrap().next().unwrap().unwrap().path();
         std::fs::write(file, "{\"Loader\": {\"inp").unwrap();
         assert_eq!(self::inventory(data.path()).of("http://a:1"), None, "half a file is no file");
+    }
+
+    #[test]
+    fn a_backend_that_comes_later_is_known_from_the_disk_too() {
+        let data = tempfile::tempdir().unwrap();
+        inventory(data.path()).take("http://a:1", &answer("Loader", &["x"])).unwrap();
+        let later = Inventory::open(data.path(), [], SystemClock::start());
+        assert!(later.backends().is_empty() && later.known().is_empty());
+        let changes = later.changes();
+        later.admit("http://a:1");
+        later.admit("http://a:1");
+        assert_eq!(later.backends(), ["http://a:1"]);
+        assert!(later.known().node("Loader").is_some() && changes.has_changed().unwrap());
     }
 
     #[test]

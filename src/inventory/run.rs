@@ -31,6 +31,7 @@ pub struct Parts {
 /// Keeps what is known of a backend fresh, until told to stop.
 pub async fn run(mut parts: Parts, stop: CancellationToken) {
     let inventory = Arc::clone(&parts.inventory);
+    inventory.admit(&parts.backend);
     let Some(shelf) = inventory.shelf(&parts.backend) else { return };
     let mut due = parts.clock.now() + parts.every;
     loop {
@@ -42,7 +43,7 @@ pub async fn run(mut parts: Parts, stop: CancellationToken) {
         }
         tokio::select! {
             () = stop.cancelled() => return,
-            () = ask(&parts, shelf) => {}
+            () = ask(&parts, &shelf) => {}
         }
         let now = parts.clock.now();
         due = now + parts.every;
@@ -67,7 +68,7 @@ async fn ask(parts: &Parts, shelf: &Shelf) {
             Ok(true) => info!(backend, "the backend's node definitions are new"),
             Ok(false) => debug!(backend, "the backend's node definitions are as they were"),
             Err(error) => {
-                warn!(backend, %error, "the backend's node definitions make no sense; the last good ones stay")
+                warn!(backend, %error, "the backend's node definitions make no sense; the last good ones stay");
             }
         },
         Err(error) => debug!(backend, %error, "the backend did not tell its node definitions"),

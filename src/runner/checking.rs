@@ -2,7 +2,7 @@
 
 use super::error::{Fault, RunError, ValidationError};
 use super::order::Order;
-use crate::check::{Problem, Severity, check};
+use crate::check::{Kind, Problem, Severity, check};
 use crate::definitions::Definitions;
 
 /// Checks the graph of an order. Returns what is strange and no obstacle; what is wrong is an error.
@@ -11,7 +11,7 @@ pub fn check_order(order: &Order, definitions: &Definitions) -> Result<Vec<Strin
     let (wrong, strange): (Vec<Problem>, Vec<Problem>) = problems
         .into_iter()
         .filter(|problem| !is_of_picture(order, problem))
-        .partition(|problem| problem.severity == Severity::Error);
+        .partition(|problem| problem.severity == Severity::Error && !is_untold(problem, definitions));
     if !wrong.is_empty() {
         let fault = |problem: Problem| {
             let place = [problem.node.as_deref(), problem.input.as_deref()].into_iter().flatten().collect::<Vec<_>>();
@@ -20,6 +20,13 @@ pub fn check_order(order: &Order, definitions: &Definitions) -> Result<Vec<Strin
         return Err(ValidationError { faults: wrong.into_iter().map(fault).collect() }.into());
     }
     Ok(strange.iter().map(ToString::to_string).collect())
+}
+
+/// A server that tells no choices of an input may know them all the same: it is asked.
+fn is_untold(problem: &Problem, definitions: &Definitions) -> bool {
+    let class = problem.class_type.as_deref().and_then(|class| definitions.node(class));
+    let choices = class.zip(problem.input.as_deref()).and_then(|(class, input)| class.choices(input));
+    problem.kind == Kind::ValueNotInList && choices.is_some_and(<[_]>::is_empty)
 }
 
 /// A picture of this machine is not on the server yet.

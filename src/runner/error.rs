@@ -214,8 +214,8 @@ impl From<Failure> for RunError {
             | FailureCode::TimeoutRun
             | FailureCode::OutputMissing
             | FailureCode::OutputTooLarge
-            | FailureCode::ApiKeyLost
             | FailureCode::Interrupted
+            | FailureCode::ApiKeyLost
             | FailureCode::Internal => ExecutionError { failure: code, message, node }.into(),
         }
     }

@@ -2,6 +2,7 @@
 //! A name that fits nothing or several inputs is a fault that says what there is. Pure.
 
 use super::error::Fault;
+use super::prompts::{Side, prompt};
 use crate::graph::{Graph, Node, is_link};
 use crate::names::{canonical, hint, shown, there_are};
 use serde_json::Value;
@@ -9,12 +10,6 @@ use std::collections::BTreeSet;
 
 /// How many links are followed from an input to the value behind it.
 const MOST_LINKS: usize = 16;
-
-/// How many conditionings are looked through between a sampler and its text encoders.
-const MOST_CONDITIONINGS: usize = 256;
-
-/// The inputs in which encoders take their text.
-const TEXTS: [&str; 8] = ["text", "text_g", "text_l", "clip_l", "clip_g", "t5xxl", "llama", "prompt"];
 
 /// What people call an input, and what nodes call it.
 const WELL_KNOWN: [(&str, &[&str], &[&str]); 16] = [
@@ -169,7 +164,7 @@ fn input_of(graph: &Graph, name: &str, id: &str, node: &Node, input: &str) -> Re
 }
 
 /// Returns the input that holds the value which comes to a place by a link, where that is certain.
-fn behind(graph: &Graph, place: &Place) -> Option<Place> {
+pub(super) fn behind(graph: &Graph, place: &Place) -> Option<Place> {
     let mut place = place.clone();
     for _ in 0..MOST_LINKS {
         let value = value_at(graph, &place)?;
@@ -191,84 +186,6 @@ fn behind(graph: &Graph, place: &Place) -> Option<Place> {
         place = Place { node: id.to_owned(), input };
     }
     None
-}
-
-/// Which of the two prompts.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Side {
-    Positive,
-    Negative,
-}
-
-impl Side {
-    fn input(self) -> &'static str {
-        match self {
-            Self::Positive => "positive",
-            Self::Negative => "negative",
-        }
-    }
-}
-
-/// Finds the text of the encoder that is linked to the sampler's side; none where the graph has no such side.
-fn prompt(graph: &Graph, name: &str, side: Side) -> Option<Result<Vec<Place>, Fault>> {
-    let encoders = encoders(graph, side);
-    // A negative side that is made of the positive one has no text of its own.
-    let positive = if side == Side::Negative { self::encoders(graph, Side::Positive) } else { BTreeSet::new() };
-    let own: Vec<&String> = encoders.difference(&positive).collect();
-    match own.as_slice() {
-        [] => None,
-        [one] => {
-            let texts = texts_of(graph, one);
-            if texts.is_empty() { None } else { Some(Ok(texts)) }
-        }
-        several => {
-            let places = several.iter().flat_map(|id| texts_of(graph, id));
-            Some(Err(ambiguous(name, places.map(|place| told(graph, &place)).collect())))
-        }
-    }
-}
-
-/// Returns the ids of the nodes whose texts come to a side of the samplers.
-fn encoders(graph: &Graph, side: Side) -> BTreeSet<String> {
-    let mut open: Vec<(&str, u64)> = Vec::new();
-    for (_, node) in graph.nodes() {
-        let guided = (node.class_type.contains("Guider") && side == Side::Positive).then_some("conditioning");
-        for input in [Some(side.input()), guided].into_iter().flatten() {
-            open.extend(node.inputs.get(input).and_then(link));
-        }
-    }
-    let (mut seen, mut found) = (BTreeSet::new(), BTreeSet::new());
-    while let Some((id, slot)) = open.pop() {
-        if seen.len() >= MOST_CONDITIONINGS || !seen.insert((id, slot)) {
-            continue;
-        }
-        let Some(node) = graph.node(id) else { continue };
-        if !texts_of(graph, id).is_empty() {
-            found.insert(id.to_owned());
-            continue;
-        }
-        // Where both sides go through a node, its first output is the positive one.
-        let has_both = ["positive", "negative"].iter().all(|input| node.inputs.get(*input).and_then(link).is_some());
-        for (input, value) in &node.inputs {
-            let follows = match input.as_str() {
-                "positive" => !has_both && side == Side::Positive || has_both && slot == 0,
-                "negative" => !has_both && side == Side::Negative || has_both && slot == 1,
-                other => other.starts_with("cond") && !node.class_type.contains("ZeroOut"),
-            };
-            open.extend(link(value).filter(|_| follows));
-        }
-    }
-    found
-}
-
-fn texts_of(graph: &Graph, id: &str) -> Vec<Place> {
-    let Some(node) = graph.node(id) else { return Vec::new() };
-    let places = TEXTS.iter().filter(|text| node.inputs.contains_key(**text)).filter_map(|text| {
-        let place = behind(graph, &Place { node: id.to_owned(), input: (*text).to_owned() })?;
-        value_at(graph, &place).is_some_and(Value::is_string).then_some(place)
-    });
-    let found: BTreeSet<Place> = places.collect();
-    found.into_iter().collect()
 }
 
 /// A title or class alone, where its node holds one value only.
@@ -316,7 +233,7 @@ fn one_of(graph: &Graph, name: &str, places: Vec<Place>) -> Result<Vec<Place>, F
     Err(ambiguous(name, places.iter().map(|place| told(graph, place)).collect()))
 }
 
-fn ambiguous(name: &str, places: Vec<String>) -> Fault {
+pub(super) fn ambiguous(name: &str, places: Vec<String>) -> Fault {
     let there_are = there_are(places.iter().map(String::as_str));
     let message = format!("`{}` fits {} inputs{there_are}; name one of them", shown(name), places.len());
     Fault::new("ambiguous_param", name, message)
@@ -347,7 +264,7 @@ impl Place {
     }
 }
 
-fn told(graph: &Graph, place: &Place) -> String {
+pub(super) fn told(graph: &Graph, place: &Place) -> String {
     graph.node(&place.node).map_or_else(String::new, |node| place.told(node))
 }
 
@@ -358,11 +275,6 @@ fn values(graph: &Graph) -> impl Iterator<Item = Place> {
 fn values_of<'a>(id: &'a str, node: &'a Node) -> impl Iterator<Item = Place> + use<'a> {
     let scalars = node.inputs.iter().filter(|(_, value)| is_scalar(value));
     scalars.map(move |(input, _)| Place { node: id.to_owned(), input: input.clone() })
-}
-
-fn link(value: &Value) -> Option<(&str, u64)> {
-    let [node, slot] = value.as_array()?.as_slice() else { return None };
-    Some((node.as_str()?, slot.as_u64()?))
 }
 
 fn is_scalar(value: &Value) -> bool {

@@ -10,7 +10,7 @@ use crate::graph::{Graph, GraphError};
 use crate::lenient;
 use crate::names::{hint, shown};
 use crate::settings::WorkflowSettings;
-use crate::workflow::{Catalog, Files, Pair};
+use crate::workflow::{Catalog, Files, Pair, Problem};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
@@ -31,32 +31,17 @@ pub struct Loader<'a> {
 
 impl Loader<'_> {
     /// Loads what `what` names: a file of a graph (`.json`), the mapping file of a pair (`.yaml`), or a workflow of the
-    /// catalogue. A graph as ComfyUI saves it (UI format) needs the definitions of a server; none is returned where they are
-    /// not known yet.
+    /// catalogue. What ComfyUI has saved (UI format) needs the definitions of a server; none is returned where they are not
+    /// known yet.
     pub fn load(&self, what: &str, definitions: Option<&Definitions>) -> Result<Option<Subject>, ValidationError> {
         let path = Path::new(what);
         let ending = path.extension().and_then(|ending| ending.to_str()).map(str::to_ascii_lowercase);
         match ending.as_deref() {
-            Some("yaml" | "yml") => pair_of_files(path).map(Some),
+            Some("yaml" | "yml") => pair_of_file(path, definitions),
             Some("json") => graph_of_file(path, definitions),
             Some(_) | None if path.is_file() => graph_of_file(path, definitions),
-            Some(_) | None => self.of_catalog(what).map(Some),
+            Some(_) | None => of_catalog(&self.workflows.configs, &self.workflows.templates, what, definitions),
         }
-    }
-
-    fn of_catalog(&self, name: &str) -> Result<Subject, ValidationError> {
-        let catalog = Catalog::load(&self.workflows.configs, &self.workflows.templates);
-        if let Some(pair) = catalog.workflow(name) {
-            return Ok(Subject::Pair(pair));
-        }
-        if let Some(problems) = catalog.problems().get(name) {
-            let fault = |problem: &crate::workflow::Problem| Fault::new("invalid_workflow", name, problem.to_string());
-            return Err(ValidationError { faults: problems.iter().map(fault).collect() });
-        }
-        let names = catalog.names();
-        let hint = hint(name, names.iter().map(String::as_str));
-        let message = format!("there is no workflow `{}`, and no such file{hint}", shown(name));
-        Err(ValidationError::one("unknown_workflow", name, message))
     }
 }
 
@@ -116,21 +101,58 @@ fn kind_of_image(bytes: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// Reads `configs/x.yaml` with `templates/x.json`, or `x.yaml` with the `x.json` beside it.
-fn pair_of_files(config: &Path) -> Result<Subject, ValidationError> {
+/// Finds a workflow of two folders.
+fn of_catalog(
+    configs: &Path,
+    templates: &Path,
+    name: &str,
+    definitions: Option<&Definitions>,
+) -> Result<Option<Subject>, ValidationError> {
+    let catalog = Catalog::load_with(configs, templates, definitions.cloned().unwrap_or_default());
+    if let Some(pair) = catalog.workflow(name) {
+        return Ok(Some(Subject::Pair(pair)));
+    }
+    if definitions.is_none() && is_saved(&templates.join(format!("{name}.json"))) {
+        return Ok(None);
+    }
+    if let Some(problems) = catalog.problems().get(name) {
+        return Err(invalid(name, problems));
+    }
+    let (names, others) = (catalog.names(), catalog.other_names());
+    let hint = hint(name, names.iter().chain(others.keys()).map(String::as_str));
+    let message = format!("there is no workflow `{}`, and no such file{hint}", shown(name));
+    Err(ValidationError::one("unknown_workflow", name, message))
+}
+
+/// Reads `x.yaml` with the `x.json` beside it, or `configs/x.yaml` with what is in `templates/`.
+fn pair_of_file(config: &Path, definitions: Option<&Definitions>) -> Result<Option<Subject>, ValidationError> {
     let name = stem(config);
-    let file = format!("{name}.json");
-    let beside = config.with_file_name(&file);
-    let in_templates = config.parent().and_then(Path::parent).map(|root| root.join("templates").join(&file));
-    let template = in_templates.into_iter().chain([PathBuf::from("templates").join(&file)]).find(|path| path.is_file());
-    let template = if beside.is_file() { beside } else { template.unwrap_or(beside) };
+    let template = config.with_file_name(format!("{name}.json"));
+    let folder = config.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
+    let templates = folder.join("../templates");
+    if !template.is_file() && templates.is_dir() {
+        // What cannot be read is told with its reason.
+        text_of(config)?;
+        return of_catalog(folder, &templates, &name, definitions);
+    }
+    if definitions.is_none() && is_saved(&template) {
+        return Ok(None);
+    }
     let (config_text, template_text) = (text_of(config)?, text_of(&template)?);
     let files = Files { config: config.display().to_string(), template: template.display().to_string() };
-    let pair = Pair::parse(&name, &config_text, &template_text, &files).map_err(|problems| {
-        let fault = |problem: crate::workflow::Problem| Fault::new("invalid_workflow", &name, problem.to_string());
-        ValidationError { faults: problems.into_iter().map(fault).collect() }
-    })?;
-    Ok(Subject::Pair(Arc::new(pair)))
+    let known = definitions.cloned().unwrap_or_default();
+    let pair = Pair::parse_with(&name, &config_text, &template_text, &files, &known);
+    pair.map(|pair| Some(Subject::Pair(Arc::new(pair)))).map_err(|problems| invalid(&name, &problems))
+}
+
+fn invalid(name: &str, problems: &[Problem]) -> ValidationError {
+    let fault = |problem: &Problem| Fault::new("invalid_workflow", name, problem.to_string());
+    ValidationError { faults: problems.iter().map(fault).collect() }
+}
+
+/// Says whether a file is a workflow as ComfyUI saves it.
+fn is_saved(path: &Path) -> bool {
+    text_of(path).is_ok_and(|text| matches!(Graph::parse(&text), Err(GraphError::UiFormat)))
 }
 
 fn graph_of_file(path: &Path, definitions: Option<&Definitions>) -> Result<Option<Subject>, ValidationError> {

@@ -40,6 +40,8 @@ pub(super) struct Made {
     pub(super) params: Map<String, Value>,
     pub(super) images: BTreeMap<String, PathBuf>,
     pub(super) seeds: BTreeMap<String, u64>,
+    /// The names of outputs, by their node.
+    pub(super) aliases: BTreeMap<String, String>,
 }
 
 /// What a given value became.
@@ -89,7 +91,8 @@ pub(super) fn of_pair(making: &Making<'_>, pair: &Arc<Pair>) -> Result<Made, Val
                 }
             }
             params.retain(|name, _| !images.contains_key(name));
-            return Ok(Made { pair: Arc::clone(pair), params, images, seeds: drawn });
+            let aliases = pair.output_names().clone();
+            return Ok(Made { pair: Arc::clone(pair), params, images, seeds: drawn, aliases });
         }
         Ok(_) => {}
     }
@@ -139,7 +142,7 @@ pub(super) fn of_graph(
         let fault = |problem: crate::workflow::Problem| Fault::new("invalid_workflow", name, problem.to_string());
         ValidationError { faults: problems.into_iter().map(fault).collect() }
     })?;
-    Ok(Made { pair: Arc::new(pair), params: Map::new(), images, seeds })
+    Ok(Made { pair: Arc::new(pair), params: Map::new(), images, seeds, aliases: BTreeMap::new() })
 }
 
 impl Making<'_> {

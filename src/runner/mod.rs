@@ -15,6 +15,7 @@ mod mailbox;
 mod making;
 mod order;
 mod plan;
+mod prompts;
 mod saving;
 mod scratch;
 mod value;

@@ -193,7 +193,7 @@ impl Plan {
             params: made.params,
             images: made.images,
             seeds: made.seeds,
-            aliases: self.aliases.clone(),
+            aliases: if made.aliases.is_empty() { self.aliases.clone() } else { made.aliases },
             limit: self.limit,
         })
     }

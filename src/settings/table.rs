@@ -285,7 +285,7 @@ pub const SETTINGS: &[Setting] = &[
     .secret(),
     setting(
         "COMFYGATE_LOCAL",
-        "local.enabled",
+        "local_comfyui.enabled",
         "false",
         "Starts the ComfyUI of COMFYUI_HOME beside the gateway, keeps it running, and uses it instead of COMFYUI_ADDRESS.",
         SWITCH,
@@ -293,7 +293,7 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting(
         "COMFYUI_HOME",
-        "local.home",
+        "local_comfyui.home",
         "",
         "The folder of the ComfyUI that is started here.",
         "a folder with a main.py",
@@ -301,7 +301,7 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting(
         "COMFYUI_PYTHON",
-        "local.python",
+        "local_comfyui.python",
         "",
         "The Python that runs it; without it that of .venv or venv in the folder, or else python3.",
         "a program",
@@ -309,7 +309,7 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting(
         "COMFYUI_ARGS",
-        "local.args",
+        "local_comfyui.args",
         "",
         "What is added to its command line, split into words as a shell does.",
         "words such as --cpu --output-directory '/my pictures', without --port and --listen",
@@ -317,7 +317,7 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting(
         "COMFY_PORT",
-        "local.port",
+        "local_comfyui.port",
         "",
         "The port on which it listens; without it one that is free.",
         "a whole number from 1 to 65535",
@@ -325,7 +325,7 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting(
         "COMFY_LISTEN",
-        "local.listen",
+        "local_comfyui.listen",
         "127.0.0.1",
         "The address on which it listens; ComfyUI asks nobody for a key, so leave it at 127.0.0.1.",
         "an address such as 127.0.0.1 or 0.0.0.0",
@@ -333,7 +333,7 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting(
         "COMFYUI_READY_WITHIN",
-        "local.ready_within",
+        "local_comfyui.ready_within",
         "5m",
         "How long it may take from its start until it answers; then it is ended and started anew.",
         DURATION,

@@ -74,12 +74,15 @@ impl Template<'_> {
     fn no_node(&self, config: &str, wanted: &Wanted) -> Problem {
         let text = wanted.by.text();
         if let Some(node) = self.left_out.iter().find(|node| wanted.by.fits_left_out(node)) {
-            let reason = format!(
-                "{} of {} (node `{}`) is not executed: it is muted or bypassed, or nothing but a note",
-                wanted.by,
-                self.file,
-                shown(&node.id)
-            );
+            let why = if node.parts.is_empty() {
+                "is not executed: it is muted, bypassed, or there for the editor alone".to_owned()
+            } else {
+                format!(
+                    "is a subgraph: name one of the nodes in it{}",
+                    there_are(node.parts.iter().map(String::as_str))
+                )
+            };
+            let reason = format!("{} of {} (node `{}`) {why}", wanted.by, self.file, shown(&node.id));
             return Problem { node: Some(node.id.clone()), ..Problem::of_file(config, reason).at(wanted.line) };
         }
         let hint = match &wanted.by {

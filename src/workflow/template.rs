@@ -1,11 +1,14 @@
-//! Reads the template of a pair: its graph, and where in the file its nodes stand.
+//! Reads the template of a pair: its graph, and where in the file its nodes stand. One in UI format is converted, where the
+//! nodes of a backend are known.
 
 use super::pair::MAX_TEMPLATE;
 use super::places::{Duplicate, Places};
 use super::problem::Problem;
+use crate::convert::{Converted, convert};
 use crate::definitions::Definitions;
 use crate::graph::{Graph, GraphError};
 use crate::names::shown;
+use serde_json::Value;
 
 /// The most problems of one file that are told.
 const MAX_PROBLEMS: usize = 20;
@@ -25,7 +28,7 @@ pub(super) struct Read {
     pub(super) warnings: Vec<String>,
 }
 
-/// A node that people see in the editor and that is not in the graph: muted, bypassed, or a note.
+/// A node that people see in the editor and that is not in the graph.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct LeftOut {
     /// Its id.
@@ -34,10 +37,12 @@ pub(super) struct LeftOut {
     pub(super) title: Option<String>,
     /// Its class.
     pub(super) class: String,
+    /// The nodes that are executed in its place, where it is a subgraph.
+    pub(super) parts: Vec<String>,
 }
 
 /// Reads the text of a template, or says what is wrong with it.
-pub(super) fn read(text: &str, file: &str, _definitions: &Definitions) -> Result<Read, Vec<Problem>> {
+pub(super) fn read(text: &str, file: &str, definitions: &Definitions) -> Result<Read, Vec<Problem>> {
     if text.len() > MAX_TEMPLATE {
         let reason = format!("the file has {} bytes, at most {MAX_TEMPLATE} are read", text.len());
         return Err(vec![Problem::of_file(file, reason)]);
@@ -48,6 +53,9 @@ pub(super) fn read(text: &str, file: &str, _definitions: &Definitions) -> Result
     let graph = Graph::parse(text);
     if let Err(error @ GraphError::NotJson { .. }) = &graph {
         return Err(vec![Problem::of_file(file, error.to_string()).at(error.line())]);
+    }
+    if graph == Err(GraphError::UiFormat) {
+        return converted(text, file, definitions).map_err(|problem| vec![problem]);
     }
     let places = Places::find(text.trim_start_matches('\u{feff}')).map_err(|twice| {
         twice.into_iter().take(MAX_PROBLEMS).map(|twice| written_twice(file, &twice)).collect::<Vec<_>>()
@@ -60,6 +68,38 @@ pub(super) fn read(text: &str, file: &str, _definitions: &Definitions) -> Result
             Err(vec![Problem { node, ..Problem::of_file(file, error.to_string()).at(line) }])
         }
     }
+}
+
+fn converted(text: &str, file: &str, definitions: &Definitions) -> Result<Read, Problem> {
+    if definitions.is_empty() {
+        let reason = "this is a workflow as ComfyUI saves it (UI format): it waits for the node definitions of a backend, with which \
+                      it is converted; a file of Workflow > Export (API) needs none";
+        return Err(Problem::of_file(file, reason));
+    }
+    let text = text.trim_start_matches('\u{feff}');
+    let saved: Value = serde_json::from_str(text).map_err(|error| Problem::of_file(file, error.to_string()))?;
+    let Converted { graph, warnings } = convert(&saved, definitions).map_err(|error| {
+        let node = error.node().map(str::to_owned);
+        Problem { node, ..Problem::of_file(file, error.to_string()) }
+    })?;
+    // Not through a `Value`, which would put the nodes in another order.
+    let text = serde_json::to_string(&graph).map_err(|error| Problem::of_file(file, error.to_string()))?;
+    let left_out = left_out(&saved, &graph);
+    Ok(Read { graph, places: Places::default(), converted: Some(text), left_out, warnings })
+}
+
+/// Lists what stands in the file under a name of its own and is not in the graph under it.
+fn left_out(saved: &Value, graph: &Graph) -> Vec<LeftOut> {
+    let text = |node: &Value, name| node.get(name).and_then(Value::as_str).map(str::to_owned);
+    let one = |node: &Value| {
+        let id = node.get("id")?;
+        let id = id.as_str().map_or_else(|| id.to_string(), str::to_owned);
+        let (title, class) = (text(node, "title"), text(node, "type").unwrap_or_default());
+        let inside = format!("{id}:");
+        let parts = graph.nodes().filter(|(other, _)| other.starts_with(&inside)).map(|(other, _)| other.to_owned());
+        graph.node(&id).is_none().then(|| LeftOut { parts: parts.collect(), id, title, class })
+    };
+    saved.get("nodes").and_then(Value::as_array).into_iter().flatten().filter_map(one).collect()
 }
 
 fn written_twice(file: &str, twice: &Duplicate) -> Problem {

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "all of this is a test")]
 
 mod answers;
+mod mistakes;
 
 use comfygate::definitions::Definitions;
 use std::path::{Path, PathBuf};

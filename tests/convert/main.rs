@@ -1,7 +1,11 @@
-//! Conversions held to what the real frontend makes: every case under `tests/fixtures/conversions/` is a file that ComfyUI saved
-//! and the graph that the frontend 1.27.10 made of it with the node classes in `object_info.json`.
+//! Conversions held to what the real frontend makes: every case under `tests/fixtures/conversions/cases/` is a file and the graph
+//! that the frontend 1.27.10 made of it with the node classes in `object_info.json`: published workflows, variants of them, and
+//! files made to try one rule each.
 
 #![expect(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "this whole program is a test")]
+
+mod hostile;
+mod rules;
 
 use comfygate::convert::{Converted, convert};
 use comfygate::definitions::Definitions;

@@ -238,3 +238,76 @@ async fn a_tenant_is_not_told_where_backends_are_nor_where_files_lie() {
     assert_eq!(ask(&gateway, &submits, "GET", "/workflows", &Value::Null).await.code(), "scope_missing");
     gateway.close().await;
 }
+
+/// A workflow as ComfyUI saves it: an empty image that is shown.
+fn saved() -> Value {
+    json!({
+        "last_node_id": 2, "last_link_id": 1, "version": 0.4, "groups": [], "config": {}, "extra": {},
+        "links": [[1, 1, 0, 2, 0, "IMAGE"]],
+        "nodes": [
+            { "id": 1, "type": "EmptyImage", "pos": [0, 0], "size": [200, 100], "flags": {}, "order": 0, "mode": 0,
+              "inputs": [], "outputs": [{ "name": "IMAGE", "type": "IMAGE", "links": [1] }], "properties": {},
+              "widgets_values": [64, 48, 1, 255] },
+            { "id": 2, "type": "PreviewImage", "pos": [300, 0], "size": [200, 100], "flags": {}, "order": 1, "mode": 0,
+              "inputs": [{ "name": "images", "type": "IMAGE", "link": 1 }], "outputs": [], "properties": {},
+              "widgets_values": [] }
+        ]
+    })
+}
+
+#[actix_web::test]
+async fn a_saved_workflow_becomes_a_graph() {
+    let gateway = TestGateway::start().await;
+    known(&gateway, "canvas").await;
+    let answer = gateway.post("/convert", &saved()).await;
+    assert_eq!(answer.status, 200, "{}", answer.json());
+    let graph = answer.json()["graph"].clone();
+    assert_eq!((&graph["1"]["inputs"]["height"], &graph["2"]["inputs"]["images"]), (&json!(48), &json!(["1", 0])));
+    assert_eq!(answer.json()["warnings"], json!([]));
+    let again = gateway.post("/convert", &graph).await.json();
+    assert_eq!(again["graph"], graph);
+    assert!(again["warnings"][0].as_str().unwrap().contains("in API format already"));
+    let backend = gateway.get("/ready").await.json()["backends"][0]["name"].as_str().unwrap().to_owned();
+    assert_eq!(gateway.post(&format!("/convert?backend={backend}"), &saved()).await.json()["graph"], graph);
+    let unknown = gateway.post("/convert?backend=elsewhere", &saved()).await;
+    assert_eq!((unknown.status, unknown.code().as_str()), (400, "not_allowed"));
+    assert!(unknown.json()["error"].as_str().unwrap().contains(&backend));
+    gateway.close().await;
+}
+
+#[actix_web::test]
+async fn what_cannot_be_converted_is_told_with_its_node_and_how_to_mend_it() {
+    let gateway = TestGateway::start().await;
+    known(&gateway, "canvas").await;
+    let mut strange = saved();
+    strange["nodes"][0]["type"] = json!("EmptyImag");
+    let answer = gateway.post("/convert", &strange).await;
+    assert_eq!((answer.status, answer.code().as_str()), (400, "cannot_convert"));
+    let told = answer.json();
+    assert_eq!(told["details"], json!({ "reason": "unknown_class", "node": "1" }), "{told}");
+    assert!(told["error"].as_str().unwrap().contains("EmptyImage"), "{told}");
+    for (body, code) in
+        [(json!([1]), "invalid_json"), (json!({}), "cannot_convert"), (json!({ "1": 5 }), "cannot_convert")]
+    {
+        let answer = gateway.post("/convert", &body).await;
+        assert_eq!((answer.status, answer.code().as_str()), (400, code), "{body}");
+    }
+    let large = json!({ "nodes": [], "x": "y".repeat(9 << 20) });
+    assert_eq!(gateway.post("/convert", &large).await.status, 413);
+    // What is larger than a request may be is taken here, as a template may be.
+    let fits = json!({ "1": { "class_type": "EmptyImage", "inputs": { "x": "y".repeat(2 << 20) } } });
+    assert_eq!(gateway.post("/convert", &fits).await.status, 200);
+    gateway.close().await;
+}
+
+#[actix_web::test]
+async fn without_any_backend_nothing_is_converted_and_that_is_said() {
+    let mut setup = Setup::new();
+    setup.settings.backends.addresses = vec!["http://127.0.0.1:9".parse().unwrap()];
+    let gateway = setup.start_alone().await;
+    let answer = gateway.post("/convert", &saved()).await;
+    assert_eq!((answer.status, answer.code().as_str()), (503, "nodes_unknown"));
+    let told = gateway.post("/workflows/canvas/check", &json!({ "prompt": "x" })).await.json();
+    assert_eq!((&told["ok"], &told["checks"][0]["ok"]), (&json!(true), &json!(null)), "nothing is known against it");
+    gateway.close().await;
+}

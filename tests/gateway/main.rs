@@ -8,6 +8,7 @@ mod catalogue;
 mod clocks;
 mod comfylite;
 mod command_line;
+mod convert_command;
 #[cfg(target_os = "linux")]
 mod crowds;
 mod cut_off;
@@ -65,6 +66,7 @@ mod stopping;
 mod storage;
 mod stuck;
 mod support;
+mod tap;
 mod tenants;
 mod timeouts;
 mod tokens;

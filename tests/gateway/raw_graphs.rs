@@ -1,7 +1,7 @@
 //! Graphs that come with a request: refused unless the operator allows them, taken within limits, their seeds drawn and told,
 //! kept for the job and no longer.
 
-use crate::support::{Inbox, Setup, TestGateway};
+use crate::support::{Inbox, Setup, TestGateway, eventually};
 use comfygate::sim::Fault;
 use comfygate::workflow::shipped;
 use serde_json::{Value, json};
@@ -117,13 +117,14 @@ async fn what_is_no_graph_or_stands_beside_one_is_refused_by_name() {
         (with("outputs", json!([9])), "invalid_type", "each of outputs"),
         (with("outputs", json!(["99"])), "invalid_outputs", "no node `99`; there are: "),
         (with("outputs", json!(["a b:3"])), "invalid_outputs", "cannot name an output"),
-        (with("outputs", json!(["3", "3"])), "invalid_outputs", "already"),
+        (with("outputs", json!(["3", "3"])), "invalid_outputs", "keep one"),
         (json!({ "graph": [] }), "invalid_type", "graph"),
         (json!({ "graph": "x" }), "invalid_type", "graph"),
         (json!({ "graph": {} }), "invalid_graph", "no nodes"),
         (json!({ "graph": { "1": { "inputs": {} } } }), "invalid_graph", "no `class_type`"),
         (node(json!({ "x": deep })), "invalid_graph", "node `1` is nested deeper"),
-        (node(json!({ "x": ["2", 0] })), "invalid_graph", "comes from node `2`, which is not there"),
+        (node(json!({ "x": ["2", 0] })), "invalid_graph", "is linked to node `2`, which the graph does not have"),
+        (node(json!({ "x": ["1", 0] })), "invalid_graph", "in a circle"),
         (json!({ "graph": many }), "invalid_graph", "5001 nodes"),
     ];
     for (body, code, says) in cases {
@@ -133,6 +134,43 @@ async fn what_is_no_graph_or_stands_beside_one_is_refused_by_name() {
         assert!(error.contains(says), "{error} does not say {says}");
     }
     assert_eq!((revisions(&gateway), gateway.get("/jobs").await.json()["jobs"].clone()), (0, json!([])));
+    gateway.close().await;
+}
+
+#[actix_web::test]
+async fn a_drawing_is_converted_with_what_the_backend_tells_of_its_nodes() {
+    let gateway = allowed().await;
+    let inbox = Inbox::open();
+    let drawing = json!({
+        "last_node_id": 2, "last_link_id": 1, "groups": [], "config": {}, "extra": {}, "version": 0.4,
+        "links": [[1, 1, 0, 2, 0, "IMAGE"]],
+        "nodes": [
+            {"id": 1, "type": "EmptyImage", "pos": [0, 0], "size": [200, 100], "flags": {}, "order": 0, "mode": 0,
+             "inputs": [], "outputs": [{"name": "IMAGE", "type": "IMAGE", "links": [1], "slot_index": 0}],
+             "properties": {}, "widgets_values": [16, 16, 1, 255]},
+            {"id": 2, "type": "SaveImageWebsocket", "pos": [300, 0], "size": [200, 100], "flags": {}, "order": 1,
+             "mode": 0, "inputs": [{"name": "images", "type": "IMAGE", "link": 1}], "outputs": [], "properties": {},
+             "widgets_values": []}
+        ]
+    });
+    let body = json!({ "graph": drawing, "webhook_url": inbox.url(), "outputs": ["sheet:2"] });
+    let taken_in = async || {
+        let answer = gateway.post("/generate", &body).await;
+        // Until the backend has told its nodes.
+        assert!(answer.status == 202 || answer.code() == "nodes_unknown", "{}", answer.json());
+        (answer.status == 202).then_some(answer)
+    };
+    let answer = eventually("the drawing is taken", taken_in).await;
+    let webhook = inbox.next().await;
+    assert_eq!(webhook.body["status"], "success", "{}", webhook.body);
+    assert_eq!(webhook.body["outputs"][0]["name"], "sheet");
+    let graph = submitted(&gateway, answer.json()["prompt_id"].as_str().unwrap());
+    assert_eq!(graph["1"]["inputs"], json!({"width": 16, "height": 16, "batch_size": 1, "color": 255}));
+    let mut unknown = body.clone();
+    unknown["graph"]["nodes"][0]["type"] = json!("EmptyImages");
+    let answer = gateway.post("/generate", &unknown).await;
+    assert_eq!((answer.status, answer.code().as_str()), (400, "cannot_convert"));
+    assert!(answer.json()["error"].to_string().contains("EmptyImages"));
     gateway.close().await;
 }
 

@@ -61,7 +61,7 @@ fn a_file_that_is_no_graph_is_a_problem_and_one_that_is_not_there_cannot_be_chec
     let graph = file(folder.path(), "graph.json", &std::fs::read_to_string("templates/canvas.json").unwrap());
     for (args, reason) in [
         (&["-w", "nowhere.json"][..], "cannot read `nowhere.json`"),
-        (&["-w", "startr"], "there is no workflow `startr` in `configs` and `templates`; did you mean `starter`?"),
+        (&["-w", "startr"], "there is no workflow `startr` in `./configs` and `./templates`; did you mean `starter`?"),
         (&["-w", &graph, "--object-info", "nowhere.json"], "cannot read `nowhere.json`"),
         (&["-w", &graph, "--object-info", &graph], "is not what ComfyUI answers"),
         (&["-w", &graph, "--backend", "http://127.0.0.1:1"], "does not say which nodes it has"),
@@ -193,7 +193,7 @@ fn a_broken_pair_is_told_beside_those_that_work() {
     assert!(stderr(&shown).contains("workflow `bad` cannot be used: "), "{shown:?}");
 }
 
-fn file(folder: &Path, name: &str, text: &str) -> String {
+pub(crate) fn file(folder: &Path, name: &str, text: &str) -> String {
     let path = folder.join(name);
     std::fs::write(&path, text).unwrap();
     path.display().to_string()
@@ -206,20 +206,20 @@ fn command(args: &[&str]) -> Command {
     command
 }
 
-fn run(args: &[&str]) -> Output {
+pub(crate) fn run(args: &[&str]) -> Output {
     command(args).stdin(Stdio::null()).output().unwrap()
 }
 
-fn run_with_input(args: &[&str], input: &str) -> Output {
+pub(crate) fn run_with_input(args: &[&str], input: &str) -> Output {
     let mut child = command(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
     child.wait_with_output().unwrap()
 }
 
-fn stdout(output: &Output) -> String {
+pub(crate) fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-fn stderr(output: &Output) -> String {
+pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }

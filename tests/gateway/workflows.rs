@@ -2,8 +2,9 @@
 
 use crate::support::{Inbox, Setup, TestGateway, canvas, eventually};
 use comfygate::workflow::shipped;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::fs;
+use std::time::Duration;
 
 #[actix_web::test]
 async fn a_pair_that_is_dropped_in_serves_without_a_restart() {
@@ -23,6 +24,49 @@ async fn a_pair_that_is_dropped_in_serves_without_a_restart() {
     };
     eventually("the new workflow is known", names).await;
     assert_eq!(gateway.run_one(&inbox, &body).await.body["status"], "success");
+    gateway.close().await;
+}
+
+/// A drawing as ComfyUI saves it: an image of one colour, sent over the socket.
+fn drawing() -> Value {
+    json!({
+        "last_node_id": 2, "last_link_id": 1, "groups": [], "config": {}, "extra": {}, "version": 0.4,
+        "links": [[1, 1, 0, 2, 0, "IMAGE"]],
+        "nodes": [
+            {
+                "id": 1, "type": "EmptyImage", "title": "Paper", "pos": [0, 0], "size": [200, 100], "flags": {},
+                "order": 0, "mode": 0, "inputs": [], "properties": {}, "widgets_values": [64, 64, 1, 255],
+                "outputs": [{"name": "IMAGE", "type": "IMAGE", "links": [1], "slot_index": 0}]
+            },
+            {
+                "id": 2, "type": "SaveImageWebsocket", "pos": [300, 0], "size": [200, 100], "flags": {},
+                "order": 1, "mode": 0, "inputs": [{"name": "images", "type": "IMAGE", "link": 1}],
+                "outputs": [], "properties": {}, "widgets_values": []
+            }
+        ]
+    })
+}
+
+#[actix_web::test]
+async fn a_drawing_that_is_dropped_in_with_three_lines_of_yaml_is_served_within_three_seconds() {
+    let gateway = TestGateway::start().await;
+    let inbox = Inbox::open();
+    // The backend has told its nodes, as it has some seconds after any start.
+    let known = async || (gateway.get("/ready").await.status == 200).then_some(());
+    eventually("the gateway is ready", known).await;
+    tokio::time::timeout(Duration::from_secs(3), async {
+        let config = "node_mappings:\n  width: { title: Paper, property: width }\n  colour: { class: EmptyImage, property: color }\n";
+        fs::write(gateway.settings.workflows.configs.join("sheet.yaml"), config).unwrap();
+        fs::write(gateway.settings.workflows.templates.join("sheet.json"), drawing().to_string()).unwrap();
+        let body = json!({ "workflow": "sheet", "width": 32, "colour": 7, "webhook_url": inbox.url() });
+        let taken_in = async || (gateway.post("/generate", &body).await.status == 202).then_some(());
+        eventually("the drawing is served", taken_in).await;
+        let webhook = inbox.next().await;
+        assert_eq!((&webhook.body["status"], &webhook.body["workflow"]), (&json!("success"), &json!("sheet")));
+        assert_eq!(webhook.body["images"].as_array().unwrap().len(), 1);
+    })
+    .await
+    .expect("within three seconds");
     gateway.close().await;
 }
 
@@ -53,7 +97,7 @@ async fn a_job_tells_which_version_it_runs_and_what_its_outputs_are_called() {
         let outputs = last.body["outputs"].as_array().unwrap();
         let names: Vec<_> = outputs.iter().map(|output| (&output["node_id"], &output["name"])).collect();
         let (three, four) = (json!("3"), json!("4"));
-        let none = serde_json::Value::Null;
+        let none = Value::Null;
         if runs == "sheet@2" {
             assert_eq!(names, [(&three, &json!("sent")), (&four, &json!("kept"))]);
             assert!(told.iter().all(|name| name == "sent" || name == "kept"), "{told:?}");

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a helper of a test fails the test")]
 
 mod definitions;
+mod drawings;
 mod faults;
 mod guide;
 mod hostile;

@@ -23,6 +23,8 @@ pub(super) struct Report {
 pub(super) enum Fault {
     /// With the files of a workflow of the catalogue.
     File(workflow::Problem),
+    /// With a workflow in UI format, which could not be converted.
+    Unconverted(String),
     /// With the graph itself.
     Graph(PromptError),
     /// With the graph, held against a server's nodes.
@@ -102,7 +104,7 @@ impl Report {
 impl Fault {
     fn is_error(&self) -> bool {
         match self {
-            Self::File(_) | Self::Graph(_) => true,
+            Self::File(_) | Self::Unconverted(_) | Self::Graph(_) => true,
             Self::Checked(problem) => problem.severity == Severity::Error,
             Self::Strange(_) => false,
         }
@@ -121,7 +123,7 @@ impl Fault {
                 let title = titled.map(|title| format!(" `{}`", shown(title)));
                 node(id) + &class.unwrap_or_default() + &title.unwrap_or_default()
             }
-            Self::Strange(_) => "the graph".to_owned(),
+            Self::Unconverted(_) | Self::Strange(_) => "the graph".to_owned(),
         }
     }
 
@@ -137,7 +139,7 @@ impl Fault {
                 let line: String = parts.into_iter().flatten().collect();
                 format!("{line} -> {}", problem.mend)
             }
-            Self::Strange(text) => text.clone(),
+            Self::Unconverted(text) | Self::Strange(text) => text.clone(),
         }
     }
 
@@ -152,6 +154,7 @@ impl Fault {
                 "message": error.to_string(),
             }),
             Self::Checked(problem) => json!(problem),
+            Self::Unconverted(text) => json!({ "severity": "error", "type": "not_convertible", "message": text }),
             Self::Strange(text) => json!({ "severity": "warning", "type": "strange", "message": text }),
         }
     }

@@ -200,10 +200,8 @@ async fn a_token_is_shown_with_every_call_and_printed_by_nobody() {
     let extra = ExtraData { api_key_comfy_org: Some(&key) };
     client.submit_with(&json!({}), "c", "p", extra.clone()).await.unwrap();
     client.queue().await.unwrap();
-    client
-        .view(&FileRef { filename: "a.png".into(), subfolder: String::new(), folder: "output".into() })
-        .await
-        .unwrap();
+    let file = FileRef { filename: "a.png".into(), subfolder: String::new(), folder: "output".into() };
+    client.view(&file).await.unwrap();
     client.free().await.unwrap();
     for call in ["POST /prefix/prompt", "GET /prefix/queue", "GET /prefix/view", "POST /prefix/free"] {
         let request = server.request().await;

@@ -16,6 +16,8 @@ pub(in crate::graph) fn classes() -> Definitions {
         "VAEDecode": {"input": {"required": {"samples": ["LATENT"], "vae": ["VAE"]}}, "output": ["IMAGE"]},
         "Average": {"input": {"required": {"to": ["CONDITIONING"], "from": ["CONDITIONING"]}},
                     "input_order": {"required": ["to", "from"]}, "output": ["CONDITIONING"]},
+        "Pass": {"input": {"required": {"one": ["CONDITIONING"], "two": ["CONDITIONING"]}},
+                 "output": ["CONDITIONING", "CONDITIONING"]},
         "Swap": {"input": {"required": {"mask": ["MASK"], "any": ["*"], "picture": ["IMAGE"]}},
                  "input_order": {"required": ["mask", "any", "picture"]}, "output": ["IMAGE"]},
         "Add": {"input": {"required": {"a": ["INT", {}], "b": ["INT", {}]}}, "output": ["INT"]},
@@ -181,17 +183,25 @@ fn a_bypassed_node_is_stepped_over_by_types_or_by_names() {
 
 #[test]
 fn the_input_at_the_place_of_the_output_goes_before_others_of_its_type() {
-    let graph = json!({
-        "1": {"class_type": "CLIPTextEncode", "inputs": {"text": "a"}},
-        "2": {"class_type": "CLIPTextEncode", "inputs": {"text": "b"}},
-        "3": {"class_type": "Average", "inputs": {"from": ["1", 0], "to": ["2", 0]}},
-        "4": {"class_type": "KSampler", "inputs": {"positive": ["3", 0]}},
-    });
-    let mut workflow = Workflow::from_value(graph.clone()).unwrap().with_definitions(&classes());
+    let graph = |class: &str, inputs: [&str; 2], slot: usize| {
+        let graph = json!({
+            "1": {"class_type": "CLIPTextEncode", "inputs": {"text": "a"}},
+            "2": {"class_type": "CLIPTextEncode", "inputs": {"text": "b"}},
+            "3": {"class_type": class, "inputs": {inputs[0]: ["1", 0], inputs[1]: ["2", 0]}},
+            "4": {"class_type": "KSampler", "inputs": {"positive": ["3", slot]}},
+        });
+        Workflow::from_value(graph).unwrap()
+    };
+    for (slot, source) in [(0, "1"), (1, "2")] {
+        let mut workflow = graph("Pass", ["one", "two"], slot).with_definitions(&classes());
+        workflow.bypass("3").unwrap();
+        assert_eq!(value(&workflow, "4", "positive"), &json!([source, 0]));
+    }
+    let mut workflow = graph("Average", ["from", "to"], 0);
+    assert_eq!(told(workflow.bypass("3")).0, "not_bypassable", "no name tells which of both");
+    let mut workflow = workflow.with_definitions(&classes());
     workflow.bypass("3").unwrap();
     assert_eq!(value(&workflow, "4", "positive"), &json!(["2", 0]), "`to` is the first input of the class");
-    let mut workflow = Workflow::from_value(graph).unwrap();
-    assert_eq!(told(workflow.bypass("3")).0, "not_bypassable", "no name tells which of both");
 }
 
 #[test]

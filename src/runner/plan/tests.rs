@@ -1,3 +1,5 @@
+//! How parameters become plans: names, frames, batches and what is refused.
+
 use super::*;
 use crate::workflow::{Files, shipped};
 use serde_json::json;

@@ -113,6 +113,12 @@ impl Setup {
         gateway
     }
 
+    /// Starts with the backends of the settings, of which none may be there.
+    pub(crate) async fn start_alone(self) -> TestGateway {
+        let sim = Sim::start(self.sim).await.unwrap();
+        TestGateway::launch(sim, self.settings, self.folder, self.clock, self.lookup).await
+    }
+
     /// Starts with a proxy between the gateway and the simulator.
     pub(crate) async fn start_behind_proxy(self) -> (TestGateway, Proxy) {
         let mut proxy = None;

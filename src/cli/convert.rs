@@ -1,0 +1,64 @@
+//! `comfygate convert`: a workflow as ComfyUI saves it, written as ComfyUI executes it.
+
+use super::nodes::{self, NodeArgs, Nodes};
+use super::write_out;
+use crate::convert::{convert, is_ui_format};
+use crate::graph::Graph;
+use crate::lenient;
+use anyhow::{Context, anyhow};
+use clap::Args;
+use serde_json::Value;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+#[derive(Args, Debug)]
+pub(super) struct ConvertArgs {
+    /// The workflow as ComfyUI saves it; - reads stdin.
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Where the graph is written, instead of stdout.
+    #[arg(short, long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    nodes: NodeArgs,
+}
+
+/// Runs the command: the graph to stdout, what is odd about it to stderr.
+pub(super) fn run(args: &ConvertArgs) -> anyhow::Result<ExitCode> {
+    let text = nodes::read(&args.file)?;
+    let name = if nodes::is_stdin(&args.file) { "stdin".to_owned() } else { args.file.display().to_string() };
+    let workflow = workflow_of(&text).with_context(|| name.clone())?;
+    if !is_ui_format(&workflow) {
+        Graph::parse(&text).with_context(|| format!("{name} is in neither of ComfyUI's formats"))?;
+        writeln!(std::io::stderr(), "note: {name} is in API format already, it stays as it is")?;
+        return write(args.out.as_deref(), &text);
+    }
+    let nodes = args.nodes.load_or_ask()?;
+    let (graph, warnings) = converted(&workflow, &nodes).with_context(|| name)?;
+    for warning in warnings {
+        writeln!(std::io::stderr(), "warning: {}", super::table::tame(&warning))?;
+    }
+    write(args.out.as_deref(), &format!("{}\n", serde_json::to_string_pretty(&graph)?))
+}
+
+/// Reads a workflow in either format; what Python writes and JSON does not know is no obstacle.
+pub(super) fn workflow_of(text: &str) -> anyhow::Result<Value> {
+    lenient::parse(text.strip_prefix('\u{feff}').unwrap_or(text)).map_err(|error| anyhow!("not valid JSON: {error}"))
+}
+
+/// Converts a workflow in UI format; an error says whose nodes it was held against.
+pub(super) fn converted(workflow: &Value, nodes: &Nodes) -> anyhow::Result<(Graph, Vec<String>)> {
+    let converted = convert(workflow, &nodes.definitions)
+        .with_context(|| format!("cannot be converted with the nodes of {}", nodes.origin))?;
+    Ok((converted.graph, converted.warnings))
+}
+
+fn write(out: Option<&Path>, text: &str) -> anyhow::Result<ExitCode> {
+    match out {
+        Some(path) => fs::write(path, text).with_context(|| format!("cannot write `{}`", path.display()))?,
+        None => write_out(text)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
