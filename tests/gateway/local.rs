@@ -116,7 +116,8 @@ async fn a_local_comfyui_that_ends_at_once_shows_its_status_and_what_it_wrote() 
     assert!(status.contains('3'), "{status}");
     assert!(log.contains(&"out".to_owned()) && log.contains(&"No module named torch".to_owned()), "{log:?}");
     assert!(error.to_string().contains("No module named torch"), "{error}");
-    until_gone(&ids(home.path(), 2).await).await;
+    let ids = ids(home.path(), 2).await;
+    assert!(ids.iter().all(|id| !runs(id)), "{ids:?}");
     ground.end().await;
 }
 
