@@ -237,7 +237,7 @@ fn commands(text: &str) -> Vec<String> {
 }
 
 fn command(line: &str) -> Option<String> {
-    let line = line.split(" # ").next().unwrap().trim();
+    let line = line.split(" # ").next().unwrap().split(" > ").next().unwrap().trim();
     let starts = ["comfygate ", "target/release/comfygate ", "cargo run --release -- ", "cargo run -- "];
     let rest = starts.iter().find_map(|start| line.strip_prefix(start))?;
     Some(format!("comfygate {rest}"))

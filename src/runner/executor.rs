@@ -202,13 +202,10 @@ impl Executors {
 
     /// Makes the executor of this name.
     pub async fn make(&self, name: &str, context: Context) -> Result<Box<dyn Executor>, RunError> {
-        match self.makers.get(name) {
-            Some(maker) => maker(context).await,
-            None => {
-                let message =
-                    format!("there is no executor `{}`{}", names::shown(name), names::hint(name, self.names()));
-                Err(super::ValidationError::one("unknown_executor", name, message).into())
-            }
+        if let Some(maker) = self.makers.get(name) {
+            return maker(context).await;
         }
+        let message = format!("there is no executor `{}`{}", names::shown(name), names::hint(name, self.names()));
+        Err(super::ValidationError::one("unknown_executor", name, message).into())
     }
 }

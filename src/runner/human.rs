@@ -135,7 +135,7 @@ fn by_path(graph: &Graph, name: &str) -> Option<Result<Place, Fault>> {
         several => {
             let each =
                 several.iter().map(|(id, node)| Place { node: (*id).to_owned(), input: input.to_owned() }.told(node));
-            Err(ambiguous(name, each.collect()))
+            Err(ambiguous(name, &each.collect::<Vec<_>>()))
         }
     })
 }
@@ -230,10 +230,10 @@ fn one_of(graph: &Graph, name: &str, places: Vec<Place>) -> Result<Vec<Place>, F
     if places.len() == 1 {
         return Ok(places);
     }
-    Err(ambiguous(name, places.iter().map(|place| told(graph, place)).collect()))
+    Err(ambiguous(name, &places.iter().map(|place| told(graph, place)).collect::<Vec<_>>()))
 }
 
-pub(super) fn ambiguous(name: &str, places: Vec<String>) -> Fault {
+pub(super) fn ambiguous(name: &str, places: &[String]) -> Fault {
     let there_are = there_are(places.iter().map(String::as_str));
     let message = format!("`{}` fits {} inputs{there_are}; name one of them", shown(name), places.len());
     Fault::new("ambiguous_param", name, message)

@@ -43,7 +43,7 @@ pub(super) fn prompt(graph: &Graph, name: &str, side: Side) -> Option<Result<Vec
         }
         several => {
             let places = several.iter().flat_map(|id| texts_of(graph, id));
-            Some(Err(ambiguous(name, places.map(|place| told(graph, &place)).collect())))
+            Some(Err(ambiguous(name, &places.map(|place| told(graph, &place)).collect::<Vec<_>>())))
         }
     }
 }

@@ -125,11 +125,13 @@ fn of_json(value: &Value, takes: Takes) -> Result<Value, String> {
         Takes::Boolean => value.is_boolean(),
         Takes::Any => value.is_string() || value.is_number() || value.is_boolean(),
     };
+    if fits {
+        return Ok(value.clone());
+    }
     // A file may have been written by what knows texts only.
-    match value {
-        Value::String(word) if !fits => of_word(word, takes),
-        _ if fits => Ok(value.clone()),
-        other => Err(format!("must be {}, not {}", takes.noun(), kind_of(other))),
+    match value.as_str() {
+        Some(word) => of_word(word, takes),
+        None => Err(format!("must be {}, not {}", takes.noun(), kind_of(value))),
     }
 }
 

@@ -9,26 +9,27 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// What `comfygate run` is told.
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag, and none excludes another but where it says so")]
 #[derive(Args, Debug)]
 pub(in crate::cli) struct RunArgs {
     /// A graph (.json), the mapping file of a pair (.yaml), or the name of a workflow of the catalogue.
     #[arg(short, long, value_name = "FILE|NAME")]
     pub(super) workflow: String,
-    /// Parameters by the names of the mapping, by well-known names (Steps, Seed, PositivePrompt), or by node and input (6.text);
+    /// Parameters by the names of the mapping, by well-known names (`Steps`, `Seed`, `PositivePrompt`), or by node and input (6.text);
     /// @FILE takes them from a JSON file.
     #[arg(short, long = "param", value_name = "NAME=VALUE", num_args = 1.., value_parser = param)]
     pub(super) param: Vec<Param>,
     /// A JSON file of parameters by their names; what -p says goes before it.
     #[arg(long, value_name = "FILE")]
     params: Option<PathBuf>,
-    /// Where it runs: on a server that is there, or on one that is started for it in COMFYUI_HOME. Without this, a server
-    /// that is named, else one in COMFYUI_HOME.
+    /// Where it runs: on a server that is there, or on one that is started for it in `COMFYUI_HOME`. Without this, a server
+    /// that is named, else one in `COMFYUI_HOME`.
     #[arg(long, value_enum)]
     mode: Option<Mode>,
     /// The ComfyUI server, instead of that of the settings.
     #[arg(long, value_name = "URL")]
     url: Option<String>,
-    /// The bearer token that the server asks for; better in COMFYUI_TOKEN, where nobody sees it.
+    /// The bearer token that the server asks for; better in `COMFYUI_TOKEN`, where nobody sees it.
     #[arg(long, value_name = "TOKEN", value_parser = secret)]
     token: Option<Secret>,
     /// The folder for the outputs; nothing in it is overwritten.

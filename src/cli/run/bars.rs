@@ -60,11 +60,7 @@ impl Show for Bars {
                     run.bar.finish_and_clear();
                     self.screen.remove(&run.bar);
                 }
-                let mark = match ended.end {
-                    End::Succeeded => "",
-                    End::Failed(_) => "error: ",
-                    End::Cancelled => "",
-                };
+                let mark = if matches!(ended.end, End::Failed(_)) { "error: " } else { "" };
                 self.screen.suspend(|| err(&format!("{mark}{}{}", end_text(ended), seeds_text(&told.order))));
             }
         }

@@ -104,7 +104,8 @@ pub(super) fn error_text(error: &RunError) -> String {
         }
     }
     if let Some(node) = error.node() {
-        text.push_str(&format!("\n  node {} ({}): {}", shown(&node.id), shown(&node.class), node.message));
+        let line = format!("\n  node {} ({}): {}", shown(&node.id), shown(&node.class), node.message);
+        text.push_str(&line);
     }
     text
 }
