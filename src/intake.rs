@@ -77,10 +77,16 @@ pub enum IntakeError {
     TooManyKeys,
     /// The graph that came with it is none.
     #[error(transparent)]
-    Graph(#[from] RawError),
+    Graph(Box<RawError>),
     /// The store did not take it.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl From<RawError> for IntakeError {
+    fn from(error: RawError) -> Self {
+        Self::Graph(Box::new(error))
+    }
 }
 
 impl From<Refused> for IntakeError {

@@ -215,7 +215,7 @@ impl From<IntakeError> for ApiError {
             IntakeError::Inputs(Refused::Busy) => Self::unavailable("uploads_busy", error.to_string()),
             IntakeError::Inputs(Refused::Blob(error)) => StoreError::Unavailable(error.to_string()).into(),
             IntakeError::TooManyKeys => Self::unavailable("queue_full", error.to_string()),
-            IntakeError::Graph(error) => error.into(),
+            IntakeError::Graph(error) => (*error).into(),
             IntakeError::Inputs(Refused::Store(error)) | IntakeError::Store(error) => error.into(),
         }
     }

@@ -67,9 +67,9 @@ fn outputs(value: Option<Value>) -> Result<Vec<String>, ApiError> {
         Some(Value::Array(items)) => items,
         Some(other) => return Err(invalid_type("outputs", "a list such as [\"9\", \"images:12\"]", &other)),
     };
-    let text = |item: &Value| match item {
-        Value::String(text) => Ok(text.clone()),
-        other => Err(invalid_type("each of outputs", "a text such as \"9\" or \"images:9\"", other)),
+    let text = |item: &Value| {
+        let wrong = || invalid_type("each of outputs", "a text such as \"9\" or \"images:9\"", item);
+        item.as_str().map(str::to_owned).ok_or_else(wrong)
     };
     items.iter().map(text).collect()
 }

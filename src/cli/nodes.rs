@@ -23,10 +23,10 @@ pub(super) struct NodeArgs {
     /// A running ComfyUI, to be asked which nodes and models it has.
     #[arg(long, value_name = "URL", conflicts_with = "object_info")]
     backend: Option<String>,
-    /// The bearer token that it asks for; better in COMFYUI_TOKEN, where nobody sees it.
+    /// The bearer token that it asks for; better in `COMFYUI_TOKEN`, where nobody sees it.
     #[arg(long, value_name = "TOKEN", requires = "backend", value_parser = |text: &str| Ok::<_, Infallible>(Secret::new(text)))]
     token: Option<Secret>,
-    /// A file with what a ComfyUI answers to GET /object_info, instead of asking one.
+    /// A file with what a ComfyUI answers to `GET /object_info`, instead of asking one.
     #[arg(long, value_name = "FILE")]
     object_info: Option<PathBuf>,
 }

@@ -247,7 +247,7 @@ fn default(pair: &Pair, parameter: &Parameter) -> Option<Value> {
 fn takes(parameter: &Parameter) -> String {
     let choices = if parameter.choices.is_empty() { &parameter.suggested } else { &parameter.choices };
     if !choices.is_empty() {
-        let mut all: Vec<String> = choices.iter().take(CHOICES).map(|value| word(value)).collect();
+        let mut all: Vec<String> = choices.iter().take(CHOICES).map(word).collect();
         all.extend((choices.len() > CHOICES).then(|| format!("and {} more", choices.len() - CHOICES)));
         return all.join(", ");
     }

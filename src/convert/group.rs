@@ -25,7 +25,7 @@ fn inner_id(scene: &Scene<'_>, node: NodeAt, place: usize) -> String {
     format!("{}:{place}", scene.nodes[node].id)
 }
 
-/// Makes the nodes inside, in the place where the group node stood; a bypassed one stays behind them.
+/// Makes the nodes inside, in the place where the group node stood.
 fn unpack(scene: &mut Scene<'_>, node: NodeAt, group: &Group) -> Result<Vec<NodeAt>, ConvertError> {
     let mut inside = Vec::new();
     scene.spend(group.weight)?;
@@ -43,8 +43,7 @@ fn unpack(scene: &mut Scene<'_>, node: NodeAt, group: &Group) -> Result<Vec<Node
     let kept = root.nodes.len() - inside.len();
     root.nodes.truncate(kept);
     if let Some(place) = root.nodes.iter().position(|other| *other == node) {
-        let after = if scene.nodes[node].mode == BYPASSED { place } else { place + 1 };
-        root.nodes.splice(place..after, inside.iter().copied());
+        root.nodes.splice(place..=place, inside.iter().copied());
     }
     scene.spend(kept)?;
     Ok(inside)

@@ -1,7 +1,7 @@
 //! One number for what a graph needs: two graphs have the same hash when they are built of the same nodes with the same
 //! models, whatever their texts, seeds, sizes, titles and ids are.
 
-use super::links::origin;
+use super::links::{Link, origin};
 use super::{Graph, Node};
 use crate::definitions::{Definitions, InputDefinition, InputKind};
 use crate::names::canonical;
@@ -96,17 +96,17 @@ impl Graph {
             let hash = self.node_hash(node, &above, counted);
             above.insert(id, hash);
         }
-        let mut fed: HashMap<&str, Vec<(&str, Option<usize>, &str)>> = HashMap::new();
+        let mut fed: HashMap<&str, Vec<Link<'_>>> = HashMap::new();
         for link in self.links() {
-            fed.entry(link.from).or_default().push((link.input, link.slot, link.node));
+            fed.entry(link.from).or_default().push(link);
         }
         let mut whole: HashMap<&str, Hash> = HashMap::with_capacity(nodes.len());
         for place in order.iter().rev() {
             let Some((id, _)) = nodes.get(*place).copied() else { continue };
             let mut text = Text::new("node");
             text.hash(above.get(id));
-            let mut feeds: Vec<_> =
-                fed.get(id).into_iter().flatten().map(|(input, slot, node)| (whole.get(node), *slot, *input)).collect();
+            let feeds = fed.get(id).into_iter().flatten();
+            let mut feeds: Vec<_> = feeds.map(|link| (whole.get(link.node), link.slot, link.input)).collect();
             feeds.sort_unstable();
             for (node, slot, input) in feeds {
                 text.hash(node);

@@ -87,7 +87,11 @@ impl Graph {
     /// Returns what is wrong with the links: every one that comes from nowhere, and one circle.
     pub fn link_faults(&self) -> Vec<PromptError> {
         let dangling = self.links().filter(|link| self.node(link.from).is_none()).map(|link| self.dangling(&link));
-        dangling.chain(self.cycle().map(|nodes| PromptError::Cycle { nodes })).collect()
+        let mut faults: Vec<PromptError> = dangling.collect();
+        if let Some(nodes) = self.cycle() {
+            faults.push(PromptError::Cycle { nodes });
+        }
+        faults
     }
 
     /// Returns the first thing that is wrong with the links.

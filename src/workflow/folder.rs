@@ -2,7 +2,7 @@
 //! times or place on the disk say that it changed. Judges files, not workflows.
 
 use super::pair::MAX_TEMPLATE;
-use super::{mapping, yaml};
+use super::{fields, yaml};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs::{self, File, Metadata};
@@ -93,7 +93,7 @@ impl Watcher {
             match ending.as_str() {
                 "yaml" => {
                     let text = self.read(&path, configs, yaml::MAX_BYTES);
-                    let shared = text.as_ref().ok().and_then(|text| mapping::shared_template(text));
+                    let shared = text.as_ref().ok().and_then(|text| fields::shared_template(text));
                     let pair = look.pairs.entry(name).or_default();
                     (pair.config, pair.shared) = (Some(text), shared);
                     seen.insert(path);

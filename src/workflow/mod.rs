@@ -5,6 +5,7 @@
 
 mod build;
 mod catalog;
+mod fields;
 mod folder;
 mod mapping;
 mod naming;

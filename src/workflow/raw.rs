@@ -1,7 +1,7 @@
 //! A graph that came with a request instead of the name of a workflow: read within limits, its outputs found, its seeds drawn.
 //! It becomes a pair of its own, so that it is stored and built like any other.
 
-use super::mapping;
+use super::fields;
 use super::pair::{Files, Pair};
 use crate::convert::{ConvertError, Converted, convert};
 use crate::definitions::Definitions;
@@ -85,7 +85,7 @@ impl RawGraph {
         }
         self.edited.output(text).map_err(|error| RawError::Output(error.to_string()))?;
         let named = self.edited.outputs().last().filter(|output| output.alias != output.node);
-        match named.and_then(|output| mapping::wrong_output_name(&output.alias)) {
+        match named.and_then(|output| fields::wrong_output_name(&output.alias)) {
             Some(reason) => Err(RawError::Output(reason)),
             None => Ok(()),
         }

@@ -4,7 +4,7 @@
 use super::mapping::Declared;
 use super::parameter::{Kind, Parameter, Target, is_less};
 use super::reader::{Reader, one_or_many};
-use super::told::{told, within};
+use super::told::{Told, told, within};
 use super::yaml::{Content, Item};
 use crate::definitions::Definitions;
 use crate::graph::{Graph, is_seed, kind_of};
@@ -67,7 +67,7 @@ pub(super) fn parameter(
     }
     let inputs: Vec<_> = parameter.targets.iter().filter_map(|target| told(definitions, graph, target)).collect();
     (parameter.min, parameter.max) = inputs.iter().map(|input| input.bounds(kind)).fold(own, within);
-    parameter.suggested = inputs.first().map(|input| input.choices()).unwrap_or_default();
+    parameter.suggested = inputs.first().map(Told::choices).unwrap_or_default();
     if declared.default.is_none() {
         parameter.default = comfylite_default(&parameter);
     }

@@ -108,3 +108,26 @@ fn nodes_come_in_the_order_of_a_browsers_keys() {
     let ids: Vec<&str> = converted.graph.nodes().map(|(id, _)| id).collect();
     assert_eq!(ids, ["9", "10", "b", "a"]);
 }
+
+#[test]
+fn a_primitives_value_is_rounded_to_the_steps_of_each_target() {
+    // The two differ in an option, so the primitive keeps to the first, and each takes the value in its own steps.
+    let workflow = json!({
+        "nodes": [
+            {"id": 1, "type": "PrimitiveNode", "outputs": [{"type": "INT", "links": [1, 2]}], "widgets_values": [1001, "fixed"]},
+            {"id": 2, "type": "EmptyImage", "inputs": [{"name": "color", "type": "INT", "link": 1, "widget": {"name": "color"}}]},
+            {"id": 3, "type": "EmptyLatentImage", "inputs": [{"name": "width", "type": "INT", "link": 2, "widget": {"name": "width"}}]}
+        ],
+        "links": [[1, 1, 0, 2, 0, "INT"], [2, 1, 0, 3, 0, "INT"]]
+    });
+    let graph = graph(&workflow);
+    assert_eq!(graph["2"]["inputs"]["color"], json!(1001));
+    assert_eq!(graph["3"]["inputs"]["width"], json!(1000));
+}
+
+#[test]
+fn numbers_have_the_digits_of_a_browser() {
+    let workflow = json!({"nodes": [{"id": 1, "type": "KSampler", "widgets_values": [12_345_678_901_234_567_890_u64, "fixed", 20.0]}]});
+    let inputs = &graph(&workflow)["1"]["inputs"];
+    assert_eq!((inputs["seed"].to_string(), inputs["steps"].to_string()), ("12345678901234567000".into(), "20".into()));
+}

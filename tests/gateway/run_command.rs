@@ -345,7 +345,9 @@ async fn a_lost_socket_and_a_restart_cost_nothing() {
 
 #[actix_web::test]
 async fn json_lines_tell_every_step_by_names_that_do_not_change() {
-    let desk = Desk::with(SimOptions { step: Duration::from_millis(20), ..SimOptions::default() }).await;
+    let models = Some(vec!["v1-5-pruned-emaonly-fp16.safetensors".to_owned()]);
+    let step = Duration::from_millis(20);
+    let desk = Desk::with(SimOptions { step, models, ..SimOptions::default() }).await;
     let args = ["-w", "templates/starter.json", "-p", "Steps=4", "Width=64", "Height=64", "Seed=5"];
     let (_, first) = desk.run_json(&args).await;
     let (code, lines) = desk.run_json(&[&args[..], &["Seed=6"]].concat()).await;

@@ -14,17 +14,17 @@ fn also(aliases: &str) -> String {
 #[test]
 fn a_name_means_the_plain_pair_else_the_highest_version() {
     let folders = Folders::new();
-    for version in ["2", "10", "9"] {
+    for version in ["2", "10", "9", "11"] {
         folders.put(&format!("flux@{version}"), Some(&described(&format!("version {version}"))), Some(TEMPLATE));
     }
     let catalog = folders.load();
     let means = |name: &str| catalog.workflow(name).map(|pair| pair.name().to_owned());
-    assert_eq!(catalog.names(), ["flux@10", "flux@2", "flux@9"]);
-    assert_eq!(means("flux").as_deref(), Some("flux@10"));
+    assert_eq!(catalog.names(), ["flux@10", "flux@11", "flux@2", "flux@9"]);
+    assert_eq!(means("flux").as_deref(), Some("flux@11"));
     assert_eq!(means("flux@9").as_deref(), Some("flux@9"));
     assert_eq!(means("flux@3"), None);
     let pair = catalog.workflow("flux").unwrap();
-    assert_eq!((pair.base_name(), pair.version(), pair.description()), ("flux", Some(10), Some("version 10")));
+    assert_eq!((pair.base_name(), pair.version(), pair.description()), ("flux", Some(11), Some("version 11")));
 
     folders.put("flux", Some(&described("plain")), Some(TEMPLATE));
     catalog.reload();

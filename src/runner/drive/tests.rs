@@ -1,3 +1,5 @@
+//! Orders driven on an executor of somebody's own.
+
 use super::*;
 use crate::clock::SystemClock;
 use crate::definitions::Definitions;

@@ -1,3 +1,5 @@
+//! Names that people use, against a graph as people draw it.
+
 use super::*;
 use serde_json::json;
 

@@ -1,3 +1,5 @@
+//! What a person wants of a workflow, and which orders come of it.
+
 //! How parameters become plans: names, frames, batches and what is refused.
 
 use super::*;
