@@ -210,9 +210,8 @@ impl From<IntakeError> for ApiError {
     fn from(error: IntakeError) -> Self {
         match error {
             IntakeError::UnknownWorkflow { .. } => Self::bad_request("unknown_workflow", error.to_string()),
-            IntakeError::Params(errors) => Self::params(&errors),
+            IntakeError::Params(errors) | IntakeError::Inputs(Refused::Params(errors)) => Self::params(&errors),
             IntakeError::Build(_) => Self::bad_request("validation", error.to_string()),
-            IntakeError::Inputs(Refused::Params(errors)) => Self::params(&errors),
             IntakeError::Inputs(Refused::Busy) => Self::unavailable("uploads_busy", error.to_string()),
             IntakeError::Inputs(Refused::Blob(error)) => StoreError::Unavailable(error.to_string()).into(),
             IntakeError::TooManyKeys => Self::unavailable("queue_full", error.to_string()),

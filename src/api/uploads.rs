@@ -191,12 +191,10 @@ fn broken(why: String) -> ApiError {
 }
 
 fn why(error: &MultipartError) -> String {
-    match error {
-        MultipartError::Payload(PayloadError::Overflow) => {
-            "the form is larger than its files may be together".to_owned()
-        }
-        error => format!("the form cannot be read: {error}"),
+    if matches!(error, MultipartError::Payload(PayloadError::Overflow)) {
+        return "the form is larger than its files may be together".to_owned();
     }
+    format!("the form cannot be read: {error}")
 }
 
 fn no_upload(id: &str) -> ApiError {

@@ -89,7 +89,7 @@ impl Sending {
         let Ready { workflow, params, images, .. } = &self.ready;
         let placing = self.shelf.place(&self.backend, &self.client, images);
         let placed = match tokio::time::timeout(PLACING, placing).await {
-            Ok(placed) => placed.map_err(not_placed)?,
+            Ok(placed) => placed.map_err(|unplaced| not_placed(&unplaced))?,
             Err(_) => return Err(SubmitResult::Unreachable("bringing the input images took too long".into())),
         };
         let built = build(workflow, &placed.joined(params))
@@ -111,7 +111,7 @@ fn has_bad_file(refusal: &Refusal) -> bool {
 }
 
 /// A backend that cannot be reached leaves the job to another try; an image that it does not take may suit another backend.
-fn not_placed(unplaced: Unplaced) -> SubmitResult {
+fn not_placed(unplaced: &Unplaced) -> SubmitResult {
     let text = unplaced.to_string();
     match unplaced {
         Unplaced::Unreachable(_) => SubmitResult::Unreachable(text),

@@ -226,12 +226,12 @@ impl Inputs {
             let what = format!("is {wide} by {high} pixels, and its image {width} by {height}; they must be the same");
             return Err(Why::Fault(("mask_size_differs", what)));
         }
-        let made = self.blobs.make(&mask.blob, |mut file, mut into| {
+        let made = self.blobs.make(&mask.blob, |mut file, into| {
             if has_transparency(BufReader::new(&mut file))? {
                 return Ok(false);
             }
             file.rewind().map_err(|error| NoMask::Unreadable(error.into()))?;
-            to_alpha(BufReader::new(file), &mut into).map(|()| true)
+            to_alpha(BufReader::new(file), into).map(|()| true)
         });
         let alpha = match made.await.map_err(|error| Why::Refused(error.into()))? {
             Ok(alpha) => alpha,

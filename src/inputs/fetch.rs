@@ -91,21 +91,21 @@ impl Fetcher {
         let asked = asked.header(ACCEPT_ENCODING, HeaderValue::from_static("identity")).send();
         let answer = tokio::select! {
             answer = asked => answer.map_err(|error| failed(&error))?,
-            () = &mut over => return Err(fault(Broken::TimedOut.to_string())),
+            () = &mut over => return Err(fault(&Broken::TimedOut.to_string())),
         };
         let status = answer.status();
         if status.is_redirection() {
-            return Err(fault(format!(
+            return Err(fault(&format!(
                 "its URL answers {}: redirects are not followed; give the final URL",
                 status.as_u16()
             )));
         }
         if status.as_u16() != 200 {
-            return Err(fault(format!("its URL answers with status {} instead of 200", status.as_u16())));
+            return Err(fault(&format!("its URL answers with status {} instead of 200", status.as_u16())));
         }
         let encoding = answer.headers().get(CONTENT_ENCODING).map(HeaderValue::as_bytes).unwrap_or_default();
         if !encoding.is_empty() && !encoding.eq_ignore_ascii_case(b"identity") {
-            return Err(fault("its URL answers with a content-encoding, though none was asked for".to_owned()));
+            return Err(fault("its URL answers with a content-encoding, though none was asked for"));
         }
         if answer.content_length().is_some_and(|length| length > most) {
             return Err(Unfetched::Fault(too_large(most)));
@@ -159,7 +159,7 @@ pub(super) fn broken(why: &Broken) -> Fault {
     ("image_fetch_failed", format!("could not be fetched: {why}"))
 }
 
-fn fault(what: String) -> Unfetched {
+fn fault(what: &str) -> Unfetched {
     Unfetched::Fault(("image_fetch_failed", format!("could not be fetched: {what}")))
 }
 
@@ -170,10 +170,10 @@ fn failed(error: &reqwest::Error) -> Unfetched {
         Some(LookupError::Blocked(reason)) => {
             Unfetched::Fault(("blocked_address", format!("its URL's name leads to {reason}")))
         }
-        Some(LookupError::Failed(_) | LookupError::Nothing) => fault("its URL's name is not known".to_owned()),
-        None if error.is_timeout() => fault(Broken::TimedOut.to_string()),
-        None if error.is_connect() => fault("no connection could be made".to_owned()),
-        None => fault("the answer is not HTTP's".to_owned()),
+        Some(LookupError::Failed(_) | LookupError::Nothing) => fault("its URL's name is not known"),
+        None if error.is_timeout() => fault(&Broken::TimedOut.to_string()),
+        None if error.is_connect() => fault("no connection could be made"),
+        None => fault("the answer is not HTTP's"),
     }
 }
 

@@ -68,16 +68,13 @@ impl Shelf {
         let mut placed = Placed { names: BTreeMap::new(), is_from_memory: false };
         for (parameter, image) in images {
             let item = item(backend, image);
-            let file = match self.recall(&item) {
-                Some(file) => {
-                    placed.is_from_memory = true;
-                    file
-                }
-                None => {
-                    let file = self.bring(client, parameter, image).await?;
-                    self.remember(item, file.clone());
-                    file
-                }
+            let file = if let Some(file) = self.recall(&item) {
+                placed.is_from_memory = true;
+                file
+            } else {
+                let file = self.bring(client, parameter, image).await?;
+                self.remember(item, file.clone());
+                file
             };
             placed.names.insert(parameter.clone(), name_in_graph(&file));
         }
@@ -94,10 +91,10 @@ impl Shelf {
 
     async fn bring(&self, client: &Client, parameter: &str, image: &InputImage) -> Result<FileRef, Unplaced> {
         let original = self.upload(parameter, &image.sha256, &image.content_type, content_name(image)).await?;
-        let original = client.upload_image(original).await.map_err(|error| unplaced(parameter, error, false))?;
+        let original = client.upload_image(original).await.map_err(|error| unplaced(parameter, &error, false))?;
         let Some(mask) = &image.mask else { return Ok(original) };
         let mask = self.upload(parameter, mask.for_comfyui(), "image/png", masked_name(image)).await?;
-        client.upload_mask(mask, &original).await.map_err(|error| unplaced(parameter, error, true))
+        client.upload_mask(mask, &original).await.map_err(|error| unplaced(parameter, &error, true))
     }
 
     async fn upload(
@@ -183,7 +180,7 @@ fn name_in_graph(FileRef { filename, subfolder, .. }: &FileRef) -> String {
 }
 
 /// Sorts what went wrong: by a backend that is not well, or by this image.
-fn unplaced(parameter: &str, error: ClientError, is_mask: bool) -> Unplaced {
+fn unplaced(parameter: &str, error: &ClientError, is_mask: bool) -> Unplaced {
     match error {
         ClientError::Status { status: 413, .. } => Unplaced::TooLarge(parameter.to_owned()),
         // The server opens both pictures and raises where it cannot; so a caller's file must not count against the backend.

@@ -133,7 +133,7 @@ impl Files {
             number += 1;
             chosen.name = format!("{stem} ({number}){ending}");
         }
-        if made.is_none() || !self.kept.get(&chosen).is_some_and(|file| file.bytes == *bytes) {
+        if made.is_none() || self.kept.get(&chosen).is_none_or(|file| file.bytes != *bytes) {
             self.put(chosen.clone(), made.unwrap_or_else(|| bytes.clone()), now);
         }
         Ok(chosen)

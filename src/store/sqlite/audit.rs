@@ -208,7 +208,7 @@ impl Audit {
             };
             let id = stored.job.id;
             for (blob, bytes) in stored.job.request.input_blobs() {
-                self.name(blob, bytes, format!("job {id}"), true);
+                self.name(blob, bytes, &format!("job {id}"), true);
                 let is_noted = match &mut noted {
                     Some(noted) => noted.exists(params![stored.row, blob.as_str()])?,
                     None => true,
@@ -231,7 +231,7 @@ impl Audit {
             Ok((BlobId(row.get(0)?), rows::count(row, 1)?, row.get::<_, String>(2)?))
         })?;
         for (blob, bytes, id) in uploads {
-            self.name(&blob, bytes, format!("upload {id}"), true);
+            self.name(&blob, bytes, &format!("upload {id}"), true);
         }
         Ok(())
     }
@@ -251,7 +251,7 @@ impl Audit {
             .into_iter()
             .collect();
             for (blob, bytes) in &outputs {
-                self.name(blob, *bytes, format!("job {id}"), false);
+                self.name(blob, *bytes, &format!("job {id}"), false);
             }
             if row.get_ref(1)? == rusqlite::types::ValueRef::Null {
                 continue;
@@ -259,7 +259,7 @@ impl Audit {
             match rows::body(id, row, 1) {
                 Ok(body) => {
                     for (blob, bytes) in body.blobs_with_sizes() {
-                        self.name(blob, bytes, format!("job {id}"), false);
+                        self.name(blob, bytes, &format!("job {id}"), false);
                         if outputs.get(blob) != Some(&bytes) {
                             let what = format!("its body has blob {blob} of {bytes} bytes, its outputs have not");
                             self.flaw("body_and_outputs_differ", format!("job {id}"), what, KEEP);
@@ -285,9 +285,9 @@ impl Audit {
         Ok(())
     }
 
-    fn name(&mut self, blob: &BlobId, bytes: u64, by: String, is_input: bool) {
+    fn name(&mut self, blob: &BlobId, bytes: u64, by: &str, is_input: bool) {
         let named = self.blobs.entry(blob.clone());
-        let named = named.or_insert_with(|| NamedBlob { bytes, by: by.clone(), is_input });
+        let named = named.or_insert_with(|| NamedBlob { bytes, by: by.to_owned(), is_input });
         if named.bytes != bytes {
             let what = format!("it has {bytes} bytes for {by}, and {} for {}", named.bytes, named.by);
             self.flaw("blob_sizes_differ", format!("blob {blob}"), what, KEEP);
