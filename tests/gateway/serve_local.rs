@@ -99,7 +99,7 @@ async fn a_job_survives_that_the_local_comfyui_dies_in_the_middle_of_it() {
         (job["status"] == "running").then_some(())
     };
     eventually("the job runs", is_running).await;
-    let before = name_of(&ready(&program).await);
+    let before = name_of(&until_state(&program, "running").await);
     kill(&ids(home.path(), 1).await[0]);
     until_succeeded(&program, &id).await;
     assert_eq!(inbox.next().await.body["status"], "success");
