@@ -25,6 +25,7 @@ pub(crate) fn with_photos(setup: Setup) -> Setup {
     setup.with_workflow("photo", &one_less, TEMPLATE).with_workflow("listed", &listed, TEMPLATE)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "so that calls may build it in place")]
 pub(crate) fn photo(image: Value) -> Value {
     json!({ "workflow": "photo", "photo": image })
 }
