@@ -96,6 +96,17 @@ async fn a_local_comfyui_starts_becomes_ready_and_stops_with_its_children() {
 }
 
 #[actix_web::test]
+async fn a_local_comfyui_is_asked_to_end_before_it_is_made_to() {
+    let sim = becomes_sim().replacen("exec ", "", 1);
+    let home = home(&format!("trap 'echo asked > asked; exit 0' TERM\n{sim} &\nwait $!"));
+    let ground = Ground::new();
+    let local = ground.start(&options(&home)).await.unwrap();
+    tokio::time::timeout(PATIENCE, local.stop()).await.unwrap();
+    assert!(home.path().join("asked").exists());
+    ground.end().await;
+}
+
+#[actix_web::test]
 async fn a_local_comfyui_that_is_dropped_ends_with_its_children() {
     let home = home(&with_stubborn_child(&becomes_sim()));
     let ground = Ground::new();

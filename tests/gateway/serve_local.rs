@@ -89,7 +89,9 @@ async fn a_gateway_starts_its_own_comfyui_runs_a_job_and_ends_it() {
 
 #[actix_web::test]
 async fn a_job_survives_that_the_local_comfyui_dies_in_the_middle_of_it() {
-    let (setup, inbox, home) = (Setup::new(), Inbox::open(), home(&slow_sim("500ms")));
+    // Its first life would take for ever, so it surely dies before the job ends.
+    let script = format!("if test -e ids; then step=0ms; else step=10m; fi\n{}", slow_sim("$step"));
+    let (setup, inbox, home) = (Setup::new(), Inbox::open(), home(&script));
     let program = serve(&setup, &home, &[]).await;
     let id = submit(&program, &inbox).await;
     let is_running = async || {
