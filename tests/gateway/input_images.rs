@@ -92,7 +92,7 @@ pub(crate) fn prompted(gateway: &TestGateway) -> String {
 }
 
 pub(crate) fn uploads_to(gateway: &TestGateway, path: &str) -> usize {
-    gateway.sim.requests().iter().filter(|request| request.path == path).count()
+    gateway.sim.requests().iter().filter(|request| request.path == path && request.method == "POST").count()
 }
 
 #[actix_web::test]
