@@ -245,8 +245,7 @@ fn command(line: &str) -> Option<String> {
 
 fn is_setting_like(word: &str) -> bool {
     let begins = |start: &&str| word.strip_prefix(start).is_some_and(|rest| !rest.is_empty());
-    ["COMFYGATE_", "COMFYUI_", "COMFYLITE_"].iter().any(|start| begins(start))
-        || SETTINGS.iter().any(|setting| setting.name == word)
+    ["COMFYGATE_", "COMFYUI_", "COMFYLITE_"].iter().any(begins) || SETTINGS.iter().any(|setting| setting.name == word)
 }
 
 /// Returns the part of a source file that is not its tests.

@@ -203,9 +203,11 @@ mod tests {
 
     #[test]
     fn halves_go_the_browsers_way() {
-        assert_eq!([rounded(2.5), rounded(-2.5), rounded(0.499_999_999_999_999_94)], [3.0, -2.0, 0.0]);
-        assert_eq!([fixed(0.25, 1), fixed(8.25, 1), fixed(1.005, 2), fixed(0.15, 1)], [0.3, 8.3, 1.0, 0.1]);
-        assert_eq!([fixed(2.5, 0), fixed(-2.5, 0), fixed(3.7, 0)], [3.0, -3.0, 4.0]);
+        let text = |number: f64| number.to_string();
+        assert_eq!([2.5, -2.5, 0.499_999_999_999_999_94].map(|it| text(rounded(it))), ["3", "-2", "0"]);
+        let cases = [(0.25, 1), (8.25, 1), (1.005, 2), (0.15, 1), (2.5, 0), (-2.5, 0), (3.7, 0)];
+        let spelled = cases.map(|(number, digits)| text(fixed(number, digits)));
+        assert_eq!(spelled, ["0.3", "8.3", "1", "0.1", "3", "-3", "4"]);
     }
 
     #[test]

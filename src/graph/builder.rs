@@ -276,7 +276,7 @@ mod tests {
         assert_eq!(told(prompt.clone().output("images", "99")).0, "unknown_node");
         let prompt = prompt.output("images", "6").unwrap();
         assert_eq!(told(prompt.clone().output("images", "7")).0, "duplicate_output");
-        assert_eq!(told(prompt.clone().output("others", "6")).0, "duplicate_output");
+        assert_eq!(told(prompt.output("others", "6")).0, "duplicate_output");
     }
 
     #[test]

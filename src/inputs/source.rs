@@ -205,7 +205,10 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn read(value: &Value) -> Result<Option<(Source, Option<Source>)>, (&'static str, String)> {
+    /// An image and its mask, where it is one, or what is wrong with it.
+    type Read = Result<Option<(Source, Option<Source>)>, (&'static str, String)>;
+
+    fn read(value: &Value) -> Read {
         Ok(given("photo", value)?.map(|given| (given.image, given.mask)))
     }
 

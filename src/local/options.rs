@@ -207,7 +207,7 @@ mod tests {
             let launch = options.settle(None).unwrap();
             let port = launch.address.port();
             assert_eq!(launch.url().unwrap().to_string(), format!("http://{host}:{port}"));
-            let words: Vec<_> = launch.command().as_std().get_args().map(|word| word.to_owned()).collect();
+            let words: Vec<_> = launch.command().as_std().get_args().map(ToOwned::to_owned).collect();
             assert_eq!(words, ["main.py", "--listen", listen, "--port", &port.to_string()]);
         }
     }

@@ -229,11 +229,9 @@ mod tests {
     fn every_failure_of_the_gateway_has_its_kind_and_keeps_its_words() {
         for code in FailureCode::ALL {
             let error = RunError::from(Failure::new(code, "what happened"));
-            let expected = match code {
-                FailureCode::Validation => "submission",
-                FailureCode::BackendLost => "connector",
-                _ => code.as_str(),
-            };
+            let others = [(FailureCode::Validation, "submission"), (FailureCode::BackendLost, "connector")];
+            let other = others.iter().find(|(known, _)| *known == code);
+            let expected = other.map_or(code.as_str(), |(_, name)| name);
             assert_eq!(error.code(), expected);
             assert_eq!(error.to_string().contains("what happened"), code != FailureCode::Cancelled, "{error}");
         }

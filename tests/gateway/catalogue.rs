@@ -149,21 +149,23 @@ async fn a_dry_run_tells_every_fault_of_parameters_and_graph_at_once() {
 }
 
 #[actix_web::test]
-async fn what_backends_have_is_known_at_the_start_without_them() {
-    let gateway = with_models(&[MODEL]).start().await;
+async fn what_a_backend_has_is_known_at_the_start_without_it() {
+    let other = SimOptions { models: Some(vec![MODEL.to_owned()]), step: Duration::ZERO, ..SimOptions::default() };
+    let other = Sim::start(other).await.unwrap();
+    let gateway = with_models(&["other.safetensors"]).start_beside(&[other.url()], 2).await;
     let before = known(&gateway, "starter").await;
-    let address = gateway.sim.addr();
-    let later = gateway
+    assert_eq!((&before["checks"][0]["ok"], &before["checks"][1]["ok"]), (&json!(false), &json!(true)));
+    other.stop().await;
+    let gateway = gateway
         .restart_with(|settings| {
-            // Nobody listens there; the name is another one, so its nodes are not known.
+            // Nobody was ever there, so nothing is known of it.
             settings.backends.addresses.push("http://127.0.0.1:9".parse().unwrap());
         })
         .await;
-    let workflow = later.get("/workflows/starter").await.json();
-    assert_eq!(workflow["checks"][0], before["checks"][0]);
-    assert_eq!((&workflow["checks"][1]["ok"], &workflow["checks"][1]["errors"]), (&json!(null), &json!(0)));
-    assert_eq!(later.sim.addr(), address);
-    later.close().await;
+    let workflow = gateway.get("/workflows/starter").await.json();
+    assert_eq!(workflow["checks"][1], before["checks"][1]);
+    assert_eq!((&workflow["checks"][2]["ok"], &workflow["checks"][2]["errors"]), (&json!(null), &json!(0)));
+    gateway.close().await;
 }
 
 #[actix_web::test]

@@ -63,7 +63,7 @@ fn a_file_that_is_no_graph_is_a_problem_and_one_that_is_not_there_cannot_be_chec
         (&["-w", "nowhere.json"][..], "cannot read `nowhere.json`"),
         (&["-w", "startr"], "there is no workflow `startr` in `./configs` and `./templates`; did you mean `starter`?"),
         (&["-w", &graph, "--object-info", "nowhere.json"], "cannot read `nowhere.json`"),
-        (&["-w", &graph, "--object-info", &graph], "is not what ComfyUI answers"),
+        (&["-w", &graph, "--object-info", &graph], "no node class is described here"),
         (&["-w", &graph, "--backend", "http://127.0.0.1:1"], "does not say which nodes it has"),
         (&["-w", &graph, "--backend", "ftp://a"], "is no address"),
         (&["-w", &graph, "--backend", "http://127.0.0.1:1", "--object-info", CLASSES], "cannot be used with"),

@@ -41,9 +41,9 @@ pub(super) fn drawing() -> Value {
     send["inputs"] = json!([{"name": "images", "type": "IMAGE", "link": 1}]);
     let mut muted = node(3, "EmptyImage", Some("Other paper"), 2, json!([8, 8, 1, 0]));
     muted["outputs"] = json!([{"name": "IMAGE", "type": "IMAGE", "links": [], "slot_index": 0}]);
-    let note = node(4, "Note", Some("Read me"), 0, json!(["a note"]));
+    let remark = node(4, "Note", Some("Read me"), 0, json!(["a note"]));
     json!({
-        "last_node_id": 4, "last_link_id": 1, "nodes": [paper, send, muted, note],
+        "last_node_id": 4, "last_link_id": 1, "nodes": [paper, send, muted, remark],
         "links": [[1, 1, 0, 2, 0, "IMAGE"]], "groups": [], "config": {}, "extra": {}, "version": 0.4
     })
 }

@@ -6,6 +6,7 @@ use super::*;
 use crate::workflow::{Files, shipped};
 use serde_json::json;
 
+#[expect(clippy::needless_pass_by_value, reason = "so that calls may build it in place")]
 fn sampler(seed: serde_json::Value) -> Subject {
     let graph = json!({
         "1": { "class_type": "LoadImage", "inputs": { "image": "there.png" } },
