@@ -214,8 +214,7 @@ fn examples_in_json_can_be_read() {
 }
 
 fn check_command(command: &str) -> Result<(), String> {
-    let words: Vec<&str> = command.split_whitespace().collect();
-    let matches = Cli::command().try_get_matches_from(&words);
+    let matches = Cli::command().try_get_matches_from(shell_words(command));
     let matches = match matches {
         Ok(matches) => matches,
         Err(error) if !error.use_stderr() => return Ok(()),
@@ -227,6 +226,20 @@ fn check_command(command: &str) -> Result<(), String> {
         Setting::find(name).ok_or_else(|| format!("there is no setting `{name}`"))?;
     }
     Ok(())
+}
+
+/// Splits a line as a shell does where there are no quotes but `"`.
+fn shell_words(line: &str) -> Vec<String> {
+    let (mut words, mut in_quotes) = (vec![String::new()], false);
+    for letter in line.chars() {
+        match letter {
+            '"' => in_quotes = !in_quotes,
+            letter if letter.is_whitespace() && !in_quotes => words.push(String::new()),
+            letter => words.last_mut().unwrap().push(letter),
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    words
 }
 
 /// Finds commands in blocks of shell lines and in code spans: `comfygate ..`, or `cargo run [--release] -- ..`.

@@ -85,7 +85,13 @@ pub(super) fn seconds(duration: Duration) -> String {
 pub(super) fn end_text(ended: &Ended) -> String {
     let took = format!("{:.1} s", ended.took.as_secs_f64());
     match &ended.end {
-        End::Succeeded => format!("{} succeeded in {took}, {} outputs", ended.name, ended.saved.len()),
+        End::Succeeded => {
+            let outputs = match ended.saved.len() {
+                1 => "1 output".to_owned(),
+                several => format!("{several} outputs"),
+            };
+            format!("{} succeeded in {took}, {outputs}", ended.name)
+        }
         End::Failed(error) => format!("{} failed after {took}: {}", ended.name, error_text(error)),
         End::Cancelled => format!("{} cancelled after {took}", ended.name),
     }
