@@ -61,12 +61,20 @@ fn property(workflow: &Pair, parameter: &Parameter, definitions: &Definitions) -
     put(least, parameter.min.as_ref().and_then(scalar));
     put(most, parameter.max.as_ref().and_then(scalar));
     put("step", inputs.iter().find_map(|input| input.options.get("step")).filter(|step| step.is_number()).cloned());
-    let choices = if parameter.choices.is_empty() { &parameter.suggested } else { &parameter.choices };
-    if !choices.is_empty() && parameter.kind != Kind::Image {
+    let is_own = !parameter.choices.is_empty() || parameter.kind == Kind::Image;
+    let choices = if is_own { &parameter.choices } else { &parameter.suggested };
+    if !choices.is_empty() {
         put("enum", Some(choices.iter().filter_map(scalar).collect()));
     }
     if !parameter.required {
         put("default", default(workflow, parameter));
+    }
+    if parameter.kind == Kind::Image && parameter.choices.is_empty() {
+        let text =
+            json!({ "type": "string", "description": "a data URI, a URL, an upload's id, or a file that ComfyUI has" });
+        schema.remove("type");
+        schema.insert("anyOf".to_owned(), json!([text, image_object()]));
+        return Value::Object(schema);
     }
     match parameter.kind {
         // -1 draws one, whatever the least is.
@@ -79,6 +87,20 @@ fn property(workflow: &Pair, parameter: &Parameter, definitions: &Definitions) -
         Kind::Integer | Kind::Seed | Kind::Number | Kind::Boolean => {}
     }
     Value::Object(schema)
+}
+
+/// Describes an image that is given as an object; its mask is given in the same ways.
+fn image_object() -> Value {
+    let one_of = json!([{ "required": ["data"] }, { "required": ["url"] }, { "required": ["upload"] }]);
+    let ways = json!({
+        "data": { "type": "string", "contentEncoding": "base64" },
+        "url": { "type": "string", "format": "uri" },
+        "upload": { "type": "string", "pattern": "^up_[0-9a-f]{32}$" },
+    });
+    let mask = json!({ "type": "object", "properties": ways, "additionalProperties": false, "oneOf": one_of });
+    let mut image = mask.clone();
+    image["properties"]["mask"] = json!({ "anyOf": [{ "type": "string" }, mask] });
+    image
 }
 
 /// Returns what it is where a request does not say: its default, or what the template has. A seed is drawn.

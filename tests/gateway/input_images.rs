@@ -96,6 +96,25 @@ pub(crate) fn uploads_to(gateway: &TestGateway, path: &str) -> usize {
 }
 
 #[actix_web::test]
+async fn the_schema_of_an_image_has_every_way_in_which_it_may_be_given() {
+    let gateway = with_photos(Setup::new()).start().await;
+    let schema = |answer: Value| answer["schema"]["properties"].clone();
+    let photo = schema(gateway.get("/workflows/photo").await.json())["photo"].clone();
+    assert_eq!((&photo["format"], &photo["anyOf"][0]["type"]), (&json!("image"), &json!("string")));
+    let object = &photo["anyOf"][1];
+    for way in ["data", "url", "upload"] {
+        assert!(
+            object["properties"][way].is_object()
+                && object["properties"]["mask"]["anyOf"][1]["properties"][way].is_object()
+        );
+    }
+    // Where the mapping lists names, nothing else is taken.
+    let listed = schema(gateway.get("/workflows/listed").await.json())["listed"].clone();
+    assert_eq!((&listed["type"], &listed["enum"]), (&json!("string"), &json!(["a.png", "b.png"])));
+    assert!(listed["anyOf"].is_null());
+}
+
+#[actix_web::test]
 async fn an_image_of_each_kind_reaches_the_backend_before_the_prompt() {
     let gateway = with_photos(Setup::new()).start().await;
     let host = crate::image_hosts::Host::serving(png(40, 24, 4)).await;
