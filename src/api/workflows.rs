@@ -20,8 +20,12 @@ pub(super) async fn list(api: web::Data<Api>, caller: Caller, request: HttpReque
             api.catalog.names().iter().filter_map(|name| api.catalog.workflow(name)).collect();
         let problems = api.catalog.problems();
         let broken = problems.iter().filter(|(name, _)| !workflows.iter().any(|workflow| workflow.name() == **name));
-        let broken: Vec<Value> =
-            broken.map(|(name, problems)| json!({ "name": name, "problems": texts(&caller, problems) })).collect();
+        // A folder that cannot be read stands under its path, which is the operator's alone.
+        let may_be_told = |name: &str| caller.sees_all || !name.contains(['/', '\\']);
+        let broken: Vec<Value> = broken
+            .filter(|(name, _)| may_be_told(name))
+            .map(|(name, problems)| json!({ "name": name, "problems": texts(&caller, problems) }))
+            .collect();
         let workflows: Vec<Value> = workflows.iter().map(|workflow| summary(&api, &caller, workflow)).collect();
         json!({ "workflows": workflows, "broken": broken })
     });

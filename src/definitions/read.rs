@@ -218,6 +218,18 @@ mod tests {
     }
 
     #[test]
+    fn a_class_of_ones_own_joins_those_of_a_server_or_takes_the_place_of_one() {
+        let server = super::super::Definitions::parse(SERVER).unwrap();
+        let own = NodeDefinition { class: "Own".into(), is_output: true, ..NodeDefinition::default() };
+        let other_zoo = NodeDefinition { class: "Zoo".into(), ..own.clone() };
+        let both = server.clone().with(own.clone()).with(other_zoo.clone());
+        let classes = |all: &super::super::Definitions| all.nodes().map(|it| it.class.clone()).collect::<Vec<_>>();
+        assert_eq!(classes(&both), ["Zoo", "Bare", "Own"]);
+        assert_eq!((both.node("Own"), both.node("Zoo")), (Some(&own), Some(&other_zoo)));
+        assert_eq!((classes(&server).len(), server.node("Own")), (2, None), "others keep what they had");
+    }
+
+    #[test]
     fn a_broken_class_does_not_hide_the_others() {
         let all = super::super::Definitions::parse(SERVER).unwrap();
         assert_eq!(all.nodes().map(|node| node.class.as_str()).collect::<Vec<_>>(), ["Zoo", "Bare"]);

@@ -198,6 +198,8 @@ impl Inputs {
         let gone = || ("unknown_upload", format!("names the upload `{id}`, which is not there, or not any more"));
         let upload = found.map_err(|error| Why::Refused(error.into()))?.ok_or_else(|| Why::Fault(gone()))?;
         let Upload { sha256: blob, bytes, content_type, width, height, .. } = upload;
+        // Its row may go at any moment; from here on the bytes stay all the same.
+        self.blobs.touch(&blob);
         if let Err(error) = self.blobs.size(&blob).await {
             error!(%error, upload = %id, "the bytes of an upload are not there");
             return Err(Why::Refused(error.into()));

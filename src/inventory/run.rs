@@ -12,6 +12,9 @@ use tracing::{debug, info, warn};
 /// What lies at least between two questions, for a backend whose socket comes and goes.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// How soon a backend that did not answer is asked again.
+const SOON: Duration = Duration::from_secs(10);
+
 /// What the station works with.
 pub struct Parts {
     /// The backend's name.
@@ -41,12 +44,12 @@ pub async fn run(mut parts: Parts, stop: CancellationToken) {
             () = shelf.wish.notified() => {}
             () = news(&mut parts.connected) => {}
         }
-        tokio::select! {
+        let is_told = tokio::select! {
             () = stop.cancelled() => return,
-            () = ask(&parts, &shelf) => {}
-        }
+            is_told = ask(&parts, &shelf) => is_told,
+        };
         let now = parts.clock.now();
-        due = now + parts.every;
+        due = now + if is_told { parts.every } else { parts.every.min(SOON) };
         tokio::select! {
             () = stop.cancelled() => return,
             () = parts.clock.sleep_until(now + PAUSE) => {}
@@ -61,9 +64,12 @@ async fn news(connected: &mut watch::Receiver<u64>) {
     }
 }
 
-async fn ask(parts: &Parts, shelf: &Shelf) {
+/// Returns whether the backend has told it.
+async fn ask(parts: &Parts, shelf: &Shelf) -> bool {
     let backend = &parts.backend;
-    match parts.client.object_info().await {
+    let answer = parts.client.object_info().await;
+    let is_told = answer.is_ok();
+    match answer {
         Ok(text) => match taken(parts, text).await {
             Ok(true) => info!(backend, "the backend's node definitions are new"),
             Ok(false) => debug!(backend, "the backend's node definitions are as they were"),
@@ -74,6 +80,7 @@ async fn ask(parts: &Parts, shelf: &Shelf) {
         Err(error) => debug!(backend, %error, "the backend did not tell its node definitions"),
     }
     shelf.was_asked(parts.clock.now());
+    is_told
 }
 
 async fn taken(parts: &Parts, text: String) -> Result<bool, InventoryError> {

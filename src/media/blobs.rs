@@ -162,6 +162,12 @@ impl Blobs {
         Turn(self.folder.begin_turn())
     }
 
+    /// Notes that somebody is about to name a blob that is there already, as if it were put anew: a turn that goes on does not
+    /// remove it.
+    pub fn touch(&self, id: &BlobId) {
+        self.folder.note_put(id);
+    }
+
     /// Keeps all blobs from being removed that are put or found from now on, until what is returned is dropped.
     pub fn hold(&self) -> Hold {
         self.holds.take()

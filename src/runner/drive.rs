@@ -13,6 +13,7 @@ use futures_util::stream::FuturesUnordered;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// How long a server may take to confirm that an order is cancelled.
@@ -140,7 +141,8 @@ pub async fn run_all(
     let began = options.clock.now();
     // It stops with the whole, and by itself after a failure.
     let halt = stop.child_token();
-    let driver = Driver { executor, options, listener, halt: &halt, of: plan.count() };
+    let handed_over = watch::Sender::new(0);
+    let driver = Driver { executor, options, listener, halt: &halt, of: plan.count(), handed_over: &handed_over };
     let mut under_way = FuturesUnordered::new();
     let mut ended: Vec<Ended> = Vec::new();
     let mut next = 0;
@@ -153,6 +155,7 @@ pub async fn run_all(
                     let (number, name) = (next + 1, format!("{}-{}", plan.name(), next + 1));
                     let (end, took) = (End::Failed(error.into()), Duration::ZERO);
                     ended.push(Ended { number, name, id: None, prompt: None, end, saved: Vec::new(), took });
+                    driver.pass(number);
                 }
             }
             next += 1;
@@ -173,9 +176,16 @@ struct Driver<'a> {
     listener: &'a (dyn Fn(&Told) + Sync),
     halt: &'a CancellationToken,
     of: usize,
+    /// How many were handed to the executor: they are handed over in their order.
+    handed_over: &'a watch::Sender<usize>,
 }
 
 impl Driver<'_> {
+    /// Lets the next order follow.
+    fn pass(&self, number: usize) {
+        self.handed_over.send_modify(|last| *last = number.max(*last));
+    }
+
     /// Runs one order to its end, whatever that is.
     async fn drive(&self, order: Arc<Order>) -> Ended {
         let began = self.options.clock.now();
@@ -188,7 +198,11 @@ impl Driver<'_> {
             saved: Vec::new(),
             took: Duration::ZERO,
         };
-        match self.executor.submit(&order).await {
+        // It only ends where the sender is gone, and that is held here.
+        let _ = self.handed_over.subscribe().wait_for(|last| last + 1 >= order.number).await;
+        let submitted = self.executor.submit(&order).await;
+        self.pass(order.number);
+        match submitted {
             Ok(ticket) => {
                 ended.id = Some(ticket.id.clone());
                 self.tell(&order, &ended, What::Accepted);

@@ -84,6 +84,15 @@ fn converted(text: &str, file: &str, definitions: &Definitions) -> Result<Read, 
     })?;
     // Not through a `Value`, which would put the nodes in another order.
     let text = serde_json::to_string(&graph).map_err(|error| Problem::of_file(file, error.to_string()))?;
+    // What is stored with a job must be as good as a file that was exported.
+    if graph.nodes().next().is_none() {
+        let reason = "nothing in this workflow is executed: all its nodes are muted, bypassed or notes";
+        return Err(Problem::of_file(file, reason));
+    }
+    if text.len() > MAX_TEMPLATE {
+        let reason = format!("what is executed of it has {} bytes, at most {MAX_TEMPLATE} are taken", text.len());
+        return Err(Problem::of_file(file, reason));
+    }
     let left_out = left_out(&saved, &graph);
     Ok(Read { graph, places: Places::default(), converted: Some(text), left_out, warnings })
 }

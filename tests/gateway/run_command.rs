@@ -165,15 +165,20 @@ async fn in_a_batch_a_given_seed_goes_up_by_one_and_another_is_drawn_each_time()
         assert_eq!(code, Some(0), "{lines:?}");
         let (code, drawn) = desk.run_json(&args).await;
         assert_eq!(code, Some(0), "{drawn:?}");
-        let posted = desk.posted().split_off(before);
-        let seeds: Vec<u64> = posted.iter().map(|(_, graph)| graph["3"]["inputs"]["seed"].as_u64().unwrap()).collect();
+        let posted: BTreeMap<String, Value> = desk.posted().split_off(before).into_iter().collect();
+        // Two are under way at once, so they may reach the server in any order.
+        let seed_of =
+            |line: &&Value| posted[line["prompt_id"].as_str().unwrap()]["3"]["inputs"]["seed"].as_u64().unwrap();
+        let seeds_of = |lines| by_run(of(lines, "submitted")).iter().map(seed_of).collect::<Vec<u64>>();
+        let seeds = [seeds_of(&lines), seeds_of(&drawn)].concat();
         assert_eq!(seeds[..3], [7, 8, 9], "{workflow}");
         let mut others = seeds[3..].to_vec();
         others.sort_unstable();
         others.dedup();
         assert_eq!(others.len(), 3, "{workflow}: {others:?}");
         assert!(others.iter().all(|seed| *seed < 1 << 53 && *seed != 20261), "{workflow}: {others:?}");
-        for (accepted, seed) in of(&lines, "accepted").iter().chain(&of(&drawn, "accepted")).zip(&seeds) {
+        let accepted = [by_run(of(&lines, "accepted")), by_run(of(&drawn, "accepted"))].concat();
+        for (accepted, seed) in accepted.iter().zip(&seeds) {
             let told: Vec<&Value> = accepted["seeds"].as_object().unwrap().values().collect();
             assert_eq!(told, [&json!(seed)], "the seed in force is told");
         }
@@ -197,7 +202,8 @@ async fn each_frame_of_a_range_stands_in_texts_and_in_the_names_of_outputs() {
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let told =
         |graph: &Value| [&graph["6"], &graph["7"]].map(|node| node["inputs"]["text"].as_str().unwrap().to_owned());
-    let texts: Vec<_> = desk.posted().iter().map(|(_, graph)| told(graph)).collect();
+    let mut texts: Vec<_> = desk.posted().iter().map(|(_, graph)| told(graph)).collect();
+    texts.sort();
     assert_eq!(texts, [["frame 0008", "8"], ["frame 0010", "10"], ["frame 0012", "12"]]);
     let seeds: Vec<_> = desk.posted().iter().map(|(_, graph)| graph["3"]["inputs"]["seed"].clone()).collect();
     assert_eq!(seeds, [json!(20261), json!(20261), json!(20261)], "frames of one shot have one seed");
@@ -467,6 +473,11 @@ fn command(folder: &Path, args: &[&str]) -> Command {
 async fn output(mut command: Command) -> Output {
     let run = actix_web::rt::task::spawn_blocking(move || command.output().unwrap());
     tokio::time::timeout(PATIENCE, run).await.expect("the command ends").unwrap()
+}
+
+fn by_run(mut lines: Vec<&Value>) -> Vec<&Value> {
+    lines.sort_by_key(|line| line["run"].as_u64());
+    lines
 }
 
 fn of<'a>(lines: &'a [Value], event: &str) -> Vec<&'a Value> {
