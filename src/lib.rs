@@ -56,6 +56,7 @@ pub mod dispatch;
 pub mod egress;
 pub mod fsck;
 pub mod graph;
+pub mod hex;
 pub mod inputs;
 pub mod intake;
 pub mod inventory;

@@ -32,6 +32,15 @@ pub fn shown(name: &str) -> String {
     text
 }
 
+/// Returns the first `most` characters of a text, with three points where there are more.
+pub fn cut(text: &str, most: usize) -> String {
+    let mut start: String = text.chars().take(most).collect();
+    if text.chars().nth(most).is_some() {
+        start.push_str("...");
+    }
+    start
+}
+
 /// Returns ``, did you mean `x`?`` or a list of what there is.
 pub fn hint<'a>(name: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> String {
     if let Some(near) = nearest(name, known.clone()) {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// Every room may import these.
 const FLOOR: &[&str] =
-    &["clock", "crash", "job", "lenient", "lifecycle", "names", "secret", "settings", "telemetry", "vault"];
+    &["clock", "crash", "hex", "job", "lenient", "lifecycle", "names", "secret", "settings", "telemetry", "vault"];
 
 /// What a room may import besides. Arrows go down the list: nothing below imports what is above it.
 const ARROWS: &[(&str, &[&str])] = &[
@@ -35,7 +35,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("demo", &["app", "signing", "sim", "store", "workflow"]),
-    ("runner", &["app", "check", "convert", "definitions", "graph", "intake", "local", "store", "workflow"]),
+    ("runner", &["app", "check", "convert", "definitions", "graph", "inputs", "intake", "local", "store", "workflow"]),
     (
         "app",
         &[

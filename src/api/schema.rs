@@ -58,17 +58,15 @@ fn property(workflow: &Pair, parameter: &Parameter, definitions: &Definitions) -
         Kind::Text | Kind::Filename | Kind::Image => ("minLength", "maxLength"),
         Kind::Integer | Kind::Seed | Kind::Number | Kind::Boolean => ("minimum", "maximum"),
     };
-    put(least, parameter.min.as_ref().and_then(scalar));
-    put(most, parameter.max.as_ref().and_then(scalar));
+    put(least, parameter.min.as_ref().and_then(ParamValue::to_json));
+    put(most, parameter.max.as_ref().and_then(ParamValue::to_json));
     put("step", inputs.iter().find_map(|input| input.options.get("step")).filter(|step| step.is_number()).cloned());
     let is_own = !parameter.choices.is_empty() || parameter.kind == Kind::Image;
     let choices = if is_own { &parameter.choices } else { &parameter.suggested };
     if !choices.is_empty() {
-        put("enum", Some(choices.iter().filter_map(scalar).collect()));
+        put("enum", Some(choices.iter().filter_map(ParamValue::to_json).collect()));
     }
-    if !parameter.required {
-        put("default", default(workflow, parameter));
-    }
+    put("default", workflow.default_of(parameter));
     if parameter.kind == Kind::Image && parameter.choices.is_empty() {
         let text =
             json!({ "type": "string", "description": "a data URI, a URL, an upload's id, or a file that ComfyUI has" });
@@ -103,29 +101,6 @@ fn image_object() -> Value {
     image
 }
 
-/// Returns what it is where a request does not say: its default, or what the template has. A seed is drawn.
-fn default(workflow: &Pair, parameter: &Parameter) -> Option<Value> {
-    if let Some(default) = &parameter.default {
-        return scalar(default);
-    }
-    if parameter.kind == Kind::Seed {
-        return None;
-    }
-    let target = parameter.targets.first()?;
-    let value = workflow.template().node(&target.node)?.inputs.get(&target.input)?;
-    (!value.is_null() && !value.is_array() && !value.is_object()).then(|| value.clone())
-}
-
 fn input<'a>(workflow: &Pair, definitions: &'a Definitions, node: &str, input: &str) -> Option<&'a InputDefinition> {
     definitions.node(&workflow.template().node(node)?.class_type)?.input(input)
-}
-
-/// Writes a value as JSON; none where JSON has no such number.
-pub(super) fn scalar(value: &ParamValue) -> Option<Value> {
-    match value {
-        ParamValue::Boolean(truth) => Some(json!(truth)),
-        ParamValue::Text(text) => Some(json!(text)),
-        ParamValue::Integer(whole) => serde_json::Number::from_i128(*whole).map(Value::Number),
-        ParamValue::Number(number) => serde_json::Number::from_f64(*number).map(Value::Number),
-    }
 }

@@ -2,7 +2,6 @@
 
 use super::body::{parse_object, read};
 use super::caller::Caller;
-use super::schema::scalar;
 use super::submit::{Rules, given_params, name_fault, submission};
 use super::verdicts::{Verdict, may_have_changed};
 use super::workflows::{away, find};
@@ -122,5 +121,5 @@ fn fault_view(fault: ParamError) -> Value {
 }
 
 fn params_view(params: &Params) -> Map<String, Value> {
-    params.iter().filter_map(|(name, value)| Some((name.clone(), scalar(value)?))).collect()
+    params.iter().filter_map(|(name, value)| Some((name.clone(), value.to_json()?))).collect()
 }

@@ -5,6 +5,7 @@ use super::jobs::names;
 use super::schema::schema;
 use super::verdicts::Verdict;
 use super::{Api, ApiError};
+use crate::hex;
 use crate::names::{hint, shown};
 use crate::workflow::{Pair, Problem};
 use actix_web::http::header::{CACHE_CONTROL, ETAG, IF_NONE_MATCH};
@@ -121,7 +122,7 @@ fn texts(caller: &Caller, problems: &[Problem]) -> Vec<String> {
 /// Answers with a tag, by which a caller that has the same already is spared it.
 fn tagged(request: &HttpRequest, body: &Value) -> HttpResponse {
     let text = body.to_string();
-    let hash = Sha256::digest(&text).iter().take(16).fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
+    let hash = hex::of(&Sha256::digest(&text)[..16]);
     let tag = format!("\"{hash}\"");
     let is_known = names(request.headers().get(IF_NONE_MATCH), &tag);
     let mut answer = if is_known { HttpResponse::NotModified() } else { HttpResponse::Ok() };

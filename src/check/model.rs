@@ -1,9 +1,9 @@
 //! Choices that a server does not offer: most often the name of a model file that is not in its folder.
 
 use super::node::Place;
-use super::problem::{Kind, Problem, brief, cut};
+use super::problem::{Kind, Problem, SHOWN, brief};
 use crate::definitions::InputDefinition;
-use crate::names::{nearest, shown};
+use crate::names::{cut, nearest, shown};
 use serde_json::Value;
 
 /// Up to how many choices all are listed, and how many of more.
@@ -106,7 +106,8 @@ fn is_model_name(name: &str) -> bool {
 fn listed(choices: &[Value]) -> String {
     let many = choices.len() > LISTED;
     let shown = choices.iter().take(if many { OF_MANY } else { LISTED });
-    let names: Vec<String> = shown.map(|choice| choice.as_str().map_or_else(|| choice.to_string(), cut)).collect();
+    let names: Vec<String> =
+        shown.map(|choice| choice.as_str().map_or_else(|| choice.to_string(), |text| cut(text, SHOWN))).collect();
     match choices.len() {
         0 => "the server offers none".to_owned(),
         count if many => format!("the server offers {count}, such as {}", names.join(", ")),

@@ -1,7 +1,7 @@
 //! What is wrong with a graph: which node, which input, ComfyUI's word for it, and how to mend it.
 
 use crate::graph::Node;
-use crate::names::shown;
+use crate::names::{cut, shown};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::HashMap;
@@ -11,7 +11,7 @@ use std::fmt;
 const MOST: usize = 1000;
 
 /// How many letters of a value are shown.
-const SHOWN: usize = 100;
+pub(super) const SHOWN: usize = 100;
 
 /// What kind of problem it is: ComfyUI's word where it has one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
@@ -285,26 +285,17 @@ pub(super) fn brief(value: &Value) -> String {
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
     };
-    cut(&text)
+    cut(&text, SHOWN)
 }
 
 /// Returns a value as it may be shown: itself where it is short, else the beginning of its text.
 pub(super) fn shortened(value: &Value) -> Value {
     match value {
         Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
-        Value::String(text) => Value::String(cut(text)),
+        Value::String(text) => Value::String(cut(text, SHOWN)),
         Value::Array(_) | Value::Object(_) => {
             let text = value.to_string();
-            if text.chars().nth(SHOWN).is_none() { value.clone() } else { Value::String(cut(&text)) }
+            if text.chars().nth(SHOWN).is_none() { value.clone() } else { Value::String(cut(&text, SHOWN)) }
         }
     }
-}
-
-/// Returns the beginning of a long text.
-pub(super) fn cut(text: &str) -> String {
-    if text.chars().nth(SHOWN).is_none() {
-        return text.to_owned();
-    }
-    let start: String = text.chars().take(SHOWN).collect();
-    format!("{start}...")
 }

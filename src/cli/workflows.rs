@@ -3,12 +3,12 @@
 use super::table::{Table, tame};
 use super::{SettingArgs, nodes, write_out};
 use crate::job::ParamValue;
-use crate::names::{hint, shown};
+use crate::names::{cut, hint, shown};
 use crate::settings::Settings;
 use crate::workflow::{Catalog, Kind, Pair, Parameter};
 use anyhow::anyhow;
 use clap::{Args, Subcommand};
-use serde_json::{Number, Value, json};
+use serde_json::{Value, json};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -106,10 +106,10 @@ fn list(args: ListArgs) -> anyhow::Result<ExitCode> {
         let outputs = pair.outputs().map_or("all".to_owned(), |outputs| outputs.join(", "));
         table.row([
             tame(pair.name()),
-            tame(&cut(&other_names(&catalog, pair.name()).join(", "))),
-            tame(&cut(&parameters.join(", "))),
-            tame(&cut(&outputs)),
-            tame(&cut(pair.description().unwrap_or_default())),
+            tame(&cut(&other_names(&catalog, pair.name()).join(", "), WIDE)),
+            tame(&cut(&parameters.join(", "), WIDE)),
+            tame(&cut(&outputs, WIDE)),
+            tame(&cut(pair.description().unwrap_or_default(), WIDE)),
         ]);
     }
     let mut text = Vec::new();
@@ -171,9 +171,9 @@ fn people(out: &mut impl Write, catalog: &Catalog, pair: &Pair) -> std::io::Resu
     for parameter in pair.parameters() {
         let targets: Vec<String> =
             parameter.targets.iter().map(|target| format!("{}.{}", target.node, target.input)).collect();
-        let default = match default(pair, parameter) {
+        let default = match pair.default_of(parameter) {
             _ if parameter.required => "required".to_owned(),
-            Some(Value::String(text)) => cut(&text),
+            Some(Value::String(text)) => cut(&text, WIDE),
             Some(value) => value.to_string(),
             None if parameter.kind == Kind::Seed => "drawn".to_owned(),
             None => "-".to_owned(),
@@ -182,8 +182,8 @@ fn people(out: &mut impl Write, catalog: &Catalog, pair: &Pair) -> std::io::Resu
             tame(&parameter.name),
             parameter.kind.as_str().to_owned(),
             tame(&default),
-            tame(&cut(&takes(parameter))),
-            tame(&cut(&targets.join(", "))),
+            tame(&cut(&takes(parameter), WIDE)),
+            tame(&cut(&targets.join(", "), WIDE)),
             tame(parameter.description.as_deref().unwrap_or_default()),
         ]);
     }
@@ -214,33 +214,20 @@ fn summary(catalog: &Catalog, pair: &Pair, default: &str) -> Value {
 }
 
 fn in_full(pair: &Pair, parameter: &Parameter) -> Value {
-    let choices = |values: &[ParamValue]| values.iter().filter_map(scalar).collect::<Vec<_>>();
+    let choices = |values: &[ParamValue]| values.iter().filter_map(ParamValue::to_json).collect::<Vec<_>>();
     let target = |target: &crate::workflow::Target| json!({ "node": target.node, "input": target.input });
     json!({
         "name": parameter.name,
         "type": parameter.kind.as_str(),
         "required": parameter.required,
-        "default": default(pair, parameter),
-        "min": parameter.min.as_ref().and_then(scalar),
-        "max": parameter.max.as_ref().and_then(scalar),
+        "default": pair.default_of(parameter),
+        "min": parameter.min.as_ref().and_then(ParamValue::to_json),
+        "max": parameter.max.as_ref().and_then(ParamValue::to_json),
         "choices": choices(&parameter.choices),
         "suggested": choices(&parameter.suggested),
         "description": parameter.description,
         "targets": parameter.targets.iter().map(target).collect::<Vec<_>>(),
     })
-}
-
-/// Returns what it is where a request does not say: its default, or what the template has. A seed is drawn.
-fn default(pair: &Pair, parameter: &Parameter) -> Option<Value> {
-    if parameter.required {
-        return None;
-    }
-    if let Some(default) = &parameter.default {
-        return scalar(default);
-    }
-    let target = parameter.targets.first().filter(|_| parameter.kind != Kind::Seed)?;
-    let value = pair.template().node(&target.node)?.inputs.get(&target.input)?;
-    (!value.is_null() && !value.is_array() && !value.is_object()).then(|| value.clone())
 }
 
 /// Says which values a parameter takes.
@@ -268,23 +255,6 @@ fn word(value: &ParamValue) -> String {
     }
 }
 
-fn scalar(value: &ParamValue) -> Option<Value> {
-    match value {
-        ParamValue::Boolean(truth) => Some(json!(truth)),
-        ParamValue::Text(text) => Some(json!(text)),
-        ParamValue::Integer(whole) => Number::from_i128(*whole).map(Value::Number),
-        ParamValue::Number(number) => Number::from_f64(*number).map(Value::Number),
-    }
-}
-
 fn other_names(catalog: &Catalog, name: &str) -> Vec<String> {
     catalog.other_names().into_iter().filter(|(_, own)| own == name).map(|(other, _)| other).collect()
-}
-
-fn cut(text: &str) -> String {
-    let mut cut: String = text.chars().take(WIDE).collect();
-    if text.chars().nth(WIDE).is_some() {
-        cut.push_str("...");
-    }
-    cut
 }

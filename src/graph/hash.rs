@@ -4,6 +4,7 @@
 use super::links::{Link, origin};
 use super::{Graph, Node};
 use crate::definitions::{Definitions, InputDefinition, InputKind};
+use crate::hex;
 use crate::names::canonical;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -120,7 +121,7 @@ impl Graph {
         for hash in all {
             text.hash(Some(hash));
         }
-        text.end().iter().fold(String::with_capacity(64), |hex, byte| hex + &format!("{byte:02x}"))
+        hex::of(text.end())
     }
 
     fn node_hash(

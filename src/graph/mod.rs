@@ -22,4 +22,4 @@ pub use error::PromptError;
 pub use links::Link;
 pub use output::{Built, Output, OutputName};
 pub use path::Target;
-pub use workflow::{Workflow, is_seed};
+pub use workflow::{DRAWN, SEEDS, Workflow, is_seed};

@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// Inputs that hold seeds.
-const SEEDS: [&str; 3] = ["seed", "noise_seed", "rand_seed"];
+pub const SEEDS: [&str; 3] = ["seed", "noise_seed", "rand_seed"];
 
 /// Seeds are drawn from the whole numbers that every reader of JSON can hold and give back.
-const DRAWN: u64 = (1 << 53) - 1;
+pub const DRAWN: u64 = (1 << 53) - 1;
 
 /// A graph that is being edited.
 ///

@@ -55,6 +55,21 @@ pub enum NoImage {
 }
 
 impl Kind {
+    /// Tells the kind by the first bytes.
+    pub fn of(head: &[u8]) -> Option<Self> {
+        if head.starts_with(b"\x89PNG\r\n\x1a\n") {
+            Some(Self::Png)
+        } else if head.starts_with(&[0xff, 0xd8, 0xff]) {
+            Some(Self::Jpeg)
+        } else if head.starts_with(b"RIFF") && head.get(8..12) == Some(b"WEBP") {
+            Some(Self::Webp)
+        } else if head.starts_with(b"GIF87a") || head.starts_with(b"GIF89a") {
+            Some(Self::Gif)
+        } else {
+            None
+        }
+    }
+
     /// Returns the media type.
     pub fn content_type(self) -> &'static str {
         match self {
@@ -89,7 +104,7 @@ impl NoImage {
 pub fn measure(file: &mut (impl Read + Seek), most: u64) -> Result<Measured, NoImage> {
     let mut head = Vec::new();
     file.by_ref().take(64).read_to_end(&mut head).map_err(NoImage::Unreadable)?;
-    let kind = kind(&head).ok_or_else(|| NoImage::Other(what(&head)))?;
+    let kind = Kind::of(&head).ok_or_else(|| NoImage::Other(what(&head)))?;
     let size = match kind {
         Kind::Png => png(&head),
         Kind::Gif => gif(&head),
@@ -102,21 +117,6 @@ pub fn measure(file: &mut (impl Read + Seek), most: u64) -> Result<Measured, NoI
         return Err(NoImage::TooManyPixels { width, height, most });
     }
     Ok(Measured { kind, width, height })
-}
-
-/// Tells the kind by the first bytes.
-fn kind(head: &[u8]) -> Option<Kind> {
-    if head.starts_with(b"\x89PNG\r\n\x1a\n") {
-        Some(Kind::Png)
-    } else if head.starts_with(&[0xff, 0xd8, 0xff]) {
-        Some(Kind::Jpeg)
-    } else if head.starts_with(b"RIFF") && head.get(8..12) == Some(b"WEBP") {
-        Some(Kind::Webp)
-    } else if head.starts_with(b"GIF87a") || head.starts_with(b"GIF89a") {
-        Some(Kind::Gif)
-    } else {
-        None
-    }
 }
 
 /// Names what else the bytes may be, so that a caller sees its mistake.

@@ -1,5 +1,6 @@
 //! The copies in the data folder, one file a backend: written aside and renamed, so that there is never half of one.
 
+use crate::hex;
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::io::{self, Read};
@@ -26,6 +27,6 @@ pub(super) fn keep(folder: &Path, backend: &str, text: &str) -> io::Result<()> {
 fn place(folder: &Path, backend: &str) -> PathBuf {
     let plain = |letter: char| if letter.is_ascii_alphanumeric() || letter == '.' { letter } else { '_' };
     let readable: String = backend.trim_start_matches("http://").chars().take(60).map(plain).collect();
-    let hash = Sha256::digest(backend).iter().take(4).fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
+    let hash = hex::of(&Sha256::digest(backend)[..4]);
     folder.join(format!("{readable}-{hash}.json"))
 }

@@ -2,6 +2,7 @@
 
 use super::{BlobId, Conversion, DeliveryMode, InputImages, WebhookEvent};
 use serde::{Deserialize, Serialize};
+use serde_json::{Number, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -17,6 +18,18 @@ pub enum ParamValue {
     Number(f64),
     /// Text.
     Text(String),
+}
+
+impl ParamValue {
+    /// Returns the value as JSON; none where JSON has no such number.
+    pub fn to_json(&self) -> Option<Value> {
+        match self {
+            Self::Boolean(truth) => Some(Value::Bool(*truth)),
+            Self::Text(text) => Some(Value::String(text.clone())),
+            Self::Integer(whole) => Number::from_i128(*whole).map(Value::Number),
+            Self::Number(number) => Number::from_f64(*number).map(Value::Number),
+        }
+    }
 }
 
 /// The parameters of a job by their canonical name (`image_count`, never `imageCount`).
@@ -123,7 +136,7 @@ pub struct Request {
     pub conversion: Option<Conversion>,
     /// The caller's own data, echoed in the webhook; at most 4 KiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub metadata: Option<serde_json::Value>,
+    pub metadata: Option<Value>,
     /// Higher runs first; 0 unless the caller says otherwise.
     #[serde(default)]
     pub priority: i32,

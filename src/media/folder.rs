@@ -3,6 +3,7 @@
 
 use super::blobs::BlobError;
 use crate::crash::{self, Point};
+use crate::hex;
 use crate::job::BlobId;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
@@ -250,13 +251,7 @@ impl Drop for Draft {
 
 /// Returns the name of the bytes with this digest.
 pub(super) fn name(digest: &[u8; 32]) -> BlobId {
-    use std::fmt::Write as _;
-    let mut hex = String::with_capacity(64);
-    for byte in digest {
-        // Writing to a String cannot fail.
-        let _ = write!(hex, "{byte:02x}");
-    }
-    BlobId(hex)
+    BlobId(hex::of(digest))
 }
 
 /// Returns what lies in a folder; nothing where the folder is not there.

@@ -3,7 +3,7 @@
 
 use super::error::Fault;
 use super::prompts::{Side, prompt};
-use crate::graph::{Graph, Node, is_link};
+use crate::graph::{Graph, Node, SEEDS, is_link};
 use crate::names::{canonical, hint, shown, there_are};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -14,7 +14,7 @@ const MOST_LINKS: usize = 16;
 /// What people call an input, and what nodes call it.
 const WELL_KNOWN: [(&str, &[&str], &[&str]); 16] = [
     ("steps", &["sampling_steps"], &["steps"]),
-    ("seed", &["noise_seed"], SEEDS),
+    ("seed", &["noise_seed"], &SEEDS),
     ("cfg", &["cfg_scale"], &["cfg"]),
     ("guidance", &[], &["guidance"]),
     ("sampler", &["sampler_name"], &["sampler_name"]),
@@ -34,9 +34,6 @@ const WELL_KNOWN: [(&str, &[&str], &[&str]); 16] = [
 /// The names of the two prompts.
 const POSITIVE: [&str; 3] = ["positive_prompt", "prompt", "positive"];
 const NEGATIVE: [&str; 2] = ["negative_prompt", "negative"];
-
-/// The inputs that hold seeds.
-const SEEDS: &[&str] = &["seed", "noise_seed", "rand_seed"];
 
 /// An input of a node.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -97,7 +94,7 @@ pub(super) fn find(graph: &Graph, name: &str) -> Result<Vec<Place>, Fault> {
 /// Returns every input that holds a seed, or from which one comes by a link.
 pub(super) fn seeds(graph: &Graph) -> Vec<Place> {
     let is_whole = |value: &Value| value.as_number().is_some_and(|number| number.is_i64() || number.is_u64());
-    let places = places_of(graph, SEEDS).into_iter();
+    let places = places_of(graph, &SEEDS).into_iter();
     places.filter(|place| value_at(graph, place).is_some_and(is_whole)).collect()
 }
 

@@ -7,6 +7,7 @@ use super::value::Given;
 use crate::convert::convert;
 use crate::definitions::Definitions;
 use crate::graph::{Graph, GraphError};
+use crate::inputs::Kind;
 use crate::lenient;
 use crate::names::{hint, shown};
 use crate::settings::WorkflowSettings;
@@ -83,22 +84,8 @@ pub(super) async fn data_uri(path: &Path) -> Result<String, RunError> {
         return Err(wrong(format!("it has {size} bytes, at most {MOST_IMAGE} are taken")));
     }
     let bytes = tokio::fs::read(path).await.map_err(|error| wrong(error.to_string()))?;
-    let kind = kind_of_image(&bytes).ok_or_else(|| wrong("it is no PNG, JPEG, WebP or GIF".to_owned()))?;
-    Ok(format!("data:{kind};base64,{}", STANDARD.encode(&bytes)))
-}
-
-fn kind_of_image(bytes: &[u8]) -> Option<&'static str> {
-    if bytes.starts_with(b"\x89PNG\r\n\x1a\n") {
-        Some("image/png")
-    } else if bytes.starts_with(b"\xff\xd8\xff") {
-        Some("image/jpeg")
-    } else if bytes.starts_with(b"GIF8") {
-        Some("image/gif")
-    } else if bytes.starts_with(b"RIFF") && bytes.get(8..12) == Some(b"WEBP") {
-        Some("image/webp")
-    } else {
-        None
-    }
+    let kind = Kind::of(&bytes).ok_or_else(|| wrong("it is no PNG, JPEG, WebP or GIF".to_owned()))?;
+    Ok(format!("data:{};base64,{}", kind.content_type(), STANDARD.encode(&bytes)))
 }
 
 /// Finds a workflow of two folders.

@@ -7,16 +7,13 @@ use super::human::{self, Place};
 use super::plan::{Found, Goes, Wanted};
 use super::value::Takes;
 use crate::definitions::{Definitions, InputDefinition};
-use crate::graph::Graph;
+use crate::graph::{DRAWN, Graph};
 use crate::names::shown;
 use crate::workflow::{Files, Kind, Pair, resolve};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-
-/// Seeds are drawn from the whole numbers that every reader of JSON can hold and give back.
-const DRAWN: u64 = (1 << 53) - 1;
 
 /// What stands for a picture while the other parameters are checked.
 const SOME_IMAGE: &str = "image.png";

@@ -76,8 +76,7 @@ pub(super) fn key(text: &str) -> Result<Secret, String> {
 }
 
 pub(super) fn admin_key_file(path: &str) -> Result<Secret, String> {
-    let text = std::fs::read_to_string(path).map_err(|error| format!("it cannot be read: {error}"))?;
-    admin_key(text.trim_end_matches(['\n', '\r'])).map_err(|reason| format!("what stands in it is {reason}"))
+    of_file(path, admin_key)
 }
 
 /// Reads a bearer token, which must be able to stand in a header.
@@ -86,13 +85,18 @@ pub(super) fn token(text: &str) -> Result<Secret, String> {
 }
 
 pub(super) fn token_file(path: &str) -> Result<Secret, String> {
-    let text = std::fs::read_to_string(path).map_err(|error| format!("it cannot be read: {error}"))?;
-    token(text.trim_end_matches(['\n', '\r'])).map_err(|reason| format!("what stands in it is {reason}"))
+    of_file(path, token)
 }
 
 /// Reads a key for partner nodes.
 pub(super) fn partner_key(text: &str) -> Result<Secret, String> {
     visible(text, 512)
+}
+
+/// Reads what stands in a file as `read` reads it where it stands in a setting.
+fn of_file(path: &str, read: fn(&str) -> Result<Secret, String>) -> Result<Secret, String> {
+    let text = std::fs::read_to_string(path).map_err(|error| format!("it cannot be read: {error}"))?;
+    read(text.trim_end_matches(['\n', '\r'])).map_err(|reason| format!("what stands in it is {reason}"))
 }
 
 fn visible(text: &str, longest: usize) -> Result<Secret, String> {

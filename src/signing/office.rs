@@ -4,10 +4,10 @@
 use super::destination::Destination;
 use super::secret::{HmacKey, PrivateKey, SecretError};
 use crate::clock::{Clock, Timestamp};
+use crate::hex;
 use crate::job::Tenant;
 use crate::secret::Secret;
 use crate::store::{Rotation, SecretKind, SigningSecret, SigningStore, StoreError};
-use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -143,10 +143,7 @@ pub(super) fn new_secret(
 ) -> SigningSecret {
     let mut name = [0; 12];
     random(&mut name);
-    let id = name.iter().fold(String::from("sig_"), |mut id, byte| {
-        write!(id, "{byte:02x}").expect("a string takes all");
-        id
-    });
+    let id = format!("sig_{}", hex::of(name));
     let secret = match kind {
         SecretKind::Hmac => HmacKey::generate(random).to_secret(),
         SecretKind::Ed25519 => PrivateKey::generate(random).to_secret(),

@@ -4,7 +4,7 @@ use super::pair::Pair;
 use super::parameter::Parameter;
 use crate::graph::{Built, PromptError, Workflow};
 use crate::job::{ParamValue, Params};
-use serde_json::{Number, Value};
+use serde_json::Value;
 
 /// Why a graph could not be built from parameters that were checked: they belong to another revision.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -60,13 +60,5 @@ fn parameter<'a>(workflow: &'a Pair, name: &str) -> Result<&'a Parameter, BuildE
 }
 
 fn scalar(name: &str, value: &ParamValue) -> Result<Value, BuildError> {
-    let number = match value {
-        ParamValue::Boolean(truth) => return Ok(Value::Bool(*truth)),
-        ParamValue::Text(text) => return Ok(Value::String(text.clone())),
-        ParamValue::Integer(whole) => Number::from_i128(*whole),
-        ParamValue::Number(number) => Number::from_f64(*number),
-    };
-    number
-        .map(Value::Number)
-        .ok_or_else(|| BuildError::NotJson { parameter: name.to_owned(), value: value.to_string() })
+    value.to_json().ok_or_else(|| BuildError::NotJson { parameter: name.to_owned(), value: value.to_string() })
 }

@@ -9,8 +9,10 @@ use super::target::Template;
 use super::{template, typing, yaml};
 use crate::definitions::Definitions;
 use crate::graph::Graph;
+use crate::hex;
 use crate::job::Timeouts;
 use crate::names::canonical;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
@@ -179,6 +181,20 @@ impl Pair {
         self.parameters.get(name).or_else(|| self.parameters.get(&canonical(name)))
     }
 
+    /// Returns what a parameter is where a request does not say: its default, or what the template has. None for one that
+    /// must be given, and for a seed, which is drawn.
+    pub fn default_of(&self, parameter: &Parameter) -> Option<Value> {
+        if parameter.required {
+            return None;
+        }
+        if let Some(default) = &parameter.default {
+            return default.to_json();
+        }
+        let target = parameter.targets.first().filter(|_| parameter.kind != Kind::Seed)?;
+        let value = self.graph.node(&target.node)?.inputs.get(&target.input)?;
+        (!value.is_null() && !value.is_array() && !value.is_object()).then(|| value.clone())
+    }
+
     /// Returns all parameters by name.
     pub fn parameters(&self) -> impl Iterator<Item = &Parameter> + Clone {
         self.parameters.values()
@@ -308,5 +324,5 @@ fn hash_of(config: &str, template: &str) -> String {
     hasher.update((config.len() as u64).to_le_bytes());
     hasher.update(config);
     hasher.update(template);
-    hasher.finalize().iter().fold(String::with_capacity(64), |hex, byte| hex + &format!("{byte:02x}"))
+    hex::of(hasher.finalize())
 }

@@ -2,6 +2,7 @@
 
 use super::pair::Pair;
 use super::parameter::{Kind, ParamError, Parameter};
+use crate::graph::DRAWN;
 use crate::job::{ParamValue, Params};
 use crate::names::{hint, shown};
 use serde_json::{Map, Value};
@@ -12,9 +13,6 @@ const MAX_FAULTS: usize = 32;
 
 /// The longest part of an unknown name that is given back, in characters.
 const MAX_NAME: usize = 64;
-
-/// Seeds are drawn from the whole numbers that every reader of JSON can hold and give back.
-const DRAWN: i128 = (1 << 53) - 1;
 
 /// A request's parameters, complete and typed.
 #[derive(Clone, PartialEq, Debug)]
@@ -132,8 +130,9 @@ fn drawn(parameter: &Parameter, draw_seed: &mut impl FnMut() -> u64) -> ParamVal
         Some(ParamValue::Boolean(_) | ParamValue::Number(_) | ParamValue::Text(_)) | None => otherwise,
     };
     let least = bound(&parameter.min, 0);
-    let most = bound(&parameter.max, DRAWN);
-    let most = if least <= DRAWN { most.min(DRAWN) } else { most };
+    let drawn = i128::from(DRAWN);
+    let most = bound(&parameter.max, drawn);
+    let most = if least <= drawn { most.min(drawn) } else { most };
     ParamValue::Integer(least + i128::from(draw_seed()).rem_euclid(most - least + 1))
 }
 
