@@ -15,8 +15,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// After this long without any progress something must be wrong. A receiver that refuses on purpose may have its gate shut
-/// for 30 seconds, and then twice as long each time that it refuses the one webhook that is tried.
+/// After this long without any progress something must be wrong. The gate of a receiver that died may be shut for 30 seconds,
+/// and for a minute more if the one webhook that is tried then is refused on purpose.
 const STANDSTILL: Duration = Duration::from_mins(4);
 
 /// How long the loader may take for what is left, and for each job.

@@ -16,7 +16,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// Every so many deliveries the first tries are refused, and every so many calls the gateway is asked.
+/// Every so many deliveries the first tries are refused, and every so many calls the gateway is asked. Of two calls in a
+/// row only one is refused: a gate that was shut by a death is opened by the second webhook that is tried, at the latest.
 const REFUSED_EVERY: u64 = 5;
 const REFUSED_TRIES: u32 = 2;
 const ASKED_EVERY: u64 = 4;
@@ -57,8 +58,15 @@ struct Receiver {
     refuses: bool,
     client: reqwest::Client,
     log: Mutex<File>,
-    /// How often each delivery was tried in this life.
-    tries: Mutex<HashMap<String, u32>>,
+    refusals: Mutex<Refusals>,
+}
+
+#[derive(Default)]
+struct Refusals {
+    /// How often each delivery was refused in this life.
+    of: HashMap<String, u32>,
+    /// The last call was refused.
+    was_last: bool,
 }
 
 /// Receives until the input is closed. `refuses` lets it answer 500 to the first tries of some deliveries.
@@ -68,7 +76,7 @@ pub(crate) async fn receive(address: SocketAddr, log: &Path, gateway: &str, refu
         refuses,
         client: reqwest::Client::builder().no_proxy().timeout(ANSWER_LIMIT).build()?,
         log: Mutex::new(File::options().create(true).append(true).open(log)?),
-        tries: Mutex::default(),
+        refusals: Mutex::default(),
     }));
     let app = move || {
         App::new()
@@ -97,7 +105,7 @@ async fn take(request: HttpRequest, body: web::Bytes, receiver: web::Data<Receiv
     let lot = sha256.bytes().fold(0_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
     let is_asked = lot.is_multiple_of(ASKED_EVERY);
     let seen = if is_asked { receiver.look(&id, &sha256).await } else { Seen::Nothing };
-    let is_refused = receiver.refuses && lot.is_multiple_of(REFUSED_EVERY) && receiver.try_of(&id) <= REFUSED_TRIES;
+    let is_refused = receiver.refuses(&id, lot);
     let answer = if is_refused { 500 } else { 204 };
     let call = Call { at, id, webhook_id, sha256, status, answer, seen };
     match receiver.note(&call) {
@@ -123,11 +131,18 @@ impl Receiver {
         }
     }
 
-    fn try_of(&self, id: &str) -> u32 {
-        let mut tries = self.tries.lock().unwrap_or_else(PoisonError::into_inner);
-        let number = tries.entry(id.to_owned()).or_default();
-        *number += 1;
-        *number
+    fn refuses(&self, id: &str, lot: u64) -> bool {
+        if !self.refuses {
+            return false;
+        }
+        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        let times = refusals.of.get(id).copied().unwrap_or_default();
+        let is_refused = lot.is_multiple_of(REFUSED_EVERY) && times < REFUSED_TRIES && !refusals.was_last;
+        refusals.was_last = is_refused;
+        if is_refused {
+            refusals.of.insert(id.to_owned(), times + 1);
+        }
+        is_refused
     }
 
     fn note(&self, call: &Call) -> anyhow::Result<()> {
