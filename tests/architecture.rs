@@ -129,6 +129,7 @@ const PURE: &[&str] = &[
     "convert/plan.rs",
     "convert/primitive.rs",
     "convert/prompt.rs",
+    "convert/read.rs",
     "convert/reroute.rs",
     "convert/resolve.rs",
     "convert/scene.rs",

@@ -1,6 +1,7 @@
 //! A graph in ComfyUI's API format: nodes by id, their inputs, their links. Says precisely what is wrong with a text that
 //! is not one; leaves to others what the nodes mean.
 
+use crate::lenient::unmarked;
 use indexmap::IndexMap;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::{Map, Value};
@@ -107,8 +108,7 @@ impl GraphError {
 impl Graph {
     /// Reads a graph from JSON text.
     pub fn parse(text: &str) -> Result<Self, GraphError> {
-        // Exports of some editors begin with a byte order mark, which is not JSON but does no harm.
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let text = unmarked(text);
         let not_json = |error: serde_json::Error| GraphError::NotJson {
             line: error.line(),
             column: error.column(),
