@@ -18,8 +18,9 @@ pub(crate) const HOOK: &str = "https://app.example/hook?order=7";
 
 /// An open store and its folder.
 pub(crate) struct House {
-    pub(crate) folder: TempDir,
+    // Before its folder, since it is dropped first: an open database makes files in a folder that is being removed.
     pub(crate) store: Arc<SqliteStore>,
+    pub(crate) folder: TempDir,
 }
 
 impl House {
