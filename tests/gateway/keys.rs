@@ -8,7 +8,6 @@ use comfygate::settings::KeyMode;
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -118,7 +117,7 @@ async fn a_refused_request_is_answered_before_its_body_is_read() {
     let mut stream = TcpStream::connect(gateway.address()).await.unwrap();
     stream.write_all(head.as_bytes()).await.unwrap();
     let mut begin = [0; 12];
-    tokio::time::timeout(Duration::from_secs(5), stream.read_exact(&mut begin)).await.unwrap().unwrap();
+    tokio::time::timeout(PATIENCE, stream.read_exact(&mut begin)).await.unwrap().unwrap();
     assert_eq!(&begin, b"HTTP/1.1 401");
     gateway.close().await;
 }

@@ -56,7 +56,8 @@ async fn a_key_made_beside_a_running_gateway_works_at_once_and_a_revoked_one_end
     let since = Instant::now();
     let refused = async || (ask(&gateway, key, "GET", "/jobs", &Value::Null).await.status == 401).then_some(());
     eventually("it is refused", refused).await;
-    assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
+    // It is believed for two seconds; a machine that is slow may take some more.
+    assert!(since.elapsed() < Duration::from_secs(20), "{:?}", since.elapsed());
     assert!(stdout(&keys(&data, &["list"]).await).contains("revoked"));
     gateway.until_idle().await;
     gateway.close().await;
