@@ -1,5 +1,6 @@
 //! The client against a server of a few lines, which answers each connection with what the test says.
 
+use super::answer::ANSWER_LIMIT;
 use super::*;
 use crate::comfy::wire::HistoryEnd;
 use crate::lifecycle::Lifecycle;
