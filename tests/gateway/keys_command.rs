@@ -1,7 +1,7 @@
 //! `comfygate keys` on the data folder of a running gateway and of none, and keys on the command line of other commands.
 
 use crate::keys::{OPERATOR, ask, with_keys};
-use crate::support::{Inbox, PATIENCE, Program, Setup, canvas, eventually};
+use crate::support::{Inbox, PATIENCE, Program, Setup, canvas, eventually, stderr, stdout};
 use comfygate::settings::KeyMode;
 use comfygate::sim::{Sim, SimOptions};
 use serde_json::{Value, json};
@@ -51,13 +51,15 @@ async fn a_key_made_beside_a_running_gateway_works_at_once_and_a_revoked_one_end
     let text = stdout(&keys(&data, &["list"]).await);
     assert!(text.contains(id) && text.contains("good") && !text.contains(secret), "{text}");
 
+    let begun = Instant::now();
     let revoked = keys(&data, &["revoke", id]).await;
+    // A machine on which the command is slow may take longer for the rest too.
+    let slowness = begun.elapsed() * 10;
     assert!(revoked.status.success(), "{revoked:?}");
     let since = Instant::now();
     let refused = async || (ask(&gateway, key, "GET", "/jobs", &Value::Null).await.status == 401).then_some(());
     eventually("it is refused", refused).await;
-    // It is believed for two seconds; a machine that is slow may take some more.
-    assert!(since.elapsed() < Duration::from_secs(20), "{:?}", since.elapsed());
+    assert!(since.elapsed() < Duration::from_secs(5) + slowness, "{:?}", since.elapsed());
     assert!(stdout(&keys(&data, &["list"]).await).contains("revoked"));
     gateway.until_idle().await;
     gateway.close().await;
@@ -233,13 +235,4 @@ async fn keys(data: &Path, args: &[&str]) -> Output {
 async fn run(args: impl FnOnce(&mut Command) -> &mut Command + Send + 'static) -> Output {
     let run = move || args(&mut Command::new(env!("CARGO_BIN_EXE_comfygate"))).output().unwrap();
     actix_web::rt::task::spawn_blocking(run).await.unwrap()
-}
-
-fn stdout(output: &Output) -> String {
-    assert!(output.status.code().is_some(), "{output:?}");
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
 }
