@@ -1,6 +1,6 @@
 //! Who is let in: keys over real sockets, with a gateway that asks for them and one that does not.
 
-use crate::support::{Answer, Inbox, PATIENCE, Setup, TestGateway, canvas};
+use crate::support::{Answer, Inbox, PATIENCE, Setup, TestGateway, canvas, client};
 use comfygate::api::{Needs, calls};
 use comfygate::job::Scope;
 use comfygate::secret::Secret;
@@ -32,7 +32,7 @@ pub(crate) async fn make(gateway: &TestGateway, tenant: &str, scopes: &[&str]) -
 
 /// Sends a request with this key, or with none at all.
 pub(crate) async fn ask(gateway: &TestGateway, key: &str, method: &str, path: &str, body: &Value) -> Answer {
-    let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
+    let client = client().build().unwrap();
     let mut request = client.request(Method::from_bytes(method.as_bytes()).unwrap(), gateway.url(path));
     if !key.is_empty() {
         request = request.bearer_auth(key);

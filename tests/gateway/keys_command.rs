@@ -1,7 +1,7 @@
 //! `comfygate keys` on the data folder of a running gateway and of none, and keys on the command line of other commands.
 
 use crate::keys::{OPERATOR, ask, with_keys};
-use crate::support::{Inbox, PATIENCE, Program, Setup, canvas, eventually, stderr, stdout};
+use crate::support::{Inbox, Program, Setup, canvas, client, eventually, stderr, stdout};
 use comfygate::settings::KeyMode;
 use comfygate::sim::{Sim, SimOptions};
 use serde_json::{Value, json};
@@ -143,7 +143,7 @@ async fn a_gateway_that_asks_for_keys_and_has_none_says_which_command_makes_one(
     let here = folder.path().to_owned();
     let made = run(move |comfygate| comfygate.args(words).current_dir(here)).await;
     let made: Value = serde_json::from_str(&stdout(&made)).unwrap();
-    let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
+    let client = client().build().unwrap();
     let key = made["key"].as_str().unwrap();
     let answer = client.get(program.url("/jobs")).bearer_auth(key).send().await.unwrap();
     assert_eq!(answer.status().as_u16(), 200);
@@ -158,7 +158,7 @@ async fn a_gateway_that_asks_for_keys_and_has_none_says_which_command_makes_one(
 async fn log_has_no_key(folder: &Path, sim: &Sim, settings: &[(&str, &str)], key: &str) {
     let program = Program::serve(folder, &sim.url(), settings).await;
     assert!(!program.log().contains("make one with"));
-    let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
+    let client = client().build().unwrap();
     let wrong = format!("{}X", key.strip_suffix(key.chars().last().unwrap()).unwrap());
     for (name, value) in [
         ("authorization", format!("Bearer {key}")),
