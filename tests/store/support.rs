@@ -26,7 +26,7 @@ impl House {
     pub(crate) fn new() -> Self {
         let folder = Folder::new();
         let store = SqliteStore::open(folder.path()).unwrap();
-        Self { folder, store }
+        Self { store, folder }
     }
 
     pub(crate) fn database(&self) -> PathBuf {
@@ -37,7 +37,7 @@ impl House {
     pub(crate) async fn reopened(self) -> Self {
         self.store.close().await;
         let store = SqliteStore::open(self.folder.path()).unwrap();
-        Self { folder: self.folder, store }
+        Self { store, folder: self.folder }
     }
 
     /// Opens a copy of the files as they are at this instant, which is what a killed process leaves.
@@ -45,7 +45,7 @@ impl House {
         let folder = Folder::new();
         copy_files(self.folder.path(), folder.path());
         let store = SqliteStore::open(folder.path()).unwrap();
-        Self { folder, store }
+        Self { store, folder }
     }
 
     pub(crate) async fn accept(&self, number: u16) -> JobId {
