@@ -1,6 +1,6 @@
 //! What another backend can mend, what it cannot, and what must be stopped on the one that was left.
 
-use super::tests::{PROMPT, Rig, code, node_error, plan, requeued, seconds};
+use super::rig::{PROMPT, Rig, code, node_error, plan, requeued, seconds};
 use super::*;
 use crate::comfy::event::Event;
 use crate::job::FailureCode;

@@ -1,6 +1,6 @@
 //! The laws of a run, for any order, loss and repetition of what can happen to it.
 
-use super::tests::{PROMPT, plan, stored};
+use super::rig::{PROMPT, plan, stored};
 use super::*;
 use crate::comfy::event::{Event, ImageFrame, ImageOrigin, NodeError, NodeOutput, NodeProgress};
 use crate::comfy::{HistoryEnd, HistoryEntry};
