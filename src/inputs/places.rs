@@ -95,6 +95,7 @@ mod tests {
             under_way.push(fill(&places, &tenant(number)));
             assert!(!under_way[number].is_empty(), "{number}");
         }
+        assert!(places.take(&tenant(4), 1).is_none(), "all are taken");
         under_way.clear();
         assert!(places.lock().is_empty(), "who has no place is not remembered");
         assert_eq!(fill(&places, &tenant(9)).len(), 51);
