@@ -29,7 +29,7 @@ const EVENT_QUEUE: usize = 8192;
 impl Ground<'_> {
     /// Connects to a backend, and follows what runs there.
     pub(super) fn open_backend(&self, url: ComfyUrl, token: Option<&Secret>) -> anyhow::Result<Backend> {
-        let client = Client::with_token(url.clone(), token)?;
+        let client = Client::with_token(url.clone(), token)?.with_upload_limit(self.settings.inputs.bring_timeout);
         let name = url.to_string();
         let desk = Arc::new(Desk::default());
         let reconnect = Arc::new(Notify::new());

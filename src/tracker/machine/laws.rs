@@ -250,6 +250,7 @@ fn submitted() -> impl Strategy<Value = SubmitResult> {
         1 => Just(SubmitResult::Refused(failure.clone())),
         1 => Just(SubmitResult::Incompatible(failure)),
         1 => Just(SubmitResult::Unreachable("refused".into())),
+        1 => Just(SubmitResult::NotPlaced("too slow".into())),
         1 => Just(SubmitResult::Ambiguous("status 500".into())),
         1 => Just(SubmitResult::Unanswered("reset".into())),
     ]
