@@ -5,7 +5,8 @@ use super::write_out;
 use crate::convert::{convert, is_ui_format};
 use crate::graph::Graph;
 use crate::lenient;
-use anyhow::{Context, anyhow};
+use crate::workflow::duplicates;
+use anyhow::{Context, bail};
 use clap::Args;
 use serde_json::Value;
 use std::fs;
@@ -15,7 +16,7 @@ use std::process::ExitCode;
 
 #[derive(Args, Debug)]
 pub(super) struct ConvertArgs {
-    /// The workflow as ComfyUI saves it; - reads stdin.
+    /// The workflow as ComfyUI saves it, or a picture that carries it (.png); - reads stdin.
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// Where the graph is written, instead of stdout.
@@ -27,11 +28,14 @@ pub(super) struct ConvertArgs {
 
 /// Runs the command: the graph to stdout, what is odd about it to stderr.
 pub(super) fn run(args: &ConvertArgs) -> anyhow::Result<ExitCode> {
-    let text = nodes::read(&args.file)?;
+    let text = nodes::read_workflow(&args.file)?;
     let name = if nodes::is_stdin(&args.file) { "stdin".to_owned() } else { args.file.display().to_string() };
     let workflow = workflow_of(&text).with_context(|| name.clone())?;
     if !is_ui_format(&workflow) {
         Graph::parse(&text).with_context(|| format!("{name} is in neither of ComfyUI's formats"))?;
+        if let Some(twice) = duplicates(&text, &name).first() {
+            bail!("{twice}");
+        }
         writeln!(std::io::stderr(), "note: {name} is in API format already, it stays as it is")?;
         return write(args.out.as_deref(), &text);
     }
@@ -45,7 +49,8 @@ pub(super) fn run(args: &ConvertArgs) -> anyhow::Result<ExitCode> {
 
 /// Reads a workflow in either format; what Python writes and JSON does not know is no obstacle.
 pub(super) fn workflow_of(text: &str) -> anyhow::Result<Value> {
-    lenient::parse(text.strip_prefix('\u{feff}').unwrap_or(text)).map_err(|error| anyhow!("not valid JSON: {error}"))
+    // What cannot be read leniently cannot be read strictly, and there the error says more.
+    lenient::parse(text).map_err(|error| Graph::parse(text).err().map_or_else(|| error.into(), Into::into))
 }
 
 /// Converts a workflow in UI format; an error says whose nodes it was held against.

@@ -18,6 +18,7 @@ mod reroute;
 mod resolve;
 mod scene;
 mod settle;
+mod source;
 mod subgraph;
 mod text;
 mod value;
@@ -25,6 +26,7 @@ mod widget;
 mod workflow;
 
 pub use error::ConvertError;
+pub use source::{Source, SourceError};
 
 use crate::definitions::Definitions;
 use crate::graph::Graph;

@@ -1,11 +1,15 @@
 //! A graph in ComfyUI's API format: nodes by id, their inputs, their links. Says precisely what is wrong with a text that
 //! is not one; leaves to others what the nodes mean.
 
+use super::not_json::mend;
 use indexmap::IndexMap;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::fmt;
+
+/// Under what graphs stand in requests and answers: those of `POST /prompt`, of `POST /generate`, of `POST /convert`.
+const WRAPPERS: [&str; 2] = ["prompt", "graph"];
 
 /// A graph in API format. Its nodes stay in the order in which they are written, which is the order in which ComfyUI
 /// runs those that do not depend on each other.
@@ -32,7 +36,7 @@ pub struct Node {
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum GraphError {
     /// The text is not JSON.
-    #[error("not valid JSON: {reason} (line {line}, column {column}); is the file complete?")]
+    #[error("not valid JSON: {reason} (line {line}, column {column}); {mend}")]
     NotJson {
         /// Where reading stopped, from 1.
         line: usize,
@@ -40,6 +44,8 @@ pub enum GraphError {
         column: usize,
         /// What was wrong there.
         reason: String,
+        /// What to do about it.
+        mend: &'static str,
     },
     /// The JSON is a list or a scalar.
     #[error("a graph is an object of nodes by id, but this is {found}")]
@@ -53,6 +59,14 @@ pub enum GraphError {
          or open it in ComfyUI and use Workflow > Export (API)"
     )]
     UiFormat,
+    /// It stands within something else, such as a request.
+    #[error(
+        "the graph stands under `{key}`, as in a request or an answer; keep only what is under `{key}`, in a file of its own"
+    )]
+    Wrapped {
+        /// Under what it stands.
+        key: &'static str,
+    },
     /// There is no node.
     #[error("the graph has no nodes")]
     Empty,
@@ -99,7 +113,9 @@ impl GraphError {
             | Self::NoClassType { node }
             | Self::InputsNotAnObject { node, .. }
             | Self::NoSuchNode { node } => Some(node),
-            Self::NotJson { .. } | Self::NotAnObject { .. } | Self::UiFormat | Self::Empty => None,
+            Self::NotJson { .. } | Self::NotAnObject { .. } | Self::UiFormat | Self::Wrapped { .. } | Self::Empty => {
+                None
+            }
         }
     }
 }
@@ -109,10 +125,10 @@ impl Graph {
     pub fn parse(text: &str) -> Result<Self, GraphError> {
         // Exports of some editors begin with a byte order mark, which is not JSON but does no harm.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let not_json = |error: serde_json::Error| GraphError::NotJson {
-            line: error.line(),
-            column: error.column(),
-            reason: without_place(&error),
+        let not_json = |error: serde_json::Error| {
+            let (line, column, reason) = (error.line(), error.column(), without_place(&error));
+            let mend = mend(text, line, column, &reason);
+            GraphError::NotJson { line, column, reason, mend }
         };
         let value: Value = serde_json::from_str(text).map_err(not_json)?;
         let graph = Self::from_value(value)?;
@@ -168,6 +184,9 @@ impl Graph {
         }
         if nodes.is_empty() {
             return Err(GraphError::Empty);
+        }
+        if let Some(key) = WRAPPERS.into_iter().find(|key| nodes.iter().any(|(id, node)| id == key && is_graph(node))) {
+            return Err(GraphError::Wrapped { key });
         }
         let nodes = nodes.into_iter().map(|(id, node)| Node::from_value(&id, node).map(|node| (id, node)));
         Ok(Self::of(nodes.collect::<Result<_, _>>()?))
@@ -300,6 +319,12 @@ pub fn kind_of(value: &Value) -> &'static str {
     }
 }
 
+/// Says whether a value that is no node has nodes in it.
+fn is_graph(value: &Value) -> bool {
+    let is_node = |value: &Value| value.get("class_type").is_some_and(Value::is_string);
+    !is_node(value) && value.as_object().is_some_and(|members| members.values().any(is_node))
+}
+
 fn without_place(error: &serde_json::Error) -> String {
     let text = error.to_string();
     text.rsplit_once(" at line ").map_or(text.as_str(), |(reason, _)| reason).to_owned()
@@ -356,6 +381,17 @@ mod tests {
         for (value, message) in cases {
             assert_eq!(Graph::from_value(value).unwrap_err().to_string(), message);
         }
+    }
+
+    #[test]
+    fn a_graph_within_a_request_is_told_where_it_stands() {
+        for key in WRAPPERS {
+            let whole = json!({key: {"1": {"class_type": "A", "inputs": {}}}, "client_id": "x"});
+            let error = Graph::from_value(whole).unwrap_err();
+            assert!(error.to_string().contains(&format!("only what is under `{key}`")), "{error}");
+        }
+        let named = json!({"prompt": {"class_type": "A", "inputs": {}}});
+        assert!(Graph::from_value(named).is_ok(), "a node may have any id");
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod hash;
 #[cfg(test)]
 mod laws;
 mod links;
+mod not_json;
 mod output;
 mod path;
 mod workflow;

@@ -57,9 +57,7 @@ pub(super) fn read(text: &str, file: &str, definitions: &Definitions) -> Result<
     if graph == Err(GraphError::UiFormat) {
         return converted(text, file, definitions).map_err(|problem| vec![problem]);
     }
-    let places = Places::find(text.trim_start_matches('\u{feff}')).map_err(|twice| {
-        twice.into_iter().take(MAX_PROBLEMS).map(|twice| written_twice(file, &twice)).collect::<Vec<_>>()
-    })?;
+    let places = places(text, file)?;
     match graph {
         Ok(graph) => Ok(Read { graph, places, converted: None, left_out: Vec::new(), warnings: Vec::new() }),
         Err(error) => {
@@ -68,6 +66,17 @@ pub(super) fn read(text: &str, file: &str, definitions: &Definitions) -> Result<
             Err(vec![Problem { node, ..Problem::of_file(file, error.to_string()).at(line) }])
         }
     }
+}
+
+/// Says what is written twice in the text of a graph, of which readers would silently keep the last.
+pub fn duplicates(text: &str, file: &str) -> Vec<Problem> {
+    places(text, file).err().unwrap_or_default()
+}
+
+fn places(text: &str, file: &str) -> Result<Places, Vec<Problem>> {
+    let twice =
+        |twice: Vec<Duplicate>| twice.iter().take(MAX_PROBLEMS).map(|twice| written_twice(file, twice)).collect();
+    Places::find(text.trim_start_matches('\u{feff}')).map_err(twice)
 }
 
 fn converted(text: &str, file: &str, definitions: &Definitions) -> Result<Read, Problem> {
