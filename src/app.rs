@@ -146,6 +146,7 @@ async fn join(ground: Ground<'_>) -> anyhow::Result<Api> {
         clock,
         bodies,
         raw_graphs: settings.workflows.raw_graphs,
+        bench: api::Bench::default(),
         defaults: api::Defaults::of(&settings.outputs),
         max_body: usize::try_from(settings.server.max_body).unwrap_or(usize::MAX),
         body_limit: BODY_LIMIT,

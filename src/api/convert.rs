@@ -2,13 +2,13 @@
 
 use super::body::{kind, read_up_to};
 use super::caller::Caller;
-use super::workflows::away;
 use super::{Api, ApiError};
-use crate::convert::{ConvertError, convert, is_ui_format};
+use crate::convert::{ConvertError, Source, convert, is_ui_format};
 use crate::definitions::Definitions;
 use crate::graph::Graph;
 use crate::lenient;
 use crate::names::{shown, there_are};
+use crate::workflow::duplicates;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -26,8 +26,7 @@ pub(super) async fn post(
 ) -> Result<HttpResponse, ApiError> {
     let definitions = definitions(&api, &caller, query.get("backend").map(String::as_str))?;
     let body = read_up_to(&api, &request, payload, LARGEST.max(api.max_body)).await?;
-    let text = std::str::from_utf8(&body).map_err(|_| invalid_json("the body is not UTF-8 text"))?.to_owned();
-    let done = away(move || converted(&text, &definitions)).await??;
+    let done = api.bench.work(move || converted(body.into(), &definitions)).await??;
     Ok(HttpResponse::Ok().json(done))
 }
 
@@ -59,8 +58,13 @@ fn definitions(api: &Api, caller: &Caller, backend: Option<&str>) -> Result<Defi
     Ok(found)
 }
 
-fn converted(text: &str, definitions: &Definitions) -> Result<Value, ApiError> {
-    let value = lenient::parse(text).map_err(|error| invalid_json(&format!("the body is not valid JSON: {error}")))?;
+fn converted(body: Vec<u8>, definitions: &Definitions) -> Result<Value, ApiError> {
+    let Source { text, .. } = Source::read(body).map_err(|error| invalid_json(&format!("the body: {error}")))?;
+    // What cannot be read leniently cannot be read strictly, and there the error says more.
+    let told = |error: serde_json::Error| {
+        Graph::parse(&text).err().map_or_else(|| error.to_string(), |error| error.to_string())
+    };
+    let value = lenient::parse(&text).map_err(|error| invalid_json(&format!("the body: {}", told(error))))?;
     if !value.is_object() {
         return Err(invalid_json(&format!("the body must be a workflow, an object, not {}", kind(&value))));
     }
@@ -68,7 +72,10 @@ fn converted(text: &str, definitions: &Definitions) -> Result<Value, ApiError> {
         let converted = convert(&value, definitions).map_err(|error| refusal(&error))?;
         return Ok(json!({ "graph": converted.graph, "warnings": converted.warnings }));
     }
-    let graph = Graph::parse(text).map_err(|error| refusal(&ConvertError::Graph(error)))?;
+    let graph = Graph::parse(&text).map_err(|error| refusal(&ConvertError::Graph(error)))?;
+    if let Some(twice) = duplicates(&text, "the body").first() {
+        return Err(invalid_json(&twice.to_string()));
+    }
     let warning = "the file is in API format already, and is given back as it is";
     Ok(json!({ "graph": graph, "warnings": [warning] }))
 }

@@ -24,6 +24,7 @@ const MAX_OUTPUTS: usize = 500;
 #[derive(Clone, PartialEq, Debug)]
 pub struct RawGraph {
     edited: Workflow,
+    warnings: Vec<String>,
 }
 
 /// Why a graph is not taken.
@@ -61,9 +62,9 @@ pub enum RawError {
 impl RawGraph {
     /// Reads a graph from JSON text: API format, or UI format where `definitions` has its nodes.
     pub fn read(text: &str, definitions: &Definitions) -> Result<Self, RawError> {
-        let graph = match Graph::parse(text) {
+        let Converted { graph, warnings } = match Graph::parse(text) {
             Err(GraphError::UiFormat) => converted(text, definitions)?,
-            read => read.map_err(PromptError::from)?,
+            read => Converted { graph: read.map_err(PromptError::from)?, warnings: Vec::new() },
         };
         let count = graph.nodes().count();
         if count > MAX_NODES {
@@ -74,7 +75,12 @@ impl RawGraph {
         if let Some((id, _)) = graph.nodes().find(is_deep) {
             return Err(RawError::TooDeep { node: shown(id) });
         }
-        Ok(Self { edited: Workflow::of(graph).with_definitions(definitions) })
+        Ok(Self { edited: Workflow::of(graph).with_definitions(definitions), warnings })
+    }
+
+    /// Returns what the caller should know of its conversion, a sentence each, a hundred at most.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// Declares an output: `9`, or `images:9`, which gives it a name.
@@ -116,13 +122,12 @@ impl RawGraph {
     }
 }
 
-fn converted(text: &str, definitions: &Definitions) -> Result<Graph, RawError> {
+fn converted(text: &str, definitions: &Definitions) -> Result<Converted, RawError> {
     if definitions.is_empty() {
         return Err(RawError::NoDefinitions);
     }
     let saved: Value = serde_json::from_str(text).map_err(|error| RawError::Unusable(error.to_string()))?;
-    let Converted { graph, .. } = convert(&saved, definitions)?;
-    Ok(graph)
+    Ok(convert(&saved, definitions)?)
 }
 
 fn is_deeper(value: &Value, most: usize) -> bool {
