@@ -7,6 +7,7 @@ use crate::comfy::{Client, ComfyUrl};
 use crate::convert::{Source, is_ui_format};
 use crate::definitions::Definitions;
 use crate::inventory::Inventory;
+use crate::local;
 use crate::secret::Secret;
 use crate::settings::Settings;
 use anyhow::{Context, bail};
@@ -82,7 +83,11 @@ impl NodeArgs {
 /// Returns what a gateway with these settings has learnt of its backends so far; nothing where it has never run.
 pub(super) fn learnt(settings: &Settings) -> anyhow::Result<Definitions> {
     let name = |address: &url::Url| Ok(address.as_str().parse::<ComfyUrl>()?.to_string());
-    let backends = settings.backends.addresses.iter().map(name).collect::<anyhow::Result<Vec<_>>>()?;
+    let backends = if settings.local.enabled {
+        vec![local::NAME.to_owned()]
+    } else {
+        settings.backends.addresses.iter().map(name).collect::<anyhow::Result<Vec<_>>>()?
+    };
     Ok(Inventory::open(&settings.storage.folder, backends, SystemClock::start()).known())
 }
 
