@@ -1,17 +1,17 @@
 //! `POST /convert`: a workflow as ComfyUI saves it, into the graph that it executes.
 
-use super::body::{kind, read_up_to};
+use super::body::read_up_to;
 use super::caller::Caller;
 use super::{Api, ApiError};
-use crate::convert::{ConvertError, Source, convert, is_ui_format};
+use crate::convert::{ConvertError, Converted, Format, Source, read};
 use crate::definitions::Definitions;
-use crate::graph::Graph;
-use crate::lenient;
+use crate::graph::GraphError;
 use crate::names::{shown, there_are};
 use crate::workflow::duplicates;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Value, json};
 use std::collections::HashMap;
+use std::fmt::Display;
 
 /// The largest file that is read, the same as of a template.
 const LARGEST: usize = 8 << 20;
@@ -59,25 +59,25 @@ fn definitions(api: &Api, caller: &Caller, backend: Option<&str>) -> Result<Defi
 }
 
 fn converted(body: Vec<u8>, definitions: &Definitions) -> Result<Value, ApiError> {
-    let Source { text, .. } = Source::read(body).map_err(|error| invalid_json(&format!("the body: {error}")))?;
-    // What cannot be read leniently cannot be read strictly, and there the error says more.
-    let told = |error: serde_json::Error| {
-        Graph::parse(&text).err().map_or_else(|| error.to_string(), |error| error.to_string())
-    };
-    let value = lenient::parse(&text).map_err(|error| invalid_json(&format!("the body: {}", told(error))))?;
-    if !value.is_object() {
-        return Err(invalid_json(&format!("the body must be a workflow, an object, not {}", kind(&value))));
+    let no_workflow = |error: &dyn Display| invalid_json(&format!("the body is no workflow: {error}"));
+    let Source { text, .. } = Source::read(body).map_err(|error| no_workflow(&error))?;
+    let is_no_object =
+        |error: &GraphError| matches!(error, GraphError::NotJson { .. } | GraphError::NotAnObject { .. });
+    match read(&text) {
+        Ok(Format::Saved(saved)) => {
+            let Converted { graph, warnings } = saved.convert(definitions).map_err(|error| refusal(&error))?;
+            Ok(json!({ "graph": graph, "warnings": warnings }))
+        }
+        Ok(Format::Executed(graph)) => {
+            if let Some(twice) = duplicates(&text, "the body").first() {
+                return Err(invalid_json(&twice.to_string()));
+            }
+            let warning = "the file is in API format already, and is given back as it is";
+            Ok(json!({ "graph": graph, "warnings": [warning] }))
+        }
+        Err(error) if is_no_object(&error) => Err(no_workflow(&error)),
+        Err(error) => Err(refusal(&ConvertError::Graph(error))),
     }
-    if is_ui_format(&value) {
-        let converted = convert(&value, definitions).map_err(|error| refusal(&error))?;
-        return Ok(json!({ "graph": converted.graph, "warnings": converted.warnings }));
-    }
-    let graph = Graph::parse(&text).map_err(|error| refusal(&ConvertError::Graph(error)))?;
-    if let Some(twice) = duplicates(&text, "the body").first() {
-        return Err(invalid_json(&twice.to_string()));
-    }
-    let warning = "the file is in API format already, and is given back as it is";
-    Ok(json!({ "graph": graph, "warnings": [warning] }))
 }
 
 fn refusal(error: &ConvertError) -> ApiError {

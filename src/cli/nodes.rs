@@ -1,10 +1,9 @@
 //! What several commands need of files and servers: a text from a file or stdin, and the node definitions of a ComfyUI.
 
 use super::SettingArgs;
-use super::convert::workflow_of;
 use crate::clock::SystemClock;
 use crate::comfy::{Client, ComfyUrl};
-use crate::convert::{Source, is_ui_format};
+use crate::convert::{self, Format, Source};
 use crate::definitions::Definitions;
 use crate::inventory::Inventory;
 use crate::local;
@@ -100,7 +99,7 @@ pub(super) fn read(path: &Path) -> anyhow::Result<String> {
 pub(super) fn read_workflow(path: &Path) -> anyhow::Result<String> {
     let source = Source::read(bytes(path)?).with_context(|| format!("{} is no workflow", name(path)))?;
     if source.is_carried {
-        let format = if workflow_of(&source.text).is_ok_and(|workflow| is_ui_format(&workflow)) {
+        let format = if matches!(convert::read(&source.text), Ok(Format::Saved(_))) {
             "the workflow that the picture carries"
         } else {
             "the graph that made the picture, which it carries"

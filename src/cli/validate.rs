@@ -3,11 +3,10 @@
 
 mod report;
 
-use super::convert::workflow_of;
 use super::nodes::{self, NodeArgs, Nodes};
 use super::workflows::{FolderArgs, unknown};
 use crate::check::check;
-use crate::convert::{convert, is_ui_format};
+use crate::convert::{self, Format};
 use crate::graph::Graph;
 use crate::workflow::{Catalog, duplicates};
 use anyhow::bail;
@@ -87,18 +86,19 @@ fn report(args: ValidateArgs) -> anyhow::Result<Report> {
 
 /// Reads a graph; one in UI format is converted, which takes the nodes of a server.
 fn graph_of(name: &str, text: &str, nodes: Option<&Nodes>, report: &mut Report) -> anyhow::Result<Option<Graph>> {
-    let workflow = workflow_of(text).ok().filter(is_ui_format);
-    let read = match (workflow, nodes) {
-        (None, _) => Graph::parse(text).map_err(|error| Fault::Graph(error.into())).inspect(|_| {
+    let read = match (convert::read(text), nodes) {
+        (Err(error), _) => Err(Fault::Graph(error.into())),
+        (Ok(Format::Executed(graph)), _) => {
             for problem in duplicates(text, name) {
                 report.add(Fault::File(problem));
             }
-        }),
-        (Some(_), None) => bail!(
+            Ok(graph)
+        }
+        (Ok(Format::Saved(_)), None) => bail!(
             "a workflow as ComfyUI saves it (UI format) is converted first, and that takes node definitions: name a running \
              ComfyUI by --backend, or a file by --object-info"
         ),
-        (Some(workflow), Some(nodes)) => match convert(&workflow, &nodes.definitions) {
+        (Ok(Format::Saved(saved)), Some(nodes)) => match saved.convert(&nodes.definitions) {
             Ok(converted) => {
                 for warning in converted.warnings {
                     report.warn(warning);

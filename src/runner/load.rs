@@ -4,11 +4,9 @@
 use super::error::{Fault, RunError, ValidationError};
 use super::plan::{Found, Subject};
 use super::value::Given;
-use crate::convert::{Source, convert};
+use crate::convert::{Format, Source, read};
 use crate::definitions::Definitions;
-use crate::graph::{Graph, GraphError};
 use crate::inputs::Kind;
-use crate::lenient;
 use crate::names::{hint, shown};
 use crate::settings::WorkflowSettings;
 use crate::workflow::{Catalog, Files, Pair, Problem, duplicates};
@@ -139,7 +137,7 @@ fn invalid(name: &str, problems: &[Problem]) -> ValidationError {
 
 /// Says whether a file is a workflow as ComfyUI saves it.
 fn is_saved(path: &Path) -> bool {
-    text_of(path).is_ok_and(|text| matches!(Graph::parse(&text), Err(GraphError::UiFormat)))
+    text_of(path).is_ok_and(|text| matches!(read(&text), Ok(Format::Saved(_))))
 }
 
 fn graph_of_file(path: &Path, definitions: Option<&Definitions>) -> Result<Option<Subject>, ValidationError> {
@@ -148,20 +146,18 @@ fn graph_of_file(path: &Path, definitions: Option<&Definitions>) -> Result<Optio
         ValidationError::one("invalid_workflow", path.display().to_string(), message)
     };
     let text = Source::read(bytes_of(path)?).map_err(|error| wrong(error.to_string()))?.text;
-    let graph = match Graph::parse(&text) {
-        Ok(graph) => {
+    let graph = match read(&text).map_err(|error| wrong(error.to_string()))? {
+        Format::Executed(graph) => {
             let twice = duplicates(&text, &path.display().to_string());
             if !twice.is_empty() {
                 return Err(invalid(&stem(path), &twice));
             }
             graph
         }
-        Err(GraphError::UiFormat) => {
+        Format::Saved(saved) => {
             let Some(definitions) = definitions else { return Ok(None) };
-            let saved = lenient::parse(&text).map_err(|error| wrong(error.to_string()))?;
-            convert(&saved, definitions).map_err(|error| wrong(error.to_string()))?.graph
+            saved.convert(definitions).map_err(|error| wrong(error.to_string()))?.graph
         }
-        Err(error) => return Err(wrong(error.to_string())),
     };
     Ok(Some(Subject::Graph { name: plain(&stem(path)), graph }))
 }

@@ -9,12 +9,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
-use tempfile::TempDir;
 
 /// A folder with workflows in which the command is run, beside a simulator.
 struct Desk {
     sim: Sim,
-    folder: Arc<TempDir>,
+    folder: Arc<crate::own_folder::Folder>,
 }
 
 impl Desk {
