@@ -26,7 +26,7 @@ impl House {
     pub(crate) fn new() -> Self {
         let folder = Folder::new();
         let store = SqliteStore::open(folder.path()).unwrap();
-        Self { folder, store }
+        Self { store, folder }
     }
 
     pub(crate) fn database(&self) -> PathBuf {
@@ -45,7 +45,7 @@ impl House {
         let folder = Folder::new();
         copy_files(self.folder.path(), folder.path());
         let store = SqliteStore::open(folder.path()).unwrap();
-        Self { folder, store }
+        Self { store, folder }
     }
 
     pub(crate) async fn accept(&self, number: u16) -> JobId {
