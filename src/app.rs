@@ -111,7 +111,7 @@ impl App {
 /// Begins the stations and joins them with what answers to callers.
 async fn join(ground: Ground<'_>) -> anyhow::Result<Api> {
     let settings = ground.settings;
-    let (backends, local) = match ground.open_local()? {
+    let (backends, local) = match ground.open_local().await? {
         Some((backend, standing)) => (vec![backend], Some(standing)),
         None => (ground.open_backends()?, None),
     };
@@ -146,6 +146,7 @@ async fn join(ground: Ground<'_>) -> anyhow::Result<Api> {
         clock,
         bodies,
         raw_graphs: settings.workflows.raw_graphs,
+        bench: api::Bench::default(),
         defaults: api::Defaults::of(&settings.outputs),
         max_body: usize::try_from(settings.server.max_body).unwrap_or(usize::MAX),
         body_limit: BODY_LIMIT,

@@ -98,6 +98,15 @@ impl From<Refused> for IntakeError {
     }
 }
 
+/// A graph that came with a request, ready to be stored.
+#[derive(Clone, Debug)]
+pub struct DrawnGraph {
+    pair: Pair,
+    seeds: BTreeMap<String, u64>,
+    now: Timestamp,
+    id: JobId,
+}
+
 /// A submission that was taken in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Accepted {
@@ -186,11 +195,17 @@ impl Intake {
         self.store(NewJob { id, tenant, request, created_at: now, idempotency, own_revision: None }, key).await
     }
 
-    /// Stores a graph that came with the request as a job, its seeds drawn; the graph is on disk with it.
-    pub async fn accept_graph(&self, mut graph: RawGraph, mut submission: Submission) -> Result<Accepted, IntakeError> {
+    /// Makes a graph that came with a request what can be stored: its seeds drawn, its id settled. It may take a moment, and must
+    /// not be called where others wait.
+    pub fn draw(&self, mut graph: RawGraph, submission: &Submission) -> Result<DrawnGraph, IntakeError> {
         let seeds = graph.draw_seeds(|| self.draw_number());
-        let (now, id) = self.own_id(&submission);
-        let pair = graph.into_pair(&id.to_string())?;
+        let (now, id) = self.own_id(submission);
+        Ok(DrawnGraph { pair: graph.into_pair(&id.to_string())?, seeds, now, id })
+    }
+
+    /// Stores a graph that came with the request as a job; the graph is on disk with it.
+    pub async fn accept_graph(&self, graph: DrawnGraph, mut submission: Submission) -> Result<Accepted, IntakeError> {
+        let DrawnGraph { pair, seeds, now, id } = graph;
         crash::pass(Point::Received);
         let (tenant, idempotency) = (submission.tenant.clone(), submission.idempotency.clone());
         let key = submission.partner_key.take();

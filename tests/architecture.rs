@@ -27,6 +27,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "fsck",
             "graph",
             "inventory",
+            "local",
             "runner",
             "signing",
             "sim",

@@ -2,15 +2,16 @@
 
 use super::body::read_up_to;
 use super::caller::Caller;
-use super::workflows::away;
 use super::{Api, ApiError};
-use crate::convert::{ConvertError, Converted, Format, read};
+use crate::convert::{ConvertError, Converted, Format, Source, read};
 use crate::definitions::Definitions;
 use crate::graph::GraphError;
 use crate::names::{shown, there_are};
+use crate::workflow::duplicates;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Value, json};
 use std::collections::HashMap;
+use std::fmt::Display;
 
 /// The largest file that is read, the same as of a template.
 const LARGEST: usize = 8 << 20;
@@ -25,8 +26,7 @@ pub(super) async fn post(
 ) -> Result<HttpResponse, ApiError> {
     let definitions = definitions(&api, &caller, query.get("backend").map(String::as_str))?;
     let body = read_up_to(&api, &request, payload, LARGEST.max(api.max_body)).await?;
-    let text = std::str::from_utf8(&body).map_err(|_| invalid_json("the body is not UTF-8 text"))?.to_owned();
-    let done = away(move || converted(&text, &definitions)).await??;
+    let done = api.bench.work(move || converted(body.into(), &definitions)).await??;
     Ok(HttpResponse::Ok().json(done))
 }
 
@@ -58,19 +58,24 @@ fn definitions(api: &Api, caller: &Caller, backend: Option<&str>) -> Result<Defi
     Ok(found)
 }
 
-fn converted(text: &str, definitions: &Definitions) -> Result<Value, ApiError> {
+fn converted(body: Vec<u8>, definitions: &Definitions) -> Result<Value, ApiError> {
+    let no_workflow = |error: &dyn Display| invalid_json(&format!("the body is no workflow: {error}"));
+    let Source { text, .. } = Source::read(body).map_err(|error| no_workflow(&error))?;
     let is_no_object =
         |error: &GraphError| matches!(error, GraphError::NotJson { .. } | GraphError::NotAnObject { .. });
-    match read(text) {
+    match read(&text) {
         Ok(Format::Saved(saved)) => {
             let Converted { graph, warnings } = saved.convert(definitions).map_err(|error| refusal(&error))?;
             Ok(json!({ "graph": graph, "warnings": warnings }))
         }
         Ok(Format::Executed(graph)) => {
+            if let Some(twice) = duplicates(&text, "the body").first() {
+                return Err(invalid_json(&twice.to_string()));
+            }
             let warning = "the file is in API format already, and is given back as it is";
             Ok(json!({ "graph": graph, "warnings": [warning] }))
         }
-        Err(error) if is_no_object(&error) => Err(invalid_json(&format!("the body is no workflow: {error}"))),
+        Err(error) if is_no_object(&error) => Err(no_workflow(&error)),
         Err(error) => Err(refusal(&ConvertError::Graph(error))),
     }
 }

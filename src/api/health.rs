@@ -90,8 +90,9 @@ fn tell_operator(
     view.insert("backends".into(), Value::Array(backends));
     if let Some(local) = &api.local {
         let local = local.borrow();
-        let (condition, restarts) = (local.condition.as_str(), local.restarts);
-        let view_of_it = json!({ "state": condition, "restarts": restarts, "error": local.trouble });
+        let (address, condition, restarts) = (&local.address, local.condition.as_str(), local.restarts);
+        let view_of_it =
+            json!({ "address": address, "state": condition, "restarts": restarts, "error": local.trouble });
         view.insert("local".into(), view_of_it);
     }
     view.insert("partner_keys".into(), json!(api.intake.vault.len()));

@@ -1,6 +1,8 @@
 //! HTTP in, JSON out: the route table, and what every handler shares.
 
 mod admit;
+mod apart;
+mod bench;
 mod body;
 mod caller;
 mod capacity;
@@ -30,6 +32,7 @@ mod wishes;
 mod workflows;
 
 pub(crate) use admit::identify;
+pub use bench::Bench;
 pub use capacity::most_connections;
 pub(crate) use contain::contain;
 pub use crowd::Crowd;
@@ -103,6 +106,8 @@ pub struct Api {
     pub bodies: Arc<BodyRules>,
     /// Whether a request may bring a graph of its own.
     pub raw_graphs: bool,
+    /// Where graphs are read and converted.
+    pub bench: Bench,
     /// What holds where a request does not say it.
     pub defaults: Defaults,
     /// The largest request body, in bytes.

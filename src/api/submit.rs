@@ -1,9 +1,10 @@
 //! `POST /generate`: takes the request apart, makes one call, answers 202.
 
+use super::apart::{Ready, taken_apart};
 use super::body::{invalid_type, optional_text, parse_object, read};
 use super::caller::Caller;
 use super::fields::{check_metadata, chosen_id, priority, timeouts, webhook_events};
-use super::raw::{Known, raw_graph, refuse_params};
+use super::raw::{Known, raw_graph};
 use super::wishes::{Defaults, Wishes, partner_key, wishes};
 use super::{Api, ApiError};
 use crate::intake::{IntakeError, Submission};
@@ -64,46 +65,40 @@ pub(super) async fn generate(
     if let Some(key) = &key
         && let Some(id) = api.intake.repeated(key).await?
     {
-        return Ok(accepted(id, true));
+        return Ok(accepted(id, true, &[]));
     }
-    let mut fields = parse_object(&body)?;
+    let fields = parse_object(&body)?;
     let top_level: BTreeSet<String> = fields.keys().cloned().collect();
-    let workflow = |name: Option<&str>| api.intake.workflow(name);
-    let known = || api.catalog.definitions();
-    let graphs: Option<&Known<'_>> = if api.raw_graphs { Some(&known) } else { None };
-    let (most, defaults) = (api.intake.most, api.defaults);
-    let rules = Rules { targets: &api.targets, most, defaults, workflow: &workflow, graphs };
-    let (asked, mut submission) = submission(&rules, &body, &mut fields, key)?;
+    let (ready, mut submission) =
+        taken_apart(&api, body, fields, key).await?.map_err(|error| name_fields(error, &top_level))?;
     submission.tenant = caller.tenant.clone();
     let place = api.throttle.job(&caller.tenant, &caller.limits).await??;
-    let taken_in = match asked {
-        Asked::Workflow(workflow) => api.intake.accept(&workflow, submission).await,
-        Asked::Graph(graph) => {
-            // What is left over besides belongs to no workflow.
-            let params = std::mem::take(&mut submission.params);
-            match refuse_params(&params) {
-                Ok(()) => api.intake.accept_graph(graph, submission).await,
-                Err(refused) => Err(refused),
-            }
-        }
+    let (taken_in, warnings) = match ready {
+        Ready::Workflow(workflow) => (api.intake.accept(&workflow, submission).await, Vec::new()),
+        Ready::Graph(graph, warnings) => (api.intake.accept_graph(*graph, submission).await, warnings),
     };
     let taken_in = taken_in.map_err(|error| name_fields(error, &top_level))?;
     if !taken_in.is_repeat {
         place.keep();
     }
     caller.note("job taken in", taken_in.id);
-    Ok(accepted(taken_in.id, taken_in.is_repeat))
+    let warnings = if taken_in.is_repeat { Vec::new() } else { warnings };
+    Ok(accepted(taken_in.id, taken_in.is_repeat, &warnings))
 }
 
-/// The body is the same for a repeat; a header tells the difference.
-fn accepted(id: JobId, is_repeat: bool) -> HttpResponse {
+/// The body is the same for a repeat, but for what was odd about a graph; a header tells the difference.
+fn accepted(id: JobId, is_repeat: bool, warnings: &[String]) -> HttpResponse {
     let status_url = format!("/jobs/{id}");
     let mut answer = HttpResponse::Accepted();
     answer.insert_header((LOCATION, status_url.as_str()));
     if is_repeat {
         answer.insert_header(("idempotent-replayed", "true"));
     }
-    answer.json(json!({ "prompt_id": id.to_string(), "status_url": status_url }))
+    let mut told = json!({ "prompt_id": id.to_string(), "status_url": status_url });
+    if !warnings.is_empty() {
+        told["warnings"] = json!(warnings);
+    }
+    answer.json(told)
 }
 
 /// Takes the body of a request for a workflow apart without taking the job in; one that brings a graph is refused.

@@ -1,9 +1,9 @@
 //! Which backends there are: those of the addresses, or the ComfyUI that is started here.
 
 use super::ground::Ground;
-use crate::comfy::ComfyUrl;
+use crate::comfy::{ComfyUrl, SocketOptions};
 use crate::dispatch::Backend;
-use crate::local::{LocalOptions, Parts, Standing, Supervisor};
+use crate::local::{self, LocalOptions, Parts, Standing, Supervisor};
 use crate::settings::BackendSettings;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -17,21 +17,24 @@ impl Ground<'_> {
             if token.is_some() && !is_private(address) {
                 warn!(backend = %address, "COMFYUI_TOKEN goes to this backend unencrypted; use https");
             }
-            self.open_backend(address.as_str().parse::<ComfyUrl>()?, token)
+            let url = address.as_str().parse::<ComfyUrl>()?;
+            self.open_backend(url.to_string(), url, SocketOptions { token: token.cloned(), ..SocketOptions::default() })
         };
         self.settings.backends.addresses.iter().map(open).collect()
     }
 
     /// Begins the local ComfyUI, where one is wished for, and connects to it. Returns how it stands, too.
-    pub(super) fn open_local(&self) -> anyhow::Result<Option<(Backend, watch::Receiver<Standing>)>> {
+    pub(super) async fn open_local(&self) -> anyhow::Result<Option<(Backend, watch::Receiver<Standing>)>> {
         let local = &self.settings.local;
         let Some(home) = local.home.as_ref().filter(|_| local.enabled) else { return Ok(None) };
-        let supervisor = Supervisor::prepare(LocalOptions::of(home.clone(), local), &self.settings.storage.folder)?;
+        let options = LocalOptions::of(home.clone(), local);
+        let supervisor = Supervisor::prepare(options, &self.settings.storage.folder, self.clock.as_ref()).await?;
         let (url, standing) = (supervisor.url().clone(), supervisor.standing());
         if self.settings.backends.addresses != BackendSettings::default().addresses {
             info!(backend = %url, "COMFYUI_ADDRESS is not used: the ComfyUI that is started here is");
         }
-        let backend = self.open_backend(url, None)?;
+        let socket = SocketOptions { gate: Some(supervisor.is_up()), ..SocketOptions::default() };
+        let backend = self.open_backend(local::NAME.to_owned(), url, socket)?;
         self.keep_running(supervisor);
         Ok(Some((backend, standing)))
     }

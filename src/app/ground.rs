@@ -9,6 +9,7 @@ use crate::inputs::{self, Inputs};
 use crate::inventory::Inventory;
 use crate::job::{BodyRules, LinkKey, Tap};
 use crate::lifecycle::Lifecycle;
+use crate::local;
 use crate::media::Blobs;
 use crate::notifier::Announcer;
 use crate::settings::{InputSettings, Settings};
@@ -119,10 +120,13 @@ fn input_limits(settings: &InputSettings) -> inputs::Limits {
 /// Reads what the last life of the gateway knew of the backends' nodes.
 fn inventory(settings: &Settings, clock: &Arc<dyn Clock>) -> anyhow::Result<Inventory> {
     let name = |address: &url::Url| Ok(address.as_str().parse::<ComfyUrl>()?.to_string());
-    // The one that is started here comes later, and takes their place.
+    // The one that is started here takes their place.
     let is_local = settings.local.enabled && settings.local.home.is_some();
-    let addresses = if is_local { &[] } else { settings.backends.addresses.as_slice() };
-    let backends = addresses.iter().map(name).collect::<anyhow::Result<Vec<_>>>()?;
+    let backends = if is_local {
+        vec![local::NAME.to_owned()]
+    } else {
+        settings.backends.addresses.iter().map(name).collect::<anyhow::Result<Vec<_>>>()?
+    };
     Ok(Inventory::open(&settings.storage.folder, backends, Arc::clone(clock)))
 }
 

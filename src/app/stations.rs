@@ -13,7 +13,6 @@ use crate::inventory;
 use crate::job::Tenant;
 use crate::media::body_stream;
 use crate::notifier::{self, Standing};
-use crate::secret::Secret;
 use crate::signing::{self, Keyring};
 use crate::throttle::Throttle;
 use crate::tracker::{self, Desk, Tracker};
@@ -27,10 +26,10 @@ use tracing::warn;
 const EVENT_QUEUE: usize = 8192;
 
 impl Ground<'_> {
-    /// Connects to a backend, and follows what runs there.
-    pub(super) fn open_backend(&self, url: ComfyUrl, token: Option<&Secret>) -> anyhow::Result<Backend> {
-        let client = Client::with_token(url.clone(), token)?.with_upload_limit(self.settings.inputs.bring_timeout);
-        let name = url.to_string();
+    /// Connects to a backend, with a socket as `options` say, and follows what runs there under `name`.
+    pub(super) fn open_backend(&self, name: String, url: ComfyUrl, options: SocketOptions) -> anyhow::Result<Backend> {
+        let client = Client::with_token(url.clone(), options.token.as_ref())?;
+        let client = client.with_upload_limit(self.settings.inputs.bring_timeout);
         let desk = Arc::new(Desk::default());
         let reconnect = Arc::new(Notify::new());
         let (tracker, commands) = Tracker::channel();
@@ -57,7 +56,6 @@ impl Ground<'_> {
         self.begin("tracker", tracker::run(parts, tracker.clone(), commands, socket, stop.clone()));
         self.begin("inventory", inventory::run(self.stocktaking(&name, &client, &desk), stop.clone()));
         let clock = Arc::clone(&self.clock);
-        let options = SocketOptions { token: token.cloned(), ..SocketOptions::default() };
         self.begin("socket", comfy::socket::run(url, options, events, reconnect, clock, stop));
         Ok(Backend { name, client, tracker, desk, depth: self.settings.backends.queue })
     }

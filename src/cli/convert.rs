@@ -3,10 +3,9 @@
 use super::nodes::{self, NodeArgs};
 use super::write_out;
 use crate::convert::{Converted, Format, read};
-use crate::lenient::{self, unmarked};
-use anyhow::{Context, anyhow};
+use crate::workflow::duplicates;
+use anyhow::{Context, bail};
 use clap::Args;
-use serde_json::Value;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -14,7 +13,7 @@ use std::process::ExitCode;
 
 #[derive(Args, Debug)]
 pub(super) struct ConvertArgs {
-    /// The workflow as ComfyUI saves it; - reads stdin.
+    /// The workflow as ComfyUI saves it, or a picture that carries it (.png); - reads stdin.
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// Where the graph is written, instead of stdout.
@@ -26,11 +25,14 @@ pub(super) struct ConvertArgs {
 
 /// Runs the command: the graph to stdout, what is odd about it to stderr.
 pub(super) fn run(args: &ConvertArgs) -> anyhow::Result<ExitCode> {
-    let text = nodes::read(&args.file)?;
+    let text = nodes::read_workflow(&args.file)?;
     let name = if nodes::is_stdin(&args.file) { "stdin".to_owned() } else { args.file.display().to_string() };
     let saved = match read(&text).with_context(|| format!("{name} is in neither of ComfyUI's formats"))? {
         Format::Saved(saved) => saved,
         Format::Executed(_) => {
+            if let Some(twice) = duplicates(&text, &name).first() {
+                bail!("{twice}");
+            }
             writeln!(std::io::stderr(), "note: {name} is in API format already, it stays as it is")?;
             return write(args.out.as_deref(), &text);
         }
@@ -42,11 +44,6 @@ pub(super) fn run(args: &ConvertArgs) -> anyhow::Result<ExitCode> {
         writeln!(std::io::stderr(), "warning: {}", super::table::tame(&warning))?;
     }
     write(args.out.as_deref(), &format!("{}\n", serde_json::to_string_pretty(&graph)?))
-}
-
-/// Reads a text as JSON; what Python writes and JSON does not know is no obstacle.
-pub(super) fn workflow_of(text: &str) -> anyhow::Result<Value> {
-    lenient::parse(unmarked(text)).map_err(|error| anyhow!("not valid JSON: {error}"))
 }
 
 fn write(out: Option<&Path>, text: &str) -> anyhow::Result<ExitCode> {

@@ -16,6 +16,7 @@ use crate::clock::SystemClock;
 use crate::demo;
 use crate::fsck;
 use crate::lifecycle::{Lifecycle, StopSignals, asked_to_stop};
+use crate::local::LocalOptions;
 use crate::settings::{FileChoice, LogSettings, Settings, Sources, process_environment, reference};
 use crate::sim::{Sim, SimOptions};
 use crate::telemetry;
@@ -55,7 +56,7 @@ enum Command {
     /// Run a workflow once or many times and keep its outputs: 0 if all went well, 1 if not, 130 after Ctrl-C.
     Run(RunArgs),
     /// Check the settings and the workflows, and say what is wrong with them.
-    Check(SettingArgs),
+    Check(ServeArgs),
     /// Convert a workflow as ComfyUI saves it into a graph as it executes it (API format).
     Convert(ConvertArgs),
     /// Check one workflow without running it: 0 if all is well, 1 if not, 2 if it cannot be checked.
@@ -111,7 +112,7 @@ struct SettingArgs {
 struct ServeArgs {
     #[command(flatten)]
     settings: SettingArgs,
-    /// Start a ComfyUI too, keep it running, and use it instead of --comfyui.
+    /// With a ComfyUI that the gateway starts, keeps running, and uses instead of --comfyui.
     #[arg(long)]
     local: bool,
     /// The folder of that ComfyUI, with its main.py.
@@ -246,11 +247,12 @@ fn serve(args: ServeArgs) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn check(args: SettingArgs) -> anyhow::Result<ExitCode> {
+fn check(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let settings = args.load()?;
     let learnt = nodes::learnt(&settings)?;
     let catalog = Catalog::load_with(&settings.workflows.configs, &settings.workflows.templates, learnt);
     let mut out = std::io::stdout();
+    let is_local_good = check_local(&settings, &mut out)?;
     let problems = catalog.problems();
     for name in catalog.names() {
         writeln!(out, "{name}: good")?;
@@ -262,7 +264,24 @@ fn check(args: SettingArgs) -> anyhow::Result<ExitCode> {
     if !has_default {
         writeln!(out, "the default workflow `{}` is not there", settings.workflows.default)?;
     }
-    Ok(if problems.is_empty() && has_default { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if problems.is_empty() && has_default && is_local_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Looks whether the local ComfyUI could be started, where one is wished for, and tells what is missing.
+fn check_local(settings: &Settings, out: &mut dyn Write) -> anyhow::Result<bool> {
+    let Some(home) = settings.local.home.as_ref().filter(|_| settings.local.enabled) else { return Ok(true) };
+    match LocalOptions::of(home.clone(), &settings.local).look() {
+        Ok(found) => {
+            writeln!(out, "the local ComfyUI: good ({} in {})", found.python.display(), found.home.display())?;
+            Ok(true)
+        }
+        Err(missing) => {
+            for reason in missing {
+                writeln!(out, "the local ComfyUI: {reason}")?;
+            }
+            Ok(false)
+        }
+    }
 }
 
 #[expect(

@@ -3,15 +3,17 @@
 use super::SettingArgs;
 use crate::clock::SystemClock;
 use crate::comfy::{Client, ComfyUrl};
+use crate::convert::{self, Format, Source};
 use crate::definitions::Definitions;
 use crate::inventory::Inventory;
+use crate::local;
 use crate::secret::Secret;
 use crate::settings::Settings;
 use anyhow::{Context, bail};
 use clap::Args;
 use std::convert::Infallible;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 /// The largest file that is read; node definitions of a server with many custom nodes have some ten megabytes.
@@ -80,19 +82,43 @@ impl NodeArgs {
 /// Returns what a gateway with these settings has learnt of its backends so far; nothing where it has never run.
 pub(super) fn learnt(settings: &Settings) -> anyhow::Result<Definitions> {
     let name = |address: &url::Url| Ok(address.as_str().parse::<ComfyUrl>()?.to_string());
-    let backends = settings.backends.addresses.iter().map(name).collect::<anyhow::Result<Vec<_>>>()?;
+    let backends = if settings.local.enabled {
+        vec![local::NAME.to_owned()]
+    } else {
+        settings.backends.addresses.iter().map(name).collect::<anyhow::Result<Vec<_>>>()?
+    };
     Ok(Inventory::open(&settings.storage.folder, backends, SystemClock::start()).known())
 }
 
-/// Reads a file, or stdin for `-`.
+/// Reads a text from a file, or from stdin for `-`.
 pub(super) fn read(path: &Path) -> anyhow::Result<String> {
-    let name = if is_stdin(path) { "stdin".to_owned() } else { format!("`{}`", path.display()) };
+    String::from_utf8(bytes(path)?).with_context(|| format!("{} is not UTF-8 text", name(path)))
+}
+
+/// Reads a workflow, in whichever format, from a file or stdin: its text, or a picture that carries it, which is told.
+pub(super) fn read_workflow(path: &Path) -> anyhow::Result<String> {
+    let source = Source::read(bytes(path)?).with_context(|| format!("{} is no workflow", name(path)))?;
+    if source.is_carried {
+        let format = if matches!(convert::read(&source.text), Ok(Format::Saved(_))) {
+            "the workflow that the picture carries"
+        } else {
+            "the graph that made the picture, which it carries"
+        };
+        writeln!(io::stderr(), "note: taken from {}: {format}", name(path))?;
+    }
+    Ok(source.text)
+}
+
+fn bytes(path: &Path) -> anyhow::Result<Vec<u8>> {
     let take = |from: &mut dyn Read| {
         let mut bytes = Vec::new();
         from.take(MOST_BYTES + 1).read_to_end(&mut bytes).map(|_| bytes)
     };
+    let name = name(path);
     let read = if is_stdin(path) {
         take(&mut io::stdin().lock())
+    } else if path.is_dir() {
+        bail!("cannot read {name}: it is a folder; name the file in it");
     } else {
         File::open(path).and_then(|mut file| take(&mut file))
     };
@@ -100,7 +126,11 @@ pub(super) fn read(path: &Path) -> anyhow::Result<String> {
     if bytes.len() as u64 > MOST_BYTES {
         bail!("{name} has more than {MOST_BYTES} bytes, which are not read");
     }
-    String::from_utf8(bytes).with_context(|| format!("{name} is not UTF-8 text"))
+    Ok(bytes)
+}
+
+fn name(path: &Path) -> String {
+    if is_stdin(path) { "stdin".to_owned() } else { format!("`{}`", path.display()) }
 }
 
 /// Says whether stdin is meant.

@@ -3,13 +3,12 @@
 
 mod report;
 
-use super::convert::workflow_of;
 use super::nodes::{self, NodeArgs, Nodes};
 use super::workflows::{FolderArgs, unknown};
 use crate::check::check;
-use crate::convert::{convert, is_ui_format};
+use crate::convert::{self, Format};
 use crate::graph::Graph;
-use crate::workflow::Catalog;
+use crate::workflow::{Catalog, duplicates};
 use anyhow::bail;
 use clap::Args;
 use report::{Fault, Report};
@@ -22,7 +21,7 @@ const CANNOT_CHECK: u8 = 2;
 
 #[derive(Args, Debug)]
 pub(super) struct ValidateArgs {
-    /// A workflow in a file (.json), or the name of one of the catalogue; - reads stdin.
+    /// A workflow in a file (.json, or a .png that ComfyUI has saved), or the name of one of the catalogue; - reads stdin.
     #[arg(short, long, value_name = "FILE|NAME")]
     workflow: String,
     #[command(flatten)]
@@ -53,8 +52,8 @@ fn report(args: ValidateArgs) -> anyhow::Result<Report> {
     let nodes = args.nodes.load()?;
     let mut report = Report::new(&args.workflow, nodes.as_ref().map(|nodes| nodes.origin.clone()));
     if is_file(&args.workflow) {
-        let text = nodes::read(Path::new(&args.workflow))?;
-        if let Some(graph) = graph_of(&text, nodes.as_ref(), &mut report)? {
+        let text = nodes::read_workflow(Path::new(&args.workflow))?;
+        if let Some(graph) = graph_of(&args.workflow, &text, nodes.as_ref(), &mut report)? {
             of_graph(&graph, nodes.as_ref(), &mut report);
         }
         return Ok(report);
@@ -86,15 +85,20 @@ fn report(args: ValidateArgs) -> anyhow::Result<Report> {
 }
 
 /// Reads a graph; one in UI format is converted, which takes the nodes of a server.
-fn graph_of(text: &str, nodes: Option<&Nodes>, report: &mut Report) -> anyhow::Result<Option<Graph>> {
-    let workflow = workflow_of(text).ok().filter(is_ui_format);
-    let read = match (workflow, nodes) {
-        (None, _) => Graph::parse(text).map_err(|error| Fault::Graph(error.into())),
-        (Some(_), None) => bail!(
+fn graph_of(name: &str, text: &str, nodes: Option<&Nodes>, report: &mut Report) -> anyhow::Result<Option<Graph>> {
+    let read = match (convert::read(text), nodes) {
+        (Err(error), _) => Err(Fault::Graph(error.into())),
+        (Ok(Format::Executed(graph)), _) => {
+            for problem in duplicates(text, name) {
+                report.add(Fault::File(problem));
+            }
+            Ok(graph)
+        }
+        (Ok(Format::Saved(_)), None) => bail!(
             "a workflow as ComfyUI saves it (UI format) is converted first, and that takes node definitions: name a running \
              ComfyUI by --backend, or a file by --object-info"
         ),
-        (Some(workflow), Some(nodes)) => match convert(&workflow, &nodes.definitions) {
+        (Ok(Format::Saved(saved)), Some(nodes)) => match saved.convert(&nodes.definitions) {
             Ok(converted) => {
                 for warning in converted.warnings {
                     report.warn(warning);
@@ -131,6 +135,7 @@ fn looks_like_an_output(class: &str) -> bool {
 /// Says whether a file is meant and not a name.
 fn is_file(workflow: &str) -> bool {
     let path = Path::new(workflow);
-    let has_ending = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("json"));
+    let is_meant = |ending: &std::ffi::OsStr| ["json", "png"].iter().any(|known| ending.eq_ignore_ascii_case(known));
+    let has_ending = path.extension().is_some_and(is_meant);
     nodes::is_stdin(path) || has_ending || path.components().nth(1).is_some() || path.is_file()
 }

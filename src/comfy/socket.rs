@@ -16,7 +16,7 @@ use crate::secret::Secret;
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 use uuid::Uuid;
@@ -48,7 +48,7 @@ pub enum SocketEvent {
 }
 
 /// The limits of a socket.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub struct SocketOptions {
     /// Until a connection stands.
     pub connect_limit: Duration,
@@ -67,6 +67,8 @@ pub struct SocketOptions {
     pub longest_pause: Duration,
     /// The largest frame in bytes: each image is one frame (T24).
     pub largest_frame: usize,
+    /// Says whether the server at the address is the one that is meant; no connection is begun before. None: it always is.
+    pub gate: Option<watch::Receiver<bool>>,
     /// What is shown as a bearer token when a connection is opened.
     pub token: Option<Secret>,
     /// How many bytes of images may wait to be stored. With more the listener cannot follow, and loses the connection.
@@ -84,6 +86,7 @@ impl Default for SocketOptions {
             first_pause: Duration::from_millis(250),
             longest_pause: Duration::from_secs(5),
             largest_frame: 320 << 20,
+            gate: None,
             token: None,
             most_held: 128 << 20,
         }
@@ -120,7 +123,7 @@ struct Socket {
 impl Socket {
     async fn keep_connected(self, stop: &CancellationToken) {
         let mut failures = 0;
-        while !stop.is_cancelled() {
+        while self.is_let_in(stop).await {
             // A fresh name each time: one that was used before may be deaf as soon as its old connection ends (T19).
             let name = Uuid::new_v4();
             let began = self.clock.now();
@@ -146,6 +149,23 @@ impl Socket {
                 () = self.out.closed() => return,
                 () = self.after(pause) => {}
             }
+        }
+    }
+
+    /// Waits until there may be a connection; false if all shall end.
+    async fn is_let_in(&self, stop: &CancellationToken) -> bool {
+        let mut gate = self.options.gate.clone();
+        let is_open = async {
+            match &mut gate {
+                Some(gate) => gate.wait_for(|is_open| *is_open).await.is_ok(),
+                None => true,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => false,
+            is_open = is_open => is_open,
+            () = self.out.closed() => false,
         }
     }
 

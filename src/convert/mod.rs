@@ -20,6 +20,7 @@ mod reroute;
 mod resolve;
 mod scene;
 mod settle;
+mod source;
 mod subgraph;
 mod text;
 mod value;
@@ -28,6 +29,7 @@ mod workflow;
 
 pub use error::ConvertError;
 pub use read::{Format, Saved, is_ui_format, read};
+pub use source::{Source, SourceError};
 
 use crate::definitions::Definitions;
 use crate::graph::Graph;

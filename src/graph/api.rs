@@ -1,6 +1,7 @@
 //! A graph in ComfyUI's API format: nodes by id, read and written in their order. What a node is made of is `node`'s; what
 //! the nodes mean is left to others.
 
+use super::not_json::mend;
 use super::{GraphError, Node, kind_of};
 use crate::lenient::unmarked;
 use indexmap::IndexMap;
@@ -8,6 +9,9 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt;
+
+/// Under what graphs stand in requests and answers: those of `POST /prompt`, of `POST /generate`, of `POST /convert`.
+const WRAPPERS: [&str; 2] = ["prompt", "graph"];
 
 /// A graph in API format. Its nodes stay in the order in which they are written, which is the order in which ComfyUI
 /// runs those that do not depend on each other.
@@ -21,10 +25,10 @@ impl Graph {
     /// Reads a graph from JSON text.
     pub fn parse(text: &str) -> Result<Self, GraphError> {
         let text = unmarked(text);
-        let not_json = |error: serde_json::Error| GraphError::NotJson {
-            line: error.line(),
-            column: error.column(),
-            reason: without_place(&error),
+        let not_json = |error: serde_json::Error| {
+            let (line, column, reason) = (error.line(), error.column(), without_place(&error));
+            let mend = mend(text, line, column, &reason);
+            GraphError::NotJson { line, column, reason, mend }
         };
         let value: Value = serde_json::from_str(text).map_err(not_json)?;
         let graph = Self::from_value(value)?;
@@ -80,6 +84,9 @@ impl Graph {
         }
         if nodes.is_empty() {
             return Err(GraphError::Empty);
+        }
+        if let Some(key) = WRAPPERS.into_iter().find(|key| nodes.iter().any(|(id, node)| id == key && is_graph(node))) {
+            return Err(GraphError::Wrapped { key });
         }
         let nodes = nodes.into_iter().map(|(id, node)| Node::from_value(&id, node).map(|node| (id, node)));
         Ok(Self::of(nodes.collect::<Result<_, _>>()?))
@@ -154,6 +161,12 @@ impl<'de> Deserialize<'de> for Graph {
     }
 }
 
+/// Says whether a value that is no node has nodes in it.
+fn is_graph(value: &Value) -> bool {
+    let is_node = |value: &Value| value.get("class_type").is_some_and(Value::is_string);
+    !is_node(value) && value.as_object().is_some_and(|members| members.values().any(is_node))
+}
+
 fn without_place(error: &serde_json::Error) -> String {
     let text = error.to_string();
     text.rsplit_once(" at line ").map_or(text.as_str(), |(reason, _)| reason).to_owned()
@@ -210,6 +223,17 @@ mod tests {
         for (value, message) in cases {
             assert_eq!(Graph::from_value(value).unwrap_err().to_string(), message);
         }
+    }
+
+    #[test]
+    fn a_graph_within_a_request_is_told_where_it_stands() {
+        for key in WRAPPERS {
+            let whole = json!({key: {"1": {"class_type": "A", "inputs": {}}}, "client_id": "x"});
+            let error = Graph::from_value(whole).unwrap_err();
+            assert!(error.to_string().contains(&format!("only what is under `{key}`")), "{error}");
+        }
+        let named = json!({"prompt": {"class_type": "A", "inputs": {}}});
+        assert!(Graph::from_value(named).is_ok(), "a node may have any id");
     }
 
     #[test]

@@ -187,6 +187,7 @@ impl PromptError {
             Self::Graph(GraphError::Empty) => "empty_graph",
             Self::Graph(
                 GraphError::NotAnObject { .. }
+                | GraphError::Wrapped { .. }
                 | GraphError::NodeNotAnObject { .. }
                 | GraphError::NoClassType { .. }
                 | GraphError::InputsNotAnObject { .. },

@@ -4,7 +4,7 @@
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum GraphError {
     /// The text is not JSON.
-    #[error("not valid JSON: {reason} (line {line}, column {column}); is the file complete?")]
+    #[error("not valid JSON: {reason} (line {line}, column {column}); {mend}")]
     NotJson {
         /// Where reading stopped, from 1.
         line: usize,
@@ -12,6 +12,8 @@ pub enum GraphError {
         column: usize,
         /// What was wrong there.
         reason: String,
+        /// What to do about it.
+        mend: &'static str,
     },
     /// The JSON is a list or a scalar.
     #[error("a graph is an object of nodes by id, but this is {found}")]
@@ -25,6 +27,14 @@ pub enum GraphError {
          or open it in ComfyUI and use Workflow > Export (API)"
     )]
     UiFormat,
+    /// It stands within something else, such as a request.
+    #[error(
+        "the graph stands under `{key}`, as in a request or an answer; keep only what is under `{key}`, in a file of its own"
+    )]
+    Wrapped {
+        /// Under what it stands.
+        key: &'static str,
+    },
     /// There is no node.
     #[error("the graph has no nodes")]
     Empty,
@@ -71,7 +81,9 @@ impl GraphError {
             | Self::NoClassType { node }
             | Self::InputsNotAnObject { node, .. }
             | Self::NoSuchNode { node } => Some(node),
-            Self::NotJson { .. } | Self::NotAnObject { .. } | Self::UiFormat | Self::Empty => None,
+            Self::NotJson { .. } | Self::NotAnObject { .. } | Self::UiFormat | Self::Wrapped { .. } | Self::Empty => {
+                None
+            }
         }
     }
 }

@@ -14,6 +14,7 @@ mod hash;
 mod laws;
 mod links;
 mod node;
+mod not_json;
 mod output;
 mod path;
 mod workflow;

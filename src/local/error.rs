@@ -28,9 +28,7 @@ pub enum ServerNotReady {
         reason: String,
     },
     /// Something else listens where ComfyUI should.
-    #[error(
-        "ComfyUI cannot listen on {address}: {reason}; stop what listens there, or set COMFY_PORT to another port or leave it out"
-    )]
+    #[error("ComfyUI cannot listen on {address}: {reason}; stop what listens there, or set COMFY_PORT to another port")]
     PortTaken {
         /// The address.
         address: SocketAddr,

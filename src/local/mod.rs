@@ -4,12 +4,18 @@
 mod error;
 mod options;
 mod output;
+mod owner;
+mod predecessor;
 mod process;
+mod redact;
 mod start;
 mod supervisor;
 mod tail;
 
 pub use error::ServerNotReady;
-pub use options::LocalOptions;
+pub use options::{Found, LocalOptions};
 pub use start::{Ended, Local, Parts};
 pub use supervisor::{Condition, Standing, Supervisor};
+
+/// The name under which the ComfyUI that a gateway keeps running is known as a backend, whatever its port.
+pub const NAME: &str = "local";

@@ -2,8 +2,10 @@
 //! anything is started.
 
 use super::error::ServerNotReady;
+use super::owner::{Owner, owner};
 use crate::comfy::ComfyUrl;
-use crate::settings::{LocalSettings, SETTINGS};
+use crate::settings::{LocalSettings, SETTINGS, process_environment};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -31,6 +33,17 @@ pub struct LocalOptions {
     pub ready_within: Duration,
     /// The file into which all that it writes goes, besides the last lines in memory; none for no file.
     pub log_file: Option<PathBuf>,
+    /// The file that is locked as long as it lives, by which the gateway after this one knows it; none for no file.
+    pub lock_file: Option<PathBuf>,
+}
+
+/// What would be started.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Found {
+    /// The folder.
+    pub home: PathBuf,
+    /// The Python; a name alone is looked for by the system.
+    pub python: PathBuf,
 }
 
 impl LocalOptions {
@@ -49,30 +62,49 @@ impl LocalOptions {
             args: settings.args.clone(),
             ready_within: settings.ready_within,
             log_file: None,
+            lock_file: None,
         }
+    }
+
+    /// Looks whether the folder and the Python are there, without starting anything; else says all that is missing.
+    pub fn look(&self) -> Result<Found, Vec<ServerNotReady>> {
+        let home = std::path::absolute(&self.home).unwrap_or_else(|_| self.home.clone());
+        let folder = if !home.is_dir() {
+            Err(ServerNotReady::NoFolder(self.home.clone()))
+        } else if !home.join("main.py").is_file() {
+            Err(ServerNotReady::NoMain(self.home.clone()))
+        } else {
+            Ok(())
+        };
+        let python = self.python.clone().or_else(|| environment(&home)).unwrap_or_else(|| PathBuf::from("python3"));
+        match (folder, located(python)) {
+            (Ok(()), Ok(python)) => Ok(Found { home, python }),
+            (folder, python) => Err(folder.err().into_iter().chain(python.err()).collect()),
+        }
+    }
+
+    /// Returns the address of a port.
+    pub(super) fn at(&self, port: u16) -> SocketAddr {
+        SocketAddr::new(self.listen, port)
     }
 
     /// Looks whether it can be started, and settles what was left open. `wished` is the port that is taken if it is free
     /// and none is said.
     pub(super) fn settle(&self, wished: Option<u16>) -> Result<Launch, ServerNotReady> {
-        let home = std::path::absolute(&self.home).unwrap_or_else(|_| self.home.clone());
-        if !home.is_dir() {
-            return Err(ServerNotReady::NoFolder(self.home.clone()));
-        }
-        if !home.join("main.py").is_file() {
-            return Err(ServerNotReady::NoMain(self.home.clone()));
-        }
-        let python = self.python.clone().or_else(|| environment(&home)).unwrap_or_else(|| PathBuf::from("python3"));
-        let python = located(python)?;
+        let Found { home, python } = self.look().map_err(|missing| {
+            missing.into_iter().next().unwrap_or_else(|| ServerNotReady::NoFolder(self.home.clone()))
+        })?;
         let address = self.address(wished)?;
-        Ok(Launch { home, python, address, args: self.args.clone(), log_file: self.log_file.clone() })
+        let (log_file, lock_file) = (self.log_file.clone(), self.lock_file.clone());
+        Ok(Launch { home, python, address, args: self.args.clone(), log_file, lock_file })
     }
 
     fn address(&self, wished: Option<u16>) -> Result<SocketAddr, ServerNotReady> {
         let free = |port: u16| {
-            let address = SocketAddr::new(self.listen, port);
-            let listener = TcpListener::bind(address).and_then(|listener| listener.local_addr());
-            listener.map_err(|error| ServerNotReady::PortTaken { address, reason: error.to_string() })
+            let address = self.at(port);
+            TcpListener::bind(address)
+                .and_then(|listener| listener.local_addr())
+                .map_err(|error| taken(address, &error))
         };
         match (self.port, wished) {
             (Some(port), _) => free(port),
@@ -90,14 +122,13 @@ pub(super) struct Launch {
     pub(super) address: SocketAddr,
     pub(super) args: Vec<String>,
     pub(super) log_file: Option<PathBuf>,
+    pub(super) lock_file: Option<PathBuf>,
 }
 
 impl Launch {
     /// Looks whether the port is still free.
     pub(super) fn check_port(&self) -> Result<(), ServerNotReady> {
-        let taken =
-            |error: std::io::Error| ServerNotReady::PortTaken { address: self.address, reason: error.to_string() };
-        TcpListener::bind(self.address).map(drop).map_err(taken)
+        TcpListener::bind(self.address).map(drop).map_err(|error| taken(self.address, &error))
     }
 
     /// Returns where it is reached from this machine.
@@ -125,6 +156,18 @@ impl Launch {
     }
 }
 
+/// Says why it cannot listen there, with who does where that can be seen.
+fn taken(address: SocketAddr, error: &io::Error) -> ServerNotReady {
+    if error.kind() != io::ErrorKind::AddrInUse {
+        return ServerNotReady::PortTaken { address, reason: error.to_string() };
+    }
+    let who = match owner(address.port(), None) {
+        Owner::Others(who) => format!(" ({who})"),
+        Owner::Ours | Owner::Unknown => String::new(),
+    };
+    ServerNotReady::PortTaken { address, reason: format!("port {} is taken by another server{who}", address.port()) }
+}
+
 fn environment(home: &Path) -> Option<PathBuf> {
     let all = ENVIRONMENTS.iter().flat_map(|name| PYTHONS.iter().map(move |python| home.join(name).join(python)));
     all.into_iter().find(|python| python.is_file())
@@ -132,26 +175,44 @@ fn environment(home: &Path) -> Option<PathBuf> {
 
 /// A path is made whole, since ComfyUI starts in a folder of its own; a name alone is looked for by the system.
 fn located(python: PathBuf) -> Result<PathBuf, ServerNotReady> {
+    let wrong = |reason: &str| ServerNotReady::NoPython { python: python.clone(), reason: reason.to_owned() };
     if python.components().count() < 2 {
-        return Ok(python);
+        let path = process_environment().find(|(name, _)| name == "PATH").map(|(_, path)| path).unwrap_or_default();
+        // Elsewhere the system looks for more than this name, in more than these folders.
+        let is_there = cfg!(not(unix)) || std::env::split_paths(&path).any(|folder| is_program(&folder.join(&python)));
+        return if is_there { Ok(python) } else { Err(wrong("PATH leads to no such program")) };
     }
     let whole = std::path::absolute(&python).unwrap_or_else(|_| python.clone());
-    if whole.is_file() {
-        return Ok(whole);
+    if !whole.is_file() {
+        return Err(wrong("there is no such file"));
     }
-    Err(ServerNotReady::NoPython { python, reason: "there is no such file".into() })
+    if is_program(&whole) { Ok(whole) } else { Err(wrong("it is not executable")) }
+}
+
+#[cfg(unix)]
+fn is_program(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::metadata(path).is_ok_and(|about| about.is_file() && about.permissions().mode() & 0o111 != 0)
+}
+
+#[cfg(not(unix))]
+fn is_program(path: &Path) -> bool {
+    path.is_file()
 }
 
 #[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
 
     fn home(files: &[&str]) -> tempfile::TempDir {
         let home = tempfile::tempdir().unwrap();
         for file in files {
             let path = home.path().join(file);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, "").unwrap();
+            std::fs::write(&path, "").unwrap();
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
         }
         home
     }
@@ -171,6 +232,13 @@ mod tests {
         options.python = Some(both.path().join("nowhere/python"));
         let error = options.settle(None).unwrap_err().to_string();
         assert!(error.contains("nowhere/python") && error.contains("COMFYUI_PYTHON"), "{error}");
+        options.python = Some("no-such-python".into());
+        let error = options.settle(None).unwrap_err().to_string();
+        assert!(error.contains("PATH leads to no such program"), "{error}");
+        std::fs::set_permissions(old.path().join("venv/bin/python"), PermissionsExt::from_mode(0o644)).unwrap();
+        options.python = None;
+        let error = options.settle(None).unwrap_err().to_string();
+        assert!(error.contains("venv/bin/python") && error.contains("not executable"), "{error}");
     }
 
     #[test]

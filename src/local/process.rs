@@ -5,11 +5,13 @@
 use super::error::ServerNotReady;
 use super::options::Launch;
 use super::output::{Drained, Output};
+use super::predecessor;
 use crate::clock::Clock;
 use crate::lifecycle::Lifecycle;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 use tokio::process::Child;
+use tracing::warn;
 
 /// How long ComfyUI may take to end after it was told to.
 pub(super) const GRACE: Duration = Duration::from_secs(5);
@@ -31,7 +33,11 @@ impl Process {
     /// Starts it.
     pub(super) async fn spawn(launch: &Launch, lifecycle: &Lifecycle) -> Result<Self, ServerNotReady> {
         // The warden first: were the gateway killed in between, there would be nobody to end ComfyUI.
-        let warden = Warden::post().map_err(|error| ServerNotReady::NoWarden(error.to_string()))?;
+        let lock = launch.lock_file.as_deref().and_then(|path| {
+            let unheld = |error| warn!(%error, path = %path.display(), "a gateway that starts after a kill will not wait for this ComfyUI");
+            predecessor::hold(path).map_err(unheld).ok()
+        });
+        let warden = Warden::post(lock).map_err(|error| ServerNotReady::NoWarden(error.to_string()))?;
         let mut command = launch.command();
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         warden.take_in(&mut command)?;
@@ -46,6 +52,11 @@ impl Process {
         };
         let drained = [output.read(out, lifecycle), output.read(err, lifecycle)];
         Ok(Self { child, warden, output, drained })
+    }
+
+    /// Returns the number of the process group; none where there are none.
+    pub(super) fn group(&self) -> Option<u32> {
+        self.warden.group()
     }
 
     /// Ends when ComfyUI has. Being dropped before costs nothing.
@@ -99,6 +110,7 @@ use unix::Warden;
 #[cfg(unix)]
 mod unix {
     use super::{GRACE, ServerNotReady};
+    use std::fs::File;
     use std::process::Stdio;
     use tokio::io::AsyncWriteExt;
     use tokio::process::{Child, ChildStdin, Command};
@@ -125,14 +137,19 @@ mod unix {
     }
 
     impl Warden {
-        pub(super) fn post() -> std::io::Result<Self> {
+        /// Starts one. It holds `lock` as long as it lives, as what it would write to.
+        pub(super) fn post(lock: Option<File>) -> std::io::Result<Self> {
             let mut command = Command::new("sh");
             command.args(["-c", ORDERS, "comfygate-warden", &GRACE.as_secs().to_string()]);
-            command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+            command.stdin(Stdio::piped()).stdout(lock.map_or_else(Stdio::null, Stdio::from)).stderr(Stdio::null());
             command.current_dir("/").process_group(0);
             let mut child = command.spawn()?;
             let pipe = child.stdin.take().ok_or_else(|| std::io::Error::other("its warden has no pipe"))?;
             Ok(Self { child, pipe })
+        }
+
+        pub(super) fn group(&self) -> Option<u32> {
+            self.child.id()
         }
 
         /// Has a command start within the group.
@@ -161,6 +178,7 @@ use elsewhere::Warden;
 #[cfg(not(unix))]
 mod elsewhere {
     use super::ServerNotReady;
+    use std::fs::File;
     use tokio::process::Command;
 
     /// Without process groups there is none: ComfyUI ends with the handle to it, and what it has started may stay.
@@ -169,8 +187,12 @@ mod elsewhere {
 
     impl Warden {
         #[expect(clippy::unnecessary_wraps, reason = "where there are process groups it can fail")]
-        pub(super) fn post() -> std::io::Result<Self> {
+        pub(super) fn post(_lock: Option<File>) -> std::io::Result<Self> {
             Ok(Self)
+        }
+
+        pub(super) fn group(&self) -> Option<u32> {
+            None
         }
 
         #[expect(clippy::unnecessary_wraps, reason = "where there are process groups it can fail")]

@@ -2,6 +2,7 @@
 
 use super::error::ServerNotReady;
 use super::options::{Launch, LocalOptions};
+use super::owner::{Owner, owner};
 use super::process::Process;
 use crate::clock::Clock;
 use crate::comfy::{Client, ComfyUrl};
@@ -47,7 +48,7 @@ pub struct Ended {
 }
 
 impl Local {
-    /// Starts a ComfyUI and waits until it answers. Where it does not, or ends, it is ended with all that it has started, and the
+    /// Starts a ComfyUI and waits until it answers, it and nobody else in its place. Where it does not, or ends, it is ended with all that it has started, and the
     /// error has its last lines.
     pub async fn start(options: &LocalOptions, parts: &Parts) -> Result<Self, ServerNotReady> {
         let launch = options.settle(None)?;
@@ -63,10 +64,17 @@ impl Local {
         (parts.tell)(&format!("starting ComfyUI in {} at {url}", launch.home.display()));
         let mut process = Process::spawn(launch, &parts.lifecycle).await?;
         let clock = Arc::clone(&parts.clock);
-        match until_ready(&mut process, &client, within, parts).await {
+        match until_ready(&mut process, &client, launch.address.port(), within, parts).await {
             Waited::Ready => {
                 (parts.tell)(&format!("ComfyUI is ready at {url}"));
                 Ok(Self { process, url, clock })
+            }
+            Waited::Another(who) => {
+                process.stop(clock.as_ref()).await;
+                Err(ServerNotReady::PortTaken {
+                    address: launch.address,
+                    reason: format!("another server answers there ({who})"),
+                })
             }
             Waited::Ended(status) => Err(ServerNotReady::Ended { status, log: process.clear(clock.as_ref()).await }),
             Waited::TooLong => Err(ServerNotReady::TimedOut { within, log: process.stop(clock.as_ref()).await }),
@@ -107,12 +115,14 @@ impl Local {
 
 enum Waited {
     Ready,
+    /// Somebody else's server answers, who took the port before ComfyUI came to it.
+    Another(String),
     Ended(String),
     TooLong,
     Stopped,
 }
 
-async fn until_ready(process: &mut Process, client: &Client, within: Duration, parts: &Parts) -> Waited {
+async fn until_ready(process: &mut Process, client: &Client, port: u16, within: Duration, parts: &Parts) -> Waited {
     let (clock, stop) = (parts.clock.as_ref(), parts.lifecycle.stop());
     let began = clock.now();
     let mut told_at = began;
@@ -133,7 +143,7 @@ async fn until_ready(process: &mut Process, client: &Client, within: Duration, p
             status = process.wait() => return Waited::Ended(told(status)),
             () = &mut deadline => return Waited::TooLong,
             answer = asking => if answer.is_ok() {
-                return Waited::Ready;
+                return ready(process, port).await;
             },
         }
         if clock.now().since(told_at) >= TELL_EVERY {
@@ -145,6 +155,15 @@ async fn until_ready(process: &mut Process, client: &Client, within: Duration, p
                 humantime::format_duration(waited)
             ));
         }
+    }
+}
+
+/// Says whether the one who answered is ours; where that cannot be seen, it is.
+async fn ready(process: &Process, port: u16) -> Waited {
+    let group = process.group();
+    match tokio::task::spawn_blocking(move || owner(port, group)).await {
+        Ok(Owner::Others(who)) => Waited::Another(who),
+        Ok(Owner::Ours | Owner::Unknown) | Err(_) => Waited::Ready,
     }
 }
 

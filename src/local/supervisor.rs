@@ -3,7 +3,9 @@
 
 use super::error::ServerNotReady;
 use super::options::{Launch, LocalOptions};
+use super::predecessor::outwait;
 use super::start::{Local, Parts};
+use crate::clock::Clock;
 use crate::comfy::ComfyUrl;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,14 +18,18 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 /// Whoever was ready for so long did not fail at its start: the pauses begin anew.
 const LIVED: Duration = Duration::from_mins(2);
-/// In the data folder: the port that was drawn, so that the next life of the gateway knows the backend by the same name.
+/// In the data folder: the port that was drawn, so that it stays the same.
 const PORT_FILE: &str = "comfyui.port";
 /// In the data folder: what ComfyUI writes.
 const LOG_FILE: &str = "comfyui.log";
+/// In the data folder: locked as long as a ComfyUI lives that was started from here.
+const LOCK_FILE: &str = "comfyui.lock";
 
 /// How the local ComfyUI stands.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Standing {
+    /// Where it is reached.
+    pub address: String,
     /// What it does now.
     pub condition: Condition,
     /// How often it was started again.
@@ -64,23 +70,30 @@ pub struct Supervisor {
     url: ComfyUrl,
     ready_within: Duration,
     standing: watch::Sender<Standing>,
+    is_up: watch::Sender<bool>,
 }
 
 impl Supervisor {
-    /// Looks whether a ComfyUI can be started, and settles where it will listen; starts nothing yet. In `data` are the port that
-    /// was drawn before, and its log.
-    pub fn prepare(mut options: LocalOptions, data: &Path) -> Result<Self, ServerNotReady> {
+    /// Looks whether a ComfyUI can be started, and settles where it will listen; starts nothing yet. Where the gateway before this
+    /// one was killed and its ComfyUI still has the port, its end is waited for. In `data` are the port that was drawn before, the
+    /// log, and the lock by which the one before is known.
+    pub async fn prepare(mut options: LocalOptions, data: &Path, clock: &dyn Clock) -> Result<Self, ServerNotReady> {
         options.log_file.get_or_insert_with(|| data.join(LOG_FILE));
+        let lock = options.lock_file.get_or_insert_with(|| data.join(LOCK_FILE)).clone();
         let note = data.join(PORT_FILE);
         let drawn = std::fs::read_to_string(&note).ok().and_then(|text| text.trim().parse().ok());
+        if let Some(port) = options.port.or(drawn) {
+            outwait(options.at(port), &lock, clock).await;
+        }
         let launch = options.settle(drawn)?;
         let port = launch.address.port();
         if options.port.is_none() && drawn != Some(port) {
             note_port(&note, port);
         }
-        let first = Standing { condition: Condition::Starting, restarts: 0, trouble: None };
         let url = launch.url()?;
-        Ok(Self { launch, url, ready_within: options.ready_within, standing: watch::Sender::new(first) })
+        let first = Standing { address: url.to_string(), condition: Condition::Starting, restarts: 0, trouble: None };
+        let (standing, is_up) = (watch::Sender::new(first), watch::Sender::new(false));
+        Ok(Self { launch, url, ready_within: options.ready_within, standing, is_up })
     }
 
     /// Returns where the ComfyUI is reached, in this life and in all further ones.
@@ -91,6 +104,11 @@ impl Supervisor {
     /// Returns what always knows how it stands.
     pub fn standing(&self) -> watch::Receiver<Standing> {
         self.standing.subscribe()
+    }
+
+    /// Returns what always knows whether the server at the address is ours, and answers.
+    pub fn is_up(&self) -> watch::Receiver<bool> {
+        self.is_up.subscribe()
     }
 
     /// Keeps it running until everything is told to stop, and ends it then. `random` spreads the pauses.
@@ -112,6 +130,8 @@ impl Supervisor {
                         }
                         () = local.exited() => {}
                     }
+                    // Whoever listens there from now on is somebody else.
+                    self.is_up.send_replace(false);
                     let ended = local.ended().await;
                     let last = ended.log.last().map(String::as_str);
                     warn!(status = ended.status, last, "ComfyUI has ended and is started again");
@@ -139,6 +159,7 @@ impl Supervisor {
     }
 
     fn stand(&self, condition: Condition, trouble: Option<String>) {
+        self.is_up.send_replace(condition == Condition::Running);
         self.standing.send_modify(|standing| {
             standing.condition = condition;
             if trouble.is_some() {

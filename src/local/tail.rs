@@ -1,5 +1,7 @@
-//! The last lines that a process wrote, bounded in number and length, without what moves a terminal's cursor.
+//! The last lines that a process wrote, bounded in number and length, without what moves a terminal's cursor and what is nobody's
+//! to see.
 
+use super::redact::redact;
 use std::collections::VecDeque;
 
 /// How many lines are kept.
@@ -25,7 +27,7 @@ impl Tail {
     }
 
     fn push(&mut self, bytes: &[u8]) {
-        let line = plain(&String::from_utf8_lossy(bytes));
+        let line = redact(&plain(&String::from_utf8_lossy(bytes)));
         if line.is_empty() {
             return;
         }
@@ -118,6 +120,14 @@ mod tests {
     #[test]
     fn colours_and_bells_are_taken_out() {
         assert_eq!(cut(&[b"\x1b[1;31mERROR\x1b[0m\x07 \x1bM a\tb\x1b[\n"]), ["ERROR M a b"]);
+    }
+
+    #[test]
+    fn secrets_are_taken_out_before_a_line_is_kept() {
+        assert_eq!(
+            cut(&[b"GET http://a/?to", b"ken=abc\n\x1b[1mtoken\x1b[0m: abc\n"]),
+            ["GET http://a/?***", "token: ***"]
+        );
     }
 
     #[test]

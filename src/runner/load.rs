@@ -4,14 +4,12 @@
 use super::error::{Fault, RunError, ValidationError};
 use super::plan::{Found, Subject};
 use super::value::Given;
-use crate::convert::convert;
+use crate::convert::{Format, Source, read};
 use crate::definitions::Definitions;
-use crate::graph::{Graph, GraphError};
 use crate::inputs::Kind;
-use crate::lenient;
 use crate::names::{hint, shown};
 use crate::settings::WorkflowSettings;
-use crate::workflow::{Catalog, Files, Pair, Problem};
+use crate::workflow::{Catalog, Files, Pair, Problem, duplicates};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
@@ -31,7 +29,7 @@ pub struct Loader<'a> {
 }
 
 impl Loader<'_> {
-    /// Loads what `what` names: a file of a graph (`.json`), the mapping file of a pair (`.yaml`), or a workflow of the
+    /// Loads what `what` names: a file of a graph (`.json`, or a picture that carries one), the mapping file of a pair (`.yaml`), or a workflow of the
     /// catalogue. What ComfyUI has saved (UI format) needs the definitions of a server; none is returned where they are not
     /// known yet.
     pub fn load(&self, what: &str, definitions: Option<&Definitions>) -> Result<Option<Subject>, ValidationError> {
@@ -139,38 +137,49 @@ fn invalid(name: &str, problems: &[Problem]) -> ValidationError {
 
 /// Says whether a file is a workflow as ComfyUI saves it.
 fn is_saved(path: &Path) -> bool {
-    text_of(path).is_ok_and(|text| matches!(Graph::parse(&text), Err(GraphError::UiFormat)))
+    text_of(path).is_ok_and(|text| matches!(read(&text), Ok(Format::Saved(_))))
 }
 
 fn graph_of_file(path: &Path, definitions: Option<&Definitions>) -> Result<Option<Subject>, ValidationError> {
-    let text = text_of(path)?;
     let wrong = |reason: String| {
         let message = format!("`{}`: {reason}", path.display());
         ValidationError::one("invalid_workflow", path.display().to_string(), message)
     };
-    let graph = match Graph::parse(&text) {
-        Ok(graph) => graph,
-        Err(GraphError::UiFormat) => {
-            let Some(definitions) = definitions else { return Ok(None) };
-            let saved =
-                lenient::parse(text.trim_start_matches('\u{feff}')).map_err(|error| wrong(error.to_string()))?;
-            convert(&saved, definitions).map_err(|error| wrong(error.to_string()))?.graph
+    let text = Source::read(bytes_of(path)?).map_err(|error| wrong(error.to_string()))?.text;
+    let graph = match read(&text).map_err(|error| wrong(error.to_string()))? {
+        Format::Executed(graph) => {
+            let twice = duplicates(&text, &path.display().to_string());
+            if !twice.is_empty() {
+                return Err(invalid(&stem(path), &twice));
+            }
+            graph
         }
-        Err(error) => return Err(wrong(error.to_string())),
+        Format::Saved(saved) => {
+            let Some(definitions) = definitions else { return Ok(None) };
+            saved.convert(definitions).map_err(|error| wrong(error.to_string()))?.graph
+        }
     };
     Ok(Some(Subject::Graph { name: plain(&stem(path)), graph }))
 }
 
 fn text_of(path: &Path) -> Result<String, ValidationError> {
-    let wrong = |reason: String| {
-        let message = format!("`{}` cannot be read: {reason}", path.display());
-        ValidationError::one("unreadable_file", path.display().to_string(), message)
-    };
-    let size = std::fs::metadata(path).map_err(|error| wrong(error.to_string()))?.len();
-    if size > MOST_TEXT {
-        return Err(wrong(format!("it has {size} bytes, at most {MOST_TEXT} are read")));
+    String::from_utf8(bytes_of(path)?).map_err(|_| unreadable(path, "it is not UTF-8 text"))
+}
+
+fn bytes_of(path: &Path) -> Result<Vec<u8>, ValidationError> {
+    let about = std::fs::metadata(path).map_err(|error| unreadable(path, &error.to_string()))?;
+    if about.is_dir() {
+        return Err(unreadable(path, "it is a folder; name the file in it"));
     }
-    std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))
+    if about.len() > MOST_TEXT {
+        return Err(unreadable(path, &format!("it has {} bytes, at most {MOST_TEXT} are read", about.len())));
+    }
+    std::fs::read(path).map_err(|error| unreadable(path, &error.to_string()))
+}
+
+fn unreadable(path: &Path, reason: &str) -> ValidationError {
+    let message = format!("`{}` cannot be read: {reason}", path.display());
+    ValidationError::one("unreadable_file", path.display().to_string(), message)
 }
 
 fn stem(path: &Path) -> String {

@@ -3,7 +3,7 @@
 
 use super::fields;
 use super::pair::{Files, Pair};
-use crate::convert::{ConvertError, Format, read};
+use crate::convert::{ConvertError, Converted, Format, read};
 use crate::definitions::Definitions;
 use crate::graph::{PromptError, Workflow};
 use crate::job::Request;
@@ -24,6 +24,7 @@ const MAX_OUTPUTS: usize = 500;
 #[derive(Clone, PartialEq, Debug)]
 pub struct RawGraph {
     edited: Workflow,
+    warnings: Vec<String>,
 }
 
 /// Why a graph is not taken.
@@ -61,10 +62,10 @@ pub enum RawError {
 impl RawGraph {
     /// Reads a graph from JSON text: API format, or UI format where `definitions` has its nodes.
     pub fn read(text: &str, definitions: &Definitions) -> Result<Self, RawError> {
-        let graph = match read(text).map_err(PromptError::from)? {
-            Format::Executed(graph) => graph,
+        let Converted { graph, warnings } = match read(text).map_err(PromptError::from)? {
+            Format::Executed(graph) => Converted { graph, warnings: Vec::new() },
             Format::Saved(_) if definitions.is_empty() => return Err(RawError::NoDefinitions),
-            Format::Saved(saved) => saved.convert(definitions)?.graph,
+            Format::Saved(saved) => saved.convert(definitions)?,
         };
         let count = graph.nodes().count();
         if count > MAX_NODES {
@@ -75,7 +76,12 @@ impl RawGraph {
         if let Some((id, _)) = graph.nodes().find(is_deep) {
             return Err(RawError::TooDeep { node: shown(id) });
         }
-        Ok(Self { edited: Workflow::of(graph).with_definitions(definitions) })
+        Ok(Self { edited: Workflow::of(graph).with_definitions(definitions), warnings })
+    }
+
+    /// Returns what the caller should know of its conversion, a sentence each, a hundred at most.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// Declares an output: `9`, or `images:9`, which gives it a name.

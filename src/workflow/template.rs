@@ -59,9 +59,7 @@ pub(super) fn read(text: &str, file: &str, definitions: &Definitions) -> Result<
         Ok(Format::Executed(graph)) => Ok(graph),
         Err(error) => Err(error),
     };
-    let places = Places::find(unmarked(text)).map_err(|twice| {
-        twice.into_iter().take(MAX_PROBLEMS).map(|twice| written_twice(file, &twice)).collect::<Vec<_>>()
-    })?;
+    let places = places(text, file)?;
     match graph {
         Ok(graph) => Ok(Read { graph, places, converted: None, left_out: Vec::new(), warnings: Vec::new() }),
         Err(error) => {
@@ -70,6 +68,17 @@ pub(super) fn read(text: &str, file: &str, definitions: &Definitions) -> Result<
             Err(vec![Problem { node, ..Problem::of_file(file, error.to_string()).at(line) }])
         }
     }
+}
+
+/// Says what is written twice in the text of a graph, of which readers would silently keep the last.
+pub fn duplicates(text: &str, file: &str) -> Vec<Problem> {
+    places(text, file).err().unwrap_or_default()
+}
+
+fn places(text: &str, file: &str) -> Result<Places, Vec<Problem>> {
+    let twice =
+        |twice: Vec<Duplicate>| twice.iter().take(MAX_PROBLEMS).map(|twice| written_twice(file, twice)).collect();
+    Places::find(unmarked(text)).map_err(twice)
 }
 
 fn converted(saved: &Saved, file: &str, definitions: &Definitions) -> Result<Read, Problem> {

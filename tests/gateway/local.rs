@@ -6,6 +6,7 @@ use comfygate::clock::SystemClock;
 use comfygate::comfy::Client;
 use comfygate::lifecycle::Lifecycle;
 use comfygate::local::{Local, LocalOptions, Parts, ServerNotReady};
+use comfygate::sim::{Sim, SimOptions};
 use std::net::TcpListener;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -155,6 +156,9 @@ async fn a_port_that_is_taken_a_folder_without_main_py_and_a_missing_python_are_
     let port = taken.local_addr().unwrap().port();
     let error = ground.start(&LocalOptions { port: Some(port), ..options(&home) }).await.unwrap_err();
     assert!(matches!(error, ServerNotReady::PortTaken { .. }), "{error:?}");
+    let said = error.to_string();
+    let who = format!("port {port} is taken by another server (process {}, `", std::process::id());
+    assert!(said.contains(&who) && said.contains("stop what listens there, or set COMFY_PORT"), "{said}");
     let empty = tempfile::tempdir().unwrap();
     let error = ground.start(&LocalOptions::new(empty.path())).await.unwrap_err();
     assert!(matches!(error, ServerNotReady::NoMain(_)), "{error:?}");
@@ -163,6 +167,32 @@ async fn a_port_that_is_taken_a_folder_without_main_py_and_a_missing_python_are_
     assert!(matches!(error, ServerNotReady::NoPython { .. }), "{error:?}");
     assert!(error.to_string().contains("no-such-python-anywhere"), "{error}");
     assert!(!home.path().join("ids").exists());
+    ground.end().await;
+}
+
+#[actix_web::test]
+async fn a_server_of_others_that_takes_the_port_meanwhile_is_not_taken_for_comfyui() {
+    let home = home("echo $4 > port.new; mv port.new port; exec sleep 60");
+    let ground = Ground::new();
+    let options = options(&home);
+    let other = async {
+        let port = async || std::fs::read_to_string(home.path().join("port")).ok()?.trim().parse::<u16>().ok();
+        let port = eventually("ComfyUI begins", port).await;
+        let sim =
+            Sim::start(SimOptions { addr: ([127, 0, 0, 1], port).into(), ..SimOptions::default() }).await.unwrap();
+        (sim, port)
+    };
+    let (started, (sim, port)) = tokio::join!(ground.start(&options), other);
+    let error = started.unwrap_err();
+    assert!(matches!(error, ServerNotReady::PortTaken { .. }), "{error:?}");
+    let said = error.to_string();
+    let who = format!("another server answers there (process {}, `", std::process::id());
+    assert!(
+        said.contains(&format!("127.0.0.1:{port}")) && said.contains(&who) && said.contains("COMFY_PORT"),
+        "{said}"
+    );
+    assert!(sim.requests().iter().all(|request| request.path == "/system_stats"), "it was only asked who it is");
+    sim.stop().await;
     ground.end().await;
 }
 

@@ -218,3 +218,82 @@ async fn a_request_that_is_no_new_job_leaves_no_graph_behind() {
     assert_eq!(revisions(&gateway), 2);
     gateway.close().await;
 }
+
+/// A drawing of so many blank pictures, each shown by a node of its own.
+fn blank_pictures(count: usize) -> Value {
+    let (mut nodes, mut links) = (Vec::new(), Vec::new());
+    for number in 0..count {
+        let (empty, save, link) = (2 * number + 1, 2 * number + 2, number + 1);
+        nodes.push(json!({
+            "id": empty, "type": "EmptyImage", "inputs": [], "outputs": [{"name": "IMAGE", "type": "IMAGE", "links": [link]}],
+            "widgets_values": [16, 16, 1, 255]
+        }));
+        nodes.push(json!({
+            "id": save, "type": "SaveImageWebsocket", "inputs": [{"name": "images", "type": "IMAGE", "link": link}], "outputs": []
+        }));
+        links.push(json!([link, empty, 0, save, 0, "IMAGE"]));
+    }
+    json!({ "nodes": nodes, "links": links, "version": 0.4 })
+}
+
+async fn until_known(gateway: &TestGateway) {
+    let known = async || (gateway.post("/convert", &blank_pictures(1)).await.status == 200).then_some(());
+    eventually("the backend has told its nodes", known).await;
+}
+
+#[actix_web::test]
+async fn what_is_odd_about_a_drawing_is_told_once_it_is_taken() {
+    let gateway = allowed().await;
+    until_known(&gateway).await;
+    let mut drawing = blank_pictures(1);
+    let wide = json!({ "id": 9, "type": "CLIPTextEncode", "inputs": [], "outputs": [], "widgets_values": ["a {red|blue} cat"] });
+    drawing["nodes"].as_array_mut().unwrap().push(wide);
+    let converted = gateway.post("/convert", &drawing).await.json();
+    let warnings = converted["warnings"].as_array().unwrap();
+    assert!(warnings.len() == 1 && warnings[0].as_str().unwrap().contains("has choices like {a|b}"), "{converted}");
+    let body = json!({ "graph": drawing, "outputs": ["2"] });
+    let post = async |body: &Value| {
+        let headers = [("content-type", "application/json"), ("idempotency-key", "k")];
+        gateway.post_raw(&headers, body.to_string()).await
+    };
+    let (first, again) = (post(&body).await, post(&body).await);
+    assert_eq!((first.status, &first.json()["warnings"]), (202, &converted["warnings"]));
+    assert_eq!((again.status, &again.json()["prompt_id"]), (202, &first.json()["prompt_id"]));
+    assert_eq!(again.json().get("warnings"), None, "they are not kept");
+    let plain = gateway.post("/generate", &json!({ "graph": blank_pictures(1) })).await;
+    assert_eq!((plain.status, plain.json().get("warnings")), (202, None));
+    gateway.close().await;
+}
+
+#[actix_web::test]
+async fn large_drawings_hold_up_nobody_else() {
+    let mut setup = Setup::new();
+    setup.settings.workflows.raw_graphs = true;
+    setup.settings.server.max_body = 8 << 20;
+    let gateway = setup.start().await;
+    until_known(&gateway).await;
+    // More than are taken, so that none becomes a job, and there are more of them than threads that serve.
+    let body = json!({ "graph": blank_pictures(4000) }).to_string();
+    let headers = [("content-type", "application/json")];
+    let count = 2 * std::thread::available_parallelism().map_or(2, usize::from);
+    let mut large: Vec<_> = (0..count).map(|_| Box::pin(gateway.post_raw(&headers, body.clone()))).collect();
+    for request in &mut large {
+        assert!(futures_util::poll!(request).is_pending());
+    }
+    let others = async {
+        for _ in 0..3 {
+            assert_eq!(gateway.get("/health").await.status, 200);
+        }
+    };
+    let first = futures_util::future::select_all(large);
+    match futures_util::future::select(Box::pin(others), first).await {
+        futures_util::future::Either::Left(((), first)) => {
+            let (answer, _, rest) = first.await;
+            for answer in futures_util::future::join_all(rest).await.into_iter().chain([answer]) {
+                assert_eq!((answer.status, answer.code().as_str()), (400, "invalid_graph"), "{}", answer.json());
+            }
+        }
+        futures_util::future::Either::Right(_) => panic!("others waited until a drawing was converted"),
+    }
+    gateway.close().await;
+}

@@ -92,6 +92,32 @@ async fn outputs_are_byte_for_byte_what_the_server_made_and_nothing_is_overwritt
 }
 
 #[actix_web::test]
+async fn a_picture_that_was_saved_is_run_again_by_the_graph_that_it_carries() {
+    let desk = Desk::new().await;
+    let first = desk.run(&["-w", "templates/canvas.json", "-p", "2.width=64", "Size.height=64", "--output", "4"]).await;
+    assert_eq!(first.status.code(), Some(0), "{first:?}");
+    let path = stdout(&first).trim().to_owned();
+    let again = desk.run(&["-w", &path, "--output", "4"]).await;
+    assert_eq!(again.status.code(), Some(0), "{again:?}");
+    let posted = desk.posted();
+    assert_eq!((posted.len(), &posted[0].1), (2, &posted[1].1));
+    for (name, bytes, reason) in [
+        ("plain.png", &b"\x89PNG\r\n\x1a\n\0\0"[..], "it is a PNG that cannot be read"),
+        ("page.json", b"<html>", "it is a web page, not JSON"),
+        ("empty.json", b"", "it is empty; save the workflow again"),
+        ("twice.json", br#"{"1": {"class_type": "A"}, "1": {"class_type": "A"}}"#, "`1` is written twice"),
+    ] {
+        std::fs::write(desk.path(name), bytes).unwrap();
+        let told = desk.run(&["-w", name]).await;
+        let said = stderr(&told);
+        assert!(said.contains(reason) && said.contains(name), "{said}");
+    }
+    let told = desk.run(&["-w", "./templates"]).await;
+    assert!(stderr(&told).contains("no such file"), "{told:?}");
+    desk.close().await;
+}
+
+#[actix_web::test]
 async fn files_of_save_nodes_are_fetched_and_named_after_the_output_that_was_wished() {
     let desk = Desk::new().await;
     let (code, lines) = desk

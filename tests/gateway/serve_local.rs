@@ -2,7 +2,9 @@
 
 use crate::local::{becomes_sim, home, ids, runs};
 use crate::support::{Inbox, Program, Setup, canvas_files, eventually};
+use comfygate::sim::{Sim, SimOptions};
 use serde_json::{Value, json};
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 use tempfile::TempDir;
@@ -47,6 +49,17 @@ async fn submit(program: &Program, inbox: &Inbox) -> String {
 
 fn kill(id: &str) {
     assert!(Command::new("kill").args(["-KILL", id]).status().unwrap().success());
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// The port at which ComfyUI was ready last.
+fn port_of(program: &Program) -> u16 {
+    let log = program.log();
+    let (_, address) = log.rsplit_once("ComfyUI is ready at http://127.0.0.1:").expect("it is ready");
+    address.split(|letter: char| !letter.is_ascii_digit()).next().unwrap().parse().unwrap()
 }
 
 async fn until_gone(id: &str) {
@@ -114,7 +127,8 @@ async fn a_job_survives_that_the_local_comfyui_dies_in_the_middle_of_it() {
 #[actix_web::test]
 async fn a_local_comfyui_that_does_not_start_is_tried_again_while_jobs_wait() {
     let (setup, inbox) = (Setup::new(), Inbox::open());
-    let script = format!("test -e well || {{ echo 'Torch not compiled' >&2; exit 7; }}\n{}", becomes_sim());
+    let last = "Torch not compiled; https://models.example/a.bin?sig=hunter2 --api-token hunter2";
+    let script = format!("test -e well || {{ echo '{last}' >&2; exit 7; }}\n{}", becomes_sim());
     let home = home(&script);
     let program = serve(&setup, &home, &[]).await;
     let id = submit(&program, &inbox).await;
@@ -125,7 +139,9 @@ async fn a_local_comfyui_that_does_not_start_is_tried_again_while_jobs_wait() {
     };
     let error = eventually("it was tried again", waiting).await;
     assert!(error.contains('7') && !error.contains("Torch"), "{error}");
-    assert!(program.log().contains("Torch not compiled"), "{}", program.log());
+    let log = program.log();
+    assert!(log.contains("Torch not compiled; https://models.example/a.bin?*** --api-token ***"), "{log}");
+    assert!(!log.contains("hunter2"), "{log}");
     assert_eq!(program.get("/ready").await.unwrap().0, 503);
     std::fs::write(home.path().join("well"), "").unwrap();
     until_succeeded(&program, &id).await;
@@ -135,13 +151,114 @@ async fn a_local_comfyui_that_does_not_start_is_tried_again_while_jobs_wait() {
 async fn a_local_comfyui_ends_with_a_gateway_that_is_killed_and_the_next_one_uses_the_same_port() {
     let (setup, home) = (Setup::new(), home(&slow_sim("0ms")));
     let program = serve(&setup, &home, &[]).await;
-    let name = name_of(&until_state(&program, "running").await);
+    until_state(&program, "running").await;
+    let port = port_of(&program);
     let first = ids(home.path(), 1).await.remove(0);
     program.kill();
     until_gone(&first).await;
     let program = serve(&setup, &home, &[]).await;
-    assert_eq!(name_of(&until_state(&program, "running").await), name);
+    until_state(&program, "running").await;
+    assert_eq!(port_of(&program), port);
     assert_ne!(ids(home.path(), 2).await[1], first);
+}
+
+#[actix_web::test]
+async fn a_gateway_that_starts_right_after_a_kill_waits_for_the_port_of_the_comfyui_that_dies() {
+    for said in [Some(free_port().to_string()), None] {
+        // It does not hear that it is asked to end, and has the port until it is made to.
+        let deaf = slow_sim("0ms").replace("exec ", "exec env --block-signal=TERM ");
+        let (setup, home) = (Setup::new(), home(&deaf));
+        let settings: Vec<(&str, &str)> = said.iter().map(|port| ("COMFY_PORT", port.as_str())).collect();
+        let program = serve(&setup, &home, &settings).await;
+        until_state(&program, "running").await;
+        let (port, first) = (port_of(&program), ids(home.path(), 1).await.remove(0));
+        program.kill();
+        let program = serve(&setup, &home, &settings).await;
+        let log = program.log();
+        assert!(log.contains("waiting until the ComfyUI of the gateway before this one has ended"), "{log}");
+        until_state(&program, "running").await;
+        assert_eq!(port_of(&program), port);
+        assert!(!runs(&first));
+    }
+}
+
+#[actix_web::test]
+async fn the_local_comfyui_keeps_its_name_whatever_its_port() {
+    let (setup, home) = (Setup::new(), home(&slow_sim("0ms")));
+    for _ in 0..2 {
+        let port = free_port();
+        let program = serve(&setup, &home, &[("COMFY_PORT", &port.to_string())]).await;
+        let ready = until_state(&program, "running").await;
+        assert_eq!(
+            (name_of(&ready), &ready["local"]["address"]),
+            ("local".into(), &json!(format!("http://127.0.0.1:{port}")))
+        );
+        program.terminate();
+        assert!(program.ended().await.success());
+    }
+}
+
+#[actix_web::test]
+async fn no_job_goes_to_a_server_of_others_that_takes_the_port_of_a_comfyui_that_died() {
+    let (setup, inbox, home) = (Setup::new(), Inbox::open(), home(&slow_sim("0ms")));
+    let port = free_port();
+    let program = serve(&setup, &home, &[("COMFY_PORT", &port.to_string())]).await;
+    until_state(&program, "running").await;
+    kill(&ids(home.path(), 1).await[0]);
+    let options = SimOptions { addr: ([127, 0, 0, 1], port).into(), ..SimOptions::default() };
+    let other = eventually("the port is free for others", async || Sim::start(options.clone()).await.ok()).await;
+    let id = submit(&program, &inbox).await;
+    let tried = async || {
+        let ready = ready(&program).await;
+        ready["local"]["restarts"].as_u64().filter(|restarts| *restarts >= 3)?;
+        ready["local"]["error"].as_str().map(str::to_owned)
+    };
+    let error = eventually("it was tried again", tried).await;
+    assert!(error.contains(&format!("port {port} is taken by another server (process")), "{error}");
+    assert_eq!(other.connections(), 0);
+    assert!(other.requests().iter().all(|request| request.method == "GET"), "{:?}", other.requests());
+    other.stop().await;
+    until_succeeded(&program, &id).await;
+}
+
+#[test]
+fn what_the_local_comfyui_lacks_is_told_by_check() {
+    let setup = Setup::new();
+    let home = setup.folder.path().join("ComfyUI");
+    let check = |words: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_comfygate"));
+        command.arg("check").args(words).current_dir(setup.folder.path());
+        for name in ["COMFYGATE_LOCAL", "COMFYUI_HOME", "COMFYUI_PYTHON"] {
+            command.env_remove(name);
+        }
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let words = ["--local", "--home", home.to_str().unwrap(), "--set", "COMFYUI_PYTHON=no-such-python"];
+    let (code, text) = check(&words);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(
+        text.contains(&format!("the local ComfyUI: there is no folder `{}`; COMFYUI_HOME", home.display())),
+        "{text}"
+    );
+    let python = "the local ComfyUI: the Python `no-such-python` cannot be started: PATH leads to no such program; set COMFYUI_PYTHON";
+    assert!(text.contains(python), "{text}");
+    std::fs::create_dir(&home).unwrap();
+    let (code, text) = check(&words);
+    assert!(
+        code == Some(1) && text.contains("has no main.py; COMFYUI_HOME must be") && text.contains(python),
+        "{text}"
+    );
+    std::fs::write(home.join("main.py"), "").unwrap();
+    std::fs::write(home.join("python"), "").unwrap();
+    let python = format!("COMFYUI_PYTHON={}", home.join("python").display());
+    let (code, text) = check(&["--local", "--home", home.to_str().unwrap(), "--set", &python]);
+    assert!(code == Some(1) && text.contains("it is not executable"), "{text}");
+    let (code, text) = check(&["--local", "--home", home.to_str().unwrap(), "--set", "COMFYUI_PYTHON=sh"]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains(&format!("the local ComfyUI: good (sh in {})", home.display())), "{text}");
+    let (code, text) = check(&[]);
+    assert!(code == Some(0) && !text.contains("local ComfyUI"), "{text}");
 }
 
 #[actix_web::test]

@@ -77,6 +77,113 @@ fn a_file_that_is_no_graph_is_a_problem_and_one_that_is_not_there_cannot_be_chec
 }
 
 #[test]
+fn a_file_that_only_looks_like_a_workflow_is_told_by_what_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let graph = r#"{"1": {"class_type": "SaveImage", "inputs": {}}}"#;
+    let utf16: Vec<u8> = format!("\u{feff}{graph}").encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let deep = format!(
+        "{{\"1\": {{\"class_type\": \"A\", \"inputs\": {{\"x\": {}{}}}}}}}",
+        "[".repeat(9000),
+        "]".repeat(9000)
+    );
+    let cases: [(&str, &[u8], i32, &str); 16] = [
+        ("empty.json", b"", 2, "is no workflow: it is empty; save the workflow again"),
+        ("utf16.json", &utf16, 2, "it is UTF-16 text, as PowerShell's `>` writes it; save it as UTF-8"),
+        ("latin.json", b"{\n\"\xe9\": {}}", 2, "line 2 has a byte that UTF-8 does not have there"),
+        ("page.json", b"<!DOCTYPE html>", 2, "it is a web page, not JSON; download the file itself"),
+        ("picture.json", b"\xff\xd8\xff\xe0", 2, "it is a JPEG picture, not a workflow"),
+        ("archive.zip", b"PK\x03\x04", 2, "it is a ZIP archive, not a workflow"),
+        ("zeros.json", &[0; 100], 2, "it is not text"),
+        ("cut.png", b"\x89PNG\r\n\x1a\n\0\0", 2, "it is a PNG that cannot be read"),
+        (
+            "nan.json",
+            br#"{"1": {"class_type": "A", "inputs": {"cfg": NaN}}}"#,
+            1,
+            "JSON has no `NaN` and no `Infinity`: write a number",
+        ),
+        ("comment.json", b"// mine\n{}", 1, "JSON has no comments: take them out"),
+        ("quotes.json", b"{'1': {}}", 1, "JSON has its texts in double quotes"),
+        ("comma.json", br#"{"1": {"class_type": "A"},}"#, 1, "take away the comma behind the last one"),
+        ("deep.json", deep.as_bytes(), 1, "values stand inside each other deeper than in any workflow"),
+        (
+            "request.json",
+            br#"{"prompt": {"1": {"class_type": "A"}}}"#,
+            1,
+            "keep only what is under `prompt`, in a file of its own",
+        ),
+        (
+            "twice.json",
+            b"{\"1\": {\"class_type\": \"A\"},\n \"1\": {\"class_type\": \"B\"}}",
+            1,
+            "`1` is written twice, first on line 1: keep one",
+        ),
+        ("marked.json", "\u{feff}{\"1\": {\"class_type\": \"SaveImage\", \"inputs\": {}}}".as_bytes(), 0, "good"),
+    ];
+    for (name, bytes, code, reason) in cases {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        let path = path.to_str().unwrap();
+        for args in [&["validate", "-w", path][..], &["convert", path, "--object-info", CLASSES]] {
+            let told = run(args);
+            let said = stdout(&told) + &stderr(&told);
+            // Of an API graph that is good, `convert` says nothing more.
+            let (code, reason) = match (args[0], code) {
+                ("convert", 0) => (0, "is in API format already"),
+                ("convert", _) => (1, reason),
+                _ => (code, reason),
+            };
+            assert_eq!(told.status.code(), Some(code), "{args:?}: {said}");
+            assert!(said.contains(reason) && said.contains(name), "{args:?}: {said}");
+            assert!(said.len() < 1000, "{args:?}: {said}");
+        }
+    }
+    for args in [&["validate", "-w", "./configs"][..], &["convert", "./configs"]] {
+        assert!(
+            stderr(&run(args)).contains("cannot read `./configs`: it is a folder; name the file in it"),
+            "{args:?}"
+        );
+    }
+}
+
+#[test]
+fn a_picture_that_comfyui_has_saved_is_validated_and_converted_by_the_graph_that_it_carries() {
+    let folder = tempfile::tempdir().unwrap();
+    let canvas = std::fs::read_to_string("templates/canvas.json").unwrap();
+    let carrying = |name: &str, texts: &[(&str, &str)]| {
+        let path = folder.path().join(name);
+        let mut encoder = png::Encoder::new(std::fs::File::create(&path).unwrap(), 1, 1);
+        for (key, text) in texts {
+            encoder.add_text_chunk((*key).to_owned(), (*text).to_owned()).unwrap();
+        }
+        encoder.write_header().unwrap().write_image_data(&[7]).unwrap();
+        path.display().to_string()
+    };
+    let picture = carrying("canvas.png", &[("prompt", &canvas), ("workflow", "{\"nodes\": []}")]);
+    let checked = run(&["validate", "-w", &picture]);
+    assert_eq!(checked.status.code(), Some(0), "{checked:?}");
+    assert_eq!(
+        stderr(&checked),
+        format!("note: taken from `{picture}`: the graph that made the picture, which it carries\n")
+    );
+    let converted = run(&["convert", &picture]);
+    let graph: Value = serde_json::from_str(&stdout(&converted)).unwrap();
+    assert_eq!(graph, serde_json::from_str::<Value>(&canvas).unwrap());
+
+    let drawn = carrying("drawn.png", &[("workflow", r#"{"nodes": [], "links": []}"#)]);
+    let checked = run(&["validate", "-w", &drawn]);
+    assert_eq!(checked.status.code(), Some(2), "it is a drawing, which takes the nodes of a server: {checked:?}");
+    let said = stderr(&checked);
+    assert!(said.contains("the workflow that the picture carries") && said.contains("--object-info"), "{said}");
+
+    let plain = carrying("plain.png", &[("parameters", "a cat")]);
+    for args in [&["validate", "-w", &plain][..], &["convert", &plain]] {
+        let said = stderr(&run(args));
+        assert!(said.contains("this PNG carries no workflow") && said.contains("use the .json"), "{said}");
+    }
+    assert!(stderr(&run(&["validate", "-w", "nowhere.png"])).contains("cannot read `nowhere.png`"));
+}
+
+#[test]
 fn a_graph_is_held_against_a_servers_nodes_with_what_would_be_right() {
     let folder = tempfile::tempdir().unwrap();
     let graph = json!({

@@ -12,7 +12,7 @@ use std::time::Duration;
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag, and none excludes another but where it says so")]
 #[derive(Args, Debug)]
 pub(in crate::cli) struct RunArgs {
-    /// A graph (.json), the mapping file of a pair (.yaml), or the name of a workflow of the catalogue.
+    /// A graph (.json, or a .png that ComfyUI has saved), the mapping file of a pair (.yaml), or the name of a workflow of the catalogue.
     #[arg(short, long, value_name = "FILE|NAME")]
     pub(super) workflow: String,
     /// Parameters by the names of the mapping, by well-known names (`Steps`, `Seed`, `PositivePrompt`), or by node and input (6.text);
