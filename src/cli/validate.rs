@@ -1,10 +1,9 @@
 //! `comfygate validate`: what is wrong with a workflow, without running it. Of a file the graph, of a workflow of the
 //! catalogue the mapping too; with the nodes of a server all that it would refuse.
 
-mod report;
-
 use super::convert::workflow_of;
 use super::nodes::{self, NodeArgs, Nodes};
+use super::report::{Fault, Report};
 use super::workflows::{FolderArgs, unknown};
 use crate::check::check;
 use crate::convert::{convert, is_ui_format};
@@ -12,7 +11,6 @@ use crate::graph::Graph;
 use crate::workflow::Catalog;
 use anyhow::bail;
 use clap::Args;
-use report::{Fault, Report};
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
