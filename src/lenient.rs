@@ -9,6 +9,11 @@ pub use pruned::Pruned;
 use serde::de::DeserializeOwned;
 use serde_json::{Error, Value};
 
+/// Returns a text without the byte order mark that some editors begin a file with: it is no JSON, but does no harm.
+pub fn unmarked(text: &str) -> &str {
+    text.trim_start_matches('\u{feff}')
+}
+
 /// Reads any JSON value; what lies deeper than a hundred levels is `null`.
 pub fn parse(text: &str) -> Result<Value, Error> {
     from_str(text).map(|Pruned(value)| value)

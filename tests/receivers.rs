@@ -2,12 +2,15 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "this whole program is a test")]
 
+#[path = "support/own_folder.rs"]
+mod own_folder;
+
 use bytes::Bytes;
 use comfygate::clock::{Clock, SystemClock};
 use comfygate::egress::{Guard, Rules, SystemLookup};
 use comfygate::job::{
     Advance, Announcement, Audience, BlobId, BodyRules, FailedNode, Failure, FailureCode, Job, JobId, JobState, Limits,
-    LinkKey, News, NodeAdvance, Outcome, Output, Params, Request, Segment, Tenant, WebhookEvent, freeze,
+    LinkKey, News, NodeAdvance, Outcome, Output, Request, Segment, Tenant, WebhookEvent, freeze,
 };
 use comfygate::lifecycle::Lifecycle;
 use comfygate::media::{Blobs, body_stream};
@@ -16,6 +19,7 @@ use comfygate::settings::{EgressSettings, WebhookSettings};
 use comfygate::signing::{Keyring, Office, Options};
 use comfygate::store::{Attempt, DeliveryState, Ending, NewJob, SecretKind, SqliteStore, Store};
 use futures_util::TryStreamExt;
+use own_folder::Folder;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
@@ -377,12 +381,12 @@ struct Sender {
     bell: Arc<Notify>,
     /// What its webhooks are signed with.
     secret: String,
-    _folder: TempDir,
+    _folder: Folder,
 }
 
 impl Sender {
     async fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = Folder::new();
         let (store, clock) = (SqliteStore::open(folder.path()).unwrap(), SystemClock::start());
         let office = Office::new(Arc::clone(&store) as _, Arc::clone(&clock) as _, |bytes| rand::fill(bytes));
         let current = office.current(&Tenant::default(), None, SecretKind::Hmac).await.unwrap();
@@ -506,23 +510,11 @@ fn job() -> Job {
 fn request(url: &str) -> Request {
     let limit = Duration::from_mins(1);
     Request {
-        workflow: "canvas".into(),
-        revision: "r".into(),
-        params: Params::new(),
-        images: comfygate::job::InputImages::new(),
         seed: Some(1),
-        output_names: std::collections::BTreeMap::new(),
-        seeds: std::collections::BTreeMap::new(),
-        key_ticket: None,
         expected_images: Some(2),
         webhook_url: Some(url.into()),
-        webhook_events: std::collections::BTreeSet::new(),
-        delivery: comfygate::job::DeliveryMode::default(),
-        strip_metadata: false,
-        conversion: None,
         metadata: Some(json!({"order": 7})),
-        priority: 0,
-        limits: Limits { queue: limit, start: limit, silence: limit, run: limit },
+        ..Request::plain("canvas", "r", Limits { queue: limit, start: limit, silence: limit, run: limit })
     }
 }
 

@@ -1,13 +1,12 @@
 //! `POST /convert`: a workflow as ComfyUI saves it, into the graph that it executes.
 
-use super::body::{kind, read_up_to};
+use super::body::read_up_to;
 use super::caller::Caller;
 use super::workflows::away;
 use super::{Api, ApiError};
-use crate::convert::{ConvertError, convert, is_ui_format};
+use crate::convert::{ConvertError, Converted, Format, read};
 use crate::definitions::Definitions;
-use crate::graph::Graph;
-use crate::lenient;
+use crate::graph::GraphError;
 use crate::names::{shown, there_are};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Value, json};
@@ -60,17 +59,20 @@ fn definitions(api: &Api, caller: &Caller, backend: Option<&str>) -> Result<Defi
 }
 
 fn converted(text: &str, definitions: &Definitions) -> Result<Value, ApiError> {
-    let value = lenient::parse(text).map_err(|error| invalid_json(&format!("the body is not valid JSON: {error}")))?;
-    if !value.is_object() {
-        return Err(invalid_json(&format!("the body must be a workflow, an object, not {}", kind(&value))));
+    let is_no_object =
+        |error: &GraphError| matches!(error, GraphError::NotJson { .. } | GraphError::NotAnObject { .. });
+    match read(text) {
+        Ok(Format::Saved(saved)) => {
+            let Converted { graph, warnings } = saved.convert(definitions).map_err(|error| refusal(&error))?;
+            Ok(json!({ "graph": graph, "warnings": warnings }))
+        }
+        Ok(Format::Executed(graph)) => {
+            let warning = "the file is in API format already, and is given back as it is";
+            Ok(json!({ "graph": graph, "warnings": [warning] }))
+        }
+        Err(error) if is_no_object(&error) => Err(invalid_json(&format!("the body is no workflow: {error}"))),
+        Err(error) => Err(refusal(&ConvertError::Graph(error))),
     }
-    if is_ui_format(&value) {
-        let converted = convert(&value, definitions).map_err(|error| refusal(&error))?;
-        return Ok(json!({ "graph": converted.graph, "warnings": converted.warnings }));
-    }
-    let graph = Graph::parse(text).map_err(|error| refusal(&ConvertError::Graph(error)))?;
-    let warning = "the file is in API format already, and is given back as it is";
-    Ok(json!({ "graph": graph, "warnings": [warning] }))
 }
 
 fn refusal(error: &ConvertError) -> ApiError {

@@ -1,10 +1,9 @@
 //! `comfygate convert`: a workflow as ComfyUI saves it, written as ComfyUI executes it.
 
-use super::nodes::{self, NodeArgs, Nodes};
+use super::nodes::{self, NodeArgs};
 use super::write_out;
-use crate::convert::{convert, is_ui_format};
-use crate::graph::Graph;
-use crate::lenient;
+use crate::convert::{Converted, Format, read};
+use crate::lenient::{self, unmarked};
 use anyhow::{Context, anyhow};
 use clap::Args;
 use serde_json::Value;
@@ -29,30 +28,25 @@ pub(super) struct ConvertArgs {
 pub(super) fn run(args: &ConvertArgs) -> anyhow::Result<ExitCode> {
     let text = nodes::read(&args.file)?;
     let name = if nodes::is_stdin(&args.file) { "stdin".to_owned() } else { args.file.display().to_string() };
-    let workflow = workflow_of(&text).with_context(|| name.clone())?;
-    if !is_ui_format(&workflow) {
-        Graph::parse(&text).with_context(|| format!("{name} is in neither of ComfyUI's formats"))?;
-        writeln!(std::io::stderr(), "note: {name} is in API format already, it stays as it is")?;
-        return write(args.out.as_deref(), &text);
-    }
+    let saved = match read(&text).with_context(|| format!("{name} is in neither of ComfyUI's formats"))? {
+        Format::Saved(saved) => saved,
+        Format::Executed(_) => {
+            writeln!(std::io::stderr(), "note: {name} is in API format already, it stays as it is")?;
+            return write(args.out.as_deref(), &text);
+        }
+    };
     let nodes = args.nodes.load_or_ask()?;
-    let (graph, warnings) = converted(&workflow, &nodes).with_context(|| name)?;
+    let no_conversion = || format!("{name}: cannot be converted with the nodes of {}", nodes.origin);
+    let Converted { graph, warnings } = saved.convert(&nodes.definitions).with_context(no_conversion)?;
     for warning in warnings {
         writeln!(std::io::stderr(), "warning: {}", super::table::tame(&warning))?;
     }
     write(args.out.as_deref(), &format!("{}\n", serde_json::to_string_pretty(&graph)?))
 }
 
-/// Reads a workflow in either format; what Python writes and JSON does not know is no obstacle.
+/// Reads a text as JSON; what Python writes and JSON does not know is no obstacle.
 pub(super) fn workflow_of(text: &str) -> anyhow::Result<Value> {
-    lenient::parse(text.strip_prefix('\u{feff}').unwrap_or(text)).map_err(|error| anyhow!("not valid JSON: {error}"))
-}
-
-/// Converts a workflow in UI format; an error says whose nodes it was held against.
-pub(super) fn converted(workflow: &Value, nodes: &Nodes) -> anyhow::Result<(Graph, Vec<String>)> {
-    let converted = convert(workflow, &nodes.definitions)
-        .with_context(|| format!("cannot be converted with the nodes of {}", nodes.origin))?;
-    Ok((converted.graph, converted.warnings))
+    lenient::parse(unmarked(text)).map_err(|error| anyhow!("not valid JSON: {error}"))
 }
 
 fn write(out: Option<&Path>, text: &str) -> anyhow::Result<ExitCode> {

@@ -14,6 +14,7 @@ mod order;
 mod plan;
 mod primitive;
 mod prompt;
+mod read;
 mod reroute;
 mod resolve;
 mod scene;
@@ -25,6 +26,7 @@ mod widget;
 mod workflow;
 
 pub use error::ConvertError;
+pub use read::{Format, Saved, is_ui_format, read};
 
 use crate::definitions::Definitions;
 use crate::graph::Graph;
@@ -37,11 +39,6 @@ pub struct Converted {
     pub graph: Graph,
     /// What a person should know of it, a sentence each: what could not be taken over as it was.
     pub warnings: Vec<String>,
-}
-
-/// Says whether a file is a workflow as ComfyUI saves it: an object with a list of nodes.
-pub fn is_ui_format(value: &Value) -> bool {
-    value.get("nodes").is_some_and(Value::is_array)
 }
 
 /// Converts a workflow as ComfyUI saves it into a graph as it executes it.

@@ -79,9 +79,8 @@ struct Orders {
 }
 
 pub(super) fn read(text: &str) -> Result<Vec<NodeDefinition>, DefinitionsError> {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let classes: IndexMap<String, Described> =
-        lenient::from_str(text).map_err(|error| DefinitionsError::Malformed(error.to_string()))?;
+        lenient::from_str(lenient::unmarked(text)).map_err(|error| DefinitionsError::Malformed(error.to_string()))?;
     let nodes: Vec<NodeDefinition> = classes
         .into_iter()
         .filter_map(|(name, described)| match described {

@@ -1,9 +1,11 @@
-//! A graph in ComfyUI's API format: nodes by id, their inputs, their links. Says precisely what is wrong with a text that
-//! is not one; leaves to others what the nodes mean.
+//! A graph in ComfyUI's API format: nodes by id, read and written in their order. What a node is made of is `node`'s; what
+//! the nodes mean is left to others.
 
+use super::{GraphError, Node, kind_of};
+use crate::lenient::unmarked;
 use indexmap::IndexMap;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -15,100 +17,10 @@ pub struct Graph {
     places: BTreeMap<String, usize>,
 }
 
-/// One node of a graph.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Node {
-    /// What kind of node it is.
-    pub class_type: String,
-    /// The title that its author gave it.
-    pub title: Option<String>,
-    /// Its inputs: plain values, and links to outputs of other nodes.
-    pub inputs: Map<String, Value>,
-    /// Everything else that was written, such as `_meta`; kept so that what is sent is what was written.
-    rest: Map<String, Value>,
-}
-
-/// Why a text is not a graph in API format.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum GraphError {
-    /// The text is not JSON.
-    #[error("not valid JSON: {reason} (line {line}, column {column}); is the file complete?")]
-    NotJson {
-        /// Where reading stopped, from 1.
-        line: usize,
-        /// Where reading stopped, from 1.
-        column: usize,
-        /// What was wrong there.
-        reason: String,
-    },
-    /// The JSON is a list or a scalar.
-    #[error("a graph is an object of nodes by id, but this is {found}")]
-    NotAnObject {
-        /// What was found instead.
-        found: &'static str,
-    },
-    /// The text is what ComfyUI saves, not what it executes.
-    #[error(
-        "this is a workflow as ComfyUI saves it (UI format), not as it executes it: convert it with `comfygate convert`, \
-         or open it in ComfyUI and use Workflow > Export (API)"
-    )]
-    UiFormat,
-    /// There is no node.
-    #[error("the graph has no nodes")]
-    Empty,
-    /// A node is a list or a scalar.
-    #[error("node `{node}` must be an object with `class_type` and `inputs`, but it is {found}")]
-    NodeNotAnObject {
-        /// The node's id.
-        node: String,
-        /// What was found instead.
-        found: &'static str,
-    },
-    /// A node does not say what kind it is.
-    #[error("node `{node}` has no `class_type`; every node of the API format names its class in a text")]
-    NoClassType {
-        /// The node's id.
-        node: String,
-    },
-    /// A node's inputs are not an object.
-    #[error("`inputs` of node `{node}` must be an object, but it is {found}")]
-    InputsNotAnObject {
-        /// The node's id.
-        node: String,
-        /// What was found instead.
-        found: &'static str,
-    },
-    /// There is no such node.
-    #[error("the graph has no node `{node}`")]
-    NoSuchNode {
-        /// The id that was asked for.
-        node: String,
-    },
-}
-
-impl GraphError {
-    /// Returns the line of the text on which the fault lies, where it is known.
-    pub fn line(&self) -> Option<usize> {
-        if let Self::NotJson { line, .. } = self { Some(*line) } else { None }
-    }
-
-    /// Returns the node at fault.
-    pub fn node(&self) -> Option<&str> {
-        match self {
-            Self::NodeNotAnObject { node, .. }
-            | Self::NoClassType { node }
-            | Self::InputsNotAnObject { node, .. }
-            | Self::NoSuchNode { node } => Some(node),
-            Self::NotJson { .. } | Self::NotAnObject { .. } | Self::UiFormat | Self::Empty => None,
-        }
-    }
-}
-
 impl Graph {
     /// Reads a graph from JSON text.
     pub fn parse(text: &str) -> Result<Self, GraphError> {
-        // Exports of some editors begin with a byte order mark, which is not JSON but does no harm.
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let text = unmarked(text);
         let not_json = |error: serde_json::Error| GraphError::NotJson {
             line: error.line(),
             column: error.column(),
@@ -242,64 +154,6 @@ impl<'de> Deserialize<'de> for Graph {
     }
 }
 
-impl Node {
-    /// Makes a node; the title goes into `_meta`, as the frontend writes it.
-    pub fn new(class_type: String, title: Value, inputs: Map<String, Value>) -> Self {
-        let mut rest = Map::new();
-        let text = title.as_str().map(str::to_owned);
-        rest.insert("_meta".to_owned(), Value::Object(Map::from_iter([("title".to_owned(), title)])));
-        Self { class_type, title: text, inputs, rest }
-    }
-
-    fn from_value(id: &str, value: Value) -> Result<Self, GraphError> {
-        let found = kind_of(&value);
-        let Value::Object(mut rest) = value else {
-            return Err(GraphError::NodeNotAnObject { node: id.to_owned(), found });
-        };
-        let class_type = match rest.remove("class_type") {
-            Some(Value::String(class)) if !class.is_empty() => class,
-            Some(_) | None => return Err(GraphError::NoClassType { node: id.to_owned() }),
-        };
-        let inputs = match rest.remove("inputs") {
-            None => Map::new(),
-            Some(Value::Object(inputs)) => inputs,
-            Some(other) => {
-                return Err(GraphError::InputsNotAnObject { node: id.to_owned(), found: kind_of(&other) });
-            }
-        };
-        let title = rest.get("_meta").and_then(|meta| meta.get("title")).and_then(Value::as_str).map(str::to_owned);
-        Ok(Self { class_type, title, inputs, rest })
-    }
-
-    fn to_value(&self) -> Value {
-        let mut node = self.rest.clone();
-        node.insert("class_type".to_owned(), Value::String(self.class_type.clone()));
-        node.insert("inputs".to_owned(), Value::Object(self.inputs.clone()));
-        Value::Object(node)
-    }
-}
-
-/// Says whether ComfyUI takes this input for a link: a list of a node's id and the number of one of its outputs.
-pub fn is_link(value: &Value) -> bool {
-    value.as_array().is_some_and(|list| {
-        let [node, output] = list.as_slice() else { return false };
-        node.is_string() && output.is_number()
-    })
-}
-
-/// Names the kind of a JSON value for messages.
-pub fn kind_of(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(number) if number.is_f64() => "a number with a fraction",
-        Value::Number(_) => "an integer",
-        Value::String(_) => "a text",
-        Value::Array(_) => "a list",
-        Value::Object(_) => "an object",
-    }
-}
-
 fn without_place(error: &serde_json::Error) -> String {
     let text = error.to_string();
     text.rsplit_once(" at line ").map_or(text.as_str(), |(reason, _)| reason).to_owned()
@@ -366,16 +220,6 @@ mod tests {
             error.to_string(),
             "not valid JSON: EOF while parsing a value (line 2, column 20); is the file complete?"
         );
-    }
-
-    #[test]
-    fn only_a_node_id_with_an_output_number_is_a_link() {
-        assert!(is_link(&json!(["4", 0])));
-        assert!(is_link(&json!(["4", 0.0])));
-        for other in [json!("4"), json!(["4"]), json!([4, 0]), json!(["4", "0"]), json!(["4", 0, 1]), json!({"0": "4"})]
-        {
-            assert!(!is_link(&other), "{other}");
-        }
     }
 
     #[test]

@@ -8,18 +8,22 @@ mod api;
 mod builder;
 mod bypass;
 mod error;
+mod fault;
 mod hash;
 #[cfg(test)]
 mod laws;
 mod links;
+mod node;
 mod output;
 mod path;
 mod workflow;
 
-pub use api::{Graph, GraphError, Node, is_link, kind_of};
+pub use api::Graph;
 pub use builder::PromptBuilder;
 pub use error::PromptError;
+pub use fault::GraphError;
 pub use links::Link;
+pub use node::{Node, is_link, kind_of};
 pub use output::{Built, Output, OutputName};
 pub use path::Target;
 pub use workflow::{DRAWN, SEEDS, Workflow, is_seed};

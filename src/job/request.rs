@@ -148,6 +148,30 @@ pub struct Request {
 }
 
 impl Request {
+    /// Returns a request that asks for nothing besides a revision of a workflow within these limits: no parameters, no
+    /// images, no webhook.
+    pub fn plain(workflow: &str, revision: &str, limits: Limits) -> Self {
+        Self {
+            workflow: workflow.to_owned(),
+            revision: revision.to_owned(),
+            params: Params::new(),
+            images: InputImages::new(),
+            seed: None,
+            seeds: BTreeMap::new(),
+            output_names: BTreeMap::new(),
+            expected_images: None,
+            webhook_url: None,
+            webhook_events: BTreeSet::new(),
+            delivery: DeliveryMode::default(),
+            strip_metadata: false,
+            conversion: None,
+            metadata: None,
+            priority: 0,
+            key_ticket: None,
+            limits,
+        }
+    }
+
     /// Returns the blobs that the input images need, and how many bytes each has.
     pub fn input_blobs(&self) -> impl Iterator<Item = (&BlobId, u64)> {
         self.images.values().flat_map(super::InputImage::blobs)

@@ -33,7 +33,7 @@ pub use error::{
 };
 pub use executor::{Artifact, Context, End, Executor, Executors, Known, Maker, News, Ticket};
 pub use frames::FrameRange;
-pub use load::{Loader, find_image, params_of};
+pub use load::{Loaded, Loader, find_image, params_of};
 pub use order::Order;
 pub use plan::{Found, Plan, Subject, Wishes};
 pub use rehearsal::rehearse;

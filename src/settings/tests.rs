@@ -1,6 +1,7 @@
 //! Settings as a whole: who wins, what stops the start, and the files that are written from the table.
 
 use super::*;
+use crate::secret::Secret;
 use std::collections::BTreeMap;
 use std::path::Path;
 

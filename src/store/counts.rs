@@ -1,4 +1,5 @@
-//! How many jobs there are, for those who limit them. What is allowed is left to `throttle`.
+//! How many jobs there are, for those who limit them and those who ask how busy the gateway is. What is allowed is left to
+//! `throttle`.
 
 use super::StoreError;
 use crate::clock::Timestamp;
@@ -15,4 +16,15 @@ pub trait Counts: Send + Sync + fmt::Debug {
 
     /// Returns how many jobs of a tenant were accepted since some time.
     async fn accepted_since(&self, tenant: Tenant, since: Timestamp) -> Result<u64, StoreError>;
+}
+
+/// How many jobs are in each state that has not ended, and how many deliveries wait.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Backlog {
+    /// Waiting for a backend.
+    pub queued: u64,
+    /// On a backend.
+    pub running: u64,
+    /// Webhooks that have not arrived.
+    pub deliveries: u64,
 }

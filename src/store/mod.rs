@@ -4,9 +4,15 @@
 //! begun, who sends a delivery) may be lost with the power. Bytes are not here: they are in the blob folder
 //! (`media::Blobs`).
 
+mod claim;
 mod counts;
 mod cursor;
+mod delivery;
+mod ending;
+mod error;
+mod intake;
 mod keys;
+mod list;
 mod own_secrets;
 mod persist;
 mod replay;
@@ -14,9 +20,15 @@ mod signing;
 mod sqlite;
 mod uploads;
 
-pub use counts::Counts;
+pub use claim::{Claimed, Refused, Vacancy};
+pub use counts::{Backlog, Counts};
 pub use cursor::{Cursor, CursorError};
+pub use delivery::{Attempt, Delivery, DeliveryState, Verdict};
+pub use ending::{CancelWish, Ending, Finished};
+pub use error::StoreError;
+pub use intake::{IdempotencyKey, NewJob, Revision};
 pub use keys::{ApiKey, KeyStore};
+pub use list::{ListFilter, Listed};
 pub use own_secrets::OwnSecrets;
 pub use persist::persist;
 pub use replay::{DeliveryFilter, ListedDelivery, ReplayFilter};
@@ -25,313 +37,11 @@ pub use sqlite::{Audit, Flaw, NamedBlob, OpenError, SqliteStore, audit, open_bes
 pub use uploads::{NewUpload, Upload, UploadStore};
 
 use crate::clock::Timestamp;
-use crate::job::{BlobId, FrozenBody, Job, JobId, JobState, Outcome, Output, PromptId, Request, RunRef, Tenant};
+use crate::job::{BlobId, Job, JobId, PromptId};
 use async_trait::async_trait;
 use std::collections::HashSet;
 use std::fmt;
-use std::num::NonZeroUsize;
 use std::time::Duration;
-
-/// Why the store did not do as asked.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The queue to the writer is full: try again soon.
-    #[error("the store is busy: {waiting} writes are waiting")]
-    Busy {
-        /// How many writes wait already.
-        waiting: usize,
-    },
-    /// The disk is full or cannot be written: nothing was stored.
-    #[error("the store cannot write: {0}")]
-    Unavailable(String),
-    /// What is stored cannot be read back.
-    #[error("the store is damaged: {0}")]
-    Damaged(String),
-    /// A fault of the gateway's own: the write panicked and nothing of it is stored.
-    #[error("the store failed on a write: {0}")]
-    Panicked(String),
-    /// The same idempotency key came with another body.
-    #[error("the idempotency key `{0}` was used with another request body")]
-    KeyReused(String),
-    /// The id that a caller chose for a job is another job's.
-    #[error("the id {0} is another job's already")]
-    IdInUse(JobId),
-    /// A tenant's uploads take as much space as they may.
-    #[error("the uploads take {used} bytes already, and {most} are allowed; delete some, or wait until they expire")]
-    UploadsFull {
-        /// How many bytes they have.
-        used: u64,
-        /// How many they may have.
-        most: u64,
-    },
-}
-
-/// An `Idempotency-Key` with the SHA-256 of the body that it came with.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct IdempotencyKey {
-    /// Whose it is: two tenants may use the same value.
-    pub tenant: Tenant,
-    /// The header's value.
-    pub key: String,
-    /// The SHA-256 of the request's body.
-    pub body_sha256: [u8; 32],
-    /// When the key is forgotten.
-    pub expires_at: Timestamp,
-}
-
-/// The sources of one revision of a workflow, kept so that a job's graph can be built again after the files changed.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Revision {
-    /// The SHA-256 over both texts, in hex.
-    pub hash: String,
-    /// The workflow's name.
-    pub name: String,
-    /// The YAML text.
-    pub config: String,
-    /// The JSON text.
-    pub template: String,
-}
-
-/// A job to be accepted.
-#[derive(Clone, PartialEq, Debug)]
-pub struct NewJob {
-    /// The id that it shall have.
-    pub id: JobId,
-    /// Whose it shall be.
-    pub tenant: Tenant,
-    /// What is asked for.
-    pub request: Request,
-    /// When it came.
-    pub created_at: Timestamp,
-    /// The caller's idempotency key.
-    pub idempotency: Option<IdempotencyKey>,
-    /// The revision of a graph that came with the request: stored with the job, and removed with it.
-    pub own_revision: Option<Revision>,
-}
-
-/// Free places on a backend, to be filled with waiting jobs.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Vacancy {
-    /// The backend's name.
-    pub backend: String,
-    /// Other backends. A job whose last run was on `backend` is left to them as long as one of them may run it.
-    pub others: Vec<String>,
-    /// One for each place: the prompt id of a run that is not its job's first.
-    pub offered: Vec<PromptId>,
-    /// How many jobs of one tenant may be on backends, all of them together; none for any number.
-    pub per_tenant: Option<NonZeroUsize>,
-}
-
-/// A claimed job and the run that it was claimed for; the intent is on disk.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Claimed {
-    /// The job, in state `submitted`.
-    pub job: Job,
-    /// The run: number, backend, prompt id.
-    pub run: RunRef,
-    /// How many runs before this one counted as tries.
-    pub tries: u32,
-    /// The backends that cannot run the job.
-    pub refused: Vec<Refused>,
-}
-
-/// A backend that cannot run a job: it lacks a node class or a model file.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Refused {
-    /// The backend's name.
-    pub backend: String,
-    /// What it said.
-    pub reason: String,
-}
-
-/// What became of the wish to cancel a job.
-#[derive(Clone, PartialEq, Debug)]
-pub enum CancelWish {
-    /// There is no such job.
-    Unknown,
-    /// It had ended already, in this state.
-    AlreadyFinal(JobState),
-    /// It was waiting and can be finished as cancelled by the caller of this verb.
-    Waiting(Box<Job>),
-    /// It is on a backend; the wish is recorded and its tracker must be told.
-    Running(Box<Job>),
-}
-
-/// The end of a job: final state, outputs, frozen body and delivery, all in one transaction.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Ending {
-    /// The job that ends.
-    pub job: JobId,
-    /// The run that ended it, or none where it ended while it waited. What is no longer so is dropped: an ending by a run
-    /// that is not the current one, and an ending as waiting of a job that is on a backend by now.
-    pub run: Option<u32>,
-    /// How it ended.
-    pub outcome: Outcome,
-    /// The final object.
-    pub body: FrozenBody,
-    /// When.
-    pub ended_at: Timestamp,
-}
-
-/// A job as lists show it.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Listed {
-    /// The job.
-    pub job: Job,
-    /// The failure's code, for a job that failed.
-    pub code: Option<String>,
-    /// The failure's one line.
-    pub error: Option<String>,
-    /// Where its delivery stands, for a job that has ended and has one.
-    pub delivery: Option<DeliveryState>,
-}
-
-/// Which jobs to list; newest first.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct ListFilter {
-    /// Only jobs of this tenant; none means all.
-    pub tenant: Option<Tenant>,
-    /// Only jobs in this state.
-    pub state: Option<JobState>,
-    /// Only jobs of this workflow.
-    pub workflow: Option<String>,
-    /// Only jobs older than this one: the last of the page before.
-    pub before: Option<Cursor>,
-    /// At most this many.
-    pub limit: u32,
-}
-
-/// The result of a job that ended.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Finished {
-    /// The final object, as the webhook has it.
-    pub body: FrozenBody,
-    /// The outputs in the order of the final object.
-    pub outputs: Vec<Output>,
-}
-
-/// The state of a delivery.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum DeliveryState {
-    /// Not yet arrived; an attempt is due at `due_at`.
-    Pending,
-    /// The receiver answered 2xx.
-    Delivered,
-    /// The receiver answered 410: it wants no more.
-    Gone,
-    /// The last attempt failed, or the deadline passed.
-    Undeliverable,
-}
-
-impl DeliveryState {
-    /// Every state; pending first, as each delivery begins with it.
-    pub const ALL: [Self; 4] = [Self::Pending, Self::Delivered, Self::Gone, Self::Undeliverable];
-
-    /// Returns the word used in answers and the database.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Delivered => "delivered",
-            Self::Gone => "gone",
-            Self::Undeliverable => "undeliverable",
-        }
-    }
-
-    /// Reads the word back.
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|state| state.as_str() == word)
-    }
-}
-
-/// A webhook that must arrive.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Delivery {
-    /// The job that it tells of; a job has at most one delivery.
-    pub job: JobId,
-    /// Whose job it is.
-    pub tenant: Tenant,
-    /// Where it goes.
-    pub url: String,
-    /// What is sent.
-    pub body: FrozenBody,
-    /// How many attempts were made.
-    pub attempts: u32,
-    /// How many of them were made before the last replay: the schedule counts only the later ones.
-    pub attempts_before: u32,
-    /// When the job ended.
-    pub created_at: Timestamp,
-    /// When the next attempt is due.
-    pub due_at: Timestamp,
-    /// Where it stands.
-    pub state: DeliveryState,
-    /// How often it was begun anew.
-    pub replays: u32,
-    /// When that was done last.
-    pub replayed_at: Option<Timestamp>,
-    /// When it arrived or was given up; none while it is pending.
-    pub ended_at: Option<Timestamp>,
-}
-
-impl Delivery {
-    /// Returns when the schedule that it is on began: at the job's end, or at the last replay.
-    pub fn begun_at(&self) -> Timestamp {
-        self.replayed_at.unwrap_or(self.created_at)
-    }
-}
-
-/// One HTTP call of a delivery, for the log.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Attempt {
-    /// From 1.
-    pub number: u32,
-    /// When it began.
-    pub started_at: Timestamp,
-    /// How long it took.
-    pub took: Duration,
-    /// The answer's status, where one came.
-    pub status: Option<u16>,
-    /// What went wrong, as a stable word; none after a 2xx.
-    pub code: Option<String>,
-    /// The first 1 KiB of the answer, or the error's text.
-    pub snippet: String,
-}
-
-/// What an attempt means for its delivery.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Verdict {
-    /// It arrived.
-    Delivered,
-    /// The receiver wants no more.
-    Gone,
-    /// Try again then.
-    RetryAt(Timestamp),
-    /// Never try again by itself.
-    GiveUp,
-}
-
-/// How many jobs are in each state that has not ended, and how many deliveries wait.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Backlog {
-    /// Waiting for a backend.
-    pub queued: u64,
-    /// On a backend.
-    pub running: u64,
-    /// Webhooks that have not arrived.
-    pub deliveries: u64,
-}
-
-/// What a step of clearing has removed.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Cleared {
-    /// How many jobs.
-    pub jobs: u32,
-    /// How many idempotency keys.
-    pub keys: u32,
-    /// How many uploads.
-    pub uploads: u32,
-    /// The blobs that those jobs and uploads named; others may name them still.
-    pub blobs: Vec<BlobId>,
-}
 
 /// Keeps jobs, outputs and deliveries. Every verb is one transaction.
 #[async_trait]
@@ -458,4 +168,17 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Counts what is not done.
     async fn backlog(&self) -> Result<Backlog, StoreError>;
+}
+
+/// What a step of clearing has removed.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Cleared {
+    /// How many jobs.
+    pub jobs: u32,
+    /// How many idempotency keys.
+    pub keys: u32,
+    /// How many uploads.
+    pub uploads: u32,
+    /// The blobs that those jobs and uploads named; others may name them still.
+    pub blobs: Vec<BlobId>,
 }

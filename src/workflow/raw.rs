@@ -3,9 +3,9 @@
 
 use super::fields;
 use super::pair::{Files, Pair};
-use crate::convert::{ConvertError, Converted, convert};
+use crate::convert::{ConvertError, Format, read};
 use crate::definitions::Definitions;
-use crate::graph::{Graph, GraphError, PromptError, Workflow};
+use crate::graph::{PromptError, Workflow};
 use crate::job::Request;
 use crate::names::shown;
 use serde_json::{Value, json};
@@ -61,9 +61,10 @@ pub enum RawError {
 impl RawGraph {
     /// Reads a graph from JSON text: API format, or UI format where `definitions` has its nodes.
     pub fn read(text: &str, definitions: &Definitions) -> Result<Self, RawError> {
-        let graph = match Graph::parse(text) {
-            Err(GraphError::UiFormat) => converted(text, definitions)?,
-            read => read.map_err(PromptError::from)?,
+        let graph = match read(text).map_err(PromptError::from)? {
+            Format::Executed(graph) => graph,
+            Format::Saved(_) if definitions.is_empty() => return Err(RawError::NoDefinitions),
+            Format::Saved(saved) => saved.convert(definitions)?.graph,
         };
         let count = graph.nodes().count();
         if count > MAX_NODES {
@@ -114,15 +115,6 @@ impl RawGraph {
         Pair::of_request(Request::GRAPH, &config.to_string(), &text, &files)
             .map_err(|problems| RawError::Unusable(problems.first().map(ToString::to_string).unwrap_or_default()))
     }
-}
-
-fn converted(text: &str, definitions: &Definitions) -> Result<Graph, RawError> {
-    if definitions.is_empty() {
-        return Err(RawError::NoDefinitions);
-    }
-    let saved: Value = serde_json::from_str(text).map_err(|error| RawError::Unusable(error.to_string()))?;
-    let Converted { graph, .. } = convert(&saved, definitions)?;
-    Ok(graph)
 }
 
 fn is_deeper(value: &Value, most: usize) -> bool {

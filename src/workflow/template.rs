@@ -4,9 +4,10 @@
 use super::pair::MAX_TEMPLATE;
 use super::places::{Duplicate, Places};
 use super::problem::Problem;
-use crate::convert::{Converted, convert};
+use crate::convert::{Converted, Format, Saved};
 use crate::definitions::Definitions;
 use crate::graph::{Graph, GraphError};
+use crate::lenient::unmarked;
 use crate::names::shown;
 use serde_json::Value;
 
@@ -50,14 +51,15 @@ pub(super) fn read(text: &str, file: &str, definitions: &Definitions) -> Result<
     if text.trim_matches(|letter: char| letter.is_whitespace() || letter == '\u{feff}').is_empty() {
         return Err(vec![Problem::of_file(file, "the file is empty; it must hold a graph")]);
     }
-    let graph = Graph::parse(text);
-    if let Err(error @ GraphError::NotJson { .. }) = &graph {
-        return Err(vec![Problem::of_file(file, error.to_string()).at(error.line())]);
-    }
-    if graph == Err(GraphError::UiFormat) {
-        return converted(text, file, definitions).map_err(|problem| vec![problem]);
-    }
-    let places = Places::find(text.trim_start_matches('\u{feff}')).map_err(|twice| {
+    let graph = match crate::convert::read(text) {
+        Ok(Format::Saved(saved)) => return converted(&saved, file, definitions).map_err(|problem| vec![problem]),
+        Err(error @ GraphError::NotJson { .. }) => {
+            return Err(vec![Problem::of_file(file, error.to_string()).at(error.line())]);
+        }
+        Ok(Format::Executed(graph)) => Ok(graph),
+        Err(error) => Err(error),
+    };
+    let places = Places::find(unmarked(text)).map_err(|twice| {
         twice.into_iter().take(MAX_PROBLEMS).map(|twice| written_twice(file, &twice)).collect::<Vec<_>>()
     })?;
     match graph {
@@ -70,15 +72,13 @@ pub(super) fn read(text: &str, file: &str, definitions: &Definitions) -> Result<
     }
 }
 
-fn converted(text: &str, file: &str, definitions: &Definitions) -> Result<Read, Problem> {
+fn converted(saved: &Saved, file: &str, definitions: &Definitions) -> Result<Read, Problem> {
     if definitions.is_empty() {
         let reason = "this is a workflow as ComfyUI saves it (UI format): it waits for the node definitions of a backend, with which \
                       it is converted; a file of Workflow > Export (API) needs none";
         return Err(Problem::of_file(file, reason));
     }
-    let text = text.trim_start_matches('\u{feff}');
-    let saved: Value = serde_json::from_str(text).map_err(|error| Problem::of_file(file, error.to_string()))?;
-    let Converted { graph, warnings } = convert(&saved, definitions).map_err(|error| {
+    let Converted { graph, warnings } = saved.convert(definitions).map_err(|error| {
         let node = error.node().map(str::to_owned);
         Problem { node, ..Problem::of_file(file, error.to_string()) }
     })?;
@@ -93,7 +93,7 @@ fn converted(text: &str, file: &str, definitions: &Definitions) -> Result<Read, 
         let reason = format!("what is executed of it has {} bytes, at most {MAX_TEMPLATE} are taken", text.len());
         return Err(Problem::of_file(file, reason));
     }
-    let left_out = left_out(&saved, &graph);
+    let left_out = left_out(saved.as_value(), &graph);
     Ok(Read { graph, places: Places::default(), converted: Some(text), left_out, warnings })
 }
 

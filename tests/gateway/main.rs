@@ -44,6 +44,8 @@ mod other_hands;
 mod outputs;
 #[cfg(target_os = "linux")]
 mod overload;
+#[path = "../support/own_folder.rs"]
+mod own_folder;
 mod panics;
 mod partner_keys;
 mod process;

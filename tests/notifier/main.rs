@@ -4,6 +4,8 @@
 
 mod events;
 mod isolation;
+#[path = "../support/own_folder.rs"]
+mod own_folder;
 mod replays;
 mod signatures;
 mod support;

@@ -1,10 +1,11 @@
 //! A notifier over a real store with a clock moved by hand, and receivers that are plain sockets.
 
+use crate::own_folder::Folder;
 use bytes::Bytes;
 use comfygate::clock::{Clock, ManualClock, Timestamp};
 use comfygate::egress::{Guard, Rules, SystemLookup};
 use comfygate::job::{
-    BodyRules, DeliveryMode, FrozenBody, JobId, Limits, LinkKey, Outcome, Output, Params, Request, Segment, freeze,
+    BodyRules, DeliveryMode, FrozenBody, JobId, Limits, LinkKey, Outcome, Output, Request, Segment, freeze,
 };
 use comfygate::lifecycle::Lifecycle;
 use comfygate::media::{Blobs, body_stream};
@@ -17,7 +18,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
-use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc};
@@ -45,7 +45,7 @@ pub(crate) struct Rig {
     pub(crate) delivery: DeliveryMode,
     bell: Arc<Notify>,
     lifecycle: Lifecycle,
-    folder: TempDir,
+    folder: Folder,
     witnesses: AtomicU8,
 }
 
@@ -57,7 +57,7 @@ impl Rig {
 
     /// The same with another time.
     pub(crate) fn at(now: Timestamp) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = Folder::new();
         let clock = ManualClock::at(now);
         Self {
             announcer: Announcer::new(Arc::clone(&clock) as Arc<dyn Clock>),
@@ -473,22 +473,9 @@ async fn read_request(stream: &mut TcpStream) -> std::io::Result<Option<Received
 fn request(url: &str) -> Request {
     let limit = Duration::from_mins(1);
     Request {
-        workflow: "canvas".into(),
-        revision: "r".into(),
-        params: Params::new(),
-        images: comfygate::job::InputImages::new(),
         seed: Some(1),
-        output_names: std::collections::BTreeMap::new(),
-        seeds: std::collections::BTreeMap::new(),
         expected_images: Some(1),
         webhook_url: Some(url.into()),
-        webhook_events: std::collections::BTreeSet::new(),
-        delivery: DeliveryMode::default(),
-        strip_metadata: false,
-        conversion: None,
-        metadata: None,
-        priority: 0,
-        key_ticket: None,
-        limits: Limits { queue: limit, start: limit, silence: limit, run: limit },
+        ..Request::plain("canvas", "r", Limits { queue: limit, start: limit, silence: limit, run: limit })
     }
 }

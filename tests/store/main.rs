@@ -11,6 +11,8 @@ mod jobs;
 mod lists;
 mod model;
 mod opening;
+#[path = "../support/own_folder.rs"]
+mod own_folder;
 mod replays;
 mod support;
 mod tenants;

@@ -1,5 +1,6 @@
 //! Builders of jobs and endings, and a store in a folder that is removed afterwards.
 
+use crate::own_folder::Folder;
 use comfygate::clock::Timestamp;
 use comfygate::job::{
     BlobId, Failure, FailureCode, FrozenBody, Job, JobId, Limits, Outcome, Output, ParamValue, Params, PromptId,
@@ -9,7 +10,6 @@ use comfygate::store::{Claimed, Ending, IdempotencyKey, NewJob, SqliteStore, Sto
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tempfile::TempDir;
 
 /// When every test begins.
 pub(crate) const START: Timestamp = Timestamp::from_millis(1_790_000_000_000);
@@ -18,13 +18,13 @@ pub(crate) const HOOK: &str = "https://app.example/hook?order=7";
 
 /// An open store and its folder.
 pub(crate) struct House {
-    pub(crate) folder: TempDir,
     pub(crate) store: Arc<SqliteStore>,
+    pub(crate) folder: Folder,
 }
 
 impl House {
     pub(crate) fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = Folder::new();
         let store = SqliteStore::open(folder.path()).unwrap();
         Self { folder, store }
     }
@@ -42,7 +42,7 @@ impl House {
 
     /// Opens a copy of the files as they are at this instant, which is what a killed process leaves.
     pub(crate) fn as_if_killed_now(&self) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = Folder::new();
         copy_files(self.folder.path(), folder.path());
         let store = SqliteStore::open(folder.path()).unwrap();
         Self { folder, store }
@@ -105,29 +105,18 @@ pub(crate) fn image(blob: &BlobId, bytes: u64) -> comfygate::job::InputImage {
 }
 
 pub(crate) fn request(webhook_url: Option<&str>) -> Request {
+    let limits = Limits {
+        queue: Duration::from_hours(1),
+        start: Duration::from_mins(5),
+        silence: Duration::from_mins(2),
+        run: Duration::from_mins(30),
+    };
     Request {
-        workflow: "flux".into(),
-        revision: "ab".repeat(32),
         params: Params::from([("prompt".into(), ParamValue::Text("a castle".into()))]),
-        images: comfygate::job::InputImages::new(),
         seed: Some(7),
-        output_names: std::collections::BTreeMap::new(),
-        seeds: std::collections::BTreeMap::new(),
         expected_images: Some(1),
         webhook_url: webhook_url.map(Into::into),
-        webhook_events: std::collections::BTreeSet::new(),
-        delivery: comfygate::job::DeliveryMode::default(),
-        strip_metadata: false,
-        conversion: None,
-        metadata: None,
-        priority: 0,
-        key_ticket: None,
-        limits: Limits {
-            queue: Duration::from_hours(1),
-            start: Duration::from_mins(5),
-            silence: Duration::from_mins(2),
-            run: Duration::from_mins(30),
-        },
+        ..Request::plain("flux", &"ab".repeat(32), limits)
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicU8;
 
 #[tokio::test]
 async fn a_key_is_good_as_it_was_given_and_in_no_other_form() {
-    let (keys, store, _clock, _folder) = keys();
+    let (_folder, keys, store, _clock) = keys();
     let (secret, key) = keys.create(new_key("shop")).await.unwrap();
     let text = secret.expose();
     let grant = keys.check(text).await.unwrap().unwrap();
@@ -28,7 +28,7 @@ async fn a_key_is_good_as_it_was_given_and_in_no_other_form() {
 
 #[tokio::test]
 async fn an_unknown_key_and_a_wrong_one_cost_the_same_reads() {
-    let (keys, store, _clock, _folder) = keys();
+    let (_folder, keys, store, _clock) = keys();
     let (secret, key) = keys.create(new_key("shop")).await.unwrap();
     let text = secret.expose();
     assert!(keys.check(text).await.unwrap().is_some());
@@ -46,7 +46,7 @@ async fn an_unknown_key_and_a_wrong_one_cost_the_same_reads() {
 
 #[tokio::test]
 async fn what_is_not_good_is_not_remembered() {
-    let (keys, _store, _clock, _folder) = keys();
+    let (_folder, keys, _store, _clock) = keys();
     for number in 0..1000 {
         assert_eq!(keys.check(&format!("cg_aaaaaaaaaaaa_{number:043}")).await.unwrap(), None);
     }
@@ -55,7 +55,7 @@ async fn what_is_not_good_is_not_remembered() {
 
 #[tokio::test]
 async fn a_revoked_key_and_one_that_is_over_are_refused() {
-    let (keys, store, clock, _folder) = keys();
+    let (_folder, keys, store, clock) = keys();
     let (short, _) = keys.create(NewKey { life: Some(Duration::from_secs(1)), ..new_key("shop") }).await.unwrap();
     assert!(keys.check(short.expose()).await.unwrap().is_some());
     clock.advance(Duration::from_millis(999));
@@ -82,7 +82,7 @@ async fn a_revoked_key_and_one_that_is_over_are_refused() {
 
 #[tokio::test]
 async fn the_key_of_the_settings_is_an_operators_and_reads_nothing() {
-    let (_, store, clock, _folder) = keys();
+    let (_folder, _, store, clock) = keys();
     let secret = Secret::new("0123456789abcdef0123456789abcdef");
     let keys = Keys::new(Arc::<Counted>::clone(&store), clock, no_chance, Some(&secret));
     let before = store.reads();
@@ -96,7 +96,7 @@ async fn the_key_of_the_settings_is_an_operators_and_reads_nothing() {
 
 #[tokio::test]
 async fn the_last_use_is_noted_once_a_minute_and_not_by_the_request() {
-    let (keys, store, clock, _folder) = keys();
+    let (_folder, keys, store, clock) = keys();
     let (secret, key) = keys.create(new_key("shop")).await.unwrap();
     let noted = async || store.sqlite.key(&key.id).await.unwrap().unwrap().last_used_at;
     let first = clock.now();
@@ -118,7 +118,7 @@ async fn the_last_use_is_noted_once_a_minute_and_not_by_the_request() {
 
 #[tokio::test]
 async fn no_more_keys_are_remembered_than_there_is_room_for() {
-    let (keys, _store, clock, _folder) = keys();
+    let (_folder, keys, _store, clock) = keys();
     let (secret, key) = keys.create(new_key("shop")).await.unwrap();
     for number in 0..MOST_REMEMBERED {
         let id: String = format!("{number:012}").bytes().map(|digit| char::from(digit - b'0' + b'a')).collect();
@@ -168,12 +168,13 @@ impl KeyStore for Counted {
     }
 }
 
-fn keys() -> (Keys, Arc<Counted>, Arc<ManualClock>, tempfile::TempDir) {
+/// The folder comes first, since it is dropped last: an open database makes files in a folder that is being removed.
+fn keys() -> (tempfile::TempDir, Keys, Arc<Counted>, Arc<ManualClock>) {
     let folder = tempfile::tempdir().unwrap();
     let store = Arc::new(Counted { sqlite: SqliteStore::open(folder.path()).unwrap(), reads: Arc::default() });
     let clock = ManualClock::at(Timestamp::from_millis(1_800_000_000_000));
     let keys = Keys::new(Arc::<Counted>::clone(&store), Arc::<ManualClock>::clone(&clock), no_chance, None);
-    (keys, store, clock, folder)
+    (folder, keys, store, clock)
 }
 
 /// Not chance, but never the same twice.

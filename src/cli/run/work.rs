@@ -5,8 +5,8 @@ use super::arguments::RunArgs;
 use super::show::Show;
 use crate::clock::Clock;
 use crate::runner::{
-    ConnectorError, Context, Executor, Executors, Folder, Given, Known, Loader, Options, Plan, RunError, Summary, Told,
-    Wishes, find_image, rehearse, run_all,
+    ConnectorError, Context, Executor, Executors, Folder, Given, Known, Loaded, Loader, Options, Plan, RunError,
+    Summary, Told, Wishes, find_image, rehearse, run_all,
 };
 use crate::settings::Settings;
 use std::sync::Arc;
@@ -60,7 +60,7 @@ pub(super) async fn work(
 impl Desk<'_> {
     /// Plans as far as that can be done without a server; none for what ComfyUI has saved.
     async fn early(&self) -> Result<Option<Plan>, RunError> {
-        let Some(mut plan) = self.plan(None)? else { return Ok(None) };
+        let Some((mut plan, _)) = self.plan(None)? else { return Ok(None) };
         rehearse(&mut plan, EARLY, &find_image, None, self.stop).await?;
         Ok(Some(plan))
     }
@@ -73,11 +73,13 @@ impl Desk<'_> {
         // A drawing cannot be run without the nodes.
         let asks = !self.args.no_check || matches!(early, Ok(None));
         let known = if asks { self.unless_stopped(executor.known()).await? } else { None };
-        let mut plan = match &known {
+        let planned = match &known {
             Some(known) => self.plan(Some(known))?,
-            None => early?,
-        }
-        .ok_or_else(|| self.untold())?;
+            // Nothing is odd about what was not converted.
+            None => early?.map(|plan| (plan, Vec::new())),
+        };
+        let (mut plan, warnings) = planned.ok_or_else(|| self.untold())?;
+        warnings.iter().for_each(|warning| self.show.note(warning));
         if known.is_none() && asks {
             self.show.note("the server does not tell its nodes, so nothing was checked against them");
         }
@@ -94,11 +96,14 @@ impl Desk<'_> {
         Ok(run_all(executor, &plan, &find_image, &options, &listener, self.stop).await)
     }
 
-    /// Finds out what shall be run, with what is known of the server's nodes; none where that does not suffice.
-    fn plan(&self, known: Option<&Known>) -> Result<Option<Plan>, RunError> {
+    /// Finds out what shall be run, with what is known of the server's nodes, and what is odd about it; none where that does not
+    /// suffice.
+    fn plan(&self, known: Option<&Known>) -> Result<Option<(Plan, Vec<String>)>, RunError> {
         let definitions = known.map(|known| &known.definitions);
         let loader = Loader { workflows: &self.settings.workflows };
-        let Some(subject) = loader.load(&self.args.workflow, definitions)? else { return Ok(None) };
+        let Some(Loaded { subject, warnings }) = loader.load(&self.args.workflow, definitions)? else {
+            return Ok(None);
+        };
         let wishes = Wishes {
             params: self.params.clone(),
             repeats: self.args.batch,
@@ -107,7 +112,8 @@ impl Desk<'_> {
             limit: self.args.timeout,
             first: self.folder.next_number(subject.name())?,
         };
-        Ok(Some(Plan::new(subject, wishes, definitions.cloned().unwrap_or_default(), rand::random)?))
+        let plan = Plan::new(subject, wishes, definitions.cloned().unwrap_or_default(), rand::random)?;
+        Ok(Some((plan, warnings)))
     }
 
     async fn unless_stopped<T>(&self, work: impl Future<Output = Result<T, RunError>>) -> Result<T, RunError> {

@@ -1,11 +1,16 @@
 //! The socket against a server of a few lines. The clock stands still: only the test moves it.
 
+use super::listening::BEAT;
+use super::opening::HANDSHAKE;
 use super::*;
 use crate::clock::ManualClock;
 use crate::lifecycle::Lifecycle;
 use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
 use std::future::Future;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
 
 const FLAGS: &str = r#"{"type":"feature_flags","data":{"supports_preview_metadata":true}}"#;

@@ -1,8 +1,10 @@
 //! What the final object looks like, to the byte.
 
 use super::*;
-use crate::job::{BlobId, Failure, FailureCode, JobId, Limits, Params, Request};
+use crate::job::{BlobId, Failure, FailureCode, JobId, Limits, Request};
 use std::time::Duration;
+
+const SECOND: Duration = Duration::from_secs(1);
 
 #[test]
 fn a_success_has_comfylites_fields_first_and_holes_for_the_images() {
@@ -128,28 +130,10 @@ fn job() -> Job {
         id: JobId::from_bytes([0, 0, 0, 0, 0, 1, 0x70, 0, 0x80, 0, 0, 0, 0, 0, 0, 0]),
         tenant: crate::job::Tenant::default(),
         request: Request {
-            workflow: "canvas".into(),
-            revision: "r".into(),
-            params: Params::new(),
-            images: crate::job::InputImages::new(),
             seed: Some(u64::MAX),
-            output_names: BTreeMap::new(),
-            seeds: BTreeMap::new(),
             expected_images: Some(2),
-            webhook_url: None,
-            webhook_events: std::collections::BTreeSet::new(),
-            delivery: DeliveryMode::default(),
-            strip_metadata: false,
-            conversion: None,
             metadata: Some(json!({"order": 7})),
-            priority: 0,
-            key_ticket: None,
-            limits: Limits {
-                queue: Duration::from_secs(1),
-                start: Duration::from_secs(1),
-                silence: Duration::from_secs(1),
-                run: Duration::from_secs(1),
-            },
+            ..Request::plain("canvas", "r", Limits { queue: SECOND, start: SECOND, silence: SECOND, run: SECOND })
         },
         state: JobState::Running,
         run: None,

@@ -11,10 +11,16 @@ use std::collections::BTreeSet;
 use std::sync::Mutex;
 
 /// An executor of somebody's own: it says of each order what its text wishes.
-#[derive(Default)]
 struct Farm {
     busy: Mutex<(usize, usize)>,
     cancelled: Mutex<BTreeSet<String>>,
+    made: tempfile::TempDir,
+}
+
+impl Farm {
+    fn new() -> Self {
+        Self { busy: Mutex::default(), cancelled: Mutex::default(), made: tempfile::tempdir().unwrap() }
+    }
 }
 
 #[async_trait::async_trait]
@@ -55,7 +61,7 @@ impl Executor for Farm {
     }
 
     async fn collect(&self, ticket: &Ticket) -> Result<Vec<Artifact>, RunError> {
-        let file = std::env::temp_dir().join(format!("comfygate-farm-{}", uuid::Uuid::new_v4()));
+        let file = self.made.path().join(uuid::Uuid::new_v4().to_string());
         std::fs::write(&file, &ticket.id).unwrap();
         let output = Output {
             node_id: "1".into(),
@@ -106,7 +112,7 @@ async fn drive(
 #[tokio::test]
 async fn an_executor_of_somebodys_own_is_chosen_by_its_name_and_driven_like_ours() {
     let mut executors = Executors::none();
-    executors.register("farm", |_| Box::pin(async { Ok(Box::new(Farm::default()) as Box<dyn Executor>) }));
+    executors.register("farm", |_| Box::pin(async { Ok(Box::new(Farm::new()) as Box<dyn Executor>) }));
     let context = || Context {
         settings: crate::settings::Settings::default(),
         patience: Duration::ZERO,
@@ -126,7 +132,7 @@ async fn an_executor_of_somebodys_own_is_chosen_by_its_name_and_driven_like_ours
 
 #[tokio::test]
 async fn no_more_orders_are_given_than_the_executor_takes() {
-    let farm = Farm::default();
+    let farm = Farm::new();
     drive(&farm, &plan("well"), false, &CancellationToken::new()).await;
     assert_eq!(*farm.busy.lock().unwrap(), (0, 2));
 }
@@ -134,16 +140,16 @@ async fn no_more_orders_are_given_than_the_executor_takes() {
 #[tokio::test]
 async fn a_failed_order_stops_the_others_only_where_that_was_wished() {
     let stop = CancellationToken::new();
-    let (summary, _) = drive(&Farm::default(), &plan("fails"), false, &stop).await;
+    let (summary, _) = drive(&Farm::new(), &plan("fails"), false, &stop).await;
     assert_eq!((summary.failed(), summary.cancelled()), (4, 0));
-    let (summary, _) = drive(&Farm::default(), &plan("fails"), true, &stop).await;
+    let (summary, _) = drive(&Farm::new(), &plan("fails"), true, &stop).await;
     assert!(summary.failed() <= 2 && summary.cancelled() >= 2 && summary.never_begun >= 2, "{summary:?}");
     assert!(!stop.is_cancelled());
 }
 
 #[tokio::test]
 async fn an_order_whose_server_was_lost_has_failed_and_is_cancelled_there() {
-    let farm = Farm::default();
+    let farm = Farm::new();
     let (summary, told) = drive(&farm, &plan("lost"), false, &CancellationToken::new()).await;
     assert_eq!((summary.failed(), summary.ended.len()), (4, 4));
     assert!(matches!(&summary.ended[0].end, End::Failed(error) if error.code() == "connector"), "{summary:?}");
@@ -161,7 +167,7 @@ async fn an_order_that_cannot_be_made_any_more_has_failed_and_is_told() {
     let here = |path: &str| Found::File(path.into());
     let all = CancellationToken::new();
     rehearse(&mut plan, usize::MAX, &here, None, &all).await.unwrap();
-    let (farm, told) = (Farm::default(), Mutex::new(Vec::new()));
+    let (farm, told) = (Farm::new(), Mutex::new(Vec::new()));
     let gone = |path: &str| if path == "in_0002.png" { Found::NoPath } else { Found::File(path.into()) };
     let options = Options { folder: None, fail_fast: false, clock: SystemClock::start() };
     let listener = |it: &Told| {
@@ -179,7 +185,7 @@ async fn an_order_that_cannot_be_made_any_more_has_failed_and_is_told() {
 
 #[tokio::test]
 async fn what_is_under_way_is_cancelled_when_all_shall_stop_and_nothing_more_begins() {
-    let (farm, stop) = (Farm::default(), CancellationToken::new());
+    let (farm, stop) = (Farm::new(), CancellationToken::new());
     stop.cancel();
     let (summary, _) = drive(&farm, &plan("waits"), false, &stop).await;
     assert_eq!((summary.cancelled(), summary.never_begun), (4, 4));

@@ -4,6 +4,8 @@ use super::tests::{PROMPT, Rig, code, node_error, plan, requeued, seconds};
 use super::*;
 use crate::comfy::event::Event;
 use crate::job::FailureCode;
+use crate::store::Refused;
+use crate::tracker::evidence::Evidence;
 use crate::tracker::limits::CANCEL_LIMIT;
 
 fn incompatible(reason: &str) -> Input {

@@ -2,11 +2,14 @@
 
 use super::tests::{PROMPT, plan, stored};
 use super::*;
-use crate::comfy::event::{ImageFrame, ImageOrigin, NodeError, NodeOutput, NodeProgress};
+use crate::comfy::event::{Event, ImageFrame, ImageOrigin, NodeError, NodeOutput, NodeProgress};
 use crate::comfy::{HistoryEnd, HistoryEntry};
 use crate::job::{FailureCode, FileRef};
+use crate::tracker::evidence::Evidence;
+use crate::tracker::harvest::SlotResult;
 use bytes::Bytes;
 use proptest::prelude::*;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// More deadlines than any run can have with the limits of these tests.

@@ -5,6 +5,7 @@ use super::*;
 use crate::comfy::event::{Event, NodeOutput};
 use crate::comfy::{HistoryEnd, HistoryEntry};
 use crate::job::{FailureCode, FileRef};
+use crate::tracker::evidence::Evidence;
 use crate::tracker::limits::{CANCEL_LIMIT, DEAF_AFTER};
 use std::time::Duration;
 

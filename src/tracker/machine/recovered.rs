@@ -5,6 +5,8 @@ use super::*;
 use crate::comfy::event::NodeOutput;
 use crate::comfy::{HistoryEnd, HistoryEntry};
 use crate::job::{FailureCode, FileRef};
+use crate::tracker::evidence::Evidence;
+use crate::tracker::harvest::Source;
 use crate::tracker::limits::CUT_OFF_RUNS;
 use std::time::Duration;
 

@@ -1,18 +1,14 @@
-//! What an input means for a run: every input has an answer in every phase, nothing waits, and the time is given.
+//! What an input means for a run: every input has an answer in every phase, nothing waits, and the time is given. What a
+//! look into queue and history means is `looked_up`'s.
 
-use super::ends::{
-    conclude_if_complete, fail, finish, incompatible, interrupted, may_be_to_blame, node_failure, retry, silent,
-    timeout,
-};
-use super::{Backend, Doubt, Effect, Input, Look, Phase, Run, SubmitResult};
+use super::ends::{conclude_if_complete, fail, finish, incompatible, interrupted, node_failure, retry, timeout};
+use super::looked_up::take_evidence;
+use super::{Doubt, Effect, Input, Look, Phase, Run, SubmitResult};
 use crate::clock::Timestamp;
 use crate::comfy::event::Event;
-use crate::comfy::{HistoryEnd, HistoryEntry};
 use crate::job::{Failure, FailureCode, Outcome};
 use crate::tracker::evidence::Evidence;
-use crate::tracker::limits::{
-    CANCEL_LIMIT, COLLECT_LIMIT, DEAF_AFTER, HISTORY_PATIENCE, LOOKUP_LIMIT, POLL_HEARD, POLL_UNHEARD, SUBMIT_LIMIT,
-};
+use crate::tracker::limits::{CANCEL_LIMIT, COLLECT_LIMIT, LOOKUP_LIMIT, POLL_HEARD, POLL_UNHEARD, SUBMIT_LIMIT};
 use std::time::Duration;
 
 /// Takes in one thing that happened to a run and says what must be done about it.
@@ -154,135 +150,6 @@ fn doubt(run: &mut Run, reason: String, was_answered: bool, now: Timestamp, effe
     look(run, now, effects);
 }
 
-fn take_evidence(run: &mut Run, evidence: Evidence, now: Timestamp, effects: &mut Vec<Effect>) {
-    let is_early = run.looking.take().is_some_and(|look| look.is_early);
-    run.next_look = now + poll_interval(run);
-    run.rested = now + POLL_UNHEARD;
-    let answered = match evidence {
-        Evidence::Unreachable => {
-            run.backend = Backend::Answers;
-            false
-        }
-        Evidence::Hung => {
-            run.backend = Backend::Hangs;
-            false
-        }
-        Evidence::Pending { .. } | Evidence::Running | Evidence::Ended(_) | Evidence::Absent => true,
-    };
-    if !answered {
-        if now >= run.last_sign + run.plan.limits.silence {
-            silent(run, effects);
-        }
-        return;
-    }
-    run.last_sign = now;
-    run.prove();
-    if is_early && evidence == Evidence::Absent {
-        // It may have come into the queue since.
-        return look(run, now, effects);
-    }
-    if run.cancel_since.is_some() && matches!(evidence, Evidence::Pending { .. } | Evidence::Running) {
-        effects.push(Effect::StopUpstream);
-    }
-    let socket_may_tell = run.heard && run.socket_up && run.occupies_backend();
-    let is_over = match evidence {
-        Evidence::Ended(_) => true,
-        Evidence::Absent => !matches!(run.phase, Phase::Submitting { .. }) && run.cancel_since.is_none(),
-        Evidence::Pending { .. } | Evidence::Running | Evidence::Unreachable | Evidence::Hung => false,
-    };
-    if socket_may_tell && is_over && now < run.last_event + DEAF_AFTER {
-        // The frames that belong to this end are probably still on their way to us.
-        run.next_look = now + POLL_UNHEARD;
-        return;
-    }
-    match (evidence, &run.phase) {
-        (Evidence::Pending { others_first }, Phase::Submitting { ambiguous: true, .. } | Phase::Waiting { .. }) => {
-            still_waits(run, others_first, now, effects);
-        }
-        (Evidence::Running, Phase::Submitting { .. } | Phase::Waiting { .. }) => {
-            // It runs and nobody told us. One look may be just ahead of the event; the next one is not.
-            begin(run, now, effects);
-            run.next_look = now + POLL_UNHEARD;
-        }
-        (Evidence::Ended(entry), _) => {
-            if socket_may_tell {
-                run.heard = false;
-                effects.push(Effect::Reconnect);
-            }
-            take_history(run, entry, now, effects);
-        }
-        (Evidence::Absent | Evidence::Running | Evidence::Pending { .. }, Phase::Collecting { .. }) => {
-            history_is_late(run, now, effects);
-        }
-        (
-            Evidence::Absent,
-            Phase::Submitting { ambiguous: true, .. } | Phase::Waiting { .. } | Phase::Running { .. },
-        ) => {
-            let why = match (&run.phase, &run.doubt) {
-                (Phase::Submitting { .. }, Some(doubt)) => {
-                    format!("the backend did not take the prompt: {}", doubt.reason)
-                }
-                (_, _) => "the backend restarted and forgot the prompt, or somebody deleted it there".to_owned(),
-            };
-            if socket_may_tell && run.is_running() {
-                // It began and is gone, and the socket has said nothing of either its end or its own.
-                effects.push(Effect::Reconnect);
-            }
-            let counts = may_be_to_blame(run);
-            if matches!(run.phase, Phase::Submitting { .. }) {
-                // A request that was cut off may still come to the queue.
-                effects.push(Effect::StopUpstream);
-            }
-            retry(run, Failure::new(FailureCode::BackendLost, why), counts, effects);
-        }
-        // Nothing new; and while the answer of `POST /prompt` is open, it decides.
-        (Evidence::Absent | Evidence::Pending { .. }, Phase::Submitting { .. })
-        | (Evidence::Running | Evidence::Pending { .. }, Phase::Running { .. })
-        | (Evidence::Unreachable | Evidence::Hung, _)
-        | (_, Phase::Done) => {}
-    }
-}
-
-fn still_waits(run: &mut Run, others_first: bool, now: Timestamp, effects: &mut Vec<Effect>) {
-    let (since, free_since) = match run.phase {
-        Phase::Waiting { since, free_since } => (since, if others_first { now } else { free_since }),
-        Phase::Submitting { .. } | Phase::Running { .. } | Phase::Collecting { .. } | Phase::Done => (now, now),
-    };
-    run.phase = Phase::Waiting { since, free_since };
-    if now >= free_since + run.plan.limits.start {
-        let failure = timeout(FailureCode::TimeoutStart, "a free backend did not begin", run.plan.limits.start);
-        effects.push(Effect::StopUpstream);
-        fail(run, failure, effects);
-    }
-}
-
-fn take_history(run: &mut Run, entry: HistoryEntry, now: Timestamp, effects: &mut Vec<Effect>) {
-    for (node, output) in entry.outputs {
-        for (slot, source) in run.harvest.executed(&node, output) {
-            effects.push(Effect::Collect(slot, source));
-        }
-    }
-    match entry.end {
-        HistoryEnd::Succeeded | HistoryEnd::Unknown => {
-            begin(run, now, effects);
-            run.phase = match run.phase {
-                Phase::Collecting { since, .. } => Phase::Collecting { since, needs_history: false },
-                Phase::Submitting { .. } | Phase::Waiting { .. } | Phase::Running { .. } | Phase::Done => {
-                    Phase::Collecting { since: now, needs_history: false }
-                }
-            };
-            conclude_if_complete(run, effects);
-        }
-        HistoryEnd::Failed(error) if error.is_block() => {
-            run.warning = Some(node_failure(&error));
-            run.phase = Phase::Collecting { since: now, needs_history: false };
-            conclude_if_complete(run, effects);
-        }
-        HistoryEnd::Failed(error) => fail(run, node_failure(&error), effects),
-        HistoryEnd::Interrupted => interrupted(run, effects),
-    }
-}
-
 fn take_tick(run: &mut Run, now: Timestamp, effects: &mut Vec<Effect>) {
     let limits = run.plan.limits;
     if run.cancel_since.is_some_and(|since| now >= since + CANCEL_LIMIT) {
@@ -327,7 +194,7 @@ fn take_tick(run: &mut Run, now: Timestamp, effects: &mut Vec<Effect>) {
 }
 
 /// Execution has begun, if it had not.
-fn begin(run: &mut Run, now: Timestamp, effects: &mut Vec<Effect>) {
+pub(super) fn begin(run: &mut Run, now: Timestamp, effects: &mut Vec<Effect>) {
     if matches!(run.phase, Phase::Submitting { .. } | Phase::Waiting { .. }) {
         run.phase = Phase::Running { since: now };
         effects.push(Effect::Started);
@@ -345,17 +212,6 @@ fn ended_well(run: &mut Run, now: Timestamp, effects: &mut Vec<Effect>) {
     conclude_if_complete(run, effects);
 }
 
-/// The history entry of a prompt that ended appears a moment after its end: ask again, but not for ever.
-fn history_is_late(run: &mut Run, now: Timestamp, effects: &mut Vec<Effect>) {
-    let Phase::Collecting { since, needs_history: true } = run.phase else { return };
-    if now < since + HISTORY_PATIENCE {
-        run.next_look = now + Duration::from_millis(100);
-        return;
-    }
-    run.phase = Phase::Collecting { since, needs_history: false };
-    conclude_if_complete(run, effects);
-}
-
 /// What is asked already was asked before the prompt may have come into the queue.
 fn submission_is_over(run: &mut Run) {
     if let Some(look) = &mut run.looking {
@@ -363,14 +219,14 @@ fn submission_is_over(run: &mut Run) {
     }
 }
 
-fn look(run: &mut Run, now: Timestamp, effects: &mut Vec<Effect>) {
+pub(super) fn look(run: &mut Run, now: Timestamp, effects: &mut Vec<Effect>) {
     if run.looking.is_none() {
         run.looking = Some(Look { since: now, is_early: false });
         effects.push(Effect::LookUp);
     }
 }
 
-fn poll_interval(run: &Run) -> Duration {
+pub(super) fn poll_interval(run: &Run) -> Duration {
     let is_in_doubt = matches!(run.phase, Phase::Submitting { ambiguous: true, .. });
     if run.heard && run.cancel_since.is_none() && !is_in_doubt { POLL_HEARD } else { POLL_UNHEARD }
 }

@@ -1,12 +1,15 @@
 //! What a run does in the situations that have a name.
 
 use super::*;
-use crate::comfy::event::{ImageFrame, ImageOrigin, NodeError, NodeOutput};
+use crate::comfy::event::{Event, ImageFrame, ImageOrigin, NodeError, NodeOutput};
 use crate::comfy::{HistoryEnd, HistoryEntry};
-use crate::job::{BlobId, FailureCode, FileRef, Timeouts};
+use crate::job::{BlobId, FailureCode, FileRef, JobId, Limits, PromptId, Timeouts};
 use crate::media::Kept;
+use crate::tracker::evidence::Evidence;
+use crate::tracker::harvest::{SlotResult, Source};
 use crate::tracker::limits::CUT_OFF_RUNS;
 use bytes::Bytes;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 pub(super) const PROMPT: &str = "prompt-1";

@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
-use tempfile::TempDir;
 
 /// The models that the simulator has where a test names none.
 const MODELS: [&str; 2] = ["v1-5-pruned-emaonly-fp16.safetensors", "other.safetensors"];
@@ -17,7 +16,7 @@ const MODELS: [&str; 2] = ["v1-5-pruned-emaonly-fp16.safetensors", "other.safete
 /// A folder with workflows in which the command is run, beside a simulator.
 pub(super) struct Desk {
     pub(super) sim: Sim,
-    pub(super) folder: Arc<TempDir>,
+    pub(super) folder: Arc<crate::own_folder::Folder>,
 }
 
 impl Desk {

@@ -88,12 +88,13 @@ async fn a_limit_ends_a_run_that_takes_too_long() {
 #[actix_web::test]
 async fn a_local_comfyui_is_started_for_the_runs_and_ended_after_them() {
     let desk = Desk::new().await;
-    let home = local::home(&format!("echo $$ > pid; {}", local::becomes_sim()));
-    let mut command = desk.command(&["-w", "canvas", "-p", "width=64", "height=64", "prompt=x", "--mode", "local"]);
+    let model = "--model v1-5-pruned-emaonly-fp16.safetensors";
+    let home = local::home(&format!("echo $$ > pid; {} {model}", local::becomes_sim()));
+    let mut command = desk.command(&["-w", "starter", "-p", "width=64", "height=64", "steps=1", "--mode", "local"]);
     command.env("COMFYUI_HOME", home.path()).env("COMFYUI_PYTHON", "sh");
     let told = output(command).await;
     assert_eq!(told.status.code(), Some(0), "{told:?}");
-    assert_eq!(stdout(&told), "output/canvas-0001_1.png\n");
+    assert_eq!(stdout(&told), "output/starter-0001_1.png\n");
     let id = std::fs::read_to_string(home.path().join("pid")).unwrap();
     assert!(!local::runs(id.trim()), "it still runs");
     assert!(desk.sim.requests().is_empty());
@@ -148,5 +149,21 @@ async fn a_run_that_cannot_be_made_stops_the_others_with_fail_fast() {
     let summary = of(&lines, "summary")[0];
     assert_eq!((told.status.code(), &summary["failed"]), (Some(1), &json!(1)), "{summary}");
     assert!(summary["cancelled"].as_u64().unwrap() >= 30, "{summary}");
+    desk.close().await;
+}
+
+#[actix_web::test]
+async fn ctrl_c_does_not_wait_long_for_a_server_that_is_gone() {
+    let desk = Desk::with(SimOptions { step: Duration::from_millis(100), ..SimOptions::default() }).await;
+    let child = desk.spawn_heard(&["-w", "templates/starter.json", "-p", "Steps=1000", "--json"]);
+    desk.sim.wait_for(|sim| sim.executions().len() == 1).await.unwrap();
+    desk.sim.inject(Fault::Restart { at: None, forget: true, down_for: Duration::from_mins(5) });
+    signal(&child, "INT");
+    // Three seconds for the server to come back, five to take back what was placed.
+    let told = tokio::time::timeout(Duration::from_secs(16), ended(child)).await.expect("it ends soon");
+    let lines = objects(&told);
+    let end = of(&lines, "ended")[0];
+    assert_eq!((told.status.code(), &end["error"]["code"]), (Some(130), &json!("connector")), "{end}");
+    assert!(end["error"]["message"].as_str().unwrap().contains("it may still run there"), "{end}");
     desk.close().await;
 }

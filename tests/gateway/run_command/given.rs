@@ -150,3 +150,29 @@ async fn each_frame_of_a_range_stands_in_texts_and_in_the_names_of_outputs() {
     assert!(stderr(&unused).contains("write #### or {frame}"), "{unused:?}");
     desk.close().await;
 }
+
+#[actix_web::test]
+async fn a_workflow_as_comfyui_saves_it_is_converted_and_what_is_odd_about_it_is_told() {
+    let desk = Desk::new().await;
+    let saved = json!({
+        "nodes": [
+            { "id": 1, "type": "EmptyImage", "mode": 0, "order": 0, "inputs": [], "properties": {},
+              "outputs": [{ "name": "IMAGE", "type": "IMAGE", "links": [1] }], "widgets_values": [64, 32, 1, 7] },
+            { "id": 2, "type": "SaveImage", "mode": 0, "order": 1, "outputs": [], "properties": {},
+              "inputs": [{ "name": "images", "type": "IMAGE", "link": 1 }], "widgets_values": ["day_%date:yy%"] },
+        ],
+        "links": [[1, 1, 0, 2, 0, "IMAGE"]],
+        "version": 0.4,
+    });
+    std::fs::write(desk.path("saved.json"), saved.to_string()).unwrap();
+    for more in [&[][..], &["--no-check"]] {
+        let before = desk.posted().len();
+        let told = desk.run(&[&["-w", "saved.json", "-p", "1.width=48"], more].concat()).await;
+        assert_eq!(told.status.code(), Some(0), "{told:?}");
+        let (_, graph) = &desk.posted()[before];
+        let size = [&graph["1"]["inputs"]["width"], &graph["1"]["inputs"]["height"]];
+        assert_eq!((size, &graph["2"]["inputs"]["images"]), ([&json!(48), &json!(32)], &json!(["1", 0])));
+        assert_eq!(stderr(&told).matches("for which the server has no words").count(), 1, "{told:?}");
+    }
+    desk.close().await;
+}

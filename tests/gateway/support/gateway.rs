@@ -1,6 +1,7 @@
 //! The gateway under test: the real application on a free port, with its own data folder.
 
 use super::{Inbox, PATIENCE, eventually};
+use crate::own_folder::Folder;
 use crate::proxy::Proxy;
 use comfygate::app::App;
 use comfygate::clock::{Clock, ManualClock, SystemClock, Timestamp};
@@ -16,12 +17,11 @@ use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use tempfile::TempDir;
 use tokio::sync::oneshot;
 
 /// What a test changes before the gateway starts.
 pub(crate) struct Setup {
-    pub(crate) folder: Arc<TempDir>,
+    pub(crate) folder: Arc<Folder>,
     pub(crate) settings: Settings,
     pub(crate) sim: SimOptions,
     pub(crate) clock: Arc<dyn Clock>,
@@ -34,7 +34,7 @@ pub(crate) struct TestGateway {
     pub(crate) sim: Sim,
     pub(crate) settings: Settings,
     pub(crate) lifecycle: Lifecycle,
-    folder: Arc<TempDir>,
+    folder: Arc<Folder>,
     clock: Arc<dyn Clock>,
     lookup: Arc<dyn Lookup>,
     address: SocketAddr,
@@ -67,7 +67,7 @@ impl Answer {
 
 impl Setup {
     pub(crate) fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = Folder::new();
         let mut settings = Settings::for_tests(folder.path().join("data"));
         settings.workflows.configs = folder.path().join("configs");
         settings.workflows.templates = folder.path().join("templates");
@@ -146,7 +146,7 @@ impl TestGateway {
     async fn launch(
         sim: Sim,
         settings: Settings,
-        folder: Arc<TempDir>,
+        folder: Arc<Folder>,
         clock: Arc<dyn Clock>,
         lookup: Arc<dyn Lookup>,
     ) -> Self {
@@ -305,7 +305,7 @@ impl TestGateway {
         sim.stop().await;
     }
 
-    async fn shut_down(mut self) -> (Sim, Settings, Arc<TempDir>, Arc<dyn Clock>) {
+    async fn shut_down(mut self) -> (Sim, Settings, Arc<Folder>, Arc<dyn Clock>) {
         drop(self.stop.take());
         let is_well = tokio::time::timeout(PATIENCE, &mut self.ended).await.expect("the gateway stops").unwrap();
         assert!(is_well, "a station failed");

@@ -1,0 +1,43 @@
+//! The ComfyUI servers, and what they are shown.
+
+use super::parse;
+use crate::secret::Secret;
+use std::time::Duration;
+use url::Url;
+
+/// The ComfyUI servers.
+#[derive(Clone, PartialEq, Debug)]
+pub struct BackendSettings {
+    /// Their base URLs, each only once.
+    pub addresses: Vec<Url>,
+    /// How many prompts are kept on each of them at once, the running one included.
+    pub queue: usize,
+    /// How often each of them is asked which nodes and models it has.
+    pub object_info_every: Duration,
+    /// What all of them are shown as a bearer token.
+    pub token: Option<Secret>,
+    /// The same, as it stood in a file.
+    pub token_file: Option<Secret>,
+    /// What partner nodes are given for jobs that bring no key of their own.
+    pub partner_key: Option<Secret>,
+}
+
+impl BackendSettings {
+    /// Returns the bearer token, wherever it was said.
+    pub fn bearer(&self) -> Option<&Secret> {
+        self.token.as_ref().or(self.token_file.as_ref())
+    }
+}
+
+impl Default for BackendSettings {
+    fn default() -> Self {
+        Self {
+            addresses: vec![parse::backend("http://127.0.0.1:8188").expect("a URL by its text")],
+            queue: 2,
+            object_info_every: Duration::from_mins(5),
+            token: None,
+            token_file: None,
+            partner_key: None,
+        }
+    }
+}
