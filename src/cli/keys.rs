@@ -1,8 +1,9 @@
 //! `comfygate keys`: makes API keys, lists them and takes them back, in the data folder itself. A gateway that runs there
 //! goes on; it sees the change within seconds. Whoever may write the folder is the operator, so no key is asked for.
 
+use super::data::DataArgs;
+use super::runtime;
 use super::table::{Table, tame};
-use super::{SettingArgs, runtime};
 use crate::access::{Keys, NewKey};
 use crate::api::{check_name, key_view, usual_scopes};
 use crate::clock::{Clock, SystemClock, Timestamp};
@@ -11,7 +12,6 @@ use crate::store::{ApiKey, open_beside};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use std::io::Write;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,19 +21,9 @@ pub(super) enum KeysCommand {
     /// Make a key, and write it out this once.
     Create(CreateArgs),
     /// List all keys, without what they are.
-    List(FolderArgs),
+    List(DataArgs),
     /// Take a key back; a running gateway refuses it within five seconds.
     Revoke(RevokeArgs),
-}
-
-#[derive(Args, Debug)]
-pub(super) struct FolderArgs {
-    /// The data folder, instead of that of the settings.
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
-    /// Write JSON.
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(Args, Debug)]
@@ -63,7 +53,7 @@ pub(super) struct CreateArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     per_day: Option<u32>,
     #[command(flatten)]
-    folder: FolderArgs,
+    folder: DataArgs,
 }
 
 #[derive(Args, Debug)]
@@ -71,7 +61,7 @@ pub(super) struct RevokeArgs {
     /// The key, by its id.
     id: KeyId,
     #[command(flatten)]
-    folder: FolderArgs,
+    folder: DataArgs,
 }
 
 /// Runs one of the commands.
@@ -81,10 +71,7 @@ pub(super) fn run(command: KeysCommand) -> anyhow::Result<ExitCode> {
         KeysCommand::List(args) => args,
         KeysCommand::Revoke(args) => &args.folder,
     };
-    let data = match &folder.data {
-        Some(data) => data.clone(),
-        None => SettingArgs::default().load()?.storage.folder,
-    };
+    let data = folder.folder()?;
     let clock = SystemClock::start();
     let store = open_beside(&data)?;
     let keys = Keys::new(
@@ -130,7 +117,7 @@ async fn create(keys: &Keys, args: CreateArgs, out: &mut impl Write) -> anyhow::
     Ok(ExitCode::SUCCESS)
 }
 
-async fn list(keys: &Keys, args: &FolderArgs, now: Timestamp, out: &mut impl Write) -> anyhow::Result<ExitCode> {
+async fn list(keys: &Keys, args: &DataArgs, now: Timestamp, out: &mut impl Write) -> anyhow::Result<ExitCode> {
     let keys = keys.list().await?;
     if args.json {
         let views: Vec<Value> = keys.iter().map(|key| Value::Object(key_view(key))).collect();

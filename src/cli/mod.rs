@@ -1,6 +1,7 @@
 //! The commands; each is a few calls into the library.
 
 mod convert;
+mod data;
 mod deliveries;
 mod keys;
 mod nodes;
@@ -273,10 +274,7 @@ fn check(args: SettingArgs) -> anyhow::Result<ExitCode> {
     reason = "why a folder cannot be checked belongs to stderr, with an exit code of its own"
 )]
 fn check_data(args: FsckArgs) -> anyhow::Result<ExitCode> {
-    let folder = match args.data {
-        Some(folder) => folder,
-        None => SettingArgs::default().load()?.storage.folder,
-    };
+    let folder = data::folder(args.data.as_deref())?;
     match fsck::check(&folder, fsck::Options { quick: args.quick, repair: args.repair }) {
         Ok(report) => {
             let text = if args.json { format!("{:#}\n", report.json()) } else { report.text() };

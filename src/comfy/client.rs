@@ -1,26 +1,27 @@
 //! The HTTP calls to one ComfyUI. Carries them and sorts what can go wrong; what that means for a job is decided by others.
 
+mod answer;
+mod upload;
+
+pub use upload::Upload;
+
 use super::address::ComfyUrl;
 use super::redact;
 use super::refusal::Refusal;
 use super::wire::{self, Accepted, ExtraData, HistoryEntry, PromptRequest, Queue, SystemStats};
 use crate::job::FileRef;
 use crate::secret::Secret;
+use answer::{cause, checked, failed, whole};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, InvalidHeaderValue};
-use reqwest::{Method, RequestBuilder, Response};
+use reqwest::{Method, RequestBuilder};
 use serde::Serialize;
 use serde_json::{Value, json};
-use std::error::Error;
 use std::time::Duration;
 use thiserror::Error as ThisError;
 use url::Url;
-
-mod upload;
-
-pub use upload::Upload;
 
 /// A connection to a server that does not stand within this time is none.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
@@ -34,10 +35,6 @@ const VIEW_LIMIT: Duration = Duration::from_mins(15);
 const SILENCE_LIMIT: Duration = Duration::from_mins(1);
 /// Kept connections end before a proxy between us and the server would end them.
 const IDLE_LIMIT: Duration = Duration::from_secs(30);
-/// How much is read of an answer that is an error.
-const ERROR_LIMIT: usize = 4 << 10;
-/// The largest JSON answer that is read: a queue or a history holds whole graphs, of up to 100 MiB each.
-const ANSWER_LIMIT: u64 = 256 << 20;
 
 /// Calls one ComfyUI; cheap to clone.
 #[derive(Clone, Debug)]
@@ -308,64 +305,6 @@ fn view_url(base: &ComfyUrl, file: &FileRef) -> Url {
     let query = url.query().unwrap_or_default().replace('+', "%20");
     url.set_query(Some(&query));
     url
-}
-
-async fn checked(call: &str, response: Response) -> Result<Response, ClientError> {
-    let status = response.status().as_u16();
-    match status {
-        200..=299 => Ok(response),
-        404 => Err(ClientError::NotFound),
-        _ => {
-            let body = redact(&beginning(response).await);
-            Err(ClientError::Status { call: call.to_owned(), status, body })
-        }
-    }
-}
-
-async fn whole(mut response: Response) -> Result<String, ClientError> {
-    let too_large = ClientError::TooLarge { limit: ANSWER_LIMIT };
-    if response.content_length().is_some_and(|length| length > ANSWER_LIMIT) {
-        return Err(too_large);
-    }
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| failed(&error))? {
-        body.extend_from_slice(&chunk);
-        if body.len() as u64 > ANSWER_LIMIT {
-            return Err(too_large);
-        }
-    }
-    Ok(String::from_utf8(body).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
-}
-
-/// Reads what an error begins with, and what of it comes before the connection breaks.
-async fn beginning(mut response: Response) -> String {
-    let mut body = Vec::new();
-    while let Ok(Some(chunk)) = response.chunk().await {
-        body.extend_from_slice(&chunk);
-        if body.len() >= ERROR_LIMIT {
-            break;
-        }
-    }
-    String::from_utf8_lossy(&body).into_owned()
-}
-
-fn failed(error: &reqwest::Error) -> ClientError {
-    let reason = cause(error);
-    // Without a connection the server is away, however long that took to find out.
-    if error.is_timeout() && !error.is_connect() {
-        ClientError::TimedOut(reason)
-    } else {
-        ClientError::Unreachable(reason)
-    }
-}
-
-/// Returns the innermost reason, which is the one that tells something.
-fn cause(error: &reqwest::Error) -> String {
-    let mut innermost: &dyn Error = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    innermost.to_string()
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 
 mod error;
 mod file;
+mod furnish;
 mod group;
 mod group_class;
 mod load;

@@ -3,11 +3,11 @@
 
 use super::ConvertError;
 use super::order;
-use super::plan;
 use super::scene::{Input, Kind, NodeAt, PlacedWidget, ROOT, Scene, Shown};
 use super::text;
 use super::value::{as_double, at, is_something, of_double};
 use super::widget::{Face, Steps, Widget};
+use super::{furnish, plan};
 use crate::definitions::InputKind;
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -96,7 +96,7 @@ fn config_of(scene: &Scene<'_>, shown: &Shown) -> Option<Config> {
 fn create(scene: &mut Scene<'_>, node: NodeAt, config: &Config) {
     let mut widgets = Vec::new();
     if plan::is_basic(&config.kind) && config.kind != "IMAGEUPLOAD" {
-        plan::add(&mut widgets, "value", &config.kind, &config.choices, &config.options);
+        furnish::add(&mut widgets, "value", &config.kind, &config.choices, &config.options);
     } else {
         widgets.push(Widget::new("value", Face::Plain, Some(Value::Null)));
     }
@@ -105,7 +105,7 @@ fn create(scene: &mut Scene<'_>, node: NodeAt, config: &Config) {
             Face::Whole(steps) => *steps = Steps { field: steps.field, ..agreed },
             Face::Fraction(steps, rounding) => {
                 *steps = Steps { field: steps.field, ..agreed };
-                *rounding = plan::rounding(&config.options, agreed.step);
+                *rounding = furnish::rounding(&config.options, agreed.step);
             }
             Face::Plain | Face::Combo | Face::Area | Face::Still | Face::Upload(_) => {}
         }

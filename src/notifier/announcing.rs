@@ -3,10 +3,13 @@
 //!
 //! Decides only; sending is left to `announcer.rs`. Nothing of it is kept: what cannot be told soon is dropped.
 
+mod ended;
+
 use super::gate::Shut;
 use super::target::lane_of;
 use crate::clock::Timestamp;
 use crate::job::{Announcement, JobId, News, Tenant};
+use ended::Ended;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,9 +30,6 @@ const FACTS_OF_HOST: usize = 256;
 
 /// How many jobs and hosts are known at most.
 const JOBS: usize = 4096;
-
-/// How many ends are remembered, so that nothing is told after them.
-const ENDS: usize = 4096;
 
 /// How long a host is told nothing after it did not take an event; each further time twice as long.
 const FIRST_REST: Duration = Duration::from_secs(1);
@@ -340,31 +340,6 @@ fn next_of(lane: &mut Host, jobs: &mut HashMap<JobId, Entry>, now: Timestamp) ->
         return Some(Due { id: announcement.webhook_id(entry.last_number), announcement, until });
     }
     None
-}
-
-/// The last jobs whose end was about to be told.
-#[derive(Debug, Default)]
-struct Ended {
-    known: HashSet<JobId>,
-    order: VecDeque<JobId>,
-}
-
-impl Ended {
-    fn contains(&self, job: JobId) -> bool {
-        self.known.contains(&job)
-    }
-
-    fn insert(&mut self, job: JobId) {
-        if !self.known.insert(job) {
-            return;
-        }
-        self.order.push_back(job);
-        if self.order.len() > ENDS
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.known.remove(&oldest);
-        }
-    }
 }
 
 #[cfg(test)]

@@ -47,7 +47,7 @@ use classes::Classes;
 use world::World;
 
 /// How long [`Sim::wait_for`] waits before it gives up.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// How a simulated server is set up.
 #[derive(Clone, Debug)]

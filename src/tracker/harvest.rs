@@ -1,10 +1,13 @@
 //! The outputs of one run: what it has produced, what of it is stored, and whether that is what was expected. Pure.
 
+mod shortfall;
+
 use super::machine::Plan;
 use crate::comfy::event::{ImageFrame, NodeOutput, NodeProgress};
-use crate::job::{Failure, FailureCode, FileRef, NodeAdvance, Output, OutputKind};
+use crate::job::{Failure, FailureCode, FileRef, NodeAdvance, Output};
 use crate::media::Kept;
 use bytes::Bytes;
+use shortfall::{gone, missing, not_stored, too_large, unavailable};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Where an output stands among those of its run.
@@ -316,43 +319,6 @@ impl Harvest {
         self.slots.push(Slot { node, index, file, result: None });
         (SlotId(self.slots.len() - 1), source)
     }
-}
-
-fn missing(plan: &Plan, outputs: &[Output]) -> Option<Failure> {
-    let images = outputs.iter().filter(|output| output.kind() == OutputKind::Image).count();
-    let expected = plan.expected_images.unwrap_or(0) as usize;
-    let empty_node = plan.declared.iter().flatten().find(|node| outputs.iter().all(|output| output.node_id != **node));
-    let message = if images < expected {
-        format!("prompt failed validation: expected {expected} images, got {images}. finish_signal: true")
-    } else if let Some(node) = empty_node {
-        format!("the run succeeded, but node `{node}` gave no output")
-    } else if outputs.is_empty() {
-        "the run succeeded, but gave no output".to_owned()
-    } else {
-        return None;
-    };
-    Some(Failure::new(FailureCode::OutputMissing, message))
-}
-
-fn too_large(slot: &Slot, limit: u64) -> Failure {
-    let message = format!("output {} of node `{}` is larger than {limit} bytes", slot.index, slot.node);
-    Failure::new(FailureCode::OutputTooLarge, message)
-}
-
-fn gone(slot: &Slot) -> Failure {
-    let name = slot.file.as_ref().map_or("", |file| file.filename.as_str());
-    let message = format!("file `{name}` of node `{}` is gone from the backend", slot.node);
-    Failure::new(FailureCode::OutputMissing, message)
-}
-
-fn unavailable(slot: &Slot, reason: &str) -> Failure {
-    let message = format!("output {} of node `{}` could not be fetched: {reason}", slot.index, slot.node);
-    Failure::new(FailureCode::BackendLost, message)
-}
-
-fn not_stored(slot: &Slot) -> Failure {
-    let message = format!("the gateway failed while it stored output {} of node `{}`", slot.index, slot.node);
-    Failure::new(FailureCode::Internal, message)
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast saturates, NaN becomes 0")]

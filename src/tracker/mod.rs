@@ -13,6 +13,7 @@ mod limits;
 mod machine;
 mod orphans;
 mod perform;
+mod reporting;
 mod run;
 mod storing;
 mod telling;

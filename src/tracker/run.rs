@@ -6,17 +6,17 @@
 
 use super::attribution::Attribution;
 use super::command::{Command, Tracker};
-use super::desk::{Desk, Held, Load, Progress};
+use super::desk::{Desk, Held, Progress};
 use super::early::EarlyCancels;
 use super::harvest::SlotResult;
 use super::limits::STANDSTILL;
-use super::machine::{Effect, Input, Run, SubmitResult, step};
+use super::machine::{Input, Run, SubmitResult, step};
 use super::orphans::{self, Orphans};
 use super::telling::heard;
 use crate::clock::{Clock, Timestamp};
 use crate::comfy::{Client, SocketEvent};
 use crate::crash::{self, Point};
-use crate::job::{Advance, Announce, Audience, BodyRules, FailureCode, Job, News, Outcome, PromptId, Tap};
+use crate::job::{Advance, Announce, Audience, BodyRules, Job, News, PromptId, Tap};
 use crate::lifecycle::{Lifecycle, Panicked};
 use crate::media::Blobs;
 use crate::store::Store;
@@ -243,24 +243,6 @@ impl Room {
         }
     }
 
-    /// A backend that does not take a prompt is given the next one a little later. Without a socket it is given none anyway.
-    fn note_submission(&self, result: &SubmitResult) {
-        match result {
-            SubmitResult::Accepted(_) | SubmitResult::Refused(_) | SubmitResult::Incompatible(_) => {
-                self.parts.desk.took_prompt();
-            }
-            SubmitResult::Unreachable(reason) | SubmitResult::Ambiguous(reason) | SubmitResult::Unanswered(reason)
-                if self.client_id.is_some() =>
-            {
-                self.parts.desk.did_not_answer(reason, self.parts.clock.now());
-            }
-            SubmitResult::Unreachable(_)
-            | SubmitResult::Ambiguous(_)
-            | SubmitResult::Unanswered(_)
-            | SubmitResult::Failed(_) => {}
-        }
-    }
-
     fn tick(&mut self) {
         self.for_each_run(&Input::Tick);
         if self.ask_at().is_some_and(|at| at <= self.parts.clock.now()) {
@@ -335,38 +317,5 @@ impl Room {
             }
         }
         self.publish_load();
-    }
-
-    /// Notes a run that waited on the backend until its time was over, where nothing of ours has begun there for long.
-    fn note_standstill(&self, effects: &[Effect], now: Timestamp) {
-        let failures = effects.iter().filter_map(|effect| match effect {
-            Effect::Finish(Outcome::Failed(failure, _)) => Some(failure),
-            Effect::Finish(Outcome::Succeeded(_) | Outcome::Cancelled)
-            | Effect::Started
-            | Effect::LookUp
-            | Effect::Reconnect
-            | Effect::StopUpstream
-            | Effect::Collect(..)
-            | Effect::Requeue { .. }
-            | Effect::Elsewhere { .. } => None,
-        });
-        let runs_another = self.watched.values().any(|watched| watched.run.is_running());
-        let stands_still = !runs_another && self.last_begun.is_none_or(|at| now >= at + STANDSTILL);
-        for failure in failures {
-            if stands_still && matches!(failure.code, FailureCode::TimeoutStart | FailureCode::TimeoutQueue) {
-                self.parts.desk.runs_none(&failure.message, now);
-            }
-        }
-    }
-
-    fn publish_load(&self) {
-        let mut load = Load::default();
-        for Watched { run, .. } in self.watched.values() {
-            load.occupied += usize::from(run.occupies_backend());
-            load.unanswered += usize::from(run.is_unanswered());
-        }
-        if self.parts.desk.loaded(load) {
-            self.parts.queue_bell.notify_one();
-        }
     }
 }

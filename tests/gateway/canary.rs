@@ -3,7 +3,7 @@
 
 use crate::image_hosts::Host;
 use crate::input_images::{photo, png, with_photos};
-use crate::support::{PATIENCE, Program, Setup, eventually};
+use crate::support::{Program, Setup, client, eventually};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -111,7 +111,7 @@ impl Hunt {
         Self {
             canaries: Mutex::new(TABLE.iter().map(|(name, _, _)| (*name, fresh(name))).collect()),
             found: Mutex::default(),
-            client: reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap(),
+            client: client().build().unwrap(),
         }
     }
 

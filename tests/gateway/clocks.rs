@@ -1,7 +1,7 @@
 //! A wall clock that jumps, while the gateway runs and between two starts: no retry is lost or held up, and none hurried
 //! beyond what a clock that is wrong at the start cannot tell.
 
-use crate::support::{Inbox, Setup, TestGateway, canvas};
+use crate::support::{Inbox, PATIENCE, Setup, TestGateway, canvas};
 use comfygate::clock::{Clock, SystemClock, Timestamp};
 use comfygate::sim::Fault;
 use serde_json::json;
@@ -18,7 +18,7 @@ async fn a_wall_clock_that_jumps_while_the_gateway_runs_neither_hurries_nor_hold
     let read = Arc::clone(&wall);
     let mut setup = Setup::new();
     setup.clock = SystemClock::with_wall(move || Timestamp::from_millis(read.load(Ordering::Relaxed)));
-    setup.settings.webhooks.schedule = vec![Duration::from_secs(1); 4];
+    setup.settings.webhooks.schedule = vec![Duration::from_secs(2); 4];
     let gateway = setup.start().await;
     let inbox = Inbox::open();
     inbox.answer_with(&[500, 500, 500, 500]);
@@ -27,10 +27,11 @@ async fn a_wall_clock_that_jumps_while_the_gateway_runs_neither_hurries_nor_hold
     for jump in [60, -120, 60, -60] {
         let jump = jump * MINUTE;
         wall.fetch_add(jump, Ordering::Relaxed);
-        let next = tokio::time::timeout(Duration::from_secs(10), inbox.next()).await;
+        let next = tokio::time::timeout(PATIENCE, inbox.next()).await;
         let next = (next.unwrap_or_else(|_| panic!("held up by a jump of {jump} ms")), tokio::time::Instant::now());
         let waited = next.1 - last.1;
-        assert!(waited > Duration::from_millis(700), "hurried by a jump of {jump} ms: {waited:?}");
+        // The wait varies by a fifth, and the one before may have been noticed late.
+        assert!(waited > Duration::from_secs(1), "hurried by a jump of {jump} ms: {waited:?}");
         // Receivers compare it with their own clocks.
         assert_eq!(i64::try_from(next.0.timestamp).unwrap(), wall.load(Ordering::Relaxed) / 1000);
         last = next;

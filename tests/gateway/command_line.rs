@@ -1,7 +1,7 @@
 //! `comfygate deliveries` against a running gateway: what it writes, what it does, and what its exit code says.
 
 use crate::deliveries::{impatient, log_of, until};
-use crate::support::{Inbox, TestGateway, canvas};
+use crate::support::{Inbox, TestGateway, canvas, stderr, stdout};
 use serde_json::{Value, json};
 use std::process::{Command, Output};
 
@@ -118,12 +118,4 @@ async fn run(args: &[&str]) -> Output {
     let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
     let run = move || Command::new(env!("CARGO_BIN_EXE_comfygate")).args(args).output().unwrap();
     actix_web::rt::task::spawn_blocking(run).await.unwrap()
-}
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
 }

@@ -1,6 +1,7 @@
 //! `comfygate convert`: what it writes where, and what its exit code says. What conversion means is tested beside the room.
 
-use crate::workflow_commands::{file, run, run_with_input, stderr, stdout};
+use crate::support::{stderr, stdout};
+use crate::workflow_commands::{file, run, run_with_input};
 use comfygate::sim::{Sim, SimOptions};
 use serde_json::{Value, json};
 use std::io::{Read, Write};

@@ -179,7 +179,7 @@ async fn a_receiver_that_answers_a_byte_a_second_or_never_costs_the_limit_of_an_
         assert_eq!((codes(&log), &log["attempts"][0]["status"]), (vec!["timeout"], &Value::Null), "{log}");
         let took = log["attempts"][0]["duration_ms"].as_u64().unwrap();
         // The body has less than a MiB, which adds a second.
-        assert!((2400..10_000).contains(&took), "{took} ms");
+        assert!((2400..30_000).contains(&took), "{took} ms");
     }
 }
 

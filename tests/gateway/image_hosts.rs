@@ -86,7 +86,7 @@ async fn answer_one(mut stream: TcpStream, answer: Vec<u8>, then: Then) {
 async fn a_host_that_answers_with_something_else_costs_little_and_leaves_nothing() {
     let mut setup = with_photos(Setup::new());
     setup.settings.inputs.max_upload = 100_000;
-    setup.settings.inputs.fetch_timeout = Duration::from_millis(700);
+    setup.settings.inputs.fetch_timeout = Duration::from_secs(3);
     let blobs = setup.settings.storage.folder.join("blobs");
     let gateway = setup.start().await;
     let ok = |more: &str| format!("HTTP/1.1 200 OK\r\n{more}\r\n").into_bytes();

@@ -1,6 +1,6 @@
 //! Who is let in: keys over real sockets, with a gateway that asks for them and one that does not.
 
-use crate::support::{Answer, Inbox, PATIENCE, Setup, TestGateway, canvas};
+use crate::support::{Answer, Inbox, PATIENCE, Setup, TestGateway, canvas, client};
 use comfygate::api::{Needs, calls};
 use comfygate::job::Scope;
 use comfygate::secret::Secret;
@@ -8,7 +8,6 @@ use comfygate::settings::KeyMode;
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -33,7 +32,7 @@ pub(crate) async fn make(gateway: &TestGateway, tenant: &str, scopes: &[&str]) -
 
 /// Sends a request with this key, or with none at all.
 pub(crate) async fn ask(gateway: &TestGateway, key: &str, method: &str, path: &str, body: &Value) -> Answer {
-    let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
+    let client = client().build().unwrap();
     let mut request = client.request(Method::from_bytes(method.as_bytes()).unwrap(), gateway.url(path));
     if !key.is_empty() {
         request = request.bearer_auth(key);
@@ -118,7 +117,7 @@ async fn a_refused_request_is_answered_before_its_body_is_read() {
     let mut stream = TcpStream::connect(gateway.address()).await.unwrap();
     stream.write_all(head.as_bytes()).await.unwrap();
     let mut begin = [0; 12];
-    tokio::time::timeout(Duration::from_secs(5), stream.read_exact(&mut begin)).await.unwrap().unwrap();
+    tokio::time::timeout(PATIENCE, stream.read_exact(&mut begin)).await.unwrap().unwrap();
     assert_eq!(&begin, b"HTTP/1.1 401");
     gateway.close().await;
 }

@@ -19,9 +19,10 @@ const GROWTH: u64 = 32 << 20;
 async fn far_more_than_is_let_in_is_refused_and_what_was_taken_in_ends() {
     let setup = Setup::new();
     let sim = Sim::start(SimOptions { step: Duration::ZERO, ..SimOptions::default() }).await.unwrap();
-    sim.inject_when(Fault::Slow(Duration::from_millis(5)), When::Every);
+    // So slow, and so few let in, that the queue is full soon and ten times as many come, on a slow machine too.
+    sim.inject_when(Fault::Slow(Duration::from_millis(100)), When::Every);
     let inbox = Inbox::open();
-    let limits = [("COMFYGATE_RATE", "40/s"), ("COMFYGATE_MAX_QUEUED", "20")];
+    let limits = [("COMFYGATE_RATE", "5/s"), ("COMFYGATE_MAX_QUEUED", "5")];
     let program = Program::serve(setup.folder.path(), &sim.url(), &limits).await;
     let mut flood = Flood::default();
     flood.send(&program, &inbox, LASTS / 4).await;

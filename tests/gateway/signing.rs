@@ -2,7 +2,7 @@
 //! receivers get.
 
 use crate::keys::{ask, make, with_keys};
-use crate::support::{Inbox, PATIENCE, Setup, TestGateway, Webhook, canvas};
+use crate::support::{Inbox, PATIENCE, Setup, TestGateway, Webhook, canvas, stderr, stdout};
 use comfygate::clock::{Clock, ManualClock, SystemClock, Timestamp};
 use comfygate::signing::{Shown, Verifier, VerifyError, public_keys_of_jwks, verify};
 use serde_json::{Value, json};
@@ -306,12 +306,4 @@ async fn run(args: &[String], input: &[u8], variable: Option<(&str, &str)>) -> O
         child.wait_with_output().unwrap()
     });
     tokio::time::timeout(PATIENCE, running).await.expect("the command ends in time").unwrap()
-}
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
 }

@@ -1,5 +1,6 @@
 //! `comfygate validate` and `comfygate workflows`: what they write, and what their exit codes say.
 
+pub(crate) use crate::support::{stderr, stdout};
 use comfygate::sim::{Sim, SimOptions};
 use serde_json::{Value, json};
 use std::io::Write;
@@ -214,12 +215,4 @@ pub(crate) fn run_with_input(args: &[&str], input: &str) -> Output {
     let mut child = command(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
     child.wait_with_output().unwrap()
-}
-
-pub(crate) fn stdout(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-pub(crate) fn stderr(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
 }

@@ -25,7 +25,7 @@ use tokio::sync::{Notify, mpsc};
 pub(crate) const START: Timestamp = Timestamp::from_millis(1_795_000_000_000);
 
 /// How long anything may take before it counts as hanging.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Waits for `what`, but not for ever.
 pub(crate) async fn soon<T>(name: &str, what: impl Future<Output = T>) -> T {

@@ -8,7 +8,7 @@ use comfygate::sim::{Fault, Refusal, Sim, When};
 use serde_json::json;
 use tokio::net::{TcpSocket, TcpStream};
 
-use crate::client::{Frame, canvas, get, http, kinds, listen, post, start, submit};
+use crate::client::{Frame, PATIENCE, canvas, get, http, kinds, listen, post, start, submit};
 
 /// The events of `canvas`, run alone: two images saved, two sent.
 const WHOLE: &[&str] = &[
@@ -148,7 +148,7 @@ async fn nobody_else_gets_the_port_while_the_server_is_down() {
     for thief in thieves {
         assert_eq!(thief.await.unwrap(), 0);
     }
-    let again = tokio::time::timeout(Duration::from_secs(20), async {
+    let again = tokio::time::timeout(PATIENCE, async {
         while TcpStream::connect(address).await.is_err() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
@@ -187,13 +187,14 @@ async fn a_lost_network_keeps_queue_and_history() {
 async fn connections_are_refused_for_a_while_and_the_port_is_kept() {
     let sim = start().await;
     let mut socket = listen(&sim).await;
-    sim.inject(Fault::RefuseConnections(Duration::from_millis(300)));
+    // Long enough that one of our calls surely comes in that time.
+    sim.inject(Fault::RefuseConnections(Duration::from_secs(2)));
     let ask = || http().get(format!("{}/prompt", sim.url())).send();
     let refused = async {
         while ask().await.is_ok() {}
         while ask().await.is_err() {}
     };
-    tokio::time::timeout(Duration::from_secs(10), refused).await.unwrap();
+    tokio::time::timeout(PATIENCE, refused).await.unwrap();
     submit(&sim, "p", &canvas(1)).await;
     assert_eq!(kinds(&socket.until_idle().await), WHOLE, "the open socket has lived on");
 }

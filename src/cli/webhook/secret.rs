@@ -2,8 +2,9 @@
 //! the operator, so no key is asked for.
 
 use crate::api::secret_view;
+use crate::cli::data::DataArgs;
+use crate::cli::runtime;
 use crate::cli::table::Table;
-use crate::cli::{SettingArgs, runtime};
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::job::Tenant;
 use crate::secret::Secret;
@@ -23,23 +24,13 @@ pub(crate) enum SecretCommand {
     /// Write out the secret that signs, for the receiver; of a pair its public half.
     Show(ShowArgs),
     /// List all secrets that sign, without what they are.
-    List(FolderArgs),
+    List(DataArgs),
     /// Put a new secret in the place of the current one, which goes on signing for a while.
     Rotate(RotateArgs),
     /// Give a host a secret of its own, which signs alone what goes there.
     Set(SetArgs),
     /// Take a host's own secret away: the tenant's signs again.
     Remove(RemoveArgs),
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct FolderArgs {
-    /// The data folder, instead of that of the settings.
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
-    /// Write JSON.
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(Args, Debug)]
@@ -54,7 +45,7 @@ pub(crate) struct ShowArgs {
     #[arg(long, conflicts_with = "host")]
     ed25519: bool,
     #[command(flatten)]
-    folder: FolderArgs,
+    folder: DataArgs,
 }
 
 #[derive(Args, Debug)]
@@ -74,7 +65,7 @@ pub(crate) struct RotateArgs {
     #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = humantime::parse_duration)]
     keep: Duration,
     #[command(flatten)]
-    folder: FolderArgs,
+    folder: DataArgs,
 }
 
 #[derive(Args, Debug)]
@@ -88,7 +79,7 @@ pub(crate) struct SetArgs {
     #[command(flatten)]
     given: GivenArgs,
     #[command(flatten)]
-    folder: FolderArgs,
+    folder: DataArgs,
 }
 
 #[derive(Args, Debug)]
@@ -100,7 +91,7 @@ pub(crate) struct RemoveArgs {
     #[arg(long, value_name = "HOST[:PORT]")]
     host: Destination,
     #[command(flatten)]
-    folder: FolderArgs,
+    folder: DataArgs,
 }
 
 /// A secret from elsewhere, instead of one that is drawn.
@@ -136,10 +127,7 @@ pub(super) fn run(command: SecretCommand) -> anyhow::Result<ExitCode> {
         SecretCommand::Remove(args) => &args.folder,
     };
     let is_json = folder.json;
-    let data = match &folder.data {
-        Some(data) => data.clone(),
-        None => SettingArgs::default().load()?.storage.folder,
-    };
+    let data = folder.folder()?;
     let clock = SystemClock::start();
     let store = open_beside(&data)?;
     let (for_office, its_clock) = (Arc::<SqliteStore>::clone(&store), Arc::<SystemClock>::clone(&clock));

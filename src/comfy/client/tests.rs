@@ -1,5 +1,6 @@
 //! The client against a server of a few lines, which answers each connection with what the test says.
 
+use super::answer::ANSWER_LIMIT;
 use super::*;
 use crate::comfy::wire::HistoryEnd;
 use crate::lifecycle::Lifecycle;
@@ -186,7 +187,7 @@ async fn an_answer_beyond_the_limit_is_not_read() {
 async fn of_an_error_that_never_ends_only_the_beginning_is_read() {
     let endless = format!("HTTP/1.1 500 X\r\ntransfer-encoding: chunked\r\n\r\n2000\r\n{}\r\n", "x".repeat(0x2000));
     let server = Server::start(vec![Reply::Open(endless)]).await;
-    let answer = tokio::time::timeout(Duration::from_secs(10), server.client().queue()).await.unwrap();
+    let answer = tokio::time::timeout(Duration::from_mins(1), server.client().queue()).await.unwrap();
     let Err(ClientError::Status { status: 500, body, .. }) = answer else { panic!("{answer:?}") };
     assert!(body.starts_with("xxx") && body.chars().count() <= 500, "{body}");
 }
@@ -284,7 +285,7 @@ impl Server {
     }
 
     async fn request(&mut self) -> String {
-        tokio::time::timeout(Duration::from_secs(10), self.requests.recv()).await.unwrap().unwrap()
+        tokio::time::timeout(Duration::from_mins(1), self.requests.recv()).await.unwrap().unwrap()
     }
 }
 

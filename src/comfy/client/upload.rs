@@ -1,6 +1,7 @@
 //! Brings images to the input folder of a server, and masks for them.
 
-use super::{Client, ClientError, checked, failed, whole};
+use super::answer::{checked, failed, whole};
+use super::{Client, ClientError};
 use crate::job::FileRef;
 use crate::lenient;
 use bytes::Bytes;

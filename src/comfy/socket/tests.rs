@@ -380,5 +380,5 @@ async fn next_text(peer: &mut Peer) -> String {
 }
 
 async fn within<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(10), future).await.expect("it took too long")
+    tokio::time::timeout(Duration::from_mins(1), future).await.expect("it took too long")
 }

@@ -1,6 +1,6 @@
 //! The gateway under test: the real application on a free port, with its own data folder.
 
-use super::{Inbox, PATIENCE, eventually};
+use super::{Inbox, PATIENCE, client, eventually};
 use crate::own_folder::Folder;
 use crate::proxy::Proxy;
 use comfygate::app::App;
@@ -170,7 +170,7 @@ impl TestGateway {
         if let Some(key) = settings.access.operators_key() {
             usual.insert("authorization", format!("Bearer {}", key.expose()).parse().unwrap());
         }
-        let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).default_headers(usual).build().unwrap();
+        let client = client().default_headers(usual).build().unwrap();
         Self { sim, settings, lifecycle, folder, clock, lookup, address, client, stop: Some(stop), ended }
     }
 

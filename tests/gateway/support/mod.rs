@@ -10,6 +10,7 @@ pub(crate) use program::Program;
 
 use serde_json::{Value, json};
 use std::future::Future;
+use std::process::Output;
 use std::time::Duration;
 
 /// How long anything in a test may take before something must be wrong.
@@ -42,6 +43,21 @@ where
     };
     let found = tokio::time::timeout(PATIENCE, found).await;
     found.unwrap_or_else(|_| panic!("did not happen within {PATIENCE:?}: {what}"))
+}
+
+/// A client that opens a connection for each request: one that is used again may be one that the server is just closing.
+pub(crate) fn client() -> reqwest::ClientBuilder {
+    reqwest::Client::builder().no_proxy().timeout(PATIENCE).pool_max_idle_per_host(0)
+}
+
+/// What a command has written to stdout.
+pub(crate) fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// What a command has written to stderr.
+pub(crate) fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
 }
 
 /// A small request for the workflow without models; its images come over the socket.

@@ -1,6 +1,6 @@
 //! The program itself as a process of its own, which can be killed, told to stop, and whose log can be read.
 
-use super::{PATIENCE, eventually};
+use super::{client, eventually};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -69,7 +69,7 @@ impl Program {
             std::future::ready(address_in(&log.lock().unwrap()))
         };
         let address = eventually("the program listens", listening).await;
-        let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
+        let client = client().build().unwrap();
         Self { child, address, log, client }
     }
 

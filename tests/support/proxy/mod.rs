@@ -26,7 +26,7 @@ use tokio::sync::watch;
 use wire::Request;
 
 /// How long [`Proxy::until`] waits before something must be wrong.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A proxy in front of one server, on a port of its own; it ends when it is dropped.
 #[derive(Debug)]
