@@ -173,7 +173,7 @@ impl Cli {
                 std::io::stdout().write_all(reference().as_bytes())?;
                 Ok(ExitCode::SUCCESS)
             }
-            Command::Fsck(args) => check_data(args),
+            Command::Fsck(args) => check_data(&args),
             Command::Deliveries(command) => deliveries::run(command),
             Command::Keys(command) => keys::run(command),
             Command::Webhook(command) => webhook::run(command),
@@ -273,7 +273,7 @@ fn check(args: SettingArgs) -> anyhow::Result<ExitCode> {
     clippy::print_stderr,
     reason = "why a folder cannot be checked belongs to stderr, with an exit code of its own"
 )]
-fn check_data(args: FsckArgs) -> anyhow::Result<ExitCode> {
+fn check_data(args: &FsckArgs) -> anyhow::Result<ExitCode> {
     let folder = data::folder(args.data.as_deref())?;
     match fsck::check(&folder, fsck::Options { quick: args.quick, repair: args.repair }) {
         Ok(report) => {

@@ -51,8 +51,8 @@ pub async fn run_all(
     let mut next = 0;
     loop {
         while next < plan.count() && under_way.len() < executor.at_once().max(1) && !halt.is_cancelled() {
-            let begun = Ended::begun(next + 1, plan.name_of(next));
-            under_way.push(driver.drive(begun, plan.order(next, find)));
+            let one = Ended::begun(next + 1, plan.name_of(next));
+            under_way.push(driver.drive(one, plan.order(next, find)));
             next += 1;
         }
         let Some(one) = under_way.next().await else { break };

@@ -79,7 +79,9 @@ impl Desk<'_> {
             None => early?.map(|plan| (plan, Vec::new())),
         };
         let (mut plan, warnings) = planned.ok_or_else(|| self.untold())?;
-        warnings.iter().for_each(|warning| self.show.note(warning));
+        for warning in warnings {
+            self.show.note(&warning);
+        }
         if known.is_none() && asks {
             self.show.note("the server does not tell its nodes, so nothing was checked against them");
         }
@@ -125,13 +127,11 @@ impl Desk<'_> {
 
     /// A single run is called as its workflow was.
     fn named(&self, error: RunError, runs: usize) -> RunError {
-        match error {
-            RunError::Unfit(mut unfit) if runs == 1 => {
-                unfit.workflow.clone_from(&self.args.workflow);
-                unfit.into()
-            }
-            other => other,
+        let RunError::Unfit(mut unfit) = error else { return error };
+        if runs == 1 {
+            unfit.workflow.clone_from(&self.args.workflow);
         }
+        unfit.into()
     }
 
     fn untold(&self) -> RunError {
