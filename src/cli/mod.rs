@@ -5,6 +5,7 @@ mod data;
 mod deliveries;
 mod keys;
 mod nodes;
+mod report;
 mod run;
 mod table;
 mod validate;
@@ -144,6 +145,9 @@ struct SimArgs {
     /// How long each step of a node takes.
     #[arg(long, default_value = "50ms", value_name = "DURATION", value_parser = humantime::parse_duration)]
     step: Duration,
+    /// A model file that it has; without any it lists none, and takes every name.
+    #[arg(long = "model", value_name = "NAME")]
+    models: Vec<String>,
 }
 
 #[derive(Args, Debug)]
@@ -306,7 +310,8 @@ fn check_data(args: &FsckArgs) -> anyhow::Result<ExitCode> {
 
 fn sim(args: &SimArgs) -> anyhow::Result<ExitCode> {
     telemetry::init(&LogSettings::default());
-    let options = SimOptions { addr: args.address, step: args.step, ..SimOptions::default() };
+    let models = (!args.models.is_empty()).then(|| args.models.clone());
+    let options = SimOptions { addr: args.address, step: args.step, models, ..SimOptions::default() };
     runtime()?.block_on(async {
         let sim = Sim::start(options).await.with_context(|| format!("cannot listen on {}", args.address))?;
         tracing::info!(address = %sim.addr(), "a simulated ComfyUI is listening");

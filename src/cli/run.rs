@@ -7,17 +7,13 @@ mod json;
 mod lines;
 mod show;
 mod status;
+mod work;
 
 pub(super) use arguments::RunArgs;
 
 use super::SettingArgs;
 use crate::clock::{Clock, SystemClock};
-use crate::definitions::Definitions;
 use crate::lifecycle::{StopSignal, StopSignals};
-use crate::runner::{
-    ConnectorError, Context, Executors, Folder, Loader, Options, Plan, RunError, Subject, Summary, Wishes, check_order,
-    find_image, run_all,
-};
 use crate::settings::{LogSettings, Settings};
 use crate::telemetry;
 use show::Show;
@@ -25,6 +21,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
+use work::work;
 
 /// How often what is shown may change although nothing was heard.
 const TICK: Duration = Duration::from_millis(250);
@@ -47,11 +44,12 @@ async fn until_told(
 ) -> anyhow::Result<ExitCode> {
     let mut signals = StopSignals::listen();
     let stop = CancellationToken::new();
-    let mut work = Box::pin(work(&args, settings, &clock, &show, &stop));
+    let mut work = Box::pin(work(&args, &settings, &clock, &show, &stop));
     let mut asked: Option<StopSignal> = None;
     let result = loop {
         tokio::select! {
-            result = &mut work => break result,
+            // Who asks to stop is heard first.
+            biased;
             signal = signals.next() => {
                 if asked.is_some() {
                     std::process::exit(signal.exit_code().into());
@@ -60,13 +58,14 @@ async fn until_told(
                 show.stopping();
                 stop.cancel();
             }
+            result = &mut work => break result,
             () = clock.sleep_until(clock.now() + TICK) => show.tick(),
         }
     };
     let code = match &result {
         Ok(summary) => {
             show.summary(summary);
-            ExitCode::from(u8::from(summary.succeeded() < summary.ended.len() + summary.never_begun))
+            ExitCode::from(u8::from(summary.succeeded() < summary.orders()))
         }
         Err(error) => {
             show.failed(error);
@@ -74,82 +73,6 @@ async fn until_told(
         }
     };
     Ok(asked.map_or(code, |signal| ExitCode::from(signal.exit_code())))
-}
-
-async fn work(
-    args: &RunArgs,
-    settings: Settings,
-    clock: &Arc<dyn Clock>,
-    show: &Arc<dyn Show>,
-    stop: &CancellationToken,
-) -> Result<Summary, RunError> {
-    let folder = Folder::open(&args.out)?;
-    let loader = Loader { workflows: &settings.workflows };
-    let params = args.params()?;
-    let wishes = |subject: &Subject| -> Result<Wishes, RunError> {
-        Ok(Wishes {
-            params: params.clone(),
-            repeats: args.batch,
-            frames: args.frame_range,
-            outputs: args.output.clone(),
-            limit: args.timeout,
-            first: folder.next_number(subject.name())?,
-        })
-    };
-    // What is wrong without any server is told without one.
-    let early = match loader.load(&args.workflow, None)? {
-        Some(subject) => {
-            let plan = Plan::new(subject.clone(), wishes(&subject)?, Definitions::default(), rand::random)?;
-            plan.check(&find_image)?;
-            Some((subject, plan))
-        }
-        None => None,
-    };
-
-    let mode = args.mode(&settings);
-    let teller = Arc::clone(show);
-    let tell = Arc::new(move |text: &str| teller.note(text));
-    let context = Context { settings: settings.clone(), patience: args.wait, stop: stop.clone(), tell };
-    let executor = Executors::usual().make(mode, context).await?;
-    let options = Options { folder: Some(folder.clone()), fail_fast: args.fail_fast, clock: Arc::clone(clock) };
-    let listener = |told: &crate::runner::Told| show.told(told);
-    let driving = async {
-        tokio::select! {
-            ready = executor.prepare() => ready?,
-            () = stop.cancelled() => return Err(RunError::Cancelled),
-        }
-        let plan = match early {
-            Some((Subject::Pair(_), plan)) => plan,
-            Some((Subject::Graph { .. }, plan)) if args.no_check => plan,
-            Some((Subject::Graph { .. }, _)) | None => {
-                let definitions = executor.definitions().await?;
-                let subject = loader.load(&args.workflow, definitions.as_ref())?.ok_or_else(|| ConnectorError {
-                    message: format!(
-                        "`{}` is a workflow as ComfyUI saves it, and the server does not tell its nodes, without which it \
-                         cannot be converted",
-                        args.workflow
-                    ),
-                })?;
-                let known = definitions.clone().unwrap_or_default();
-                let plan = Plan::new(subject.clone(), wishes(&subject)?, known, rand::random)?;
-                plan.check(&find_image)?;
-                match definitions {
-                    None => show.note("the server does not tell its nodes, so the graph was not checked"),
-                    Some(_) if args.no_check => {}
-                    Some(definitions) => {
-                        for strange in check_order(&plan.order(0, &find_image)?, &definitions)? {
-                            show.note(&strange);
-                        }
-                    }
-                }
-                plan
-            }
-        };
-        Ok(run_all(executor.as_ref(), &plan, &find_image, &options, &listener, stop).await)
-    };
-    let result = driving.await;
-    executor.close().await;
-    result
 }
 
 /// Between progress bars nobody wants lines of the log, unless they asked for them.

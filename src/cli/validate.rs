@@ -1,9 +1,8 @@
 //! `comfygate validate`: what is wrong with a workflow, without running it. Of a file the graph, of a workflow of the
 //! catalogue the mapping too; with the nodes of a server all that it would refuse.
 
-mod report;
-
 use super::nodes::{self, NodeArgs, Nodes};
+use super::report::{Fault, Report};
 use super::workflows::{FolderArgs, unknown};
 use crate::check::check;
 use crate::convert::{self, Format};
@@ -11,7 +10,6 @@ use crate::graph::Graph;
 use crate::workflow::{Catalog, duplicates};
 use anyhow::bail;
 use clap::Args;
-use report::{Fault, Report};
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;

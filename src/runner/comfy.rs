@@ -1,26 +1,25 @@
 //! Runs orders on ComfyUI: the gateway's own stations over a folder that is gone afterwards, so a run of the command line
 //! is tracked, tried again and collected as one of the gateway's.
 
-use super::error::{ConnectorError, Fault, RunError, ServerNotReady, SubmissionError, ValidationError};
-use super::executor::{Artifact, Context, End, Executor, News, Ticket};
+use super::answers::{failure, refused, stored, unknown_failure, unknown_ticket};
+use super::error::{ConnectorError, RunError, ServerNotReady};
+use super::executor::{Artifact, Context, End, Executor, Known, News, Ticket};
 use super::mailbox::Mailbox;
 use super::order::Order;
+use super::placed::Placed;
 use super::scratch::Scratch;
 use crate::app::{Server, Works};
 use crate::clock::{Clock, SystemClock, Timestamp};
-use crate::definitions::Definitions;
-use crate::intake::{IntakeError, Submission};
-use crate::job::{
-    DeliveryMode, FailedNode, Failure, FailureCode, Happening, Job, JobId, JobState, Segment, Tap, Tapped, Timeouts,
-};
+use crate::intake::Submission;
+use crate::job::{DeliveryMode, Happening, Job, JobId, JobState, Tap, Tapped, Timeouts};
 use crate::lifecycle::Lifecycle;
 use crate::local::{self, Local, LocalOptions};
-use crate::store::{Finished, StoreError};
 use async_trait::async_trait;
-use serde::Deserialize;
+use futures_util::future::join_all;
 use serde_json::Value;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// How often the store is asked although nobody rang: it knows every end, and news may get lost.
@@ -32,8 +31,14 @@ const GLANCE: Duration = Duration::from_millis(25);
 /// How long all servers may be away while runs wait for them. A restart takes less.
 const AWAY: Duration = Duration::from_mins(2);
 
-/// How old what is known of a server's nodes may be: it is asked when its socket comes up.
+/// The same once a run was cancelled: nobody wants to wait any more.
+const AWAY_AT_END: Duration = Duration::from_secs(3);
+
+/// How old what is known of a server's nodes may be: it is asked when its socket comes up, and nothing older is there.
 const FRESH: Duration = Duration::from_mins(10);
+
+/// How often its answer is waited for: one with many custom nodes takes longer than one wait.
+const WAITS: usize = 6;
 
 /// How long a job may wait in the queue: others may have filled the server, and nobody but us waits for it.
 const QUEUE: Duration = Duration::from_hours(7 * 24);
@@ -44,7 +49,9 @@ pub struct ComfyExecutor {
     clock: Arc<dyn Clock>,
     patience: Duration,
     mail: Mail,
+    placed: Arc<Placed>,
     away_since: Mutex<Option<Timestamp>>,
+    is_ending: AtomicBool,
     /// The server that was started for the runs.
     local: tokio::sync::Mutex<Option<(Local, Lifecycle)>>,
     /// Dropped last: the stations write there.
@@ -64,8 +71,9 @@ impl ComfyExecutor {
         settings.limits.most.run = settings.limits.most.run.max(QUEUE);
         let mail = Mail::default();
         let clock: Arc<dyn Clock> = SystemClock::start();
-        let boxes = Arc::clone(&mail);
-        let tap = Tap::new(move |tapped| deliver(&boxes, tapped));
+        let placed = Arc::<Placed>::default();
+        let (boxes, names) = (Arc::clone(&mail), Arc::clone(&placed));
+        let tap = Tap::new(move |tapped| deliver(&boxes, &names, tapped));
         let addresses: Vec<&str> = settings.backends.addresses.iter().map(url::Url::as_str).collect();
         let works = Works::begin(&settings, Arc::clone(&clock), tap)
             .await
@@ -75,7 +83,9 @@ impl ComfyExecutor {
             clock,
             patience,
             mail,
+            placed,
             away_since: Mutex::default(),
+            is_ending: AtomicBool::new(false),
             local: tokio::sync::Mutex::default(),
             _scratch: scratch,
         })
@@ -121,8 +131,11 @@ impl ComfyExecutor {
     }
 
     fn mailbox(&self, id: JobId) -> Arc<Mailbox> {
-        let mut mail = self.mail.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(mail.entry(id).or_default())
+        Arc::clone(self.mail().entry(id).or_default())
+    }
+
+    fn mail(&self) -> MutexGuard<'_, HashMap<JobId, Arc<Mailbox>>> {
+        self.mail.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn ready(&self) -> Option<&Server> {
@@ -137,7 +150,10 @@ impl ComfyExecutor {
         };
         let addresses: Vec<&str> = self.works.servers.iter().map(|server| server.name.as_str()).collect();
         let reasons: Vec<String> = self.works.servers.iter().map(each).collect();
-        let reason = format!("{}; is ComfyUI running there?", reasons.join("; "));
+        let mut reason = reasons.join("; ");
+        if !reason.ends_with('?') {
+            reason.push_str("; is ComfyUI running there?");
+        }
         ServerNotReady { address: addresses.join(", "), reason }
     }
 
@@ -150,10 +166,27 @@ impl ComfyExecutor {
         }
         let now = self.clock.now();
         let since = *away_since.get_or_insert(now);
-        (now >= since + AWAY).then(|| {
+        let is_ending = self.is_ending.load(Ordering::Relaxed);
+        let most = if is_ending { AWAY_AT_END } else { AWAY };
+        (now >= since + most).then(|| {
             let ServerNotReady { address, reason } = self.not_ready();
-            ConnectorError { message: format!("{address} was lost, and is away for two minutes: {reason}") }
+            let message = if is_ending {
+                format!("it was cancelled, but {address} is away, and it may still run there: {reason}")
+            } else {
+                format!("{address} was lost, and is away for two minutes: {reason}")
+            };
+            ConnectorError { message }
         })
+    }
+
+    /// Waits until a server has told its nodes, or has answered something else.
+    async fn ask(&self, server: &Server) {
+        for _ in 0..WAITS {
+            if self.works.inventory.of(&server.name).is_some() {
+                return;
+            }
+            self.works.inventory.refresh(&server.name, FRESH).await;
+        }
     }
 
     async fn ended(&self, job: &Job) -> Result<Option<End>, RunError> {
@@ -185,10 +218,13 @@ impl Executor for ComfyExecutor {
         Ok(())
     }
 
-    async fn definitions(&self) -> Result<Option<Definitions>, RunError> {
-        let Some(server) = self.ready().or_else(|| self.works.servers.first()) else { return Ok(None) };
-        self.works.inventory.refresh(&server.name, FRESH).await;
-        Ok(self.works.inventory.of(&server.name))
+    async fn known(&self) -> Result<Option<Known>, RunError> {
+        let connected = self.works.servers.iter().filter(|server| server.desk.is_connected());
+        join_all(connected.map(|server| self.ask(server))).await;
+        let inventory = &self.works.inventory;
+        let (definitions, mut names) = (inventory.known(), inventory.backends());
+        names.retain(|name| inventory.of(name).is_some());
+        Ok((!definitions.is_empty()).then(|| Known { definitions, origin: names.join(", ") }))
     }
 
     fn at_once(&self) -> usize {
@@ -213,8 +249,15 @@ impl Executor for ComfyExecutor {
         };
         // Before it is taken in, so that nothing is missed.
         self.mailbox(id);
-        let accepted = self.works.intake.accept(&order.pair, submission).await.map_err(refused)?;
-        Ok(Ticket { id: accepted.id.to_string(), seeds: order.seeds.clone() })
+        self.placed.add(id);
+        match self.works.intake.accept(&order.pair, submission).await {
+            Ok(accepted) => Ok(Ticket { id: accepted.id.to_string(), seeds: order.seeds.clone() }),
+            Err(error) => {
+                self.placed.forget(id);
+                self.mail().remove(&id);
+                Err(refused(error))
+            }
+        }
     }
 
     async fn poll(&self, ticket: &Ticket) -> Result<Vec<News>, RunError> {
@@ -228,6 +271,7 @@ impl Executor for ComfyExecutor {
             let job = self.works.store.job(id).await.map_err(|error| stored(&error))?;
             let job = job.ok_or_else(|| unknown_ticket(ticket))?;
             if let Some(end) = self.ended(&job).await? {
+                self.placed.ended(id, &end);
                 // What came in meanwhile happened before the end.
                 let mut news = mailbox.take();
                 news.push(News::Ended(end));
@@ -245,12 +289,13 @@ impl Executor for ComfyExecutor {
     }
 
     async fn cancel(&self, ticket: &Ticket) -> Result<(), RunError> {
+        self.is_ending.store(true, Ordering::Relaxed);
         self.works.intake.cancel(job_id(ticket)?).await.map(drop).map_err(|error| stored(&error))
     }
 
     async fn collect(&self, ticket: &Ticket) -> Result<Vec<Artifact>, RunError> {
         let id = job_id(ticket)?;
-        self.mail.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        self.mail().remove(&id);
         let finished = self.works.store.finished(id).await.map_err(|error| stored(&error))?;
         let outputs = finished.map(|finished| finished.outputs).unwrap_or_default();
         let artifact = |output: crate::job::Output| Artifact { file: self.works.blobs.path(&output.sha256), output };
@@ -262,13 +307,24 @@ impl Executor for ComfyExecutor {
         if let Some((local, lifecycle)) = self.local.lock().await.take() {
             local.stop().await;
             lifecycle.end().await;
+            return;
         }
+        // Nobody submits anything any more, and later runs are known by the store at least.
+        for id in self.placed.jobs() {
+            if let Ok(Some(Job { run: Some(run), .. })) = self.works.store.job(id).await {
+                self.placed.also(id, run.prompt);
+            }
+        }
+        self.placed.take_back(&self.works.servers, self.clock.as_ref()).await;
     }
 }
 
 /// Puts what the tap heard into the mailbox of its job. Never waits.
-fn deliver(mail: &Mail, tapped: Tapped) {
+fn deliver(mail: &Mail, placed: &Placed, tapped: Tapped) {
     let Tapped { job, what, .. } = tapped;
+    if let Happening::Submitted { prompt, .. } = &what {
+        placed.also(job, prompt.clone());
+    }
     let mailbox = mail.lock().unwrap_or_else(PoisonError::into_inner).get(&job).map(Arc::clone);
     let Some(mailbox) = mailbox else { return };
     match what {
@@ -285,50 +341,4 @@ fn deliver(mail: &Mail, tapped: Tapped) {
 
 fn job_id(ticket: &Ticket) -> Result<JobId, RunError> {
     ticket.id.parse().map_err(|_| unknown_ticket(ticket))
-}
-
-fn unknown_ticket(ticket: &Ticket) -> RunError {
-    SubmissionError { message: format!("there is no run `{}`", ticket.id), node: None }.into()
-}
-
-fn stored(error: &StoreError) -> RunError {
-    SubmissionError { message: error.to_string(), node: None }.into()
-}
-
-fn refused(error: IntakeError) -> RunError {
-    match error {
-        IntakeError::Params(wrong) => {
-            let faults = wrong.into_iter().map(|fault| Fault::new(fault.code, fault.parameter, fault.message));
-            ValidationError { faults: faults.collect() }.into()
-        }
-        IntakeError::UnknownWorkflow { .. }
-        | IntakeError::Build(_)
-        | IntakeError::Inputs(_)
-        | IntakeError::Graph(_)
-        | IntakeError::TooManyKeys
-        | IntakeError::Store(_) => SubmissionError { message: error.to_string(), node: None }.into(),
-    }
-}
-
-/// The words of a final object that tell of a failure.
-#[derive(Deserialize)]
-struct Told {
-    code: FailureCode,
-    error: String,
-    #[serde(default)]
-    node: Option<FailedNode>,
-}
-
-/// Reads the failure back out of the final object, which is where it is stored.
-fn failure(finished: &Finished) -> Failure {
-    let text = finished.body.segments.iter().find_map(|segment| match segment {
-        Segment::Text(text) => Some(text),
-        Segment::Base64(..) => None,
-    });
-    let told = text.and_then(|text| serde_json::from_str::<Told>(text).ok());
-    told.map_or_else(unknown_failure, |told| Failure { code: told.code, message: told.error, node: told.node })
-}
-
-fn unknown_failure() -> Failure {
-    Failure::new(FailureCode::Internal, "the run failed, and why is not stored")
 }

@@ -1,16 +1,15 @@
 //! Sees to it that every order of a plan is run, saved and told: so many at once as the executor takes, one failed order
 //! does not stop the others, and whoever stops it all stops only what was begun here.
 
-use super::error::{ConnectorError, RunError};
+use super::error::{ConnectorError, RunError, ValidationError};
 use super::executor::{End, Executor, News, Ticket};
 use super::order::Order;
 use super::plan::{Found, Plan};
 use super::saving::Folder;
-use crate::clock::{Clock, Timestamp};
-use crate::job::Output;
+use super::told::{Ended, Saved, Summary, Told, What};
+use crate::clock::Clock;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -19,8 +18,8 @@ use tokio_util::sync::CancellationToken;
 /// How long a server may take to confirm that an order is cancelled.
 const CANCEL_LIMIT: Duration = Duration::from_secs(20);
 
-/// Below this fraction nobody can say how long the rest takes.
-const LEAST_FRACTION: f64 = 0.05;
+/// How long an executor may take to let go of an order that it has lost.
+const LET_GO_LIMIT: Duration = Duration::from_secs(5);
 
 /// How orders are driven.
 pub struct Options {
@@ -32,104 +31,8 @@ pub struct Options {
     pub clock: Arc<dyn Clock>,
 }
 
-/// Something that happened to an order.
-#[derive(Clone, Debug)]
-pub struct Told {
-    /// The order.
-    pub order: Arc<Order>,
-    /// How many orders there are.
-    pub of: usize,
-    /// The executor's name for it; none where it was not taken.
-    pub id: Option<String>,
-    /// When it happened.
-    pub at: Timestamp,
-    /// What happened.
-    pub what: What,
-}
-
-/// What happened to an order.
-#[derive(Clone, PartialEq, Debug)]
-pub enum What {
-    /// The executor has taken it.
-    Accepted,
-    /// The executor says this of it; never its end.
-    News(News),
-    /// An output was written.
-    Saved(Saved),
-    /// It has ended, and all outputs are written.
-    Ended(Ended),
-}
-
-/// An output that was written.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Saved {
-    /// What it is.
-    pub output: Output,
-    /// The name that was given to its node's outputs.
-    pub alias: Option<String>,
-    /// Where it is.
-    pub path: PathBuf,
-}
-
-/// How an order ended.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Ended {
-    /// Which order, from 1.
-    pub number: usize,
-    /// What it is called.
-    pub name: String,
-    /// The executor's name for it; none where it was not taken.
-    pub id: Option<String>,
-    /// The server's name for its last run, ComfyUI's prompt id.
-    pub prompt: Option<String>,
-    /// How it ended.
-    pub end: End,
-    /// What was written.
-    pub saved: Vec<Saved>,
-    /// How long it took, waiting included.
-    pub took: Duration,
-}
-
-/// What became of all orders.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Summary {
-    /// Those that were begun, in the order of their numbers.
-    pub ended: Vec<Ended>,
-    /// How many were never begun.
-    pub never_begun: usize,
-    /// How long all took.
-    pub took: Duration,
-}
-
-impl Summary {
-    /// Returns how many ended well.
-    pub fn succeeded(&self) -> usize {
-        self.count(|end| *end == End::Succeeded)
-    }
-
-    /// Returns how many ended with an error.
-    pub fn failed(&self) -> usize {
-        self.count(|end| matches!(end, End::Failed(_)))
-    }
-
-    /// Returns how many were stopped on purpose, those that were never begun included.
-    pub fn cancelled(&self) -> usize {
-        self.count(|end| *end == End::Cancelled) + self.never_begun
-    }
-
-    fn count(&self, is_so: impl Fn(&End) -> bool) -> usize {
-        self.ended.iter().filter(|ended| is_so(&ended.end)).count()
-    }
-}
-
-/// Returns how long the rest may take; none where nobody can say.
-pub fn eta(elapsed: Duration, fraction: f64) -> Option<Duration> {
-    let can_tell = (LEAST_FRACTION..=1.0).contains(&fraction) && elapsed >= Duration::from_millis(500);
-    can_tell.then(|| elapsed.mul_f64((1.0 - fraction) / fraction))
-}
-
-/// Runs every order of a plan that is good (see [`Plan::check`]). `listener` hears of everything and must not wait; `stop` cancels
-/// what is under way and begins nothing more.
+/// Runs every order of a plan that is good (see [`super::rehearse`]). `listener` hears of everything and must not wait; `stop`
+/// cancels what is under way and begins nothing more.
 pub async fn run_all(
     executor: &dyn Executor,
     plan: &Plan,
@@ -148,16 +51,8 @@ pub async fn run_all(
     let mut next = 0;
     loop {
         while next < plan.count() && under_way.len() < executor.at_once().max(1) && !halt.is_cancelled() {
-            match plan.order(next, find) {
-                Ok(order) => under_way.push(driver.drive(Arc::new(order))),
-                // A file has gone since the check.
-                Err(error) => {
-                    let (number, name) = (next + 1, format!("{}-{}", plan.name(), next + 1));
-                    let (end, took) = (End::Failed(error.into()), Duration::ZERO);
-                    ended.push(Ended { number, name, id: None, prompt: None, end, saved: Vec::new(), took });
-                    driver.pass(number);
-                }
-            }
+            let one = Ended::begun(next + 1, plan.name_of(next));
+            under_way.push(driver.drive(one, plan.order(next, find)));
             next += 1;
         }
         let Some(one) = under_way.next().await else { break };
@@ -181,46 +76,38 @@ struct Driver<'a> {
 }
 
 impl Driver<'_> {
-    /// Lets the next order follow.
-    fn pass(&self, number: usize) {
-        self.handed_over.send_modify(|last| *last = number.max(*last));
-    }
-
-    /// Runs one order to its end, whatever that is.
-    async fn drive(&self, order: Arc<Order>) -> Ended {
+    /// Runs one order to its end, whatever that is. One that could not be made, such as one whose picture has gone since the
+    /// check, has failed.
+    async fn drive(&self, mut ended: Ended, made: Result<Order, ValidationError>) -> Ended {
         let began = self.options.clock.now();
-        let mut ended = Ended {
-            number: order.number,
-            name: order.name.clone(),
-            id: None,
-            prompt: None,
-            end: End::Cancelled,
-            saved: Vec::new(),
-            took: Duration::ZERO,
-        };
         // It only ends where the sender is gone, and that is held here.
-        let _ = self.handed_over.subscribe().wait_for(|last| last + 1 >= order.number).await;
-        let submitted = self.executor.submit(&order).await;
-        self.pass(order.number);
-        match submitted {
-            Ok(ticket) => {
+        let _ = self.handed_over.subscribe().wait_for(|last| last + 1 >= ended.number).await;
+        let submitted = match &made {
+            Ok(order) => self.executor.submit(order).await,
+            Err(error) => Err(error.clone().into()),
+        };
+        self.handed_over.send_modify(|last| *last = ended.number.max(*last));
+        match (made, submitted) {
+            (Ok(order), Ok(ticket)) => {
+                let order = Arc::new(order);
                 ended.id = Some(ticket.id.clone());
-                self.tell(&order, &ended, What::Accepted);
-                ended.end = self.follow(&order, &ticket, &mut ended).await;
+                self.tell(&ended, What::Accepted(Arc::clone(&order)));
+                ended.end = self.follow(&ticket, &mut ended).await;
                 if let Err(error) = self.save(&order, &ticket, &mut ended).await
                     && ended.end == End::Succeeded
                 {
                     ended.end = End::Failed(error);
                 }
             }
-            Err(error) => ended.end = End::Failed(error),
+            (Err(error), _) => ended.end = End::Failed(error.into()),
+            (Ok(_), Err(error)) => ended.end = End::Failed(error),
         }
         ended.took = self.options.clock.now().since(began);
-        self.tell(&order, &ended, What::Ended(ended.clone()));
+        self.tell(&ended, What::Ended(ended.clone()));
         ended
     }
 
-    async fn follow(&self, order: &Arc<Order>, ticket: &Ticket, ended: &mut Ended) -> End {
+    async fn follow(&self, ticket: &Ticket, ended: &mut Ended) -> End {
         let mut cancelled_at = None;
         loop {
             let patience = async {
@@ -245,27 +132,40 @@ impl Driver<'_> {
             };
             let news = match polled {
                 Ok(news) => news,
-                Err(error) => return End::Failed(error),
+                Err(error) => {
+                    self.let_go(ticket).await;
+                    return End::Failed(error);
+                }
             };
             for news in news {
                 match news {
                     News::Ended(end) => return end,
                     News::Submitted { prompt } => {
                         ended.prompt = Some(prompt.clone());
-                        self.tell(order, ended, What::News(News::Submitted { prompt }));
+                        self.tell(ended, What::News(News::Submitted { prompt }));
                     }
                     news @ (News::Started
                     | News::Cached(_)
                     | News::Progress(_)
                     | News::Output(_)
-                    | News::Again { .. }) => self.tell(order, ended, What::News(news)),
+                    | News::Again { .. }) => self.tell(ended, What::News(news)),
                 }
             }
         }
     }
 
+    /// Has an order stopped whose fate is not known any more: nobody waits for it, and its server may come back.
+    async fn let_go(&self, ticket: &Ticket) {
+        let until = self.options.clock.now() + LET_GO_LIMIT;
+        tokio::select! {
+            // The order has failed already, and that is what is told.
+            _ = self.executor.cancel(ticket) => {}
+            () = self.options.clock.sleep_until(until) => {}
+        }
+    }
+
     /// Writes what there is, of a failed order too.
-    async fn save(&self, order: &Arc<Order>, ticket: &Ticket, ended: &mut Ended) -> Result<(), RunError> {
+    async fn save(&self, order: &Order, ticket: &Ticket, ended: &mut Ended) -> Result<(), RunError> {
         let artifacts = self.executor.collect(ticket).await?;
         for (place, artifact) in artifacts.iter().enumerate() {
             let path = match &self.options.folder {
@@ -274,15 +174,15 @@ impl Driver<'_> {
             };
             let alias = order.aliases.get(&artifact.output.node_id).cloned();
             let saved = Saved { output: artifact.output.clone(), alias, path };
-            self.tell(order, ended, What::Saved(saved.clone()));
+            self.tell(ended, What::Saved(saved.clone()));
             ended.saved.push(saved);
         }
         Ok(())
     }
 
-    fn tell(&self, order: &Arc<Order>, ended: &Ended, what: What) {
-        let (order, of, id, at) = (Arc::clone(order), self.of, ended.id.clone(), self.options.clock.now());
-        (self.listener)(&Told { order, of, id, at, what });
+    fn tell(&self, ended: &Ended, what: What) {
+        let (number, name, id) = (ended.number, ended.name.clone(), ended.id.clone());
+        (self.listener)(&Told { number, name, of: self.of, id, at: self.options.clock.now(), what });
     }
 }
 

@@ -1,11 +1,15 @@
 //! What can go wrong with a run, in the library's own words: each kind is a type with a stable `code()`, and [`RunError`] is
 //! any of them.
 
+use crate::check::{Problem, Severity};
 use crate::job::{FailedNode, Failure, FailureCode};
 use serde_json::{Value, json};
 use std::fmt;
 use std::path::PathBuf;
 use thiserror::Error;
+
+/// The codes of faults that are perhaps none where the server's nodes are known.
+const MENDED_BY_DEFINITIONS: [&str; 2] = ["invalid_type", "invalid_workflow"];
 
 /// One thing that is wrong with a workflow or with what was given for it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -23,6 +27,17 @@ pub struct Fault {
 pub struct ValidationError {
     /// Everything that is wrong.
     pub faults: Vec<Fault>,
+}
+
+/// The server would refuse the graph of a run; nothing was sent. Has at least one error.
+#[derive(Clone, PartialEq, Debug)]
+pub struct UnfitError {
+    /// What was checked: the run's name.
+    pub workflow: String,
+    /// Whose nodes it was held against.
+    pub origin: String,
+    /// Everything that is wrong, and everything that is strange.
+    pub problems: Vec<Problem>,
 }
 
 /// There is no ComfyUI that takes prompts.
@@ -76,11 +91,14 @@ pub struct OutputError {
 }
 
 /// Why a run did not succeed.
-#[derive(Clone, PartialEq, Eq, Debug, Error)]
+#[derive(Clone, PartialEq, Debug, Error)]
 pub enum RunError {
     /// The workflow, or what was given for it, is wrong.
     #[error(transparent)]
     Validation(#[from] ValidationError),
+    /// The server would refuse the graph.
+    #[error(transparent)]
+    Unfit(#[from] UnfitError),
     /// There is no server that takes prompts.
     #[error(transparent)]
     NotReady(#[from] ServerNotReady),
@@ -127,6 +145,26 @@ impl fmt::Display for ValidationError {
     }
 }
 
+impl UnfitError {
+    /// Returns `validation`.
+    pub fn code(&self) -> &'static str {
+        "validation"
+    }
+
+    fn errors(&self) -> impl Iterator<Item = &Problem> {
+        self.problems.iter().filter(|problem| problem.severity == Severity::Error)
+    }
+}
+
+impl fmt::Display for UnfitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let messages: Vec<String> = self.errors().map(ToString::to_string).collect();
+        f.write_str(&messages.join("; "))
+    }
+}
+
+impl std::error::Error for UnfitError {}
+
 impl ServerNotReady {
     /// Returns `server_not_ready`.
     pub fn code(&self) -> &'static str {
@@ -167,6 +205,7 @@ impl RunError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Validation(error) => error.code(),
+            Self::Unfit(error) => error.code(),
             Self::NotReady(error) => error.code(),
             Self::Submission(error) => error.code(),
             Self::Connector(error) => error.code(),
@@ -181,22 +220,59 @@ impl RunError {
         match self {
             Self::Submission(error) => error.node.as_ref(),
             Self::Execution(error) => error.node.as_ref(),
-            Self::Validation(_) | Self::NotReady(_) | Self::Connector(_) | Self::Output(_) | Self::Cancelled => None,
+            Self::Validation(_)
+            | Self::Unfit(_)
+            | Self::NotReady(_)
+            | Self::Connector(_)
+            | Self::Output(_)
+            | Self::Cancelled => None,
         }
     }
 
-    /// Returns it as `{"code", "message", "node"?, "details"?}`.
+    /// Says whether it might not be an error if more were known of the server's nodes: these tell types that a template does
+    /// not.
+    pub fn may_be_mended_by_definitions(&self) -> bool {
+        let Self::Validation(error) = self else { return false };
+        error.faults.iter().all(|fault| MENDED_BY_DEFINITIONS.contains(&fault.code.as_str()))
+    }
+
+    /// Returns it as `{"code", "message", "node"?, "details"?, "checked_against"?, "problems"?}`.
     pub fn to_value(&self) -> Value {
         let mut value = json!({ "code": self.code(), "message": self.to_string() });
         if let Some(node) = self.node() {
             value["node"] = json!({ "id": node.id, "class": node.class, "message": node.message });
         }
-        if let Self::Validation(error) = self {
-            let each =
-                |fault: &Fault| json!({ "code": fault.code, "subject": fault.subject, "message": fault.message });
-            value["details"] = error.faults.iter().map(each).collect();
+        let detail =
+            |code: &str, subject: &str, message: &str| json!({ "code": code, "subject": subject, "message": message });
+        match self {
+            Self::Validation(error) => {
+                let each = |fault: &Fault| detail(&fault.code, &fault.subject, &fault.message);
+                value["details"] = error.faults.iter().map(each).collect();
+            }
+            Self::Unfit(error) => {
+                let each = |problem: &Problem| {
+                    let place: Vec<&str> =
+                        [&problem.node, &problem.input].into_iter().flatten().map(String::as_str).collect();
+                    detail(problem.kind.as_str(), &place.join("."), &problem.to_string())
+                };
+                value["details"] = error.errors().map(each).collect();
+                value["checked_against"] = json!(error.origin);
+                value["problems"] = json!(error.problems);
+            }
+            Self::NotReady(_)
+            | Self::Submission(_)
+            | Self::Connector(_)
+            | Self::Execution(_)
+            | Self::Output(_)
+            | Self::Cancelled => {}
         }
         value
+    }
+}
+
+impl From<Fault> for ValidationError {
+    fn from(fault: Fault) -> Self {
+        Self { faults: vec![fault] }
     }
 }
 

@@ -51,9 +51,9 @@ pub trait Executor: Send + Sync {
         Ok(())
     }
 
-    /// Returns the node classes that are known where orders run, for checks before anything is sent; none where nobody can
-    /// tell.
-    async fn definitions(&self) -> Result<Option<Definitions>, RunError> {
+    /// Returns the node classes that are known where orders run, for types and checks before anything is sent; none where
+    /// nobody can tell. It is asked once.
+    async fn known(&self) -> Result<Option<Known>, RunError> {
         Ok(None)
     }
 
@@ -66,7 +66,7 @@ pub trait Executor: Send + Sync {
     async fn submit(&self, order: &Order) -> Result<Ticket, RunError>;
 
     /// Returns what has happened since it was asked last, in its order; waits until there is something, or for a while. The
-    /// last news is [`News::Ended`]. An error is an end too.
+    /// last news is [`News::Ended`]. An error is an end too; the order is then cancelled, in case that its server comes back.
     async fn poll(&self, ticket: &Ticket) -> Result<Vec<News>, RunError>;
 
     /// Stops an order, and nobody else's. Its end is told by `poll`.
@@ -75,8 +75,18 @@ pub trait Executor: Send + Sync {
     /// Returns what an order that has ended produced, in the order of the result; of a failed one what there is.
     async fn collect(&self, ticket: &Ticket) -> Result<Vec<Artifact>, RunError>;
 
-    /// Lets go of everything.
+    /// Lets go of everything. Orders that were taken and have not ended are stopped, as far as that can be done in a few
+    /// seconds.
     async fn close(&self) {}
+}
+
+/// What is known of the nodes where orders run.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Known {
+    /// Their classes.
+    pub definitions: Definitions,
+    /// Whose they are, such as the server's address.
+    pub origin: String,
 }
 
 /// An order that was taken.

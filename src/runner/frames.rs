@@ -17,13 +17,19 @@ pub struct FrameRange {
 }
 
 impl FrameRange {
-    /// Returns the numbers of the frames.
-    pub fn frames(&self) -> impl Iterator<Item = u64> + use<> {
-        let step = usize::try_from(self.step).unwrap_or(usize::MAX);
-        (self.first..=self.last).step_by(step)
+    /// Returns how many frames there are.
+    pub fn count(&self) -> usize {
+        // At most 100000, as it is read.
+        usize::try_from((self.last - self.first) / self.step + 1).unwrap_or(usize::MAX)
     }
 
-    /// Returns the last number.
+    /// Returns the number of a frame; `place` counts from 0. None beyond the last.
+    pub fn frame(&self, place: usize) -> Option<u64> {
+        let frame = self.step.checked_mul(u64::try_from(place).ok()?)?.checked_add(self.first)?;
+        (frame <= self.last).then_some(frame)
+    }
+
+    /// Returns the largest number that a frame may have.
     pub fn last(&self) -> u64 {
         self.last
     }
@@ -106,7 +112,8 @@ mod tests {
 
     #[test]
     fn a_range_is_read_and_every_wrong_one_says_why() {
-        let frames = |text: &str| text.parse::<FrameRange>().map(|range| range.frames().collect::<Vec<_>>());
+        let each = |range: FrameRange| (0..=range.count()).map_while(|place| range.frame(place)).collect::<Vec<_>>();
+        let frames = |text: &str| text.parse::<FrameRange>().map(each);
         assert_eq!(frames("1-4"), Ok(vec![1, 2, 3, 4]));
         assert_eq!(frames("0-9:4"), Ok(vec![0, 4, 8]));
         assert_eq!(frames("7"), Ok(vec![7]));

@@ -6,7 +6,7 @@ use super::prompts::{Side, prompt};
 use crate::graph::{Graph, Node, SEEDS, is_link};
 use crate::names::{canonical, hint, shown, there_are};
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How many links are followed from an input to the value behind it.
 const MOST_LINKS: usize = 16;
@@ -91,11 +91,20 @@ pub(super) fn find(graph: &Graph, name: &str) -> Result<Vec<Place>, Fault> {
     if named.is_empty() { Err(unknown(graph, name)) } else { one_of(graph, name, named) }
 }
 
-/// Returns every input that holds a seed, or from which one comes by a link.
-pub(super) fn seeds(graph: &Graph) -> Vec<Place> {
+/// Returns every place that holds a seed, with the inputs that get it: itself, or those that are linked to it.
+pub(super) fn seeds(graph: &Graph) -> BTreeMap<Place, Vec<Place>> {
     let is_whole = |value: &Value| value.as_number().is_some_and(|number| number.is_i64() || number.is_u64());
-    let places = places_of(graph, &SEEDS).into_iter();
-    places.filter(|place| value_at(graph, place).is_some_and(is_whole)).collect()
+    let mut found: BTreeMap<Place, Vec<Place>> = BTreeMap::new();
+    for (id, node) in graph.nodes() {
+        for input in SEEDS.iter().filter(|input| node.inputs.contains_key(**input)) {
+            let fed = Place { node: id.to_owned(), input: (*input).to_owned() };
+            let place = behind(graph, &fed).filter(|place| value_at(graph, place).is_some_and(is_whole));
+            if let Some(place) = place {
+                found.entry(place).or_default().push(fed);
+            }
+        }
+    }
+    found
 }
 
 /// Returns what stands at a place.

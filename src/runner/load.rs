@@ -7,6 +7,7 @@ use super::value::Given;
 use crate::convert::{Format, Source, read};
 use crate::definitions::Definitions;
 use crate::inputs::Kind;
+use crate::lenient::unmarked;
 use crate::names::{hint, shown};
 use crate::settings::WorkflowSettings;
 use crate::workflow::{Catalog, Files, Pair, Problem, duplicates};
@@ -28,11 +29,25 @@ pub struct Loader<'a> {
     pub workflows: &'a WorkflowSettings,
 }
 
+/// A workflow that was found.
+pub struct Loaded {
+    /// What shall be run.
+    pub subject: Subject,
+    /// What is odd about it and kept nobody from reading it, such as what its conversion leaves out.
+    pub warnings: Vec<String>,
+}
+
+impl Loaded {
+    fn of(pair: Arc<Pair>) -> Self {
+        Self { warnings: pair.warnings().to_vec(), subject: Subject::Pair(pair) }
+    }
+}
+
 impl Loader<'_> {
     /// Loads what `what` names: a file of a graph (`.json`, or a picture that carries one), the mapping file of a pair (`.yaml`), or a workflow of the
     /// catalogue. What ComfyUI has saved (UI format) needs the definitions of a server; none is returned where they are not
     /// known yet.
-    pub fn load(&self, what: &str, definitions: Option<&Definitions>) -> Result<Option<Subject>, ValidationError> {
+    pub fn load(&self, what: &str, definitions: Option<&Definitions>) -> Result<Option<Loaded>, ValidationError> {
         let path = Path::new(what);
         let ending = path.extension().and_then(|ending| ending.to_str()).map(str::to_ascii_lowercase);
         match ending.as_deref() {
@@ -63,7 +78,7 @@ pub fn find_image(text: &str) -> Found {
 pub fn params_of(path: &Path) -> Result<Vec<(String, Given)>, ValidationError> {
     let text = text_of(path)?;
     let wrong = |reason: String| ValidationError::one("invalid_params", path.display().to_string(), reason);
-    let value: Value = serde_json::from_str(text.trim_start_matches('\u{feff}'))
+    let value: Value = serde_json::from_str(unmarked(&text))
         .map_err(|error| wrong(format!("`{}` is not JSON: {error}", path.display())))?;
     let Value::Object(object) = value else {
         return Err(wrong(format!("`{}` must hold an object of parameters by their names", path.display())));
@@ -92,10 +107,10 @@ fn of_catalog(
     templates: &Path,
     name: &str,
     definitions: Option<&Definitions>,
-) -> Result<Option<Subject>, ValidationError> {
+) -> Result<Option<Loaded>, ValidationError> {
     let catalog = Catalog::load_with(configs, templates, definitions.cloned().unwrap_or_default());
     if let Some(pair) = catalog.workflow(name) {
-        return Ok(Some(Subject::Pair(pair)));
+        return Ok(Some(Loaded::of(pair)));
     }
     if definitions.is_none() && is_saved(&templates.join(format!("{name}.json"))) {
         return Ok(None);
@@ -110,7 +125,7 @@ fn of_catalog(
 }
 
 /// Reads `x.yaml` with the `x.json` beside it, or `configs/x.yaml` with what is in `templates/`.
-fn pair_of_file(config: &Path, definitions: Option<&Definitions>) -> Result<Option<Subject>, ValidationError> {
+fn pair_of_file(config: &Path, definitions: Option<&Definitions>) -> Result<Option<Loaded>, ValidationError> {
     let name = stem(config);
     let template = config.with_file_name(format!("{name}.json"));
     let folder = config.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
@@ -127,7 +142,7 @@ fn pair_of_file(config: &Path, definitions: Option<&Definitions>) -> Result<Opti
     let files = Files { config: config.display().to_string(), template: template.display().to_string() };
     let known = definitions.cloned().unwrap_or_default();
     let pair = Pair::parse_with(&name, &config_text, &template_text, &files, &known);
-    pair.map(|pair| Some(Subject::Pair(Arc::new(pair)))).map_err(|problems| invalid(&name, &problems))
+    pair.map(|pair| Some(Loaded::of(Arc::new(pair)))).map_err(|problems| invalid(&name, &problems))
 }
 
 fn invalid(name: &str, problems: &[Problem]) -> ValidationError {
@@ -140,26 +155,28 @@ fn is_saved(path: &Path) -> bool {
     text_of(path).is_ok_and(|text| matches!(read(&text), Ok(Format::Saved(_))))
 }
 
-fn graph_of_file(path: &Path, definitions: Option<&Definitions>) -> Result<Option<Subject>, ValidationError> {
+fn graph_of_file(path: &Path, definitions: Option<&Definitions>) -> Result<Option<Loaded>, ValidationError> {
     let wrong = |reason: String| {
         let message = format!("`{}`: {reason}", path.display());
-        ValidationError::one("invalid_workflow", path.display().to_string(), message)
+        ValidationError::one("malformed_workflow", path.display().to_string(), message)
     };
     let text = Source::read(bytes_of(path)?).map_err(|error| wrong(error.to_string()))?.text;
-    let graph = match read(&text).map_err(|error| wrong(error.to_string()))? {
+    let (graph, warnings) = match read(&text).map_err(|error| wrong(error.to_string()))? {
         Format::Executed(graph) => {
             let twice = duplicates(&text, &path.display().to_string());
             if !twice.is_empty() {
                 return Err(invalid(&stem(path), &twice));
             }
-            graph
+            (graph, Vec::new())
         }
         Format::Saved(saved) => {
             let Some(definitions) = definitions else { return Ok(None) };
-            saved.convert(definitions).map_err(|error| wrong(error.to_string()))?.graph
+            let converted = saved.convert(definitions).map_err(|error| wrong(error.to_string()))?;
+            (converted.graph, converted.warnings)
         }
     };
-    Ok(Some(Subject::Graph { name: plain(&stem(path)), graph }))
+    let subject = Subject::Graph { name: plain(&stem(path)), graph };
+    Ok(Some(Loaded { subject, warnings }))
 }
 
 fn text_of(path: &Path) -> Result<String, ValidationError> {

@@ -4,7 +4,7 @@
 use super::error::{Fault, ValidationError};
 use super::frames::filled;
 use super::human::{self, Place};
-use super::plan::{Found, Goes, Wanted};
+use super::plan::{Found, Goes, Picture, Wanted};
 use super::value::Takes;
 use crate::definitions::{Definitions, InputDefinition};
 use crate::graph::{DRAWN, Graph};
@@ -17,6 +17,9 @@ use std::sync::Arc;
 
 /// What stands for a picture while the other parameters are checked.
 const SOME_IMAGE: &str = "image.png";
+
+/// The code of a picture that is not there.
+pub(super) const NO_SUCH_FILE: &str = "no_such_file";
 
 /// What one order is made of.
 pub(super) struct Making<'a> {
@@ -39,19 +42,24 @@ pub(super) struct Made {
     pub(super) seeds: BTreeMap<String, u64>,
     /// The names of outputs, by their node.
     pub(super) aliases: BTreeMap<String, String>,
+    /// What the parameters that are pictures were, by their places.
+    pub(super) pictures: Vec<(usize, Picture)>,
 }
 
 /// What a given value became.
 enum Became {
     Value(Value),
+    /// A picture of this machine.
     Image(PathBuf),
+    /// The name of a picture on the server.
+    Named(String),
 }
 
 /// Makes an order of a workflow with a mapping.
 pub(super) fn of_pair(making: &Making<'_>, pair: &Arc<Pair>) -> Result<Made, ValidationError> {
     let mut faults = Vec::new();
-    let (mut params, mut images) = (Map::new(), BTreeMap::new());
-    for wanted in making.params {
+    let (mut params, mut images, mut pictures) = (Map::new(), BTreeMap::new(), Vec::new());
+    for (place, wanted) in making.params.iter().enumerate() {
         let Goes::Parameter(parameter) = &wanted.goes else { continue };
         match making.become_of(wanted, Takes::of_kind(parameter.kind), parameter.kind == Kind::Image) {
             Ok(Became::Value(value)) => {
@@ -60,6 +68,11 @@ pub(super) fn of_pair(making: &Making<'_>, pair: &Arc<Pair>) -> Result<Made, Val
             Ok(Became::Image(path)) => {
                 params.insert(parameter.name.clone(), json!(SOME_IMAGE));
                 images.insert(parameter.name.clone(), path);
+                pictures.push((place, Picture::Here));
+            }
+            Ok(Became::Named(name)) => {
+                params.insert(parameter.name.clone(), json!(name));
+                pictures.push((place, Picture::There(name)));
             }
             Err(fault) => faults.push(fault),
         }
@@ -89,7 +102,7 @@ pub(super) fn of_pair(making: &Making<'_>, pair: &Arc<Pair>) -> Result<Made, Val
             }
             params.retain(|name, _| !images.contains_key(name));
             let aliases = pair.output_names().clone();
-            return Ok(Made { pair: Arc::clone(pair), params, images, seeds: drawn, aliases });
+            return Ok(Made { pair: Arc::clone(pair), params, images, seeds: drawn, aliases, pictures });
         }
         Ok(_) => {}
     }
@@ -106,8 +119,8 @@ pub(super) fn of_graph(
 ) -> Result<Made, ValidationError> {
     let mut graph = graph.clone();
     let mut faults = Vec::new();
-    let (mut images, mut mappings) = (BTreeMap::new(), Map::new());
-    for wanted in making.params {
+    let (mut images, mut mappings, mut pictures) = (BTreeMap::new(), Map::new(), Vec::new());
+    for (param, wanted) in making.params.iter().enumerate() {
         let Goes::Places(places) = &wanted.goes else { continue };
         for place in places {
             let definition = definition_of(&graph, place, definitions);
@@ -119,12 +132,17 @@ pub(super) fn of_graph(
                     let mapping = json!({ "node_id": place.node, "property": place.input, "type": "image" });
                     mappings.insert(parameter.clone(), mapping);
                     images.insert(parameter, path);
+                    pictures.push((param, Picture::Here));
+                }
+                Ok(Became::Named(name)) => {
+                    set(&mut graph, place, json!(name), &mut faults);
+                    pictures.push((param, Picture::There(name)));
                 }
                 Err(fault) => faults.push(fault),
             }
         }
     }
-    let seeds = making.seed(&mut graph, &mut faults);
+    let seeds = making.seed(&mut graph, definitions, &mut faults);
     if !faults.is_empty() {
         return Err(ValidationError { faults });
     }
@@ -139,7 +157,7 @@ pub(super) fn of_graph(
         let fault = |problem: crate::workflow::Problem| Fault::new("invalid_workflow", name, problem.to_string());
         ValidationError { faults: problems.into_iter().map(fault).collect() }
     })?;
-    Ok(Made { pair: Arc::new(pair), params: Map::new(), images, seeds, aliases: BTreeMap::new() })
+    Ok(Made { pair: Arc::new(pair), params: Map::new(), images, seeds, aliases: BTreeMap::new(), pictures })
 }
 
 impl Making<'_> {
@@ -149,14 +167,11 @@ impl Making<'_> {
             None => wanted.given.clone(),
         };
         if is_image && let Some(text) = given.text() {
-            match (self.find)(text) {
-                Found::File(path) => return Ok(Became::Image(path)),
-                Found::NoPath => {}
-                Found::Missing => {
-                    let message = format!("`{}`: there is no file `{}`", shown(&wanted.name), shown(text));
-                    return Err(Fault::new("no_such_file", &wanted.name, message));
-                }
-            }
+            return match (self.find)(text) {
+                Found::File(path) => Ok(Became::Image(path)),
+                Found::NoPath if wanted.picture != Some(Picture::Here) => Ok(Became::Named(text.to_owned())),
+                Found::NoPath | Found::Missing => Err(no_such_file(&wanted.name, text)),
+            };
         }
         given
             .typed(takes)
@@ -174,18 +189,18 @@ impl Making<'_> {
     }
 
     /// Puts the seeds of this repetition into a graph. Those that were given go up by one with each; where none was, all are
-    /// drawn. One of -1 is drawn in any case.
-    fn seed(&self, graph: &mut Graph, faults: &mut Vec<Fault>) -> BTreeMap<String, u64> {
+    /// drawn, within what their classes take. One of -1 is drawn in any case.
+    fn seed(&self, graph: &mut Graph, definitions: &Definitions, faults: &mut Vec<Fault>) -> BTreeMap<String, u64> {
         let places = human::seeds(graph);
         let is_given = |place: &Place| {
             self.params.iter().any(|wanted| matches!(&wanted.goes, Goes::Places(places) if places.contains(place)))
         };
-        let draws_all = self.repeats && !places.iter().any(is_given);
+        let draws_all = self.repeats && !places.keys().any(is_given);
         let mut draw = self.draw();
         let mut seeds = BTreeMap::new();
-        for place in &places {
+        for (place, fed) in &places {
             let value = human::value_at(graph, place);
-            let fresh = draw() & DRAWN;
+            let fresh = within(draw(), fed.iter().filter_map(|fed| definition_of(graph, fed, definitions)));
             let seed = match value.and_then(Value::as_u64) {
                 _ if draws_all => fresh,
                 Some(seed) if is_given(place) => seed.wrapping_add(self.repeat),
@@ -199,6 +214,24 @@ impl Making<'_> {
         }
         seeds
     }
+}
+
+/// Says that a picture is not there.
+pub(super) fn no_such_file(parameter: &str, path: &str) -> Fault {
+    let message = format!("`{}`: there is no file `{}`", shown(parameter), shown(path));
+    Fault::new(NO_SUCH_FILE, parameter, message)
+}
+
+/// Makes of any number a seed that all these inputs take.
+fn within<'a>(drawn: u64, inputs: impl Iterator<Item = &'a InputDefinition>) -> u64 {
+    let (mut least, mut most) = (0, DRAWN);
+    for input in inputs {
+        let bound = |name: &str| input.options.get(name).and_then(Value::as_u64);
+        least = least.max(bound("min").unwrap_or_default());
+        most = most.min(bound("max").unwrap_or(DRAWN));
+    }
+    // Bounds that leave nothing are told by the check.
+    least.saturating_add(drawn % (most.saturating_sub(least) + 1))
 }
 
 fn set(graph: &mut Graph, place: &Place, value: Value, faults: &mut Vec<Fault>) {

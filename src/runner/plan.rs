@@ -68,7 +68,7 @@ pub enum Found {
 pub struct Plan {
     subject: Subject,
     params: Vec<Wanted>,
-    frames: Option<Vec<u64>>,
+    frames: Option<FrameRange>,
     digits: usize,
     repeats: Option<usize>,
     /// One draw for each repetition, from which its seeds come: the frames of a repetition have the same.
@@ -85,6 +85,18 @@ pub(super) struct Wanted {
     pub(super) name: String,
     pub(super) given: Given,
     pub(super) goes: Goes,
+    /// What it was in an order that was tried.
+    pub(super) picture: Option<Picture>,
+}
+
+/// What a parameter that is a picture names. It is the same in all orders: a file that is missing among others is no name of
+/// one on the server.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Picture {
+    /// A file of this machine.
+    Here,
+    /// A file of the server, with this name in the order that was tried first.
+    There(String),
 }
 
 pub(super) enum Goes {
@@ -108,7 +120,7 @@ impl Plan {
             match goes(&subject, &name) {
                 Ok(goes) => {
                     params.retain(|wanted| !wanted.goes.is_same(&goes));
-                    params.push(Wanted { name, given, goes });
+                    params.push(Wanted { name, given, goes, picture: None });
                 }
                 Err(fault) => faults.push(fault),
             }
@@ -119,8 +131,8 @@ impl Plan {
                            write #### or {frame} where it shall stand";
             faults.push(Fault::new("frame_unused", "frame-range", message));
         }
-        let frames: Option<Vec<u64>> = wishes.frames.map(|range| range.frames().collect());
-        let runs = frames.as_ref().map_or(1, Vec::len).saturating_mul(wishes.repeats.unwrap_or(1));
+        let frames = wishes.frames;
+        let runs = frames.map_or(1, |range| range.count()).saturating_mul(wishes.repeats.unwrap_or(1));
         if runs > MOST_RUNS || runs == 0 {
             let message = format!("{runs} runs were asked for; 1 to {MOST_RUNS} are made at once");
             faults.push(Fault::new("out_of_range", "batch", message));
@@ -131,7 +143,7 @@ impl Plan {
         }
         let repeats = wishes.repeats;
         let first = wishes.first.max(1);
-        let largest = frames.as_ref().and_then(|frames| frames.last().copied()).unwrap_or(first + runs as u64);
+        let largest = frames.map_or(first.saturating_add(runs as u64), |range| range.last());
         Ok(Self {
             digits: largest.to_string().len().max(DIGITS),
             draws: (0..repeats.unwrap_or(1)).map(|_| draw()).collect(),
@@ -149,7 +161,7 @@ impl Plan {
 
     /// Returns how many orders there are; at least one.
     pub fn count(&self) -> usize {
-        self.frames.as_ref().map_or(1, Vec::len) * self.repeats.unwrap_or(1)
+        self.frames.map_or(1, |range| range.count()) * self.repeats.unwrap_or(1)
     }
 
     /// Returns the workflow's name.
@@ -157,22 +169,43 @@ impl Plan {
         self.subject.name()
     }
 
-    /// Makes every order once, so that what is wrong with any of them is known before the first one runs.
-    pub fn check(&self, find: &dyn Fn(&str) -> Found) -> Result<(), ValidationError> {
-        (0..self.count()).try_for_each(|place| self.order(place, find).map(drop))
-    }
-
-    /// Makes an order; `place` counts from 0. Frame by frame, and of each frame all repetitions.
-    pub fn order(&self, place: usize, find: &dyn Fn(&str) -> Found) -> Result<Order, ValidationError> {
-        let repeats = self.repeats.unwrap_or(1);
-        let (at, repeat) = (place / repeats, place % repeats);
-        let frame = self.frames.as_ref().and_then(|frames| frames.get(at)).copied();
+    /// Returns what an order is called, whether it can be made or not; `place` counts from 0.
+    pub fn name_of(&self, place: usize) -> String {
+        let (frame, repeat) = self.frame_and_repeat(place);
         let number = |number: u64| padded(number, self.digits);
         let numbers = match (frame, self.repeats) {
             (Some(frame), Some(_)) => format!("{}-{}", number(frame), padded(repeat as u64 + 1, DIGITS)),
             (Some(frame), None) => number(frame),
-            (None, _) => number(self.first + place as u64),
+            (None, _) => number(self.first.saturating_add(place as u64)),
         };
+        format!("{}-{numbers}", self.name())
+    }
+
+    /// Makes an order to see whether it is good, and notes what it tells of the others: a parameter that is a picture of this
+    /// machine in one of them is so in all.
+    pub fn try_order(&mut self, place: usize, find: &dyn Fn(&str) -> Found) -> Result<Order, ValidationError> {
+        let (order, pictures) = self.make(place, find)?;
+        for (param, picture) in pictures {
+            let Some(wanted) = self.params.get_mut(param) else { continue };
+            if let (Some(Picture::There(name)), Picture::Here) = (&wanted.picture, &picture) {
+                return Err(making::no_such_file(&wanted.name, name).into());
+            }
+            wanted.picture.get_or_insert(picture);
+        }
+        Ok(order)
+    }
+
+    /// Makes an order; `place` counts from 0. Frame by frame, and of each frame all repetitions.
+    pub fn order(&self, place: usize, find: &dyn Fn(&str) -> Found) -> Result<Order, ValidationError> {
+        self.make(place, find).map(|(order, _)| order)
+    }
+
+    fn make(
+        &self,
+        place: usize,
+        find: &dyn Fn(&str) -> Found,
+    ) -> Result<(Order, Vec<(usize, Picture)>), ValidationError> {
+        let (frame, repeat) = self.frame_and_repeat(place);
         let making = Making {
             params: &self.params,
             frame,
@@ -185,17 +218,23 @@ impl Plan {
             Subject::Pair(pair) => making::of_pair(&making, pair),
             Subject::Graph { name, graph } => making::of_graph(&making, name, graph, &self.outputs, &self.definitions),
         }?;
-        Ok(Order {
+        let order = Order {
             number: place + 1,
             frame,
-            name: format!("{}-{numbers}", self.name()),
+            name: self.name_of(place),
             pair: made.pair,
             params: made.params,
             images: made.images,
             seeds: made.seeds,
             aliases: if made.aliases.is_empty() { self.aliases.clone() } else { made.aliases },
             limit: self.limit,
-        })
+        };
+        Ok((order, made.pictures))
+    }
+
+    fn frame_and_repeat(&self, place: usize) -> (Option<u64>, usize) {
+        let repeats = self.repeats.unwrap_or(1);
+        (self.frames.and_then(|range| range.frame(place / repeats)), place % repeats)
     }
 }
 

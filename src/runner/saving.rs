@@ -11,6 +11,9 @@ use std::path::{Path, PathBuf};
 /// How many names are tried for one output.
 const MOST_NAMES: u32 = 10_000;
 
+/// The largest number of an output that is gone on from.
+const MOST_NUMBER: u64 = 999_999_999_999;
+
 /// The folder that outputs are written into.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Folder {
@@ -82,10 +85,10 @@ fn failed(path: &Path, error: &io::Error) -> OutputError {
     OutputError { path: path.to_owned(), reason: error.to_string() }
 }
 
-/// Reads the number out of `starter-0012_1.png`.
+/// Reads the number out of `starter-0012_1.png`. One that is larger than any of ours is somebody else's.
 fn number_of(name: &str, workflow: &str) -> Option<u64> {
     let (number, _) = name.strip_prefix(workflow)?.strip_prefix('-')?.split_once('_')?;
-    number.parse().ok()
+    number.parse().ok().filter(|number| *number <= MOST_NUMBER)
 }
 
 /// Takes the ending that the server gave the file, else one for its type.
@@ -145,6 +148,8 @@ mod tests {
         assert_eq!(texts, ["one", "two", "three"]);
         assert_eq!(folder.next_number("shot").unwrap(), 8);
         assert_eq!(folder.next_number("sho").unwrap(), 1);
+        std::fs::write(out.path().join("deep/er").join(format!("shot-{}_1.png", u64::MAX)), "").unwrap();
+        assert_eq!(folder.next_number("shot").unwrap(), 8, "a number that no run of ours has");
     }
 
     #[tokio::test]

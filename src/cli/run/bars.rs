@@ -1,7 +1,7 @@
 //! Shows runs as progress bars, one for each that is under way, on a terminal.
 
 use super::show::{Show, err, out};
-use super::status::{Status, end_text, error_text, summary_text};
+use super::status::{Status, end_text, failure_text, seeds_text, summary_text};
 use crate::clock::Clock;
 use crate::runner::{End, Order, RunError, Summary, Told, What};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -34,19 +34,19 @@ impl Show for Bars {
     fn told(&self, told: &Told) {
         let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
         match &told.what {
-            What::Accepted => {
+            What::Accepted(order) => {
                 let bar = self.screen.add(ProgressBar::new(WHOLE));
                 // The template is ours; one that could not be read would leave the usual bar.
                 if let Ok(style) = ProgressStyle::with_template("{prefix} [{bar:24}] {percent:>3}% {wide_msg}") {
                     bar.set_style(style.progress_chars("#>."));
                 }
-                bar.set_prefix(told.order.name.clone());
-                bar.set_message(format!("waiting{}", seeds_text(&told.order)));
-                let run = Run { status: Status::default(), order: Arc::clone(&told.order), bar };
-                runs.insert(told.order.number, run);
+                bar.set_prefix(told.name.clone());
+                bar.set_message(format!("waiting{}", seeds_text(order)));
+                let run = Run { status: Status::default(), order: Arc::clone(order), bar };
+                runs.insert(told.number, run);
             }
             What::News(news) => {
-                if let Some(run) = runs.get_mut(&told.order.number) {
+                if let Some(run) = runs.get_mut(&told.number) {
                     run.status.take(news, told.at);
                     run.draw(told.at);
                 }
@@ -56,12 +56,14 @@ impl Show for Bars {
                 self.screen.suspend(|| out(&path));
             }
             What::Ended(ended) => {
-                if let Some(run) = runs.remove(&told.order.number) {
+                let mut seeds = String::new();
+                if let Some(run) = runs.remove(&told.number) {
                     run.bar.finish_and_clear();
                     self.screen.remove(&run.bar);
+                    seeds = seeds_text(&run.order);
                 }
                 let mark = if matches!(ended.end, End::Failed(_)) { "error: " } else { "" };
-                self.screen.suspend(|| err(&format!("{mark}{}{}", end_text(ended), seeds_text(&told.order))));
+                self.screen.suspend(|| err(&format!("{mark}{}{seeds}", end_text(ended))));
             }
         }
     }
@@ -82,7 +84,7 @@ impl Show for Bars {
     }
 
     fn failed(&self, error: &RunError) {
-        self.screen.suspend(|| err(&format!("error: {}", error_text(error))));
+        self.screen.suspend(|| err(&failure_text(error)));
     }
 
     fn summary(&self, summary: &Summary) {
@@ -96,18 +98,5 @@ impl Run {
     fn draw(&self, now: crate::clock::Timestamp) {
         self.bar.set_position(self.status.percent() * WHOLE / 100);
         self.bar.set_message(self.status.text(self.order.pair.template(), now));
-    }
-}
-
-/// Returns `, seed 5`, or with names where there are several; nothing where there is none.
-pub(super) fn seeds_text(order: &Order) -> String {
-    let mut seeds = order.seeds.iter();
-    match (seeds.next(), order.seeds.len()) {
-        (Some((_, seed)), 1) => format!(", seed {seed}"),
-        (Some(_), _) => {
-            let each: Vec<String> = order.seeds.iter().map(|(name, seed)| format!("{name}={seed}")).collect();
-            format!(", seeds {}", each.join(" "))
-        }
-        (None, _) => String::new(),
     }
 }

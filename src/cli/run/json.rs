@@ -1,9 +1,9 @@
 //! Tells programs of runs: one JSON object per line on stdout, with names that do not change.
 
 use super::show::{Show, err, out};
-use super::status::{Status, error_text};
+use super::status::{Status, failure_text};
 use crate::clock::Clock;
-use crate::runner::{End, Ended, News, RunError, Saved, Summary, Told, What};
+use crate::runner::{End, Ended, News, Order, RunError, Saved, Summary, Told, What};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// JSON lines.
 pub(super) struct JsonLines {
     clock: Arc<dyn Clock>,
-    runs: Mutex<BTreeMap<usize, Status>>,
+    runs: Mutex<BTreeMap<usize, (Status, Arc<Order>)>>,
 }
 
 impl JsonLines {
@@ -28,16 +28,16 @@ impl JsonLines {
 impl Show for JsonLines {
     fn told(&self, told: &Told) {
         let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
-        let order = &told.order;
         let line = |event: &str, more: Value| {
-            let mut line = json!({ "event": event, "run": order.number, "name": order.name, "id": told.id });
+            let mut line = json!({ "event": event, "run": told.number, "name": told.name, "id": told.id });
             if let (Some(line), Value::Object(more)) = (line.as_object_mut(), more) {
                 line.extend(more);
             }
             line
         };
         match &told.what {
-            What::Accepted => {
+            What::Accepted(order) => {
+                runs.insert(told.number, (Status::default(), Arc::clone(order)));
                 let (workflow, seeds) = (order.pair.name(), &order.seeds);
                 let mut more = json!({ "of": told.of, "workflow": workflow, "seeds": seeds });
                 if let Some(frame) = order.frame {
@@ -46,7 +46,7 @@ impl Show for JsonLines {
                 self.write(line("accepted", more));
             }
             What::News(news) => {
-                let status = runs.entry(order.number).or_default();
+                let Some((status, order)) = runs.get_mut(&told.number) else { return };
                 let is_another = status.take(news, told.at);
                 if let Some(node) = status.node.as_ref().filter(|_| is_another) {
                     let known = order.pair.template().node(&node.id);
@@ -75,7 +75,7 @@ impl Show for JsonLines {
             }
             What::Saved(saved) => self.write(line("output", output(saved))),
             What::Ended(ended) => {
-                runs.remove(&order.number);
+                runs.remove(&told.number);
                 self.write(line("ended", end(ended)));
             }
         }
@@ -91,13 +91,13 @@ impl Show for JsonLines {
 
     fn failed(&self, error: &RunError) {
         self.write(json!({ "event": "error", "error": error.to_value() }));
-        err(&format!("error: {}", error_text(error)));
+        err(&failure_text(error));
     }
 
     fn summary(&self, summary: &Summary) {
         self.write(json!({
             "event": "summary",
-            "runs": summary.ended.len() + summary.never_begun,
+            "runs": summary.orders(),
             "succeeded": summary.succeeded(),
             "failed": summary.failed(),
             "cancelled": summary.cancelled(),

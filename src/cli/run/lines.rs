@@ -1,9 +1,9 @@
 //! Shows runs as plain lines, a few in a second, to stderr; the paths of outputs to stdout.
 
 use super::show::{Show, err, out};
-use super::status::{Status, end_text, error_text, summary_text};
+use super::status::{Status, end_text, failure_text, seeds_text, summary_text};
 use crate::clock::{Clock, Timestamp};
-use crate::runner::{End, News, RunError, Summary, Told, What};
+use crate::runner::{End, News, Order, RunError, Summary, Told, What};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -20,9 +20,9 @@ pub(super) struct Lines {
 
 #[derive(Default)]
 struct State {
-    runs: BTreeMap<usize, Status>,
-    /// The newest progress that was not shown yet.
-    waiting: Option<String>,
+    runs: BTreeMap<usize, (Status, Arc<Order>)>,
+    /// The newest progress that was not shown yet, and of which run it is.
+    waiting: Option<(usize, String)>,
     last: String,
     shown_at: Option<Timestamp>,
 }
@@ -42,28 +42,30 @@ impl Lines {
 impl Show for Lines {
     fn told(&self, told: &Told) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let name = &told.order.name;
+        let name = &told.name;
         match &told.what {
-            What::Accepted => {
-                state.runs.insert(told.order.number, Status::default());
-                self.say(&format!("{name}: accepted{}", super::bars::seeds_text(&told.order)));
+            What::Accepted(order) => {
+                state.runs.insert(told.number, (Status::default(), Arc::clone(order)));
+                self.say(&format!("{name}: accepted{}", seeds_text(order)));
             }
             What::News(news) => {
-                let status = state.runs.entry(told.order.number).or_default();
-                status.take(news, told.at);
-                let line =
-                    format!("{name}: {:>3}% {}", status.percent(), status.text(told.order.pair.template(), told.at));
-                match news {
-                    News::Started | News::Progress(_) => state.waiting = Some(line),
-                    News::Again { reason } => self.say(&format!("{name}: tried again: {reason}")),
-                    News::Submitted { .. } | News::Cached(_) | News::Output(_) | News::Ended(_) => {}
+                if let Some((status, order)) = state.runs.get_mut(&told.number) {
+                    status.take(news, told.at);
+                    let text = status.text(order.pair.template(), told.at);
+                    let line = format!("{name}: {:>3}% {text}", status.percent());
+                    match news {
+                        News::Started | News::Progress(_) => state.waiting = Some((told.number, line)),
+                        News::Again { reason } => self.say(&format!("{name}: tried again: {reason}")),
+                        News::Submitted { .. } | News::Cached(_) | News::Output(_) | News::Ended(_) => {}
+                    }
                 }
                 state.flush(self.quiet, told.at);
             }
             What::Saved(saved) => out(&saved.path.display().to_string()),
             What::Ended(ended) => {
-                state.runs.remove(&told.order.number);
-                state.waiting = None;
+                state.runs.remove(&told.number);
+                // What others say is still to be shown.
+                state.waiting.take_if(|(number, _)| *number == told.number);
                 let is_failure = matches!(ended.end, End::Failed(_));
                 if is_failure || !self.quiet {
                     err(&end_text(ended));
@@ -85,7 +87,7 @@ impl Show for Lines {
     }
 
     fn failed(&self, error: &RunError) {
-        err(&format!("error: {}", error_text(error)));
+        err(&failure_text(error));
     }
 
     fn summary(&self, summary: &Summary) {
@@ -100,7 +102,7 @@ impl State {
         if quiet || self.shown_at.is_some_and(|at| now < at + PAUSE) {
             return;
         }
-        if let Some(line) = self.waiting.take().filter(|line| *line != self.last) {
+        if let Some((_, line)) = self.waiting.take().filter(|(_, line)| *line != self.last) {
             err(&line);
             self.last = line;
             self.shown_at = Some(now);

@@ -1,10 +1,11 @@
 //! How far the runs are that are under way, in words for people. Pure but for the texts of time.
 
+use crate::cli::report::{Fault, Report};
 use crate::clock::Timestamp;
 use crate::graph::Graph;
 use crate::job::{Advance, NodeAdvance};
 use crate::names::shown;
-use crate::runner::{End, Ended, News, RunError, Summary, eta};
+use crate::runner::{End, Ended, News, Order, RunError, Summary, UnfitError, eta};
 use std::time::Duration;
 
 /// How far one run is.
@@ -81,6 +82,19 @@ pub(super) fn seconds(duration: Duration) -> String {
     humantime::format_duration(Duration::from_secs(duration.as_secs())).to_string()
 }
 
+/// Returns `, seed 5`, or with names where there are several; nothing where there is none.
+pub(super) fn seeds_text(order: &Order) -> String {
+    let mut seeds = order.seeds.iter();
+    match (seeds.next(), order.seeds.len()) {
+        (Some((_, seed)), 1) => format!(", seed {seed}"),
+        (Some(_), _) => {
+            let each: Vec<String> = order.seeds.iter().map(|(name, seed)| format!("{name}={seed}")).collect();
+            format!(", seeds {}", each.join(" "))
+        }
+        (None, _) => String::new(),
+    }
+}
+
 /// Says how a run ended.
 pub(super) fn end_text(ended: &Ended) -> String {
     let took = format!("{:.1} s", ended.took.as_secs_f64());
@@ -95,6 +109,28 @@ pub(super) fn end_text(ended: &Ended) -> String {
         End::Failed(error) => format!("{} failed after {took}: {}", ended.name, error_text(error)),
         End::Cancelled => format!("{} cancelled after {took}", ended.name),
     }
+}
+
+/// Says why nothing was run: in the words of `comfygate validate` where the server would refuse the graph.
+pub(super) fn failure_text(error: &RunError) -> String {
+    match error {
+        RunError::Unfit(error) => report_text(error),
+        RunError::Validation(_)
+        | RunError::NotReady(_)
+        | RunError::Submission(_)
+        | RunError::Connector(_)
+        | RunError::Execution(_)
+        | RunError::Output(_)
+        | RunError::Cancelled => format!("error: {}", error_text(error)),
+    }
+}
+
+fn report_text(error: &UnfitError) -> String {
+    let mut report = Report::new(&error.workflow, Some(error.origin.clone()));
+    for problem in &error.problems {
+        report.add(Fault::Checked(problem.clone()));
+    }
+    report.text().trim_end().to_owned()
 }
 
 /// Says what went wrong: the code, and each fault on a line of its own where there are several.
@@ -116,10 +152,12 @@ pub(super) fn error_text(error: &RunError) -> String {
     text
 }
 
-/// Says what became of all, where there were several.
+/// Says what became of all, where there were several, or one that was never begun.
 pub(super) fn summary_text(summary: &Summary) -> Option<String> {
-    let runs = summary.ended.len() + summary.never_begun;
+    let runs = summary.orders();
     let took = seconds(summary.took);
     let (good, bad, cancelled) = (summary.succeeded(), summary.failed(), summary.cancelled());
-    (runs > 1).then(|| format!("{runs} runs in {took}: {good} succeeded, {bad} failed, {cancelled} cancelled"))
+    let noun = if runs == 1 { "run" } else { "runs" };
+    let is_news = runs > 1 || summary.never_begun > 0;
+    is_news.then(|| format!("{runs} {noun} in {took}: {good} succeeded, {bad} failed, {cancelled} cancelled"))
 }

@@ -4,8 +4,8 @@ use super::*;
 use crate::clock::SystemClock;
 use crate::definitions::Definitions;
 use crate::graph::Graph;
-use crate::job::{BlobId, FailureCode};
-use crate::runner::{Artifact, Context, ExecutionError, Executors, Given, Subject, Wishes};
+use crate::job::{BlobId, FailureCode, Output};
+use crate::runner::{Artifact, Context, ExecutionError, Executors, Given, Subject, Wishes, rehearse};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -39,6 +39,9 @@ impl Executor for Farm {
 
     async fn poll(&self, ticket: &Ticket) -> Result<Vec<News>, RunError> {
         tokio::task::yield_now().await;
+        if ticket.id.ends_with("lost") {
+            return Err(ConnectorError { message: "the farm is away".into() }.into());
+        }
         if ticket.id.ends_with("waits") && !self.cancelled.lock().unwrap().contains(&ticket.id) {
             return Ok(Vec::new());
         }
@@ -99,7 +102,7 @@ async fn drive(
     let listener = |it: &Told| {
         let what = format!("{:?}", it.what);
         let word: String = what.chars().take_while(|letter| letter.is_alphanumeric()).collect();
-        told.lock().unwrap().push(format!("{} {word}", it.order.number));
+        told.lock().unwrap().push(format!("{} {word}", it.number));
     };
     let summary = run_all(executor, plan, &|_| Found::NoPath, &options, &listener, stop);
     let summary = tokio::time::timeout(Duration::from_mins(1), summary).await.expect("everything ends");
@@ -145,6 +148,42 @@ async fn a_failed_order_stops_the_others_only_where_that_was_wished() {
 }
 
 #[tokio::test]
+async fn an_order_whose_server_was_lost_has_failed_and_is_cancelled_there() {
+    let farm = Farm::new();
+    let (summary, told) = drive(&farm, &plan("lost"), false, &CancellationToken::new()).await;
+    assert_eq!((summary.failed(), summary.ended.len()), (4, 4));
+    assert!(matches!(&summary.ended[0].end, End::Failed(error) if error.code() == "connector"), "{summary:?}");
+    assert_eq!(farm.cancelled.lock().unwrap().len(), 4, "{told:?}");
+}
+
+#[tokio::test]
+async fn an_order_that_cannot_be_made_any_more_has_failed_and_is_told() {
+    let graph = json!({ "1": { "class_type": "LoadImage", "inputs": { "image": "x.png", "text": "well" } } });
+    let subject = Subject::Graph { name: "look".into(), graph: Graph::from_value(graph).unwrap() };
+    let params = vec![("Image".to_owned(), Given::Word("in_####.png".to_owned()))];
+    let frames = Some("1-3".parse().unwrap());
+    let wishes = Wishes { params, frames, ..Wishes::default() };
+    let mut plan = Plan::new(subject, wishes, Definitions::default(), || 0).unwrap();
+    let here = |path: &str| Found::File(path.into());
+    let all = CancellationToken::new();
+    rehearse(&mut plan, usize::MAX, &here, None, &all).await.unwrap();
+    let (farm, told) = (Farm::new(), Mutex::new(Vec::new()));
+    let gone = |path: &str| if path == "in_0002.png" { Found::NoPath } else { Found::File(path.into()) };
+    let options = Options { folder: None, fail_fast: false, clock: SystemClock::start() };
+    let listener = |it: &Told| {
+        if let What::Ended(ended) = &it.what {
+            told.lock().unwrap().push((it.number, it.name.clone(), ended.end.clone()));
+        }
+    };
+    let summary = run_all(&farm, &plan, &gone, &options, &listener, &all).await;
+    assert_eq!((summary.succeeded(), summary.failed()), (2, 1));
+    let told = told.into_inner().unwrap();
+    let (_, name, end) = told.iter().find(|(number, ..)| *number == 2).unwrap();
+    assert_eq!(name, "look-0002");
+    assert!(matches!(end, End::Failed(error) if error.to_string().contains("no file `in_0002.png`")), "{end:?}");
+}
+
+#[tokio::test]
 async fn what_is_under_way_is_cancelled_when_all_shall_stop_and_nothing_more_begins() {
     let (farm, stop) = (Farm::new(), CancellationToken::new());
     stop.cancel();
@@ -161,15 +200,4 @@ async fn what_is_under_way_is_cancelled_when_all_shall_stop_and_nothing_more_beg
     let ((summary, _), ()) = tokio::join!(drive(&farm, &plan, false, &stop), halting);
     assert_eq!((summary.cancelled(), summary.never_begun), (4, 2));
     assert_eq!(farm.cancelled.lock().unwrap().len(), 2);
-}
-
-#[test]
-fn nobody_is_told_a_time_that_cannot_be_known() {
-    let seconds = Duration::from_secs;
-    assert_eq!(eta(seconds(10), 0.5), Some(seconds(10)));
-    assert_eq!(eta(seconds(30), 0.75), Some(seconds(10)));
-    assert_eq!(eta(seconds(30), 1.0), Some(Duration::ZERO));
-    assert_eq!(eta(seconds(30), 0.0), None);
-    assert_eq!(eta(seconds(30), 0.01), None);
-    assert_eq!(eta(Duration::from_millis(100), 0.5), None);
 }

@@ -128,8 +128,9 @@ fn what_fits_nothing_or_several_is_told_with_what_there_is() {
 fn seeds_are_found_where_they_stand() {
     let mut graph = graph();
     graph.set("3", "seed", json!(["20", 0])).unwrap();
-    let places = seeds(&graph);
-    assert_eq!(places, [Place { node: "20".into(), input: "value".into() }]);
+    let (stands, is_fed) =
+        (Place { node: "20".into(), input: "value".into() }, Place { node: "3".into(), input: "seed".into() });
+    assert_eq!(seeds(&graph), BTreeMap::from([(stands, vec![is_fed])]));
 }
 
 #[test]

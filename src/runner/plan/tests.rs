@@ -85,6 +85,50 @@ fn where_none_is_given_all_are_drawn_for_each_run_and_are_the_same_for_its_frame
 }
 
 #[test]
+fn a_seed_of_a_graph_is_drawn_within_the_bounds_of_all_inputs_that_get_it() {
+    let graph = json!({
+        "1": { "class_type": "PrimitiveInt", "inputs": { "value": -1 } },
+        "2": { "class_type": "Small", "inputs": { "seed": ["1", 0] } },
+        "3": { "class_type": "Smaller", "inputs": { "noise_seed": ["1", 0] } },
+        "4": { "class_type": "High", "inputs": { "seed": -1 } },
+    });
+    let class = |input: &str, min: u64, max: u64| json!({ "output": [], "input": { "required": { input: ["INT", { "min": min, "max": max }] } } });
+    let told = json!({
+        "Small": class("seed", 0, u32::MAX.into()),
+        "Smaller": class("noise_seed", 3, 9),
+        "High": class("seed", 100, 101),
+    });
+    let subject = Subject::Graph { name: "small".into(), graph: Graph::from_value(graph).unwrap() };
+    let wishes = Wishes { repeats: Some(50), ..Wishes::default() };
+    let definitions = Definitions::parse(&told.to_string()).unwrap();
+    let mut next = 0u64;
+    let draw = move || {
+        next = next.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        next
+    };
+    let seeds = seeds(&Plan::new(subject, wishes, definitions, draw).unwrap());
+    assert!(seeds.iter().all(|seeds| (3..=9).contains(&seeds[0]) && (100..=101).contains(&seeds[1])), "{seeds:?}");
+    let different: BTreeSet<u64> = seeds.iter().map(|seeds| seeds[0]).collect();
+    assert!(different.len() >= 5, "{different:?}");
+}
+
+#[test]
+fn a_picture_that_is_a_file_for_one_frame_is_one_for_all() {
+    let mut wishes = wishes(&[("Image", "shot_####.png")]);
+    wishes.frames = Some("1-3".parse().unwrap());
+    for missing in ["shot_0001.png", "shot_0002.png", "shot_0003.png"] {
+        let find = |text: &str| if text == missing { Found::NoPath } else { Found::File(text.into()) };
+        let mut plan = plan(sampler(json!(5)), wishes.clone()).unwrap();
+        let tried = (0..3).try_for_each(|place| plan.try_order(place, &find).map(drop));
+        let error = tried.unwrap_err();
+        assert_eq!(error.faults[0].code, "no_such_file");
+        assert!(error.to_string().contains(missing), "{error}");
+    }
+    let mut plan = plan(sampler(json!(5)), wishes).unwrap();
+    (0..3).for_each(|place| drop(plan.try_order(place, &nothing).unwrap()));
+}
+
+#[test]
 fn a_seed_of_a_mapping_that_is_drawn_is_settled_in_the_order() {
     let order = plan(starter(), wishes(&[("Seed", "-1"), ("Steps", "3")])).unwrap().order(0, &nothing).unwrap();
     let seed = order.seeds["seed"];

@@ -12,7 +12,7 @@ use std::fmt::Write;
 const SHOWN: usize = 100;
 
 /// What was found.
-pub(super) struct Report {
+pub(in crate::cli) struct Report {
     workflow: String,
     /// Whose nodes the graph was held against; none: only the graph was looked at.
     against: Option<String>,
@@ -20,7 +20,7 @@ pub(super) struct Report {
 }
 
 /// One thing that is wrong, or strange.
-pub(super) enum Fault {
+pub(in crate::cli) enum Fault {
     /// With the files of a workflow of the catalogue.
     File(workflow::Problem),
     /// With a workflow in UI format, which could not be converted.
@@ -34,24 +34,24 @@ pub(super) enum Fault {
 }
 
 impl Report {
-    pub(super) fn new(workflow: &str, against: Option<String>) -> Self {
+    pub(in crate::cli) fn new(workflow: &str, against: Option<String>) -> Self {
         Self { workflow: workflow.to_owned(), against, faults: Vec::new() }
     }
 
-    pub(super) fn add(&mut self, fault: Fault) {
+    pub(in crate::cli) fn add(&mut self, fault: Fault) {
         self.faults.push(fault);
     }
 
-    pub(super) fn warn(&mut self, text: impl Into<String>) {
+    pub(in crate::cli) fn warn(&mut self, text: impl Into<String>) {
         self.faults.push(Fault::Strange(text.into()));
     }
 
     /// Says whether nothing is wrong; what is strange does not count.
-    pub(super) fn is_good(&self) -> bool {
+    pub(in crate::cli) fn is_good(&self) -> bool {
         self.errors() == 0
     }
 
-    pub(super) fn json(&self) -> Value {
+    pub(in crate::cli) fn json(&self) -> Value {
         json!({
             "workflow": self.workflow,
             "good": self.is_good(),
@@ -62,7 +62,7 @@ impl Report {
         })
     }
 
-    pub(super) fn text(&self) -> String {
+    pub(in crate::cli) fn text(&self) -> String {
         let mut text = format!("{}: {}", tame(&self.workflow), self.verdict());
         let _ = match &self.against {
             Some(origin) => writeln!(text, " (checked against {})", tame(origin)),
