@@ -44,9 +44,9 @@ impl Loaded {
 }
 
 impl Loader<'_> {
-    /// Loads what `what` names: a file of a graph (`.json`, or a picture that carries one), the mapping file of a pair (`.yaml`), or a workflow of the
-    /// catalogue. What ComfyUI has saved (UI format) needs the definitions of a server; none is returned where they are not
-    /// known yet.
+    /// Loads what `what` names: a file of a graph (`.json`, or a picture that carries one), the mapping file of a pair
+    /// (`.yaml`), or a workflow of the catalogue. What ComfyUI has saved (UI format) needs the definitions of a server; none is
+    /// returned where they are not known yet.
     pub fn load(&self, what: &str, definitions: Option<&Definitions>) -> Result<Option<Loaded>, ValidationError> {
         let path = Path::new(what);
         let ending = path.extension().and_then(|ending| ending.to_str()).map(str::to_ascii_lowercase);
