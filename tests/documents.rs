@@ -16,12 +16,13 @@ use std::path::{Path, PathBuf};
 const NO_SETTINGS: [&str; 1] = ["COMFYGATE_ADRESS"];
 
 /// Files whose string literals in front of `=>`, `,` or behind `code:` may be codes of answers.
-const CODE_FILES: [&str; 23] = [
+const CODE_FILES: [&str; 25] = [
     "src/api/body.rs",
     "src/api/caller.rs",
     "src/api/convert.rs",
     "src/api/deliveries.rs",
     "src/api/error.rs",
+    "src/api/fields.rs",
     "src/api/guard.rs",
     "src/api/jobs.rs",
     "src/api/keys.rs",
@@ -36,6 +37,7 @@ const CODE_FILES: [&str; 23] = [
     "src/inputs/fetch.rs",
     "src/inputs/kind.rs",
     "src/inputs/source.rs",
+    "src/inputs/uploads.rs",
     "src/intake.rs",
     "src/notifier/target.rs",
     "src/workflow/parameter.rs",
@@ -292,6 +294,7 @@ fn codes(source: &str) -> BTreeSet<String> {
         "Err((",
         "|| (",
         "Fault((",
+        "-> Fault { (",
         "code: ",
     ])
     .chain(["error.code = ", "Self::Invalid(_) => ", "Self::Scheme(_) => ", "Self::Userinfo => "])

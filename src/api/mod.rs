@@ -11,6 +11,7 @@ mod convert;
 mod crowd;
 mod deliveries;
 mod error;
+mod fields;
 mod guard;
 mod headers;
 mod health;

@@ -3,13 +3,15 @@
 use super::body::{parse_object, read};
 use super::caller::Caller;
 use super::submit::{Rules, given_params, name_fault, submission};
-use super::verdicts::{Verdict, may_have_changed};
+use super::verdicts::{Verdict, may_have_changed, without};
 use super::workflows::{away, find};
 use super::{Api, ApiError};
 use crate::check::{Problem, check};
+use crate::definitions::Definitions;
 use crate::graph::Graph;
-use crate::job::Params;
-use crate::workflow::{ParamError, attempt, build};
+use crate::inputs::{Picked, pick_images};
+use crate::job::{Params, describe_inputs};
+use crate::workflow::{Pair, ParamError, Target, attempt, build};
 use actix_web::{HttpRequest, HttpResponse, web};
 use futures_util::future::join_all;
 use serde_json::{Map, Value, json};
@@ -37,18 +39,23 @@ pub(super) async fn dry_run(
     let find = |_: Option<&str>| Ok(Arc::clone(&workflow));
     let (most, defaults) = (api.intake.most, api.defaults);
     let rules = Rules { targets: &api.targets, most, defaults, workflow: &find, graphs: None };
-    let given = match submission(&rules, &body, &mut fields, None) {
-        Ok((_, submission)) => submission.params,
+    let (mut given, images) = match submission(&rules, &body, &mut fields, None) {
+        Ok((_, submission)) => (submission.params, submission.images),
         Err(error) => {
             problems.push(json!({ "severity": "error", "type": error.code(), "message": error.to_string() }));
-            given
+            (given, BTreeSet::new())
         }
     };
-    let (resolved, faults) = attempt(&workflow, &given, || api.intake.draw_number());
-    problems.extend(faults.into_iter().map(|fault| fault_view(name_fault(fault, &top_level))));
+    let Picked { images, names: brought, faults: of_images } = pick_images(&workflow, &mut given, &images);
+    let looked = api.inputs.look(&caller.tenant, images).await.map_err(crate::intake::IntakeError::from)?;
+    let (mut resolved, faults) = attempt(&workflow, &given, || api.intake.draw_number());
+    let faults = of_images.into_iter().chain(looked.faults.iter().cloned()).chain(faults);
+    problems.extend(faults.map(|fault| fault_view(name_fault(fault, &top_level))));
     let is_good_request = problems.is_empty();
-    let graph = build(&workflow, &resolved.params).map_err(crate::intake::IntakeError::from)?.graph;
-    let verdicts = verdicts(&api, &graph).await?;
+    resolved.params.retain(|name, _| !brought.contains(name));
+    let params = looked.placed().joined(&resolved.params);
+    let graph = build(&workflow, &params).map_err(crate::intake::IntakeError::from)?.graph;
+    let verdicts = verdicts(&api, &graph, &targets_of(&workflow, &brought)).await?;
     problems.extend(together(&verdicts, &caller));
     let may_run = verdicts.is_empty() || verdicts.iter().any(|verdict| verdict.is_ok() != Some(false));
     let backends: Vec<Value> = verdicts.iter().map(|verdict| verdict.view(&caller)).collect();
@@ -58,16 +65,24 @@ pub(super) async fn dry_run(
         "revision": workflow.revision(),
         "params": params_view(&resolved.params),
         "seed": resolved.seed,
+        "inputs": describe_inputs(&looked.images),
         "graph": graph,
         "problems": problems,
         "checks": backends,
     })))
 }
 
-/// Checks a graph on every backend; where one lacks something, it is asked whether it still does.
-async fn verdicts(api: &web::Data<Api>, graph: &Graph) -> Result<Vec<Verdict>, ApiError> {
+/// Returns the inputs of nodes that these parameters set.
+fn targets_of(workflow: &Pair, names: &BTreeSet<String>) -> Vec<Target> {
+    let meant = workflow.parameters().filter(|parameter| names.contains(&parameter.name));
+    meant.flat_map(|parameter| parameter.targets.clone()).collect()
+}
+
+/// Checks a graph on every backend; where one lacks something, it is asked whether it still does. What is wrong with what is
+/// brought before the graph is passed over: those files are not there yet.
+async fn verdicts(api: &web::Data<Api>, graph: &Graph, brought: &[Target]) -> Result<Vec<Verdict>, ApiError> {
     let inventory = Arc::clone(api.verdicts.inventory());
-    let first = judged(api, graph).await?;
+    let first = judged(api, graph, brought).await?;
     let is_connected = |backend: &str| api.desks.iter().any(|(name, desk)| name == backend && desk.is_connected());
     let doubtful = |verdict: &&Verdict| {
         let lacks = verdict.problems.as_deref().is_none_or(|problems| may_have_changed(problems));
@@ -79,16 +94,17 @@ async fn verdicts(api: &web::Data<Api>, graph: &Graph) -> Result<Vec<Verdict>, A
     }
     let before = *inventory.changes().borrow();
     join_all(doubted.iter().map(|backend| inventory.refresh(backend, FRESH))).await;
-    if *inventory.changes().borrow() == before { Ok(first) } else { judged(api, graph).await }
+    if *inventory.changes().borrow() == before { Ok(first) } else { judged(api, graph, brought).await }
 }
 
-async fn judged(api: &web::Data<Api>, graph: &Graph) -> Result<Vec<Verdict>, ApiError> {
-    let (inventory, graph) = (Arc::clone(api.verdicts.inventory()), graph.clone());
+async fn judged(api: &web::Data<Api>, graph: &Graph, brought: &[Target]) -> Result<Vec<Verdict>, ApiError> {
+    let (inventory, graph, brought) = (Arc::clone(api.verdicts.inventory()), graph.clone(), brought.to_vec());
     away(move || {
+        let problems = |definitions: &Definitions| without(check(&graph, definitions), &brought);
         let verdict = |(place, backend): (usize, &String)| Verdict {
             backend: backend.clone(),
             place: place + 1,
-            problems: inventory.of(backend).map(|definitions| Arc::new(check(&graph, &definitions))),
+            problems: inventory.of(backend).map(|definitions| Arc::new(problems(&definitions))),
         };
         inventory.backends().iter().enumerate().map(verdict).collect()
     })

@@ -17,7 +17,6 @@ use futures_util::stream::LocalBoxStream;
 use futures_util::{Stream, StreamExt};
 use serde_json::{Value, json};
 use std::time::Duration;
-use tokio::sync::Semaphore;
 
 /// How many files one form may have.
 const MOST_FILES: usize = 16;
@@ -27,9 +26,6 @@ const MOST_BESIDES: u64 = 64 << 10;
 
 /// How long a whole form may take; between two of its pieces it is `Api::body_limit`.
 const FORM_LIMIT: Duration = Duration::from_mins(5);
-
-/// How many forms are taken in at once.
-pub(super) static FORMS: Semaphore = Semaphore::const_new(64);
 
 /// Why the bytes of a file ended early.
 #[derive(Debug, thiserror::Error)]
@@ -50,10 +46,14 @@ pub(super) async fn create(
     if api.is_draining() {
         return Err(ApiError::unavailable("shutting_down", "the gateway is stopping: send the request again soon"));
     }
-    let most = check_head(&api, &request)?;
-    let Ok(_place) = FORMS.try_acquire() else {
+    let (most, announced) = check_head(&api, &request)?;
+    let Some(_place) = api.inputs.form_place(&caller.tenant) else {
         return Err(ApiError::unavailable("uploads_busy", "too many uploads are under way: send this one again soon"));
     };
+    if let Some(length) = announced {
+        let files = length.saturating_sub(MOST_BESIDES);
+        api.inputs.expect(&caller.tenant, files, MOST_FILES as u64).await?;
+    }
     let form = Multipart::new(request.headers(), bounded(payload, most));
     match tokio::time::timeout(FORM_LIMIT, files(&api, &caller, form)).await {
         Ok(uploads) => Ok(HttpResponse::Created().json(json!({ "uploads": uploads? }))),
@@ -132,8 +132,8 @@ fn pieces(api: &Api, part: Field) -> LocalBoxStream<'static, Result<Bytes, Broke
     pieces.boxed_local()
 }
 
-/// Checks what the head tells; returns how many bytes the form may have.
-fn check_head(api: &Api, request: &HttpRequest) -> Result<u64, ApiError> {
+/// Checks what the head tells; returns how many bytes the form may have, and how many it is said to have.
+fn check_head(api: &Api, request: &HttpRequest) -> Result<(u64, Option<u64>), ApiError> {
     without_encoding(request)?;
     let kind = request.headers().get("content-type").and_then(|value| value.to_str().ok()).unwrap_or("");
     if !kind.split(';').next().unwrap_or("").trim().eq_ignore_ascii_case("multipart/form-data") {
@@ -142,10 +142,11 @@ fn check_head(api: &Api, request: &HttpRequest) -> Result<u64, ApiError> {
     }
     let most = api.inputs.limits().bytes.saturating_mul(MOST_FILES as u64).saturating_add(MOST_BESIDES);
     let announced = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-    if announced.and_then(|length| length.parse::<u64>().ok()).is_some_and(|length| length > most) {
+    let announced = announced.and_then(|length| length.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > most) {
         return Err(ApiError::upload_too_large(most));
     }
-    Ok(most)
+    Ok((most, announced))
 }
 
 /// Ends a form that has more bytes than it may have.

@@ -5,7 +5,7 @@ use crate::check::{Kind as ProblemKind, Problem, Severity, check};
 use crate::definitions::Definitions;
 use crate::graph::Graph;
 use crate::inventory::Inventory;
-use crate::workflow::{Kind, Pair, attempt, build};
+use crate::workflow::{Kind, Pair, Target, attempt, build};
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -117,13 +117,16 @@ fn usual(workflow: &Pair) -> Graph {
 
 /// Checks that graph, and passes over what each request brings itself.
 fn problems_of(workflow: &Pair, graph: &Graph, definitions: &Definitions) -> Vec<Problem> {
-    let brought: Vec<_> = workflow.parameters().filter(|it| it.required || it.kind == Kind::Image).collect();
-    let is_brought = |problem: &Problem| {
-        let mut targets = brought.iter().flat_map(|parameter| &parameter.targets);
+    let brought = workflow.parameters().filter(|it| it.required || it.kind == Kind::Image);
+    let targets: Vec<Target> = brought.flat_map(|parameter| parameter.targets.clone()).collect();
+    without(check(graph, definitions), &targets)
+}
+
+/// Passes over the problems of these inputs.
+pub(super) fn without(mut problems: Vec<Problem>, targets: &[Target]) -> Vec<Problem> {
+    problems.retain(|problem| {
         let place = (problem.node.as_deref(), problem.input.as_deref());
-        targets.any(|target| place == (Some(target.node.as_str()), Some(target.input.as_str())))
-    };
-    let mut problems = check(graph, definitions);
-    problems.retain(|problem| !is_brought(problem));
+        targets.iter().all(|target| place != (Some(target.node.as_str()), Some(target.input.as_str())))
+    });
     problems
 }

@@ -3,6 +3,7 @@
 mod answer;
 mod upload;
 
+use upload::UPLOAD_LIMIT;
 pub use upload::Upload;
 
 use super::address::ComfyUrl;
@@ -40,9 +41,12 @@ const IDLE_LIMIT: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug)]
 pub struct Client {
     http: reqwest::Client,
+    /// The same for what is long on its way there: to the other, a minute without an answer is silence.
+    carrier: reqwest::Client,
     url: ComfyUrl,
     call_limit: Duration,
     submit_limit: Duration,
+    upload_limit: Duration,
 }
 
 /// Why a call gave no answer that can be used.
@@ -118,20 +122,11 @@ impl Client {
             let unfit = |_| ClientError::Unreachable("its token is not made of visible ASCII characters".into());
             headers.insert(AUTHORIZATION, bearer(token).map_err(unfit)?);
         }
-        let builder = reqwest::Client::builder().default_headers(headers);
-        // Without TLS no authorities are needed, and a system may have none.
-        let builder = if url.is_https() { builder } else { builder.tls_certs_only([]) };
-        let http = builder
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .http1_only()
-            .connect_timeout(CONNECT_LIMIT)
-            .read_timeout(SILENCE_LIMIT)
-            .pool_idle_timeout(IDLE_LIMIT)
-            .build()
-            .map_err(|error| ClientError::Unreachable(cause(&error)))?;
-        Ok(Self { http, url, call_limit: CALL_LIMIT, submit_limit: SUBMIT_LIMIT })
+        let unbuilt = |error: reqwest::Error| ClientError::Unreachable(cause(&error));
+        let http = builder(&url, headers.clone()).read_timeout(SILENCE_LIMIT).build().map_err(unbuilt)?;
+        let carrier = builder(&url, headers).build().map_err(unbuilt)?;
+        let (call_limit, submit_limit, upload_limit) = (CALL_LIMIT, SUBMIT_LIMIT, UPLOAD_LIMIT);
+        Ok(Self { http, carrier, url, call_limit, submit_limit, upload_limit })
     }
 
     /// Returns the same client with another limit for each call; a real server needs ten seconds or more.
@@ -140,6 +135,12 @@ impl Client {
         self.call_limit = limit;
         self.submit_limit = limit;
         self
+    }
+
+    /// Returns the same client with another limit for uploads, besides what their bytes need.
+    #[must_use]
+    pub fn with_upload_limit(self, upload_limit: Duration) -> Self {
+        Self { upload_limit, ..self }
     }
 
     /// Returns the address.
@@ -278,6 +279,19 @@ pub(super) fn bearer(token: &Secret) -> Result<HeaderValue, InvalidHeaderValue> 
     let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose()))?;
     value.set_sensitive(true);
     Ok(value)
+}
+
+fn builder(url: &ComfyUrl, headers: HeaderMap) -> reqwest::ClientBuilder {
+    let builder = reqwest::Client::builder().default_headers(headers);
+    // Without TLS no authorities are needed, and a system may have none.
+    let builder = if url.is_https() { builder } else { builder.tls_certs_only([]) };
+    builder
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .http1_only()
+        .connect_timeout(CONNECT_LIMIT)
+        .pool_idle_timeout(IDLE_LIMIT)
 }
 
 /// Says what an answer to `POST /prompt` means.

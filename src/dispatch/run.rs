@@ -187,7 +187,7 @@ async fn launch(parts: &Parts, backend: &Backend, claimed: Claimed, revisions: &
         Err(failure) => return end(parts, &claimed.job, Some(claimed.run.number), failure).await,
     };
     let watched = Run::about_to_submit(plan(parts, &claimed, &ready.built), parts.clock.now());
-    let watched = watched.with_time_to_place(ready.time_to_place());
+    let watched = watched.with_time_to_place(ready.time_to_place(&backend.client));
     let Claimed { job, run, .. } = claimed;
     let client_id = backend.tracker.watch(watched, job).await;
     let tracker = backend.tracker.clone();

@@ -11,12 +11,12 @@ use crate::workflow::{BuildError, Built, Pair, build};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long bringing the images of one run may take.
-const PLACING: Duration = Duration::from_mins(1);
+/// How much longer than another one a run with images may take to be sent, besides bringing them: a prompt is refused in between,
+/// and a backend asked whether it is well.
+const TO_PLACE: Duration = Duration::from_mins(2);
 
-/// How much longer than another one a run with images may take to be sent: its images are brought at most twice, and a prompt is
-/// refused in between.
-pub(super) const TO_PLACE: Duration = Duration::from_mins(3);
+/// How long looking for images on our own disk may take.
+const TO_FIND: Duration = Duration::from_secs(10);
 
 /// ComfyUI's word for an input that a node does not find good, as `LoadImage` a file that is not there.
 const BAD_FILE: &str = "custom_validation_failed";
@@ -49,9 +49,18 @@ impl Ready {
         Ok(Self { built, workflow, params, images })
     }
 
-    /// Returns how much longer than others it may take to be sent.
-    pub(super) fn time_to_place(&self) -> Duration {
-        if self.images.is_empty() { Duration::ZERO } else { TO_PLACE }
+    /// Returns how much longer than others it may take to be sent through `client`: its images are brought at most twice.
+    pub(super) fn time_to_place(&self, client: &Client) -> Duration {
+        if self.images.is_empty() { Duration::ZERO } else { TO_PLACE + self.time_to_bring(client) * 2 }
+    }
+
+    /// Returns how long bringing all of its images may take.
+    fn time_to_bring(&self, client: &Client) -> Duration {
+        let uploads = self.images.values().flat_map(|image| {
+            let mask = image.mask.as_ref().map(|mask| mask.alpha.as_ref().map_or(mask.bytes, |(_, bytes)| *bytes));
+            std::iter::once(image.bytes).chain(mask)
+        });
+        uploads.map(|bytes| client.time_to_upload(bytes)).sum()
     }
 }
 
@@ -88,13 +97,34 @@ impl Sending {
     async fn place_and_post(&self) -> Result<(Result<Accepted, SubmitError>, bool), SubmitResult> {
         let Ready { workflow, params, images, .. } = &self.ready;
         let placing = self.shelf.place(&self.backend, &self.client, images);
-        let placed = match tokio::time::timeout(PLACING, placing).await {
-            Ok(placed) => placed.map_err(|unplaced| not_placed(&unplaced))?,
-            Err(_) => return Err(SubmitResult::Unreachable("bringing the input images took too long".into())),
+        let limit = self.ready.time_to_bring(&self.client) + TO_FIND;
+        let placed = tokio::time::timeout(limit, placing).await.unwrap_or_else(|_| {
+            let limit = humantime::format_duration(limit);
+            Err(Unplaced::TooSlow(format!("its {} images were not there within {limit}", images.len())))
+        });
+        let placed = match placed {
+            Ok(placed) => placed,
+            Err(unplaced) => return Err(self.not_placed(&unplaced).await),
         };
         let built = build(workflow, &placed.joined(params))
             .map_err(|error| SubmitResult::Refused(Failure::new(FailureCode::Internal, error.to_string())))?;
         Ok((self.post(&built).await, placed.is_from_memory))
+    }
+
+    /// A backend that cannot be reached leaves the job to another try; an image that it does not take may suit another backend.
+    /// Whether a way that was too slow or the backend itself is to blame, the backend is asked.
+    async fn not_placed(&self, unplaced: &Unplaced) -> SubmitResult {
+        let text = unplaced.to_string();
+        match unplaced {
+            Unplaced::Unreachable(_) => SubmitResult::Unreachable(text),
+            Unplaced::TooSlow(_) => match self.client.probe().await {
+                Ok(_) => SubmitResult::NotPlaced(text),
+                Err(error) => SubmitResult::Unreachable(format!("{text}; {error}")),
+            },
+            Unplaced::TooLarge(_) => SubmitResult::Incompatible(Failure::new(FailureCode::Validation, text)),
+            Unplaced::Unreadable(_) => SubmitResult::Refused(Failure::new(FailureCode::Validation, text)),
+            Unplaced::Lost(_) => SubmitResult::Refused(Failure::new(FailureCode::Internal, text)),
+        }
     }
 
     async fn post(&self, built: &Built) -> Result<Accepted, SubmitError> {
@@ -108,15 +138,4 @@ impl Sending {
 
 fn has_bad_file(refusal: &Refusal) -> bool {
     refusal.problems.iter().any(|problem| problem.kind == BAD_FILE)
-}
-
-/// A backend that cannot be reached leaves the job to another try; an image that it does not take may suit another backend.
-fn not_placed(unplaced: &Unplaced) -> SubmitResult {
-    let text = unplaced.to_string();
-    match unplaced {
-        Unplaced::Unreachable(_) => SubmitResult::Unreachable(text),
-        Unplaced::TooLarge(_) => SubmitResult::Incompatible(Failure::new(FailureCode::Validation, text)),
-        Unplaced::Unreadable(_) => SubmitResult::Refused(Failure::new(FailureCode::Validation, text)),
-        Unplaced::Lost(_) => SubmitResult::Refused(Failure::new(FailureCode::Internal, text)),
-    }
 }

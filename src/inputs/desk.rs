@@ -1,48 +1,61 @@
-//! Takes images in: their bytes are on disk as blobs, looked at and measured, before a job names them.
+//! Takes images in: their bytes are on disk as blobs, looked at and measured, before a job names them. What needs no fetching
+//! comes first; the rest is fetched at the same time, under one limit for the request.
 
-use super::fetch::{Broken, Fetcher, Unfetched, broken, too_large};
+use super::fetch::{Broken, Fetcher, broken, too_large, took_too_long_together};
 use super::kind::{Kind, Measured, NoImage, measure};
 use super::mask::{NoMask, has_transparency, to_alpha};
+use super::places::Places;
 use super::source::{Fault, Given, GivenImages, Source, fault};
+use super::uploads::UploadError;
 use crate::clock::Clock;
 use crate::egress::Guard;
-use crate::job::{BlobId, InputImage, InputImages, InputMask, Tenant, UploadId};
+use crate::job::{BlobId, InputImage, InputImages, InputMask, Tenant};
 use crate::media::{BlobError, Blobs, CheckedError, Hold, PutError};
-use crate::store::{NewUpload, StoreError, Upload, UploadStore};
+use crate::store::{StoreError, UploadStore};
 use crate::workflow::ParamError;
 use bytes::Bytes;
-use futures_util::{Stream, stream};
+use futures_util::{Stream, StreamExt, stream};
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fmt;
 use std::fs::File;
 use std::io::{BufReader, Seek};
 use std::sync::Arc;
 use std::time::Duration;
-use tracing::error;
+
+/// How many images are fetched at once: in all, for one tenant, and for one request.
+const FETCHES: usize = 32;
+const FETCHES_OF_A_TENANT: usize = 16;
+const FETCHES_OF_A_REQUEST: usize = 4;
+
+/// How many forms of uploads are taken in at once.
+const FORMS: usize = 64;
 
 /// How much may be taken in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
     /// The most bytes of one image.
     pub bytes: u64,
-    /// The most pixels of one image.
+    /// The most pixels of one image, those of all its frames together.
     pub pixels: u64,
     /// How long an upload lives after it was last used.
     pub life: Duration,
     /// The most bytes that the uploads of one tenant may have together.
     pub space: u64,
-    /// How long fetching one image may take.
+    /// How long fetching one image may take; those of one request together twice as long.
     pub fetch: Duration,
 }
 
 /// Takes images in.
 pub struct Inputs {
-    blobs: Arc<Blobs>,
-    uploads: Arc<dyn UploadStore>,
-    clock: Arc<dyn Clock>,
-    fetcher: Fetcher,
-    limits: Limits,
-    random: fn(&mut [u8]),
+    pub(super) blobs: Arc<Blobs>,
+    pub(super) uploads: Arc<dyn UploadStore>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) fetcher: Fetcher,
+    pub(super) limits: Limits,
+    pub(super) random: fn(&mut [u8]),
+    fetching: Arc<Places>,
+    pub(super) forms: Arc<Places>,
 }
 
 /// Images that are on disk. To be kept until a job that names them is stored: until then nobody else does.
@@ -71,16 +84,16 @@ pub enum Refused {
 }
 
 /// A blob that was looked at.
-struct Found {
-    blob: BlobId,
-    bytes: u64,
-    content_type: String,
-    width: u32,
-    height: u32,
+pub(super) struct Found {
+    pub(super) blob: BlobId,
+    pub(super) bytes: u64,
+    pub(super) content_type: String,
+    pub(super) width: u32,
+    pub(super) height: u32,
 }
 
 /// Why one image was not taken in.
-enum Why {
+pub(super) enum Why {
     Fault(Fault),
     Refused(Refused),
 }
@@ -95,7 +108,9 @@ impl Inputs {
         limits: Limits,
         random: fn(&mut [u8]),
     ) -> Self {
-        Self { blobs, uploads, clock, fetcher: Fetcher::new(guard, limits.fetch), limits, random }
+        let fetcher = Fetcher::new(guard, limits.fetch);
+        let (fetching, forms) = (Places::new(FETCHES, FETCHES_OF_A_TENANT), Places::new(FORMS, FORMS));
+        Self { blobs, uploads, clock, fetcher, limits, random, fetching, forms }
     }
 
     /// Returns how much may be taken in.
@@ -110,63 +125,54 @@ impl Inputs {
             return Ok(Taken { images, _hold: None });
         }
         let hold = self.blobs.hold();
-        for (name, given) in given {
-            let written = given.written.clone();
-            match self.take_one(tenant, given).await {
-                Ok(image) => {
-                    images.insert(name, image);
-                }
-                Err(Why::Fault(why)) => return Err(Refused::Params(vec![fault(&written, why)])),
-                Err(Why::Refused(why)) => return Err(why),
-            }
+        let (fetched, at_hand): (GivenImages, GivenImages) =
+            given.into_iter().partition(|(_, given)| given.is_fetched());
+        for (name, given) in at_hand {
+            images.insert(name, self.take_one(tenant, given).await?);
         }
+        images.extend(self.fetch_all(tenant, fetched).await?);
         Ok(Taken { images, _hold: Some(hold) })
     }
 
-    /// Keeps the bytes of a stream as an upload of a tenant.
-    pub async fn upload<S, E>(&self, tenant: &Tenant, stream: S) -> Result<Upload, UploadError<E>>
-    where
-        S: Stream<Item = Result<Bytes, E>> + Unpin,
-        E: std::error::Error + Send + Sync + 'static,
-    {
-        let _hold = self.blobs.hold();
-        let found = self.keep(stream).await?;
-        let now = self.clock.now();
-        let mut random = [0; 16];
-        (self.random)(&mut random);
-        let upload = Upload {
-            id: UploadId::new(random),
-            tenant: tenant.clone(),
-            sha256: found.blob,
-            bytes: found.bytes,
-            content_type: found.content_type,
-            width: found.width,
-            height: found.height,
-            created_at: now,
-            expires_at: now + self.limits.life,
+    /// Fetches some at the same time. A request never lacks places because of itself: it goes on with those that it got.
+    async fn fetch_all(&self, tenant: &Tenant, given: GivenImages) -> Result<InputImages, Refused> {
+        let mut images = InputImages::new();
+        if given.is_empty() {
+            return Ok(images);
+        }
+        let place = self.fetching.take(tenant, given.len().min(FETCHES_OF_A_REQUEST)).ok_or(Refused::Busy)?;
+        let mut missing: BTreeMap<_, _> =
+            given.iter().map(|(name, given)| (name.clone(), given.written.clone())).collect();
+        let each = |(name, given)| async move { (name, self.take_one(tenant, given).await) };
+        let mut coming = stream::iter(given).map(each).buffer_unordered(place.count());
+        let limit = self.limits.fetch.saturating_mul(2);
+        let fetching = async {
+            while let Some((name, image)) = coming.next().await {
+                missing.remove(&name);
+                images.insert(name, image?);
+            }
+            Ok(())
         };
-        Ok(self.uploads.keep_upload(NewUpload { upload, most: self.limits.space }).await?)
+        if let Ok(fetched) = tokio::time::timeout(limit, fetching).await {
+            return fetched.map(|()| images);
+        }
+        let first = missing.values().next().map_or("", String::as_str);
+        Err(Refused::Params(vec![fault(first, took_too_long_together(limit))]))
     }
 
-    /// Returns an upload of a tenant, or of any where none is named.
-    pub async fn find(&self, tenant: Option<Tenant>, id: UploadId) -> Result<Option<Upload>, StoreError> {
-        self.uploads.upload(tenant, id, self.clock.now()).await
+    async fn take_one(&self, tenant: &Tenant, given: Given) -> Result<InputImage, Refused> {
+        let written = given.written.clone();
+        self.with_mask(tenant, given).await.map_err(|why| match why {
+            Why::Fault(why) => Refused::Params(vec![fault(&written, why)]),
+            Why::Refused(why) => why,
+        })
     }
 
-    /// Ends the life of an upload; jobs that use it keep its bytes. Returns whether there was one.
-    pub async fn forget(&self, tenant: Option<Tenant>, id: UploadId) -> Result<bool, StoreError> {
-        self.uploads.drop_upload(tenant, id, self.clock.now()).await
-    }
-
-    async fn take_one(&self, tenant: &Tenant, given: Given) -> Result<InputImage, Why> {
+    async fn with_mask(&self, tenant: &Tenant, given: Given) -> Result<InputImage, Why> {
         let image = self.found(tenant, given.image).await?;
         let mask = match given.mask {
             None => None,
             Some(mask) => {
-                let of_mask = |why| match why {
-                    Why::Fault((code, what)) => Why::Fault((code, format!("its mask {what}"))),
-                    Why::Refused(_) => why,
-                };
                 let mask = self.found(tenant, mask).await.map_err(of_mask)?;
                 Some(self.mask(&image, mask).await.map_err(of_mask)?)
             }
@@ -179,55 +185,32 @@ impl Inputs {
         match source {
             Source::Bytes(bytes) => {
                 let whole = stream::iter([Ok::<_, Infallible>(Bytes::from(bytes))]);
-                self.keep(whole).await.map_err(|error| why(error, |never| match never {}))
+                self.keep(whole, self.limits.bytes).await.map_err(|error| why(error, |never| match never {}))
             }
-            Source::Url(url) => match self.fetcher.fetch(tenant, &url, self.limits.bytes).await {
-                Ok(mut arriving) => {
-                    self.keep(&mut arriving.stream).await.map_err(|error| why(error, |error: Broken| broken(&error)))
-                }
-                Err(Unfetched::Fault(fault)) => Err(Why::Fault(fault)),
-                Err(Unfetched::Busy) => Err(Why::Refused(Refused::Busy)),
-            },
+            Source::Url(url) => {
+                let most = self.limits.bytes;
+                let arriving = self.fetcher.fetch(&url, most).await.map_err(Why::Fault)?;
+                self.keep(arriving, most).await.map_err(|error| why(error, |error: Broken| broken(&error)))
+            }
             Source::Upload(id) => self.uploaded(tenant, id).await,
         }
     }
 
-    async fn uploaded(&self, tenant: &Tenant, id: UploadId) -> Result<Found, Why> {
-        let now = self.clock.now();
-        let found = self.uploads.use_upload(tenant.clone(), id.clone(), now, now + self.limits.life).await;
-        let gone = || ("unknown_upload", format!("names the upload `{id}`, which is not there, or not any more"));
-        let upload = found.map_err(|error| Why::Refused(error.into()))?.ok_or_else(|| Why::Fault(gone()))?;
-        let Upload { sha256: blob, bytes, content_type, width, height, .. } = upload;
-        // Its row may go at any moment; from here on the bytes stay all the same.
-        self.blobs.touch(&blob);
-        if let Err(error) = self.blobs.size(&blob).await {
-            error!(%error, upload = %id, "the bytes of an upload are not there");
-            return Err(Why::Refused(error.into()));
-        }
-        Ok(Found { blob, bytes, content_type, width, height })
-    }
-
-    async fn keep<S, E>(&self, stream: S) -> Result<Found, UploadError<E>>
+    /// Keeps the bytes of a stream, at most `most` of them, if they are an image.
+    pub(super) async fn keep<S, E>(&self, stream: S, most: u64) -> Result<Found, UploadError<E>>
     where
         S: Stream<Item = Result<Bytes, E>> + Unpin,
         E: std::error::Error + Send + Sync + 'static,
     {
-        let Limits { bytes: most, pixels, .. } = self.limits;
+        let pixels = self.limits.pixels;
         let look = move |file: &mut File| measure(&mut BufReader::new(file), pixels);
-        let (blob, bytes, Measured { kind, width, height }) = self.blobs.put_checked(stream, most, look).await?;
+        let (blob, bytes, Measured { kind, width, height, .. }) = self.blobs.put_checked(stream, most, look).await?;
         Ok(Found { blob, bytes, content_type: kind.content_type().to_owned(), width, height })
     }
 
     /// Makes of a mask what ComfyUI takes for one.
     async fn mask(&self, image: &Found, mask: Found) -> Result<InputMask, Why> {
-        if mask.content_type != Kind::Png.content_type() {
-            return Err(Why::Fault(("invalid_image", format!("is {}, and a mask must be a PNG", mask.content_type))));
-        }
-        if (mask.width, mask.height) != (image.width, image.height) {
-            let (Found { width, height, .. }, wide, high) = (image, mask.width, mask.height);
-            let what = format!("is {wide} by {high} pixels, and its image {width} by {height}; they must be the same");
-            return Err(Why::Fault(("mask_size_differs", what)));
-        }
+        may_mask(&mask, Some(image)).map_err(Why::Fault)?;
         let made = self.blobs.make(&mask.blob, |mut file, into| {
             if has_transparency(BufReader::new(&mut file))? {
                 return Ok(false);
@@ -243,15 +226,26 @@ impl Inputs {
     }
 }
 
-/// Why bytes did not become an upload.
-#[derive(Debug, thiserror::Error)]
-pub enum UploadError<E: std::error::Error + 'static> {
-    /// They broke off, are too many, could not be written, or are no image.
-    #[error(transparent)]
-    Put(#[from] CheckedError<E, NoImage>),
-    /// They could not be noted.
-    #[error(transparent)]
-    Store(#[from] StoreError),
+/// Says whether a blob can be a mask, of an image where that is known.
+pub(super) fn may_mask(mask: &Found, image: Option<&Found>) -> Result<(), Fault> {
+    if mask.content_type != Kind::Png.content_type() {
+        return Err(("invalid_image", format!("is {}, and a mask must be a PNG", mask.content_type)));
+    }
+    let Some(Found { width, height, .. }) = image else { return Ok(()) };
+    let (wide, high) = (mask.width, mask.height);
+    if (wide, high) == (*width, *height) {
+        return Ok(());
+    }
+    let what = format!("is {wide} by {high} pixels, and its image {width} by {height}; they must be the same");
+    Err(("mask_size_differs", what))
+}
+
+/// Says of a fault that it is the mask's.
+pub(super) fn of_mask(why: Why) -> Why {
+    match why {
+        Why::Fault((code, what)) => Why::Fault((code, format!("its mask {what}"))),
+        Why::Refused(_) => why,
+    }
 }
 
 fn why<E: std::error::Error + 'static>(error: UploadError<E>, broke: impl FnOnce(E) -> Fault) -> Why {

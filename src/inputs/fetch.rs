@@ -1,29 +1,22 @@
 //! Fetches an image from an address that a caller gave: through the guard of what goes out, which judges the address and what its
-//! name leads to; no redirects, a limit on time and size, and only so many at once.
+//! name leads to; no redirects, a limit on time and size. How many at once is decided by who calls.
 
 use super::source::Fault;
 use crate::egress::{Guard, LookupError};
-use crate::job::Tenant;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, stream};
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, HeaderValue};
-use std::collections::HashMap;
 use std::error::Error;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::warn;
+use url::Url;
 
 /// A connection that does not stand within this time is none.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// The longest silence within an answer.
 const SILENCE_LIMIT: Duration = Duration::from_secs(10);
-/// How many images are fetched at once, and for one tenant.
-const AT_ONCE: usize = 32;
-const OF_A_TENANT: usize = 16;
-
 const USER_AGENT: &str = concat!("comfygate/", env!("CARGO_PKG_VERSION"));
 
 /// Fetches images.
@@ -31,16 +24,10 @@ pub(super) struct Fetcher {
     guard: Guard,
     http: reqwest::Client,
     limit: Duration,
-    places: Arc<Semaphore>,
-    busy: Arc<Mutex<HashMap<Tenant, usize>>>,
 }
 
-/// An image on its way. Its place is free again when this is dropped.
-pub(super) struct Arriving {
-    /// The bytes; ends with an error where the time is over.
-    pub(super) stream: BoxStream<'static, Result<Bytes, Broken>>,
-    _place: Place,
-}
+/// An image on its way; ends with an error where the time is over.
+pub(super) type Arriving = BoxStream<'static, Result<Bytes, Broken>>;
 
 /// Why the bytes of an image ended early.
 #[derive(Debug, thiserror::Error)]
@@ -51,22 +38,6 @@ pub(super) enum Broken {
     TimedOut,
 }
 
-/// Why an image is not fetched.
-#[derive(Debug)]
-pub(super) enum Unfetched {
-    /// It is the caller's matter.
-    Fault(Fault),
-    /// Too many are being fetched.
-    Busy,
-}
-
-/// One of the places for fetching.
-struct Place {
-    tenant: Tenant,
-    busy: Arc<Mutex<HashMap<Tenant, usize>>>,
-    _permit: OwnedSemaphorePermit,
-}
-
 impl Fetcher {
     /// Makes the client of the guard. `limit` is the time that one image may take.
     pub(super) fn new(guard: Guard, limit: Duration) -> Self {
@@ -75,23 +46,24 @@ impl Fetcher {
             let without_authorities = builder(&guard).tls_certs_only([]).build();
             without_authorities.expect("nothing but the authorities is read from the system")
         });
-        Self { guard, http, limit, places: Arc::new(Semaphore::new(AT_ONCE)), busy: Arc::default() }
+        Self { guard, http, limit }
+    }
+
+    /// Judges an address by what it says, without asking where its name leads.
+    pub(super) fn check(&self, url: &str) -> Result<Url, Fault> {
+        self.guard.check(url).map_err(|refusal| (refusal.code(), format!("its URL {refusal}")))
     }
 
     /// Asks for the image at `url` and returns it once its first bytes may come.
-    pub(super) async fn fetch(&self, tenant: &Tenant, url: &str, most: u64) -> Result<Arriving, Unfetched> {
-        let url = self
-            .guard
-            .check(url)
-            .map_err(|refusal| Unfetched::Fault((refusal.code(), format!("its URL {refusal}"))))?;
-        let place = self.place(tenant).ok_or(Unfetched::Busy)?;
+    pub(super) async fn fetch(&self, url: &str, most: u64) -> Result<Arriving, Fault> {
+        let url = self.check(url)?;
         let mut over = Box::pin(tokio::time::sleep(self.limit));
         let asked =
             self.http.get(url).header(ACCEPT, HeaderValue::from_static("image/png, image/jpeg, image/webp, image/gif"));
         let asked = asked.header(ACCEPT_ENCODING, HeaderValue::from_static("identity")).send();
         let answer = tokio::select! {
             answer = asked => answer.map_err(|error| failed(&error))?,
-            () = &mut over => return Err(fault(&Broken::TimedOut.to_string())),
+            () = &mut over => return Err(broken(&Broken::TimedOut)),
         };
         let status = answer.status();
         if status.is_redirection() {
@@ -108,7 +80,7 @@ impl Fetcher {
             return Err(fault("its URL answers with a content-encoding, though none was asked for"));
         }
         if answer.content_length().is_some_and(|length| length > most) {
-            return Err(Unfetched::Fault(too_large(most)));
+            return Err(too_large(most));
         }
         let stream = stream::unfold(Some((answer.bytes_stream(), over)), |arriving| async move {
             let (mut chunks, mut over) = arriving?;
@@ -122,30 +94,7 @@ impl Fetcher {
                 Err(_) => Some((Err(Broken::Connection), None)),
             }
         });
-        Ok(Arriving { stream: stream.boxed(), _place: place })
-    }
-
-    fn place(&self, tenant: &Tenant) -> Option<Place> {
-        let permit = Arc::clone(&self.places).try_acquire_owned().ok()?;
-        let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
-        let own = busy.entry(tenant.clone()).or_default();
-        if *own >= OF_A_TENANT {
-            return None;
-        }
-        *own += 1;
-        Some(Place { tenant: tenant.clone(), busy: Arc::clone(&self.busy), _permit: permit })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(own) = busy.get_mut(&self.tenant) {
-            *own -= 1;
-            if *own == 0 {
-                busy.remove(&self.tenant);
-            }
-        }
+        Ok(stream.boxed())
     }
 }
 
@@ -156,22 +105,28 @@ pub(super) fn too_large(most: u64) -> Fault {
 
 /// Says why the bytes of an image did not come.
 pub(super) fn broken(why: &Broken) -> Fault {
-    ("image_fetch_failed", format!("could not be fetched: {why}"))
+    fault(&why.to_string())
 }
 
-fn fault(what: &str) -> Unfetched {
-    Unfetched::Fault(("image_fetch_failed", format!("could not be fetched: {what}")))
+/// Says that the images of a request together were not there in time.
+pub(super) fn took_too_long_together(limit: Duration) -> Fault {
+    let limit = humantime::format_duration(limit);
+    fault(&format!(
+        "the images of a request together may take {limit}, twice COMFYGATE_FETCH_TIMEOUT; upload some before"
+    ))
+}
+
+fn fault(what: &str) -> Fault {
+    ("image_fetch_failed", format!("could not be fetched: {what}"))
 }
 
 /// Says why there was no answer, without an address: who gave a name is not told what it leads to.
-fn failed(error: &reqwest::Error) -> Unfetched {
+fn failed(error: &reqwest::Error) -> Fault {
     let lookup = chain(error).find_map(|cause| cause.downcast_ref::<LookupError>());
     match lookup {
-        Some(LookupError::Blocked(reason)) => {
-            Unfetched::Fault(("blocked_address", format!("its URL's name leads to {reason}")))
-        }
+        Some(LookupError::Blocked(reason)) => ("blocked_address", format!("its URL's name leads to {reason}")),
         Some(LookupError::Failed(_) | LookupError::Nothing) => fault("its URL's name is not known"),
-        None if error.is_timeout() => fault(&Broken::TimedOut.to_string()),
+        None if error.is_timeout() => broken(&Broken::TimedOut),
         None if error.is_connect() => fault("no connection could be made"),
         None => fault("the answer is not HTTP's"),
     }

@@ -1,10 +1,12 @@
-//! What bytes are, told by the bytes themselves: which kind of image, and how large it says it is. Nothing is decoded, so a
-//! small file that would unfold to a huge picture costs nothing here.
+//! What bytes are, told by the bytes themselves: which kind of image (here), how large it says it is (`size.rs`), and in how many
+//! frames (`frames.rs`). Nothing is decoded, so a small file that would unfold to a huge picture costs nothing here.
 
-use std::io::{self, Read, Seek, SeekFrom};
+use super::frames::{self, Ambiguous, Unfolded};
+use super::size;
+use std::io::{self, Read, Seek};
 
-/// How many segments of a JPEG are looked at before its size must have come.
-const MOST_SEGMENTS: u32 = 4096;
+/// The most frames of an image, however small they are: each costs whoever decodes it some work.
+pub(super) const MOST_FRAMES: u64 = 10_000;
 
 /// A kind of image that is taken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,6 +30,8 @@ pub struct Measured {
     pub width: u32,
     /// How many pixels it is high; at least one.
     pub height: u32,
+    /// How many frames it has; one where it does not move.
+    pub frames: u64,
 }
 
 /// Why bytes are no image that is taken.
@@ -40,7 +44,7 @@ pub enum NoImage {
     #[error("begins as {0}, and its header is broken or cut short")]
     Broken(&'static str),
     /// It has more pixels than are taken.
-    #[error("is {width} by {height} pixels; at most {most} pixels are taken")]
+    #[error("is {width} by {height} pixels; at most {most} pixels are taken (COMFYGATE_MAX_PIXELS)")]
     TooManyPixels {
         /// Its width.
         width: u32,
@@ -48,6 +52,27 @@ pub enum NoImage {
         height: u32,
         /// The limit.
         most: u64,
+    },
+    /// It moves, and all of its frames together have more pixels than are taken.
+    #[error(
+        "has {frames} frames of {width} by {height} pixels, which are {} pixels together; at most {most} pixels are taken (COMFYGATE_MAX_PIXELS)",
+        .width.saturating_mul(*.height).saturating_mul(*.frames)
+    )]
+    TooManyInAll {
+        /// How many frames it has.
+        frames: u64,
+        /// The width of the largest.
+        width: u64,
+        /// The height of the largest.
+        height: u64,
+        /// The limit.
+        most: u64,
+    },
+    /// It has more frames than are taken, however small they are.
+    #[error("has {frames} frames; at most {MOST_FRAMES} frames are taken")]
+    TooManyFrames {
+        /// How many frames it has.
+        frames: u64,
     },
     /// They could not be read.
     #[error("could not be read: {0}")]
@@ -95,28 +120,39 @@ impl NoImage {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Other(_) | Self::Broken(_) | Self::Unreadable(_) => "invalid_image",
-            Self::TooManyPixels { .. } => "image_too_large",
+            Self::TooManyPixels { .. } | Self::TooManyInAll { .. } | Self::TooManyFrames { .. } => "image_too_large",
         }
     }
 }
 
-/// Tells what an image is and how large; it may have `most` pixels.
+/// Tells what an image is and how large; it may have `most` pixels, those of all its frames together.
 pub fn measure(file: &mut (impl Read + Seek), most: u64) -> Result<Measured, NoImage> {
     let mut head = Vec::new();
     file.by_ref().take(64).read_to_end(&mut head).map_err(NoImage::Unreadable)?;
     let kind = Kind::of(&head).ok_or_else(|| NoImage::Other(what(&head)))?;
     let size = match kind {
-        Kind::Png => png(&head),
-        Kind::Gif => gif(&head),
-        Kind::Webp => webp(&head),
-        Kind::Jpeg => jpeg(file),
+        Kind::Png => size::png(&head),
+        Kind::Gif => size::gif(&head),
+        Kind::Webp => size::webp(&head),
+        Kind::Jpeg => size::jpeg(file),
     };
     let (width, height) =
         size.filter(|(width, height)| *width > 0 && *height > 0).ok_or(NoImage::Broken(kind.noun()))?;
     if u64::from(width) * u64::from(height) > most {
         return Err(NoImage::TooManyPixels { width, height, most });
     }
-    Ok(Measured { kind, width, height })
+    let Unfolded { first, largest: (wide, high), frames } =
+        frames::count(kind, file, (width, height)).map_err(|error| match error {
+            Ambiguous::Blocks => NoImage::Broken(kind.noun()),
+            Ambiguous::Unreadable(cause) => NoImage::Unreadable(cause),
+        })?;
+    if frames > MOST_FRAMES {
+        return Err(NoImage::TooManyFrames { frames });
+    }
+    if wide.saturating_mul(high).saturating_mul(frames) > most {
+        return Err(NoImage::TooManyInAll { frames, width: wide, height: high, most });
+    }
+    Ok(Measured { kind, width: first.0, height: first.1, frames })
 }
 
 /// Names what else the bytes may be, so that a caller sees its mistake.
@@ -138,86 +174,6 @@ fn what(head: &[u8]) -> &'static str {
         _ if head.is_ascii() => "text",
         _ => "of an unknown kind",
     }
-}
-
-fn png(head: &[u8]) -> Option<(u32, u32)> {
-    let is_header = head.get(12..16)? == b"IHDR";
-    is_header.then_some(())?;
-    Some((big32(head, 16)?, big32(head, 20)?))
-}
-
-fn gif(head: &[u8]) -> Option<(u32, u32)> {
-    Some((little16(head, 6)?, little16(head, 8)?))
-}
-
-fn webp(head: &[u8]) -> Option<(u32, u32)> {
-    match head.get(12..16)? {
-        // One frame, lossy: behind the chunk's head and the frame's tag comes a start code.
-        b"VP8 " if head.get(23..26)? == [0x9d, 0x01, 0x2a] => {
-            Some((little16(head, 26)? & 0x3fff, little16(head, 28)? & 0x3fff))
-        }
-        // One frame, without loss: 14 bits each, less one.
-        b"VP8L" if head.get(20)? == &0x2f => {
-            let bits = u32::from_le_bytes(head.get(21..25)?.try_into().ok()?);
-            Some(((bits & 0x3fff) + 1, ((bits >> 14) & 0x3fff) + 1))
-        }
-        // With more chunks: 24 bits each, less one.
-        b"VP8X" => Some((little24(head, 24)? + 1, little24(head, 27)? + 1)),
-        _ => None,
-    }
-}
-
-/// Walks over the segments to the one that tells the size; before it may lie a colour profile, a preview and more.
-fn jpeg(file: &mut (impl Read + Seek)) -> Option<(u32, u32)> {
-    file.seek(SeekFrom::Start(2)).ok()?;
-    for _ in 0..MOST_SEGMENTS {
-        let mut head = [0; 2];
-        file.read_exact(&mut head).ok()?;
-        if head[0] != 0xff {
-            return None;
-        }
-        let mut marker = head[1];
-        while marker == 0xff {
-            let mut next = [0; 1];
-            file.read_exact(&mut next).ok()?;
-            marker = next[0];
-        }
-        match marker {
-            // Those that stand alone.
-            0x01 | 0xd0..=0xd7 => continue,
-            // A picture that begins again, ends, or is told before its size.
-            0x00 | 0xd8 | 0xd9 | 0xda => return None,
-            _ => {}
-        }
-        let mut length = [0; 2];
-        file.read_exact(&mut length).ok()?;
-        let rest = i64::from(u16::from_be_bytes(length)).checked_sub(2).filter(|rest| *rest >= 0)?;
-        // The start of a frame, but for tables of Huffman codes, arithmetic codes and an extension.
-        if matches!(marker, 0xc0..=0xcf) && !matches!(marker, 0xc4 | 0xc8 | 0xcc) {
-            let mut frame = [0; 5];
-            file.read_exact(&mut frame).ok()?;
-            return Some((big16(&frame, 3)?, big16(&frame, 1)?));
-        }
-        file.seek(SeekFrom::Current(rest)).ok()?;
-    }
-    None
-}
-
-fn big32(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
-}
-
-fn big16(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u16::from_be_bytes(bytes.get(at..at + 2)?.try_into().ok()?).into())
-}
-
-fn little16(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u16::from_le_bytes(bytes.get(at..at + 2)?.try_into().ok()?).into())
-}
-
-fn little24(bytes: &[u8], at: usize) -> Option<u32> {
-    let bytes = bytes.get(at..at + 3)?;
-    Some(bytes.iter().rev().fold(0, |number, byte| number << 8 | u32::from(*byte)))
 }
 
 #[cfg(test)]
@@ -267,12 +223,12 @@ mod tests {
             (real_webp(33, 13), Kind::Webp),
             (gif.to_vec(), Kind::Gif),
         ] {
-            assert_eq!(of(&bytes).unwrap(), Measured { kind, width: 33, height: 13 });
+            assert_eq!(of(&bytes).unwrap(), Measured { kind, width: 33, height: 13, frames: 1 });
         }
         let lossy = b"RIFF\0\0\0\0WEBPVP8 \0\0\0\0\x30\x01\x00\x9d\x01\x2a\x21\x00\x0d\x00";
-        assert_eq!(of(lossy).unwrap(), Measured { kind: Kind::Webp, width: 33, height: 13 });
+        assert_eq!(of(lossy).unwrap(), Measured { kind: Kind::Webp, width: 33, height: 13, frames: 1 });
         let extended = b"RIFF\0\0\0\0WEBPVP8X\x0a\0\0\0\x10\0\0\0\x20\0\0\x0c\0\0";
-        assert_eq!(of(extended).unwrap(), Measured { kind: Kind::Webp, width: 33, height: 13 });
+        assert_eq!(of(extended).unwrap(), Measured { kind: Kind::Webp, width: 33, height: 13, frames: 1 });
     }
 
     #[test]
@@ -284,7 +240,7 @@ mod tests {
             bytes.extend(vec![0xc0; 65_533]);
         }
         bytes.extend(&real[2..]);
-        assert_eq!(of(&bytes).unwrap(), Measured { kind: Kind::Jpeg, width: 40, height: 20 });
+        assert_eq!(of(&bytes).unwrap(), Measured { kind: Kind::Jpeg, width: 40, height: 20, frames: 1 });
     }
 
     #[test]
@@ -338,7 +294,7 @@ mod tests {
                 [b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF....WEBP", b"GIF89a"];
             let bytes = [starts[which], &rest].concat();
             if let Ok(measured) = of(&bytes) {
-                prop_assert!(u64::from(measured.width) * u64::from(measured.height) <= MOST);
+                prop_assert!(u64::from(measured.width) * u64::from(measured.height) * measured.frames <= MOST);
             }
         }
     }

@@ -3,6 +3,7 @@
 
 use crate::clock::{Clock, Timestamp};
 use crate::comfy::{Client, ClientError, Upload};
+use crate::hex;
 use crate::job::{BlobId, FileRef, InputImage, InputImages, ParamValue, Params};
 use crate::media::{BlobError, Blobs};
 use sha2::{Digest, Sha256};
@@ -18,6 +19,9 @@ const FOLDER: &str = "comfygate";
 /// How long it is remembered that a file lies on a backend, and of how many.
 const MEMORY: Duration = Duration::from_hours(1);
 const MOST_KNOWN: usize = 10_000;
+
+/// An upload that took so long before it broke was too slow for whoever cut it off.
+const LONG: Duration = Duration::from_secs(10);
 
 /// How much of a blob is read at once.
 const PIECE: usize = 64 * 1024;
@@ -46,6 +50,9 @@ pub enum Unplaced {
     /// It cannot be reached, or is not well.
     #[error("an input image could not be brought to it: {0}")]
     Unreachable(String),
+    /// The way to it is too slow for this image, as far as that is known; whether it is well besides is another question.
+    #[error("{0}")]
+    TooSlow(String),
     /// It does not take an image of this size.
     #[error("the backend does not take the image for `{0}`: it is larger than its --max-upload-size")]
     TooLarge(String),
@@ -90,11 +97,18 @@ impl Shelf {
     }
 
     async fn bring(&self, client: &Client, parameter: &str, image: &InputImage) -> Result<FileRef, Unplaced> {
-        let original = self.upload(parameter, &image.sha256, &image.content_type, content_name(image)).await?;
-        let original = client.upload_image(original).await.map_err(|error| unplaced(parameter, &error, false))?;
+        let began = self.clock.now();
+        let upload = self.upload(parameter, &image.sha256, &image.content_type, content_name(image)).await?;
+        let went =
+            Went { parameter, bytes: upload.length, limit: client.time_to_upload(upload.length), is_mask: false };
+        let original =
+            client.upload_image(upload).await.map_err(|error| went.unplaced(&error, self.clock.now().since(began)))?;
         let Some(mask) = &image.mask else { return Ok(original) };
-        let mask = self.upload(parameter, mask.for_comfyui(), "image/png", masked_name(image)).await?;
-        client.upload_mask(mask, &original).await.map_err(|error| unplaced(parameter, &error, true))
+        let began = self.clock.now();
+        let upload = self.upload(parameter, mask.for_comfyui(), "image/png", masked_name(image)).await?;
+        let went = Went { bytes: upload.length, limit: client.time_to_upload(upload.length), is_mask: true, ..went };
+        let joined = client.upload_mask(upload, &original).await;
+        joined.map_err(|error| went.unplaced(&error, self.clock.now().since(began)))
     }
 
     async fn upload(
@@ -147,6 +161,13 @@ impl Placed {
         Self { names: names.collect(), is_from_memory: false }
     }
 
+    /// Returns the same with a name that no file has for each of these parameters.
+    pub(super) fn without(mut self, unknown: &[String]) -> Self {
+        let nameless = unknown.iter().map(|parameter| (parameter.clone(), format!("{FOLDER}/unknown.png")));
+        self.names.extend(nameless);
+        self
+    }
+
     /// Returns a job's parameters with the names of its images.
     pub fn joined(&self, params: &Params) -> Params {
         let names = self.names.iter().map(|(parameter, name)| (parameter.clone(), ParamValue::Text(name.clone())));
@@ -167,30 +188,41 @@ fn content_name(image: &InputImage) -> String {
 fn masked_name(image: &InputImage) -> String {
     let mask = image.mask.as_ref().map(|mask| mask.for_comfyui().as_str()).unwrap_or_default();
     let digest = Sha256::new_with_prefix(image.sha256.as_str()).chain_update(mask).finalize();
-    let hex: String = digest
-        .iter()
-        .flat_map(|byte| [byte >> 4, byte & 15])
-        .filter_map(|half| char::from_digit(half.into(), 16))
-        .collect();
-    format!("{hex}.png")
+    format!("{}.png", hex::of(digest))
 }
 
 fn name_in_graph(FileRef { filename, subfolder, .. }: &FileRef) -> String {
     if subfolder.is_empty() { filename.clone() } else { format!("{subfolder}/{filename}") }
 }
 
-/// Sorts what went wrong: by a backend that is not well, or by this image.
-fn unplaced(parameter: &str, error: &ClientError, is_mask: bool) -> Unplaced {
-    match error {
-        ClientError::Status { status: 413, .. } => Unplaced::TooLarge(parameter.to_owned()),
-        // The server opens both pictures and raises where it cannot; so a caller's file must not count against the backend.
-        ClientError::Status { status: 500, .. } if is_mask => Unplaced::Unreadable(parameter.to_owned()),
-        ClientError::Status { .. }
-        | ClientError::Unreachable(_)
-        | ClientError::TimedOut(_)
-        | ClientError::NotFound
-        | ClientError::Malformed(_)
-        | ClientError::TooLarge { .. } => Unplaced::Unreachable(error.to_string()),
+/// An upload that went wrong.
+struct Went<'a> {
+    parameter: &'a str,
+    bytes: u64,
+    limit: Duration,
+    is_mask: bool,
+}
+
+impl Went<'_> {
+    /// Sorts what went wrong: by a backend that is not well, by the way there, or by this image.
+    fn unplaced(&self, error: &ClientError, after: Duration) -> Unplaced {
+        let Self { parameter, bytes, limit, is_mask } = *self;
+        let slow = |what: String| {
+            let name = if is_mask { "the mask of the image for" } else { "the image for" };
+            Unplaced::TooSlow(format!("{name} `{parameter}`, {bytes} bytes, {what}"))
+        };
+        match error {
+            ClientError::Status { status: 413, .. } => Unplaced::TooLarge(parameter.to_owned()),
+            // The server opens both pictures and raises where it cannot; so a caller's file must not count against the backend.
+            ClientError::Status { status: 500, .. } if is_mask => Unplaced::Unreadable(parameter.to_owned()),
+            ClientError::TimedOut(_) => slow(format!("was not there within {}", humantime::format_duration(limit))),
+            _ if after >= LONG => slow(format!("was cut off after {} s: {error}", after.as_secs())),
+            ClientError::Status { .. }
+            | ClientError::Unreachable(_)
+            | ClientError::NotFound
+            | ClientError::Malformed(_)
+            | ClientError::TooLarge { .. } => Unplaced::Unreachable(error.to_string()),
+        }
     }
 }
 

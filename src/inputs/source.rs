@@ -45,11 +45,29 @@ pub struct Given {
     pub mask: Option<Source>,
 }
 
+impl Given {
+    /// Says whether it, or its mask, must be fetched.
+    pub fn is_fetched(&self) -> bool {
+        std::iter::once(&self.image).chain(&self.mask).any(|source| matches!(source, Source::Url(_)))
+    }
+}
+
 /// The images of a request, by the canonical name of their parameter.
 pub type GivenImages = BTreeMap<String, Given>;
 
 /// Why something is no image: the stable word, and the rest of a sentence that begins with the parameter's name.
 pub(super) type Fault = (&'static str, String);
+
+/// The images that were picked out of a request's parameters.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Picked {
+    /// Those that can be taken in.
+    pub images: GivenImages,
+    /// The canonical names of these and of those that are at fault.
+    pub names: BTreeSet<String>,
+    /// What is wrong.
+    pub faults: Vec<ParamError>,
+}
 
 /// Takes the images out of a request's parameters and leaves a plain name in the place of each, so that the rest can be checked
 /// as ever. `images` are the names of those parameters that stood in the request's field of that name.
@@ -58,14 +76,19 @@ pub fn take_images(
     params: &mut Map<String, Value>,
     images: &BTreeSet<String>,
 ) -> Result<GivenImages, Vec<ParamError>> {
-    let mut taken = GivenImages::new();
-    let mut faults = Vec::new();
+    let Picked { images, faults, .. } = pick_images(workflow, params, images);
+    if faults.is_empty() { Ok(images) } else { Err(faults) }
+}
+
+/// Does the same as far as it goes.
+pub fn pick_images(workflow: &Pair, params: &mut Map<String, Value>, images: &BTreeSet<String>) -> Picked {
+    let mut picked = Picked::default();
     for (name, value) in params.iter_mut() {
         let Some(parameter) = workflow.parameter(name) else { continue };
         if parameter.kind != Kind::Image {
             if images.contains(name) {
                 let what = format!("is {} and no image; give it outside of `images`", parameter.kind.as_str());
-                faults.push(fault(name, ("invalid_type", what)));
+                picked.faults.push(fault(name, ("invalid_type", what)));
             }
             continue;
         }
@@ -74,20 +97,21 @@ pub fn take_images(
             None => Ok(None),
         });
         match read {
+            Ok(None) => continue,
             Ok(Some(given)) => {
-                *value = Value::String(PLACEHOLDER.to_owned());
-                taken.insert(parameter.name.clone(), given);
+                picked.images.insert(parameter.name.clone(), given);
             }
-            Ok(None) => {}
-            Err(why) => faults.push(fault(name, why)),
+            Err(why) => picked.faults.push(fault(name, why)),
         }
+        *value = Value::String(PLACEHOLDER.to_owned());
+        picked.names.insert(parameter.name.clone());
     }
-    if taken.len() > MOST_IMAGES {
-        let what = format!("is one of {} images; a request may have {MOST_IMAGES}", taken.len());
-        let last = taken.values().next_back().map(|given| given.written.clone()).unwrap_or_default();
-        faults.push(fault(&last, ("too_many_images", what)));
+    if picked.images.len() > MOST_IMAGES {
+        let what = format!("is one of {} images; a request may have {MOST_IMAGES}", picked.images.len());
+        let last = picked.images.values().next_back().map(|given| given.written.clone()).unwrap_or_default();
+        picked.faults.push(fault(&last, ("too_many_images", what)));
     }
-    if faults.is_empty() { Ok(taken) } else { Err(faults) }
+    picked
 }
 
 /// Makes the answer to a fault of one parameter.

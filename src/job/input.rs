@@ -68,8 +68,8 @@ impl InputMask {
     }
 }
 
-/// Describes input images as the job object and the webhook have them.
-pub(super) fn described(images: &InputImages) -> Value {
+/// Describes input images as the job object, the webhook and the dry run have them.
+pub fn described(images: &InputImages) -> Value {
     let described = images.iter().map(|(parameter, image)| {
         let mut entry = json!({
             "parameter": parameter,

@@ -20,7 +20,7 @@ mod wish;
 pub use announcement::{Advance, Announce, Announcement, Audience, News, NodeAdvance};
 pub use failure::{FailedNode, Failure, FailureCode, Fault};
 pub use frozen::{FrozenBody, Segment};
-pub use input::{InputImage, InputImages, InputMask, UploadId, UploadIdError};
+pub use input::{InputImage, InputImages, InputMask, UploadId, UploadIdError, described as describe_inputs};
 pub use key::{KeyId, KeyIdError, KeyLimits, Scope, ScopeError, Scopes};
 pub use link::{LinkError, LinkKey};
 pub use output::{BlobId, FileRef, Output, OutputKind};

@@ -9,14 +9,16 @@ mod folder;
 mod holds;
 mod keeping;
 mod outputs;
+mod removal;
 mod strip;
 mod survey;
 mod treatment;
 
-pub use blobs::{BlobError, Blobs, PutError, Removed, Turn};
+pub use blobs::{BlobError, Blobs, PutError};
 pub use body::body_stream;
 pub use checked::CheckedError;
 pub use holds::Hold;
 pub use outputs::{Fetched, fetch};
+pub use removal::{Removed, Turn};
 pub use survey::Survey;
 pub use treatment::{Kept, Treatment};

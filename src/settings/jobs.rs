@@ -44,6 +44,8 @@ pub struct InputSettings {
     pub upload_space: u64,
     /// How long fetching one may take.
     pub fetch_timeout: Duration,
+    /// How long bringing an image to a backend may take, besides the time for its bytes.
+    pub bring_timeout: Duration,
 }
 
 impl Default for InputSettings {
@@ -54,6 +56,7 @@ impl Default for InputSettings {
             upload_life: Duration::from_hours(24),
             upload_space: 1 << 30,
             fetch_timeout: Duration::from_secs(30),
+            bring_timeout: Duration::from_mins(1),
         }
     }
 }

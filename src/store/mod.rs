@@ -34,7 +34,7 @@ pub use persist::persist;
 pub use replay::{DeliveryFilter, ListedDelivery, ReplayFilter};
 pub use signing::{Rotation, SecretKind, SigningSecret, SigningStore};
 pub use sqlite::{Audit, Flaw, NamedBlob, OpenError, SqliteStore, audit, open_beside};
-pub use uploads::{NewUpload, Upload, UploadStore};
+pub use uploads::{NewUpload, Space, Upload, UploadStore};
 
 use crate::clock::Timestamp;
 use crate::job::{BlobId, Job, JobId, PromptId};

@@ -38,12 +38,24 @@ pub struct NewUpload {
     pub most: u64,
 }
 
+/// How much space the uploads of a tenant take.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Space {
+    /// How many bytes they have together.
+    pub used: u64,
+    /// How many the largest one has.
+    pub largest: u64,
+}
+
 /// Keeps uploads. Every verb is one transaction.
 #[async_trait]
 pub trait UploadStore: Send + Sync + fmt::Debug {
     /// Stores an upload and returns it as it is kept. Where its tenant has the same bytes already, that is the earlier one,
     /// with the later end of the two.
     async fn keep_upload(&self, new: NewUpload) -> Result<Upload, StoreError>;
+
+    /// Returns how much space a tenant's uploads take that have not expired at `now`.
+    async fn upload_space(&self, tenant: Tenant, now: Timestamp) -> Result<Space, StoreError>;
 
     /// Returns an upload of a tenant, or of whatever tenant where none is named, unless it has expired at `now`.
     async fn upload(&self, tenant: Option<Tenant>, id: UploadId, now: Timestamp) -> Result<Option<Upload>, StoreError>;

@@ -272,8 +272,14 @@ mod elsewhere;
 #[cfg(test)]
 mod laws;
 #[cfg(test)]
+mod lost;
+#[cfg(test)]
 mod orders;
 #[cfg(test)]
+mod outputs;
+#[cfg(test)]
 mod recovered;
+#[cfg(test)]
+mod rig;
 #[cfg(test)]
 mod tests;

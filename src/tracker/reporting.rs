@@ -19,7 +19,8 @@ impl Room {
             {
                 self.parts.desk.did_not_answer(reason, self.parts.clock.now());
             }
-            SubmitResult::Unreachable(_)
+            SubmitResult::NotPlaced(_)
+            | SubmitResult::Unreachable(_)
             | SubmitResult::Ambiguous(_)
             | SubmitResult::Unanswered(_)
             | SubmitResult::Failed(_) => {}

@@ -1,21 +1,24 @@
 //! Receivers that mean harm, and names that lie about where they lead: what the log of attempts says of them, and what
 //! listeners that must not be called have counted.
 
+mod receiver;
+
 use crate::deliveries::log_of;
-use crate::support::{Inbox, PATIENCE, Program, Setup, TestGateway, canvas, eventually};
+use crate::support::{Inbox, Program, Setup, TestGateway, canvas, eventually};
 use comfygate::egress::Lookup;
 use comfygate::settings::{EgressMode, EgressSettings, Settings};
 use comfygate::sim::{Sim, SimOptions};
 use futures_util::future::BoxFuture;
+#[cfg(target_os = "linux")]
+use receiver::pair;
+use receiver::{Conduct, Receiver};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
 
 const HERE: &str = "127.0.0.1";
 /// Another address of this machine, as Linux has it without being told.
@@ -361,154 +364,5 @@ impl Lookup for Names {
         let mut answers = self.answers.lock().unwrap();
         let answer = if answers.len() > 1 { answers.pop_front() } else { answers.front().cloned() };
         Box::pin(std::future::ready(answer.ok_or_else(|| io::Error::other("nobody knows that name"))))
-    }
-}
-
-/// What a receiver does with those who call.
-#[derive(Clone)]
-enum Conduct {
-    /// Answers requests with these bytes in turn, the last ones ever after.
-    Answer(Arc<[String]>),
-    /// Never answers.
-    Silent,
-    /// Answers one byte of a header each second.
-    Drip,
-    /// Answers 200 with a body without end.
-    Endless,
-    /// Announces an answer without end.
-    Flood,
-}
-
-/// A receiver that counts.
-struct Receiver {
-    address: SocketAddr,
-    counts: Arc<Counts>,
-}
-
-#[derive(Default)]
-struct Counts {
-    connections: AtomicUsize,
-    requests: AtomicUsize,
-    written: AtomicUsize,
-    has_ended: std::sync::atomic::AtomicBool,
-}
-
-impl Receiver {
-    async fn answering(answers: &[&str]) -> Self {
-        Self::start(HERE, 0, Conduct::Answer(answers.iter().map(|answer| (*answer).to_owned()).collect())).await
-    }
-
-    async fn start(address: &str, port: u16, conduct: Conduct) -> Self {
-        Self::try_start(address, port, conduct).await.unwrap()
-    }
-
-    async fn try_start(address: &str, port: u16, conduct: Conduct) -> io::Result<Self> {
-        let listener = TcpListener::bind((address, port)).await?;
-        let address = listener.local_addr()?;
-        let counts = Arc::new(Counts::default());
-        let counted = Arc::clone(&counts);
-        actix_web::rt::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                counted.connections.fetch_add(1, Ordering::SeqCst);
-                let (conduct, counted) = (conduct.clone(), Arc::clone(&counted));
-                // Whoever called may go away at any time.
-                actix_web::rt::spawn(async move {
-                    let _ = serve(stream, conduct, &counted).await;
-                });
-            }
-        });
-        Ok(Self { address, counts })
-    }
-
-    /// Its URL under a name, or under an address.
-    fn named(&self, name: &str) -> String {
-        format!("http://{name}:{}/hook", self.address.port())
-    }
-
-    fn connections(&self) -> usize {
-        self.counts.connections.load(Ordering::SeqCst)
-    }
-
-    fn requests(&self) -> usize {
-        self.counts.requests.load(Ordering::SeqCst)
-    }
-
-    /// How many bytes went out before the caller ended the connection.
-    fn written_at_the_end(&self) -> Option<usize> {
-        let has_ended = self.counts.has_ended.load(Ordering::SeqCst);
-        has_ended.then(|| self.counts.written.load(Ordering::SeqCst))
-    }
-}
-
-/// Two receivers at the same port of two addresses; the second one is not to be called.
-#[cfg(target_os = "linux")]
-async fn pair(answers: &[&str]) -> (Receiver, Receiver) {
-    for _ in 0..100 {
-        let hidden = Receiver::start(ELSEWHERE, 0, Conduct::Answer([NO_CONTENT.to_owned()].into())).await;
-        let conduct = Conduct::Answer(answers.iter().map(|answer| (*answer).to_owned()).collect());
-        if let Ok(honest) = Receiver::try_start(HERE, hidden.address.port(), conduct).await {
-            return (honest, hidden);
-        }
-    }
-    panic!("no port is free at both addresses");
-}
-
-async fn serve(mut stream: TcpStream, conduct: Conduct, counts: &Counts) -> io::Result<()> {
-    while read_request(&mut stream).await? {
-        let number = counts.requests.fetch_add(1, Ordering::SeqCst);
-        match &conduct {
-            Conduct::Answer(answers) => {
-                let answer = answers.get(number).or(answers.last()).unwrap();
-                stream.write_all(answer.as_bytes()).await?;
-                if answer.contains("connection: close") {
-                    return stream.shutdown().await;
-                }
-            }
-            Conduct::Silent => tokio::time::sleep(PATIENCE).await,
-            Conduct::Drip => {
-                stream.write_all(b"HTTP/1.1 200 OK\r\nx: ").await?;
-                loop {
-                    tokio::time::sleep(Duration::from_secs(1)).await;
-                    stream.write_all(b"a").await?;
-                }
-            }
-            Conduct::Endless => {
-                stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await?;
-                let chunk = [b"10000\r\n".as_slice(), &vec![b'x'; 0x10000], b"\r\n"].concat();
-                return pour(&mut stream, &chunk, counts).await;
-            }
-            Conduct::Flood => {
-                let hints = "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n".repeat(100);
-                return pour(&mut stream, hints.as_bytes(), counts).await;
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Writes the same for as long as it is taken.
-async fn pour(stream: &mut TcpStream, bytes: &[u8], counts: &Counts) -> io::Result<()> {
-    loop {
-        if let Err(error) = stream.write_all(bytes).await {
-            counts.has_ended.store(true, Ordering::SeqCst);
-            return Err(error);
-        }
-        counts.written.fetch_add(bytes.len(), Ordering::SeqCst);
-    }
-}
-
-/// Reads one request; false at the end of the connection.
-async fn read_request(stream: &mut TcpStream) -> io::Result<bool> {
-    let mut bytes = Vec::new();
-    loop {
-        if stream.read_buf(&mut bytes).await? == 0 {
-            return Ok(false);
-        }
-        let text = String::from_utf8_lossy(&bytes);
-        let Some((head, _)) = text.split_once("\r\n\r\n") else { continue };
-        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok()).unwrap_or(0);
-        if bytes.len() >= head.len() + 4 + length {
-            return Ok(true);
-        }
     }
 }

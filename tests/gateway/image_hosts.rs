@@ -1,11 +1,13 @@
 //! Servers from which images are fetched, good ones and others, and what becomes of what they answer.
 
 use crate::input_images::{photo, png, with_photos};
+use crate::keys::{ask, make, with_keys};
 use crate::support::{Setup, eventually};
 use comfygate::egress::Lookup;
 use comfygate::settings::EgressMode;
 use futures_util::future::BoxFuture;
 use serde_json::json;
+use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -28,6 +30,12 @@ impl Host {
         let mut answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", bytes.len()).into_bytes();
         answer.extend(bytes);
         Self::answering(answer, Then::Close).await
+    }
+
+    /// Answers with these bytes, this much later than it was asked.
+    async fn serving_late(bytes: &[u8], after: Duration) -> Self {
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", bytes.len()).into_bytes();
+        Self::answering([head, bytes.to_vec()].concat(), Then::Late(after)).await
     }
 
     #[expect(clippy::disallowed_methods, reason = "a test puts a host of its own behind a URL")]
@@ -67,16 +75,21 @@ enum Then {
     GoOn,
     /// Keeps the connection and says nothing more.
     Wait,
+    /// Closes too, and has answered only after this time.
+    Late(Duration),
 }
 
 async fn answer_one(mut stream: TcpStream, answer: Vec<u8>, then: Then) {
     let mut head = vec![0; 4096];
     let _ = stream.read(&mut head).await;
+    if let Then::Late(after) = then {
+        tokio::time::sleep(after).await;
+    }
     if stream.write_all(&answer).await.is_err() {
         return;
     }
     match then {
-        Then::Close => {}
+        Then::Close | Then::Late(_) => {}
         Then::GoOn => while stream.write_all(&[7; 4096]).await.is_ok() {},
         Then::Wait => drop(stream.read_to_end(&mut Vec::new()).await),
     }
@@ -181,6 +194,75 @@ async fn only_so_many_images_are_fetched_at_once_for_one_tenant() {
     gateway.until_idle().await;
     host.close().await;
     good.close().await;
+    gateway.close().await;
+}
+
+#[actix_web::test]
+async fn two_tenants_whose_hosts_hang_leave_places_to_a_third() {
+    let mut setup = with_photos(with_keys());
+    setup.settings.inputs.fetch_timeout = Duration::from_secs(50);
+    let gateway = setup.start().await;
+    let mut keys = Vec::new();
+    for name in ["a", "b", "c"] {
+        keys.push(make(&gateway, name, &["submit"]).await.1);
+    }
+    let host = Host::answering(Vec::new(), Then::Wait).await;
+    let good = Host::serving(png(8, 8, 1)).await;
+    let hanging = photo(json!(host.url("/a.png")));
+    let all = futures_util::future::join_all((0..16).flat_map(|_| &keys[..2]).map(|key| async {
+        // Those that find no place are refused at once.
+        let answer = ask(&gateway, key, "POST", "/generate", &hanging).await;
+        assert_eq!(answer.code(), "uploads_busy", "{}", answer.json());
+        std::future::pending::<()>().await;
+    }));
+    let third = async {
+        eventually("they have what they may have", async || (host.asked() == 28).then_some(())).await;
+        let answer = ask(&gateway, &keys[2], "POST", "/generate", &photo(json!(good.url("/a.png")))).await;
+        assert_eq!(answer.status, 202, "{}", answer.json());
+    };
+    tokio::select! {
+        _ = all => panic!("nobody has answered them"),
+        () = third => {}
+    }
+    gateway.until_idle().await;
+    host.close().await;
+    good.close().await;
+    gateway.close().await;
+}
+
+/// A workflow with sixteen images, and a request that has each of them at a host.
+fn sixteen(setup: Setup, host: &Host) -> (Setup, serde_json::Value) {
+    let mut template = json!({ "99": { "class_type": "SaveImageWebsocket", "inputs": { "images": ["1", 0] } } });
+    let mut config = "node_mappings:\n".to_owned();
+    let mut images = json!({});
+    for number in 1..=16 {
+        template[number.to_string()] = json!({ "class_type": "LoadImage", "inputs": { "image": "example.png" } });
+        writeln!(config, "  photo_{number}: {{ node_id: \"{number}\", property: image, type: image }}").unwrap();
+        images[format!("photo_{number}")] = json!(host.url(&format!("/{number}.png")));
+    }
+    let setup = setup.with_workflow("album", &config, &template.to_string());
+    (setup, json!({ "workflow": "album", "images": images }))
+}
+
+#[actix_web::test]
+async fn the_images_of_a_request_are_fetched_at_the_same_time_and_within_one_limit() {
+    let late = Host::serving_late(&png(8, 8, 1), Duration::from_millis(900)).await;
+    let (mut setup, body) = sixteen(Setup::new(), &late);
+    setup.settings.inputs.fetch_timeout = Duration::from_secs(3);
+    let gateway = setup.start().await;
+    // One after the other they would take more than the six seconds that they have together.
+    let answer = gateway.post("/generate", &body).await;
+    assert_eq!((answer.status, late.asked()), (202, 16), "{}", answer.json());
+    gateway.until_idle().await;
+    // Four at a time, in time each, and not all of them.
+    let gateway = gateway.restart_with(|settings| settings.inputs.fetch_timeout = Duration::from_millis(1500)).await;
+    let answer = gateway.post("/generate", &body).await;
+    assert_eq!((answer.status, answer.code().as_str()), (400, "image_fetch_failed"), "{}", answer.json());
+    let told = answer.json()["error"].as_str().unwrap().to_owned();
+    for part in ["together may take 3s", "COMFYGATE_FETCH_TIMEOUT", "parameter `photo_"] {
+        assert!(told.contains(part), "{told}");
+    }
+    late.close().await;
     gateway.close().await;
 }
 

@@ -52,6 +52,8 @@ async fn forms_that_are_none_are_refused() {
     let text = |text: &str| text.as_bytes().to_vec();
     let many: Vec<(&str, &[u8])> = (0..3000).map(|_| ("a", good.as_slice())).collect();
     let nested = "--edge\r\ncontent-disposition: form-data; name=\"a\"\r\ncontent-type: multipart/mixed; boundary=in\r\n\r\n--in\r\n\r\nx\r\n--in--\r\n--edge--\r\n";
+    let frame = b",\0\0\0\0\x64\0\x32\0\0\x02\0";
+    let moving = [&b"GIF89a\x64\0\x32\0\0\0\0"[..], &frame.repeat(3), b";"].concat();
     let long_head =
         format!("--edge\r\ncontent-disposition: form-data; name=\"{}\"\r\n\r\nx\r\n--edge--\r\n", "n".repeat(200_000));
     for (what, body, status, code) in [
@@ -69,6 +71,7 @@ async fn forms_that_are_none_are_refused() {
         ("no image", form(&[("a", b"<svg/>")]), 400, "invalid_image"),
         ("an empty file", form(&[("a", b"")]), 400, "invalid_image"),
         ("too many pixels", form(&[("a", &png(200, 200, 1))]), 400, "image_too_large"),
+        ("too many pixels in all its frames", form(&[("a", &moving)]), 400, "image_too_large"),
         ("too many bytes", form(&[("a", &[good.clone(), vec![0; 10_000]].concat())]), 413, "image_too_large"),
     ] {
         let answer = gateway.post_form("/uploads", &body).await;
@@ -260,7 +263,7 @@ pub(crate) async fn upload_as(gateway: &TestGateway, key: &str, bytes: &[u8]) ->
     answer.json()["uploads"][0].clone()
 }
 
-fn holds(blobs: &Path, bytes: &[u8]) -> bool {
+pub(crate) fn holds(blobs: &Path, bytes: &[u8]) -> bool {
     let name = sha256(bytes);
     let (first, rest) = name.split_at(2);
     blobs.join(first).join(rest).exists()

@@ -37,7 +37,7 @@ impl House {
     pub(crate) async fn reopened(self) -> Self {
         self.store.close().await;
         let store = SqliteStore::open(self.folder.path()).unwrap();
-        Self { folder: self.folder, store }
+        Self { store, folder: self.folder }
     }
 
     /// Opens a copy of the files as they are at this instant, which is what a killed process leaves.

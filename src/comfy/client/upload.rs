@@ -6,13 +6,16 @@ use crate::job::FileRef;
 use crate::lenient;
 use bytes::Bytes;
 use futures_util::Stream;
+use reqwest::Body;
 use reqwest::multipart::{Form, Part};
-use reqwest::{Body, Method};
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// The longest that one upload may take.
-const UPLOAD_LIMIT: Duration = Duration::from_mins(1);
+/// The longest that one upload may take, besides the time for its bytes.
+pub(super) const UPLOAD_LIMIT: Duration = Duration::from_mins(1);
+
+/// How many bytes a link must carry in a second.
+const SLOWEST: u64 = 128 << 10;
 
 /// A file on its way to the server.
 pub struct Upload<S> {
@@ -29,6 +32,11 @@ pub struct Upload<S> {
 }
 
 impl Client {
+    /// Returns how long an upload of so many bytes may take.
+    pub fn time_to_upload(&self, bytes: u64) -> Duration {
+        self.upload_limit.saturating_add(Duration::from_millis(bytes.saturating_mul(1000) / SLOWEST))
+    }
+
     /// Puts an image into the input folder. Returns where it lies, which may be under another name: nothing is overwritten,
     /// and the same bytes under the same name are there only once. Whether it is an image is not looked at.
     pub async fn upload_image<S, E>(&self, upload: Upload<S>) -> Result<FileRef, ClientError>
@@ -61,7 +69,7 @@ impl Client {
         let part = part.mime_str(&content_type).map_err(|error| ClientError::Malformed(error.to_string()))?;
         let form = form.text("type", "input").text("subfolder", subfolder).part("image", part);
         let segments: Vec<&str> = path.split('/').collect();
-        let call = self.request(Method::POST, &segments).timeout(UPLOAD_LIMIT).multipart(form);
+        let call = self.carrier.post(self.url.call(&segments)).timeout(self.time_to_upload(length)).multipart(form);
         let response = call.send().await.map_err(|error| failed(&error))?;
         let body = whole(checked(&format!("POST /{path}"), response).await?).await?;
         stored(&body).ok_or_else(|| ClientError::Malformed(format!("POST /{path} without a name")))

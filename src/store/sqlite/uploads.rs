@@ -3,7 +3,7 @@
 use super::{SqliteStore, rows};
 use crate::clock::Timestamp;
 use crate::job::{BlobId, Tenant, UploadId};
-use crate::store::{NewUpload, StoreError, Upload, UploadStore};
+use crate::store::{NewUpload, Space, StoreError, Upload, UploadStore};
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -16,6 +16,10 @@ const LIVING: &str = "WHERE id = ?1 AND (?2 IS NULL OR tenant = ?2) AND expires_
 impl UploadStore for SqliteStore {
     async fn keep_upload(&self, new: NewUpload) -> Result<Upload, StoreError> {
         self.writer.write(move |connection| keep(connection, &new)).await
+    }
+
+    async fn upload_space(&self, tenant: Tenant, now: Timestamp) -> Result<Space, StoreError> {
+        self.readers.read(move |connection| space(connection, &tenant, now)).await
     }
 
     async fn upload(&self, tenant: Option<Tenant>, id: UploadId, now: Timestamp) -> Result<Option<Upload>, StoreError> {
@@ -69,9 +73,7 @@ fn keep(connection: &Connection, NewUpload { upload, most }: &NewUpload) -> Resu
         // It has expired and waits to be cleared: who knew its id shall not come back to it.
         connection.prepare_cached("DELETE FROM upload WHERE id = ?1")?.execute([id])?;
     }
-    let used: u64 = connection
-        .prepare_cached("SELECT coalesce(sum(bytes), 0) FROM upload WHERE tenant = ?1 AND expires_at > ?2")?
-        .query_row(params![tenant, now], |row| rows::count(row, 0))?;
+    let Space { used, .. } = space(connection, &upload.tenant, upload.created_at)?;
     if used.saturating_add(upload.bytes) > *most {
         return Err(StoreError::UploadsFull { used, most: *most });
     }
@@ -92,6 +94,13 @@ fn keep(connection: &Connection, NewUpload { upload, most }: &NewUpload) -> Resu
             upload.expires_at.millis(),
         ])?;
     Ok(upload.clone())
+}
+
+fn space(connection: &Connection, tenant: &Tenant, now: Timestamp) -> Result<Space, StoreError> {
+    let sql =
+        "SELECT coalesce(sum(bytes), 0), coalesce(max(bytes), 0) FROM upload WHERE tenant = ?1 AND expires_at > ?2";
+    let read = |row: &Row<'_>| Ok(Space { used: rows::count(row, 0)?, largest: rows::count(row, 1)? });
+    Ok(connection.prepare_cached(sql)?.query_row(params![tenant.stored(), now.millis()], read)?)
 }
 
 fn find(

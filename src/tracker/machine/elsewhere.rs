@@ -1,6 +1,6 @@
 //! What another backend can mend, what it cannot, and what must be stopped on the one that was left.
 
-use super::tests::{PROMPT, Rig, code, node_error, plan, requeued, seconds};
+use super::rig::{PROMPT, Rig, code, node_error, plan, requeued, seconds};
 use super::*;
 use crate::comfy::event::Event;
 use crate::job::FailureCode;
@@ -47,6 +47,16 @@ fn what_the_last_backend_lacks_fails_with_the_reasons_of_all() {
     let expected = "no backend can run the graph: there: no class y; here: no model x";
     assert_eq!(alone(&[("there", "no class y")]), expected);
     assert!(alone(&[("there", &"y".repeat(5000))]).len() < 300);
+}
+
+#[test]
+fn a_run_whose_images_did_not_get_there_is_a_try_and_the_last_one_says_why() {
+    let slow = || Input::Submitted(SubmitResult::NotPlaced("the image for `photo` was not there within 2m".into()));
+    let effects = Rig::new(with_another()).take(slow());
+    assert_eq!((code(&effects), requeued(&effects)), (Some(FailureCode::BackendLost), Some(true)));
+    let effects = Rig::new(Plan { may_retry: false, ..with_another() }).take(slow());
+    let [Effect::Finish(Outcome::Failed(failure, _))] = effects.as_slice() else { panic!("{effects:?}") };
+    assert!(failure.message.contains("could not be brought") && failure.message.ends_with("within 2m"), "{failure:?}");
 }
 
 #[test]

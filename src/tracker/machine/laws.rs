@@ -1,6 +1,6 @@
 //! The laws of a run, for any order, loss and repetition of what can happen to it.
 
-use super::tests::{PROMPT, plan, stored};
+use super::rig::{PROMPT, plan, stored};
 use super::*;
 use crate::comfy::event::{Event, ImageFrame, ImageOrigin, NodeError, NodeOutput, NodeProgress};
 use crate::comfy::{HistoryEnd, HistoryEntry};
@@ -250,6 +250,7 @@ fn submitted() -> impl Strategy<Value = SubmitResult> {
         1 => Just(SubmitResult::Refused(failure.clone())),
         1 => Just(SubmitResult::Incompatible(failure)),
         1 => Just(SubmitResult::Unreachable("refused".into())),
+        1 => Just(SubmitResult::NotPlaced("too slow".into())),
         1 => Just(SubmitResult::Ambiguous("status 500".into())),
         1 => Just(SubmitResult::Unanswered("reset".into())),
     ]

@@ -1,6 +1,6 @@
 //! Every order of what can end a run: the first thing that does counts, and nothing after it changes anything.
 
-use super::tests::{PROMPT, node_error, plan, stored};
+use super::rig::{PROMPT, node_error, plan, stored};
 use super::*;
 use crate::comfy::event::{Event, NodeOutput};
 use crate::comfy::{HistoryEnd, HistoryEntry};

@@ -1,6 +1,6 @@
 //! What becomes of runs of an earlier life of the gateway: nothing is held against them before the backend was asked.
 
-use super::tests::plan;
+use super::rig::plan;
 use super::*;
 use crate::comfy::event::NodeOutput;
 use crate::comfy::{HistoryEnd, HistoryEntry};

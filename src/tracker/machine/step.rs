@@ -129,6 +129,11 @@ fn take_submitted(run: &mut Run, result: SubmitResult, now: Timestamp, effects: 
             let failure = Failure::new(FailureCode::BackendLost, format!("the backend could not be reached: {reason}"));
             retry(run, failure, false, effects);
         }
+        SubmitResult::NotPlaced(reason) if still_submitting => {
+            let what =
+                format!("the input images could not be brought to the backend, which answers otherwise: {reason}");
+            retry(run, Failure::new(FailureCode::BackendLost, what), true, effects);
+        }
         SubmitResult::Ambiguous(reason) | SubmitResult::Failed(reason) if still_submitting => {
             doubt(run, reason, true, now, effects);
         }
@@ -137,6 +142,7 @@ fn take_submitted(run: &mut Run, result: SubmitResult, now: Timestamp, effects: 
         SubmitResult::Refused(_)
         | SubmitResult::Incompatible(_)
         | SubmitResult::Unreachable(_)
+        | SubmitResult::NotPlaced(_)
         | SubmitResult::Ambiguous(_)
         | SubmitResult::Failed(_)
         | SubmitResult::Unanswered(_) => {}

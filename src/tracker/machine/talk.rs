@@ -76,6 +76,8 @@ pub enum SubmitResult {
     Incompatible(Failure),
     /// It surely did not reach ComfyUI.
     Unreachable(String),
+    /// It was not sent, since its input images could not be brought, though ComfyUI answers: it is the job's, and its way's.
+    NotPlaced(String),
     /// It may or may not have been queued: the answer says neither.
     Ambiguous(String),
     /// The same, by a fault of the gateway's own: it says nothing about the backend.
