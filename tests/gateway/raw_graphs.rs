@@ -237,7 +237,8 @@ fn blank_pictures(count: usize) -> Value {
 }
 
 async fn until_known(gateway: &TestGateway) {
-    let known = async || (gateway.post("/convert", &blank_pictures(1)).await.status == 200).then_some(());
+    let asked = json!({ "graph": blank_pictures(1), "outputs": ["99"] });
+    let known = async || (gateway.post("/generate", &asked).await.code() == "invalid_outputs").then_some(());
     eventually("the backend has told its nodes", known).await;
 }
 
