@@ -1,6 +1,7 @@
 //! Takes the body of `POST /generate` apart, where nobody waits for it: a graph that comes with it is read, converted and drawn away
 //! from the threads that serve.
 
+use super::caller::Caller;
 use super::raw::{Known, refuse_params};
 use super::submit::{Asked, Rules, submission};
 use super::{Api, ApiError};
@@ -22,6 +23,7 @@ pub(super) enum Ready {
 /// Takes a request apart. A graph is read, converted and drawn where nobody waits for the thread.
 pub(super) async fn taken_apart(
     api: &web::Data<Api>,
+    caller: &Caller,
     body: BytesMut,
     mut fields: Map<String, Value>,
     key: Option<IdempotencyKey>,
@@ -46,5 +48,5 @@ pub(super) async fn taken_apart(
         let drawn = refuse_params(&params).and_then(|()| api.intake.draw(graph, &submission));
         Ok(drawn.map(|drawn| (Ready::Graph(Box::new(drawn), warnings), submission)))
     };
-    if brings_graph { api.bench.work(take_apart).await? } else { take_apart() }
+    if brings_graph { api.bench.work(&caller.tenant, take_apart).await? } else { take_apart() }
 }

@@ -1,12 +1,19 @@
 //! Work that may take a second, such as converting what a caller has drawn: away from the threads that serve, and only so much of it
-//! at once that the others have a processor core left. What comes meanwhile waits.
+//! at once that the others have a processor core left. What comes meanwhile waits, and no more of it than there are seats.
 
 use super::ApiError;
+use crate::inputs::Places;
+use crate::job::Tenant;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
+/// How much may wait or be done: each holds a body of 8 MiB at most, or of `COMFYGATE_MAX_BODY`.
+const SEATS: usize = 32;
+
 /// Where long work is done.
 pub struct Bench {
+    /// Those of whom something waits or is done; nobody takes them all.
+    seats: Arc<Places>,
     places: Arc<Semaphore>,
 }
 
@@ -14,24 +21,30 @@ impl Default for Bench {
     /// Has half as many places as there are processor cores.
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        Self::with(cores / 2)
+        Self::with(cores / 2, SEATS)
     }
 }
 
 impl Bench {
-    fn with(places: usize) -> Self {
-        Self { places: Arc::new(Semaphore::new(places.max(1))) }
+    fn with(places: usize, seats: usize) -> Self {
+        Self { seats: Places::new(seats, seats), places: Arc::new(Semaphore::new(places.max(1))) }
     }
 
-    /// Does `work` as soon as there is a place. Who goes away while waiting is forgotten; what has begun is done to its end.
+    /// Does `work` for a tenant as soon as there is a place, unless too much waits already for it to have one more. Who goes away
+    /// while waiting is forgotten; what has begun is done to its end.
     pub(super) async fn work<T: Send + 'static>(
         &self,
+        tenant: &Tenant,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, ApiError> {
+        let Some(seat) = self.seats.take(tenant, 1) else {
+            let message = "too many graphs are being read and converted: send this one again soon";
+            return Err(ApiError::unavailable("graphs_busy", message));
+        };
         let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| ApiError::internal())?;
         super::workflows::away(move || {
             // Goes with the work: whoever wished it may be gone before it ends.
-            let _place = place;
+            let _both = (place, seat);
             work()
         })
         .await
@@ -49,7 +62,7 @@ mod tests {
 
     #[tokio::test]
     async fn only_so_much_is_done_at_once_and_never_where_others_are_served() {
-        let bench = Arc::new(Bench::with(2));
+        let bench = Arc::new(Bench::with(2, 32));
         let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let (begun, begins) = mpsc::channel();
         let (go, gate) = mpsc::channel::<()>();
@@ -67,7 +80,7 @@ mod tests {
                     now.fetch_sub(1, Ordering::SeqCst);
                     number
                 };
-                async move { bench.work(work).await.unwrap() }
+                async move { bench.work(&Tenant::default(), work).await.unwrap() }
             })
             .collect();
         let next = async || {
@@ -91,5 +104,32 @@ mod tests {
         let (done, ()) = tokio::time::timeout(PATIENCE, both).await.unwrap();
         assert_eq!(done, [0, 1, 2, 3, 4, 5]);
         assert_eq!(most.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test]
+    async fn only_so_much_waits_and_who_comes_new_finds_a_seat() {
+        let bench = Arc::new(Bench::with(1, 8));
+        let gate = Arc::new(std::sync::Barrier::new(2));
+        let closed = Arc::clone(&gate);
+        let tenant = |number: usize| Tenant::from_stored(format!("tenant{number}"));
+        let mut begun = Box::pin(async { bench.work(&tenant(0), move || closed.wait().is_leader()).await.is_ok() });
+        assert!(futures_util::poll!(&mut begun).is_pending());
+        let mut waiting = Vec::new();
+        let refused = loop {
+            let mut next = Box::pin(async { bench.work(&tenant(0), || ()).await });
+            match futures_util::poll!(&mut next) {
+                std::task::Poll::Pending => waiting.push(next),
+                std::task::Poll::Ready(answer) => break answer.unwrap_err(),
+            }
+            assert!(waiting.len() < 100, "it has no bound");
+        };
+        assert_eq!((refused.code(), waiting.len()), ("graphs_busy", 5));
+        let mut new = Box::pin(async { bench.work(&tenant(1), || ()).await.is_ok() });
+        assert!(futures_util::poll!(&mut new).is_pending(), "it waits, and is not refused");
+        waiting.clear();
+        tokio::task::spawn_blocking(move || gate.wait()).await.unwrap();
+        assert!(tokio::time::timeout(PATIENCE, begun).await.unwrap());
+        assert!(tokio::time::timeout(PATIENCE, new).await.unwrap());
+        assert!(bench.work(&tenant(0), || ()).await.is_ok(), "the seats are free again");
     }
 }

@@ -26,7 +26,7 @@ pub(super) async fn post(
 ) -> Result<HttpResponse, ApiError> {
     let definitions = definitions(&api, &caller, query.get("backend").map(String::as_str))?;
     let body = read_up_to(&api, &request, payload, LARGEST.max(api.max_body)).await?;
-    let done = api.bench.work(move || converted(body.into(), &definitions)).await??;
+    let done = api.bench.work(&caller.tenant, move || converted(body.into(), &definitions)).await??;
     Ok(HttpResponse::Ok().json(done))
 }
 

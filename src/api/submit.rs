@@ -70,7 +70,7 @@ pub(super) async fn generate(
     let fields = parse_object(&body)?;
     let top_level: BTreeSet<String> = fields.keys().cloned().collect();
     let (ready, mut submission) =
-        taken_apart(&api, body, fields, key).await?.map_err(|error| name_fields(error, &top_level))?;
+        taken_apart(&api, &caller, body, fields, key).await?.map_err(|error| name_fields(error, &top_level))?;
     submission.tenant = caller.tenant.clone();
     let place = api.throttle.job(&caller.tenant, &caller.limits).await??;
     let (taken_in, warnings) = match ready {

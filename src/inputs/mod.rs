@@ -21,7 +21,7 @@ pub use desk::{Inputs, Limits, Refused, Taken};
 pub use kind::{Kind, Measured, NoImage, measure};
 pub use look::Looked;
 pub use mask::NoMask;
-pub use places::Place;
+pub use places::{Place, Places};
 pub use shelf::{Placed, Shelf, Unplaced};
 pub use source::{Given, GivenImages, Picked, Source, pick_images, take_images};
 pub use uploads::UploadError;

@@ -10,7 +10,7 @@ const SHARE: usize = 4;
 
 /// Places, and who has them. Only tenants that have one are remembered, so there are never more of them than places.
 #[derive(Debug)]
-pub(super) struct Places {
+pub struct Places {
     all: usize,
     of_one: usize,
     taken: Mutex<HashMap<Tenant, usize>>,
@@ -26,12 +26,12 @@ pub struct Place {
 
 impl Places {
     /// Makes `all` places, of which one tenant may have `of_one` whatever is free.
-    pub(super) fn new(all: usize, of_one: usize) -> Arc<Self> {
+    pub fn new(all: usize, of_one: usize) -> Arc<Self> {
         Arc::new(Self { all, of_one, taken: Mutex::default() })
     }
 
     /// Takes as many places as a tenant may have now, at most `wanted`; none where that is none.
-    pub(super) fn take(self: &Arc<Self>, tenant: &Tenant, wanted: usize) -> Option<Place> {
+    pub fn take(self: &Arc<Self>, tenant: &Tenant, wanted: usize) -> Option<Place> {
         let mut taken = self.lock();
         let free = self.all.saturating_sub(taken.values().sum());
         let own = taken.get(tenant).copied().unwrap_or(0);
