@@ -25,6 +25,11 @@ impl Backend {
     pub fn room(&self, now: Timestamp) -> usize {
         self.desk.room(self.depth, now)
     }
+
+    /// Returns how many of them may have input images.
+    pub fn room_for_images(&self) -> usize {
+        self.desk.room_for_images(self.depth)
+    }
 }
 
 /// Returns the names of the backends to which `backend` leaves a job that it has lost: those that can take one at once,

@@ -150,7 +150,8 @@ async fn claim_round(parts: &Parts, revisions: &mut HashMap<String, Arc<Pair>>) 
             continue;
         }
         let others = others(&parts.backends, backend, now);
-        let vacancy = Vacancy { backend: backend.name.clone(), others, offered, per_tenant: parts.per_tenant };
+        let (name, with_images) = (backend.name.clone(), backend.room_for_images());
+        let vacancy = Vacancy { backend: name, others, offered, with_images, per_tenant: parts.per_tenant };
         match parts.store.claim_beside(vacancy, parts.clock.now()).await {
             Ok(claimed) => {
                 for claimed in claimed {
@@ -189,15 +190,15 @@ async fn launch(parts: &Parts, backend: &Backend, claimed: Claimed, revisions: &
     let watched = Run::about_to_submit(plan(parts, &claimed, &ready.built), parts.clock.now());
     let watched = watched.with_time_to_place(ready.time_to_place(&backend.client));
     let Claimed { job, run, .. } = claimed;
-    let client_id = backend.tracker.watch(watched, job).await;
+    let watching = backend.tracker.watch(watched, job).await;
     let tracker = backend.tracker.clone();
-    let Some(client_id) = client_id else {
+    let Some(watching) = watching else {
         let result = SubmitResult::Unreachable("the socket to it was lost".into());
         return tracker.submitted(run.prompt, result).await;
     };
     info!(backend = backend.name, prompt = %run.prompt, run = run.number, "submitting");
     let lifecycle = parts.lifecycle.clone();
-    let sending = Sending::new(backend, client_id, run.prompt.clone(), ready, key, &parts.shelf);
+    let sending = Sending::new(backend, watching, run.prompt.clone(), ready, key, &parts.shelf);
     let submission = async move {
         let answered = lifecycle.contain("submit", sending.send()).await;
         // It may have been sent or not: the backend is asked.

@@ -6,12 +6,17 @@ use crate::comfy::{Client, ClientError, Upload};
 use crate::hex;
 use crate::job::{BlobId, FileRef, InputImage, InputImages, ParamValue, Params};
 use crate::media::{BlobError, Blobs};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio_util::io::ReaderStream;
+use tracing::error;
 
 /// The folder below a server's input folder in which everything of ours lies.
 const FOLDER: &str = "comfygate";
@@ -59,6 +64,9 @@ pub enum Unplaced {
     /// It could not join an image and its mask.
     #[error("the backend could not join the image for `{0}` and its mask: one of them cannot be read")]
     Unreadable(String),
+    /// Our own disk does not give its bytes.
+    #[error("the image for `{0}` could not be read from the gateway's own disk; its log says more")]
+    Unread(String),
     /// The bytes are not on our disk any more.
     #[error("the image for `{0}` is not kept any more")]
     Lost(String),
@@ -68,6 +76,12 @@ impl Shelf {
     /// Begins with nothing remembered.
     pub fn new(blobs: Arc<Blobs>, clock: Arc<dyn Clock>) -> Self {
         Self { blobs, clock, known: Mutex::default() }
+    }
+
+    /// One over a folder with nothing in it.
+    #[cfg(test)]
+    pub fn over(folder: &std::path::Path) -> Self {
+        Self::new(Arc::new(Blobs::open(folder).unwrap()), crate::clock::SystemClock::start())
     }
 
     /// Brings what is not remembered to be there.
@@ -98,38 +112,52 @@ impl Shelf {
 
     async fn bring(&self, client: &Client, parameter: &str, image: &InputImage) -> Result<FileRef, Unplaced> {
         let began = self.clock.now();
-        let upload = self.upload(parameter, &image.sha256, &image.content_type, content_name(image)).await?;
-        let went =
-            Went { parameter, bytes: upload.length, limit: client.time_to_upload(upload.length), is_mask: false };
+        let broke = Arc::new(AtomicBool::new(false));
+        let (blob, content_type) = (&image.sha256, &image.content_type);
+        let upload = self.upload(parameter, blob, content_type, content_name(image), &broke).await?;
+        let limit = client.time_to_upload(upload.length);
+        let went = Went { parameter, bytes: upload.length, limit, is_mask: false, broke: &broke };
         let original =
             client.upload_image(upload).await.map_err(|error| went.unplaced(&error, self.clock.now().since(began)))?;
         let Some(mask) = &image.mask else { return Ok(original) };
         let began = self.clock.now();
-        let upload = self.upload(parameter, mask.for_comfyui(), "image/png", masked_name(image)).await?;
+        let upload = self.upload(parameter, mask.for_comfyui(), "image/png", masked_name(image), &broke).await?;
         let went = Went { bytes: upload.length, limit: client.time_to_upload(upload.length), is_mask: true, ..went };
         let joined = client.upload_mask(upload, &original).await;
         joined.map_err(|error| went.unplaced(&error, self.clock.now().since(began)))
     }
 
+    /// Opens a blob to be sent; `broke` is set where its bytes break off on our own disk.
     async fn upload(
         &self,
         parameter: &str,
         blob: &BlobId,
         content_type: &str,
         name: String,
-    ) -> Result<Upload<ReaderStream<tokio::fs::File>>, Unplaced> {
+        broke: &Arc<AtomicBool>,
+    ) -> Result<Upload<impl Stream<Item = io::Result<Bytes>> + use<>>, Unplaced> {
         let lost = |error: BlobError| match error {
             BlobError::Missing(_) | BlobError::BadId(_) => Unplaced::Lost(parameter.to_owned()),
-            BlobError::Io { .. } => Unplaced::Unreachable("the gateway could not read it".to_owned()),
+            BlobError::Io { .. } => {
+                error!(%error, "an input image cannot be read");
+                Unplaced::Unread(parameter.to_owned())
+            }
         };
         let length = self.blobs.size(blob).await.map_err(lost)?;
         let file = self.blobs.open_blob(blob).await.map_err(lost)?;
+        let (broke, blob) = (Arc::clone(broke), blob.clone());
+        let note = move |piece: &io::Result<Bytes>| {
+            if let Err(error) = piece {
+                error!(%error, %blob, "an input image cannot be read");
+                broke.store(true, Ordering::Relaxed);
+            }
+        };
         Ok(Upload {
             name,
             subfolder: FOLDER.to_owned(),
             content_type: content_type.to_owned(),
             length,
-            stream: ReaderStream::with_capacity(file, PIECE),
+            stream: ReaderStream::with_capacity(file, PIECE).inspect(note),
         })
     }
 
@@ -201,12 +229,17 @@ struct Went<'a> {
     bytes: u64,
     limit: Duration,
     is_mask: bool,
+    /// Its bytes broke off on our own disk.
+    broke: &'a AtomicBool,
 }
 
 impl Went<'_> {
-    /// Sorts what went wrong: by a backend that is not well, by the way there, or by this image.
+    /// Sorts what went wrong: by our own disk, by a backend that is not well, by the way there, or by this image.
     fn unplaced(&self, error: &ClientError, after: Duration) -> Unplaced {
-        let Self { parameter, bytes, limit, is_mask } = *self;
+        let Self { parameter, bytes, limit, is_mask, broke } = *self;
+        if broke.load(Ordering::Relaxed) {
+            return Unplaced::Unread(parameter.to_owned());
+        }
         let slow = |what: String| {
             let name = if is_mask { "the mask of the image for" } else { "the image for" };
             Unplaced::TooSlow(format!("{name} `{parameter}`, {bytes} bytes, {what}"))
@@ -216,7 +249,13 @@ impl Went<'_> {
             // The server opens both pictures and raises where it cannot; so a caller's file must not count against the backend.
             ClientError::Status { status: 500, .. } if is_mask => Unplaced::Unreadable(parameter.to_owned()),
             ClientError::TimedOut(_) => slow(format!("was not there within {}", humantime::format_duration(limit))),
-            _ if after >= LONG => slow(format!("was cut off after {} s: {error}", after.as_secs())),
+            ClientError::Unreachable(_)
+            | ClientError::Malformed(_)
+            | ClientError::Status { status: 408 | 502 | 503 | 504, .. }
+                if after >= LONG =>
+            {
+                slow(format!("was cut off after {} s: {error}", after.as_secs()))
+            }
             ClientError::Status { .. }
             | ClientError::Unreachable(_)
             | ClientError::NotFound
@@ -229,5 +268,29 @@ impl Went<'_> {
 impl fmt::Debug for Shelf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shelf").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_cuts_an_upload_off_makes_a_long_one_too_slow() {
+        let status = |status: u16| ClientError::Status { call: "POST /upload/image".into(), status, body: "x".into() };
+        let broke = AtomicBool::new(false);
+        let went = Went { parameter: "photo", bytes: 9, limit: Duration::from_mins(1), is_mask: false, broke: &broke };
+        let is_slow = |error: &ClientError, after| matches!(went.unplaced(error, after), Unplaced::TooSlow(_));
+        let cut_off = [ClientError::Unreachable("reset".into()), ClientError::Malformed("<html>".into())];
+        for error in cut_off.into_iter().chain([408, 502, 503, 504].map(status)) {
+            assert!(is_slow(&error, LONG) && !is_slow(&error, LONG - Duration::from_secs(1)), "{error}");
+        }
+        for error in [500, 401, 403, 400].map(status).into_iter().chain([ClientError::NotFound]) {
+            assert!(matches!(went.unplaced(&error, LONG * 2), Unplaced::Unreachable(_)), "{error}");
+        }
+        assert!(is_slow(&ClientError::TimedOut("x".into()), Duration::ZERO));
+        assert_eq!(went.unplaced(&status(413), LONG), Unplaced::TooLarge("photo".into()));
+        broke.store(true, Ordering::Relaxed);
+        assert_eq!(went.unplaced(&ClientError::Unreachable("body".into()), LONG), Unplaced::Unread("photo".into()));
     }
 }

@@ -12,6 +12,8 @@ pub struct Vacancy {
     pub others: Vec<String>,
     /// One for each place: the prompt id of a run that is not its job's first.
     pub offered: Vec<PromptId>,
+    /// How many of the places may be taken by jobs with input images.
+    pub with_images: usize,
     /// How many jobs of one tenant may be on backends, all of them together; none for any number.
     pub per_tenant: Option<NonZeroUsize>,
 }

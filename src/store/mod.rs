@@ -70,7 +70,8 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Claims waiting jobs for `backend` as [`claim_beside`](Self::claim_beside) does, without others and limits.
     async fn claim(&self, backend: &str, offered: Vec<PromptId>, now: Timestamp) -> Result<Vec<Claimed>, StoreError> {
-        let vacancy = Vacancy { backend: backend.to_owned(), others: Vec::new(), offered, per_tenant: None };
+        let (backend, with_images) = (backend.to_owned(), offered.len());
+        let vacancy = Vacancy { backend, others: Vec::new(), offered, with_images, per_tenant: None };
         self.claim_beside(vacancy, now).await
     }
 

@@ -3,6 +3,7 @@
 use super::machine::{Input, Run, SubmitResult};
 use crate::job::{Job, JobId, PromptId};
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 /// What others ask of a backend's tracker.
 #[derive(Debug)]
@@ -13,8 +14,15 @@ pub enum Command {
         run: Box<Run>,
         /// Its job.
         job: Box<Job>,
-        /// Answered with the client id to submit under; none while there is no socket.
-        watching: oneshot::Sender<Option<String>>,
+        /// Answered with what it is submitted with; none while there is no socket.
+        watching: oneshot::Sender<Option<Watching>>,
+    },
+    /// The input images of a run are at its backend.
+    Placed {
+        /// The run's prompt id.
+        prompt: PromptId,
+        /// Answered with whether the run is still to be sent; from then on it counts as sent.
+        sends: oneshot::Sender<bool>,
     },
     /// Something happened to a run; what the units report comes this way too.
     Happened {
@@ -27,6 +35,15 @@ pub enum Command {
     Cancel(JobId),
     /// A backend that rested was asked whether it is well again.
     Asked(Result<(), String>),
+}
+
+/// What a run that is watched is submitted with.
+#[derive(Clone, Debug)]
+pub struct Watching {
+    /// The client id to submit under.
+    pub client_id: String,
+    /// Cancelled when the run is not watched any more, however it ended: then it must not be sent.
+    pub ended: CancellationToken,
 }
 
 /// Speaks to the tracker of one backend.
@@ -42,12 +59,23 @@ impl Tracker {
         (Self { commands }, inbox)
     }
 
-    /// Has a run watched. Returns the client id to submit under; none where there is no socket or the tracker ended.
-    pub async fn watch(&self, run: Run, job: Job) -> Option<String> {
+    /// Has a run watched. Returns what to submit it with; none where there is no socket or the tracker ended.
+    pub async fn watch(&self, run: Run, job: Job) -> Option<Watching> {
         let (watching, answer) = oneshot::channel();
         let command = Command::Watch { run: Box::new(run), job: Box::new(job), watching };
         self.commands.send(command).await.ok()?;
         answer.await.ok()?
+    }
+
+    /// Tells that the input images of a run are brought to its backend once more.
+    pub async fn places_again(&self, prompt: PromptId) {
+        self.happened(prompt, Input::Placing(true)).await;
+    }
+
+    /// Tells that they are there. Returns whether the run is still to be sent; if so, it is taken for sent from now on.
+    pub async fn placed(&self, prompt: PromptId) -> bool {
+        let (sends, answer) = oneshot::channel();
+        self.commands.send(Command::Placed { prompt, sends }).await.is_ok() && answer.await.unwrap_or(false)
     }
 
     /// Tells how `POST /prompt` ended.

@@ -19,6 +19,9 @@ const LONGEST_IDLE_REST: Duration = Duration::from_mins(30);
 /// How many prompts may be on their way to a backend at once. It is also how many jobs it can delay when it dies.
 const UNANSWERED: usize = 3;
 
+/// How many runs may bring their input images to a backend at once, however much it may hold.
+const PLACING: usize = 3;
+
 /// How far a run is.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Progress {
@@ -31,7 +34,9 @@ pub struct Progress {
 pub(super) struct Load {
     /// All that take up a place.
     pub(super) occupied: usize,
-    /// Those of them of which the backend has not said that it took them.
+    /// Those of them whose input images are being brought, so that they are not sent yet.
+    pub(super) placing: usize,
+    /// Those of them that are sent, and of which the backend has not said that it took them.
     pub(super) unanswered: usize,
 }
 
@@ -145,6 +150,13 @@ impl Desk {
         if state.is_connected { room.min(state.trust().saturating_sub(state.load.unanswered)) } else { 0 }
     }
 
+    /// Returns how many of those in its [`Desk::room`] may have input images: such a run has its place for as long as they are
+    /// on their way, so one is left to others wherever there are two.
+    pub fn room_for_images(&self, depth: usize) -> usize {
+        let most = depth.saturating_sub(1).clamp(1, PLACING);
+        most.saturating_sub(self.lock().load.placing)
+    }
+
     /// Returns how many prompts are on the backend.
     pub fn load(&self) -> usize {
         self.lock().load.occupied
@@ -249,7 +261,7 @@ impl Desk {
         let mut state = self.lock();
         let before = std::mem::replace(&mut state.load, load);
         let was_held_up = before.unanswered >= state.trust() && load.unanswered < before.unanswered;
-        before.occupied > load.occupied || was_held_up
+        before.occupied > load.occupied || before.placing > load.placing || was_held_up
     }
 
     pub(super) fn progress(&self, job: JobId, progress: Progress) {

@@ -57,6 +57,15 @@ struct Look {
     is_early: bool,
 }
 
+/// Where the input images of a run are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Images {
+    /// They are being brought to the backend, and the prompt is surely not there.
+    OnTheWay,
+    /// On the backend, or there are none: the prompt is sent.
+    There,
+}
+
 /// Which life of the gateway a run was submitted in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Life {
@@ -91,6 +100,7 @@ pub struct Run {
     cancel_since: Option<Timestamp>,
     /// Why some outputs will be missing: partly refused at submission, or blocked on purpose.
     warning: Option<Failure>,
+    images: Images,
     backend: Backend,
     /// Why it is not known whether ComfyUI took it.
     doubt: Option<Doubt>,
@@ -130,9 +140,14 @@ impl Run {
         matches!(self.phase, Phase::Submitting { ambiguous: false, .. })
     }
 
-    /// Says whether nobody knows yet whether the backend took it.
+    /// Says whether its input images are being brought to the backend, so that its prompt is not sent yet.
+    pub fn is_placing(&self) -> bool {
+        self.images == Images::OnTheWay && self.answer_is_open()
+    }
+
+    /// Says whether its prompt is on its way, or was, and nobody knows yet whether the backend took it.
     pub fn is_unanswered(&self) -> bool {
-        matches!(self.phase, Phase::Submitting { .. })
+        matches!(self.phase, Phase::Submitting { .. }) && !self.is_placing()
     }
 
     /// Says whether its prompt may still be on its way to the backend: it was sent, and nobody answered.
@@ -220,6 +235,9 @@ impl Run {
     /// Returns the same run, which may take this much longer to be submitted: its input images are brought first.
     #[must_use]
     pub fn with_time_to_place(mut self, time: Duration) -> Self {
+        if !time.is_zero() {
+            self.images = Images::OnTheWay;
+        }
         if let Phase::Submitting { since, .. } = &mut self.phase {
             *since = *since + time;
         }
@@ -260,6 +278,7 @@ impl Run {
             rested: now,
             cancel_since: None,
             warning: None,
+            images: Images::There,
             backend: Backend::Answers,
             doubt: None,
             life: Life::This,

@@ -20,7 +20,7 @@ mod telling;
 mod upstream;
 
 pub use attribution::Attribution;
-pub use command::{Command, Tracker};
+pub use command::{Command, Tracker, Watching};
 pub use desk::{Desk, Progress};
 pub use evidence::Evidence;
 pub use harvest::{SlotId, SlotResult, Source};

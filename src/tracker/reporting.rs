@@ -20,6 +20,7 @@ impl Room {
                 self.parts.desk.did_not_answer(reason, self.parts.clock.now());
             }
             SubmitResult::NotPlaced(_)
+            | SubmitResult::GivenUp
             | SubmitResult::Unreachable(_)
             | SubmitResult::Ambiguous(_)
             | SubmitResult::Unanswered(_)
@@ -53,6 +54,7 @@ impl Room {
         let mut load = Load::default();
         for Watched { run, .. } in self.watched.values() {
             load.occupied += usize::from(run.occupies_backend());
+            load.placing += usize::from(run.is_placing());
             load.unanswered += usize::from(run.is_unanswered());
         }
         if self.parts.desk.loaded(load) {

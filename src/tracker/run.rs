@@ -5,7 +5,7 @@
 //! back, so the events of the socket are taken in as fast as they come.
 
 use super::attribution::Attribution;
-use super::command::{Command, Tracker};
+use super::command::{Command, Tracker, Watching};
 use super::desk::{Desk, Held, Progress};
 use super::early::EarlyCancels;
 use super::harvest::SlotResult;
@@ -24,7 +24,7 @@ use crate::vault::Vault;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use tokio::sync::{Notify, mpsc};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{info, warn};
 
 /// What the tracker of a backend works with.
@@ -69,6 +69,8 @@ pub(super) struct Watched {
     pub(super) held: Arc<Held>,
     /// Who is told of it before its end, where somebody wants to be.
     pub(super) audience: Option<Arc<Audience>>,
+    /// Tells whoever submits it that it is not watched any more.
+    _ended: DropGuard,
 }
 
 /// All that the task knows.
@@ -196,7 +198,9 @@ impl Room {
                 let wants_cancel = self.early_cancels.contains(job.id) || job.cancel_requested;
                 let held = Arc::new(self.parts.desk.hold(job.id));
                 let audience = Audience::of(&job, run.plan().number);
-                self.watched.insert(prompt.clone(), Watched { run: *run, job: *job, held, audience });
+                let ended = CancellationToken::new();
+                let watched = Watched { run: *run, job: *job, held, audience, _ended: ended.clone().drop_guard() };
+                self.watched.insert(prompt.clone(), watched);
                 if self.client_id.is_some() {
                     self.feed(&prompt, Input::SocketUp);
                 } else {
@@ -208,7 +212,14 @@ impl Room {
                 // What has ended already must not be submitted.
                 let client_id = self.client_id.clone().filter(|_| self.watched.contains_key(&prompt));
                 // A dispatcher that stopped waiting has ended, and with it the whole gateway.
-                let _ = watching.send(client_id);
+                let _ = watching.send(client_id.map(|client_id| Watching { client_id, ended }));
+            }
+            Command::Placed { prompt, sends } => {
+                let is_placing = self.watched.get(&prompt).is_some_and(|watched| watched.run.is_placing());
+                // Whoever asks and does not wait for the answer does not send.
+                if sends.send(is_placing).is_ok() && is_placing {
+                    self.feed(&prompt, Input::Placing(false));
+                }
             }
             Command::Happened { prompt, input } => {
                 let is_watched = self.watched.contains_key(&prompt);
@@ -217,7 +228,8 @@ impl Room {
                 {
                     self.note_submission(result);
                 }
-                if matches!(*input, Input::Submitted(_)) && self.abandoned.remove(&prompt) {
+                let was_sent = !matches!(*input, Input::Submitted(SubmitResult::GivenUp));
+                if matches!(*input, Input::Submitted(_)) && self.abandoned.remove(&prompt) && was_sent {
                     self.orphans.add(prompt, self.parts.clock.now());
                 } else {
                     self.feed(&prompt, *input);
@@ -276,6 +288,7 @@ impl Room {
             Input::Stored(..)
             | Input::Event(_)
             | Input::Receiving
+            | Input::Placing(_)
             | Input::Submitted(_)
             | Input::Evidence(_)
             | Input::SocketLost { .. }

@@ -47,6 +47,7 @@ pub(super) fn heard(input: &Input, backend: &str, prompt: &PromptId) -> Option<H
         }
         Input::Event(_)
         | Input::Submitted(_)
+        | Input::Placing(_)
         | Input::Receiving
         | Input::Evidence(_)
         | Input::Stored(..)

@@ -77,7 +77,7 @@ async fn a_job_that_a_backend_lost_is_left_to_the_others_as_long_as_one_may_take
     assert!(house.store.requeue(id, 1, false, after(6)).await.unwrap());
     let claim = async |backend: &str, others: &[&str]| {
         let others = others.iter().map(|name| (*name).to_owned()).collect();
-        let vacancy = Vacancy { backend: backend.into(), others, offered: offer(1), per_tenant: None };
+        let vacancy = Vacancy { backend: backend.into(), others, offered: offer(1), with_images: 1, per_tenant: None };
         house.store.claim_beside(vacancy, after(7)).await.unwrap()
     };
     assert!(claim("a", &["b"]).await.is_empty());

@@ -183,6 +183,7 @@ impl Both {
             backend: NAMES[backend].into(),
             others: if others { vec![NAMES[1 - backend].to_owned()] } else { Vec::new() },
             offered: offer(at_most),
+            with_images: at_most.into(),
             per_tenant: NonZeroUsize::new(per_tenant),
         };
         let claimed = self.house.store.claim_beside(vacancy, self.time()).await.unwrap();

@@ -151,7 +151,8 @@ async fn claim(house: &House, places: u8, per_tenant: Option<usize>) -> Vec<Clai
 
 fn vacancy(backend: &str, places: u8, per_tenant: Option<usize>) -> Vacancy {
     let per_tenant = per_tenant.and_then(NonZeroUsize::new);
-    Vacancy { backend: backend.into(), others: Vec::new(), offered: offer(places), per_tenant }
+    let (backend, with_images) = (backend.into(), places.into());
+    Vacancy { backend, others: Vec::new(), offered: offer(places), with_images, per_tenant }
 }
 
 async fn accept(house: &House, number: u16, owner: &str, priority: i32) {

@@ -21,8 +21,8 @@ pub(super) fn claim(
     for fresh in &vacancy.offered {
         let last = turns.last().cloned();
         let Some(next) = turns.give(queues.ring(last))? else { break };
-        queues.take(&next.tenant);
-        claimed.push(begin_run(connection, next.thing, &vacancy.backend, fresh, now)?);
+        queues.take(&next.tenant, next.thing);
+        claimed.push(begin_run(connection, next.thing.row, &vacancy.backend, fresh, now)?);
     }
     Ok(claimed)
 }

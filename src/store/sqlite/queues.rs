@@ -16,14 +16,25 @@ const FIRST_TENANT: &str = "SELECT tenant FROM job INDEXED BY job_queued
 const TENANT_AFTER: &str = "SELECT tenant FROM job INDEXED BY job_queued
      WHERE state = 'queued' AND cancel_requested = 0 AND tenant > ?1 ORDER BY tenant LIMIT 1";
 
-/// The first `?1` jobs of tenant `?4` that may run on backend `?2`: none that cannot, and none that is left to the others,
-/// whose names are the JSON list `?3`.
-const NEXT_JOBS: &str = "SELECT row FROM job INDEXED BY job_queued
+/// The first `?1` jobs of tenant `?4` that may run on backend `?2`, and whether they have input images: none that cannot, and none
+/// that is left to the others, whose names are the JSON list `?3`.
+const NEXT_JOBS: &str = "SELECT row, EXISTS (SELECT 1 FROM input WHERE input.job = job.row) AS with_images
+     FROM job INDEXED BY job_queued
      WHERE state = 'queued' AND cancel_requested = 0 AND tenant = ?4
        AND NOT EXISTS (SELECT 1 FROM unfit WHERE unfit.job = job.row AND unfit.backend = ?2)
        AND NOT (job.backend IS ?2 AND EXISTS (SELECT 1 FROM json_each(?3) AS other WHERE NOT EXISTS
                (SELECT 1 FROM unfit WHERE unfit.job = job.row AND unfit.backend = other.value)))
      ORDER BY priority DESC, row LIMIT ?1";
+
+/// How many jobs of a tenant are looked at for some without input images, where those with some have to wait.
+const LOOKED_AT: i64 = 100;
+
+/// A waiting job.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Waiting {
+    pub(super) row: RowNumber,
+    with_images: bool,
+}
 
 /// The waiting jobs, of which only the first ones of each queue are read, and only of those tenants whose turn it may be.
 pub(super) struct Queues<'a> {
@@ -31,7 +42,9 @@ pub(super) struct Queues<'a> {
     vacancy: &'a Vacancy,
     others: &'a str,
     /// The first jobs of each queue that was looked at: as many as there are places, so that none is looked at twice.
-    heads: BTreeMap<Tenant, VecDeque<RowNumber>>,
+    heads: BTreeMap<Tenant, VecDeque<Waiting>>,
+    /// How many more jobs may have input images.
+    with_images: usize,
     /// How many jobs each tenant has on backends; empty where that is not limited.
     running: BTreeMap<Tenant, usize>,
 }
@@ -40,7 +53,8 @@ impl<'a> Queues<'a> {
     /// Looks at the queues for jobs that may take one of the free places.
     pub(super) fn open(connection: &'a Connection, vacancy: &'a Vacancy, others: &'a str) -> Result<Self, StoreError> {
         let running = if vacancy.per_tenant.is_some() { running(connection)? } else { BTreeMap::new() };
-        Ok(Self { connection, vacancy, others, heads: BTreeMap::new(), running })
+        let with_images = vacancy.with_images;
+        Ok(Self { connection, vacancy, others, heads: BTreeMap::new(), with_images, running })
     }
 
     /// Returns the tenants that have a job for this backend and may run one more, beginning after `last`, with their next
@@ -50,9 +64,16 @@ impl<'a> Queues<'a> {
     }
 
     /// Takes the job that [`Queues::ring`] gave for a tenant.
-    pub(super) fn take(&mut self, tenant: &Tenant) {
+    pub(super) fn take(&mut self, tenant: &Tenant, job: Waiting) {
         if let Some(heads) = self.heads.get_mut(tenant) {
             heads.pop_front();
+        }
+        if job.with_images {
+            self.with_images = self.with_images.saturating_sub(1);
+            if self.with_images == 0 {
+                // Others are their first ones now.
+                self.heads.clear();
+            }
         }
         if self.vacancy.per_tenant.is_some() {
             *self.running.entry(tenant.clone()).or_default() += 1;
@@ -73,7 +94,7 @@ impl<'a> Queues<'a> {
         self.vacancy.per_tenant.is_some_and(|most| running >= most.get())
     }
 
-    fn head(&mut self, tenant: &Tenant) -> Result<Option<RowNumber>, StoreError> {
+    fn head(&mut self, tenant: &Tenant) -> Result<Option<Waiting>, StoreError> {
         if !self.heads.contains_key(tenant) {
             self.heads.insert(tenant.clone(), self.read(tenant)?);
         }
@@ -81,11 +102,15 @@ impl<'a> Queues<'a> {
     }
 
     /// Reads the first jobs of a queue that may run here.
-    fn read(&self, tenant: &Tenant) -> Result<VecDeque<RowNumber>, StoreError> {
+    fn read(&self, tenant: &Tenant) -> Result<VecDeque<Waiting>, StoreError> {
         let mut statement = self.connection.prepare_cached(NEXT_JOBS)?;
+        let may_have_images = self.with_images > 0;
         let places = rows::whole(self.vacancy.offered.len());
-        let next = params![places, self.vacancy.backend, self.others, tenant.stored()];
-        Ok(rows::all(statement.query(next)?, |row| Ok(row.get(0)?))?.into())
+        let most = if may_have_images { places } else { LOOKED_AT.max(places) };
+        let next = params![most, self.vacancy.backend, self.others, tenant.stored()];
+        let first =
+            rows::all(statement.query(next)?, |row| Ok(Waiting { row: row.get(0)?, with_images: row.get(1)? }))?;
+        Ok(first.into_iter().filter(|job| may_have_images || !job.with_images).collect())
     }
 }
 
@@ -111,13 +136,13 @@ impl Ring<'_, '_> {
         Ok(next)
     }
 
-    fn candidate(&mut self) -> Result<Option<Candidate<RowNumber>>, StoreError> {
+    fn candidate(&mut self) -> Result<Option<Candidate<Waiting>>, StoreError> {
         while let Some(tenant) = self.step()? {
             if self.queues.has_its_fill(&tenant) {
                 continue;
             }
-            if let Some(row) = self.queues.head(&tenant)? {
-                return Ok(Some(Candidate { tenant, cost: COST, thing: row }));
+            if let Some(job) = self.queues.head(&tenant)? {
+                return Ok(Some(Candidate { tenant, cost: COST, thing: job }));
             }
         }
         Ok(None)
@@ -125,7 +150,7 @@ impl Ring<'_, '_> {
 }
 
 impl Iterator for Ring<'_, '_> {
-    type Item = Result<Candidate<RowNumber>, StoreError>;
+    type Item = Result<Candidate<Waiting>, StoreError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         self.candidate().transpose()
@@ -166,12 +191,38 @@ mod tests {
         assert!(many <= few + few / 10, "{many} steps with many tenants, {few} with few");
     }
 
+    #[test]
+    fn jobs_with_images_wait_where_there_is_no_place_for_such_and_others_pass_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let connection = filled(folder.path(), 40, 3);
+        // Those of two tenants have an image, but for one that has waited less than most.
+        let with_images = "INSERT INTO input SELECT row, printf('%064d', row), 1 FROM job
+             WHERE tenant = 'flood' OR (tenant = 'tenant0' AND row <> (SELECT max(row) FROM job WHERE tenant = 'tenant0'))";
+        connection.execute(with_images, ()).unwrap();
+        let mut turns = Turns::default();
+        let mut claimed = |places: u8, with_images: usize| {
+            let offered = (0..places).map(|number| PromptId::fresh([number; 16])).collect();
+            let vacancy = Vacancy { backend: "gpu".into(), others: Vec::new(), offered, with_images, per_tenant: None };
+            let claimed = claims::claim(&connection, &vacancy, "[]", &mut turns, Timestamp::from_millis(5)).unwrap();
+            let of = |claimed: crate::store::Claimed| claimed.job.tenant.stored().to_owned();
+            claimed.into_iter().map(of).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            claimed(4, 1),
+            ["flood", "tenant0", "tenant1", "tenant1"],
+            "one with an image, and the rest without"
+        );
+        assert_eq!(claimed(2, 0), ["tenant1", "tenant1"]);
+        assert_eq!(claimed(4, 4), ["flood", "tenant0", "tenant1", "flood"]);
+    }
+
     /// Lets `flood` jobs of one tenant wait, and ten of each of the others; returns what SQLite does for two claims.
     fn steps_of_a_claim(flood: u32, tenants: u32) -> i32 {
         let folder = tempfile::tempdir().unwrap();
         let connection = filled(folder.path(), flood, tenants);
         let offered = vec![PromptId::fresh([1; 16]), PromptId::fresh([2; 16])];
-        let vacancy = Vacancy { backend: "gpu".into(), others: vec!["b".into()], offered, per_tenant: None };
+        let (backend, others) = ("gpu".into(), vec!["b".into()]);
+        let vacancy = Vacancy { backend, others, offered, with_images: 2, per_tenant: None };
         let mut turns = Turns::default();
         for _ in 0..3 {
             let claimed = claims::claim(&connection, &vacancy, r#"["b"]"#, &mut turns, Timestamp::from_millis(5));

@@ -74,10 +74,10 @@ fn a_backend_that_rests_is_given_nothing_until_it_answers_and_then_one_prompt_at
     assert_eq!((desk.room(2, NOW), desk.is_open(NOW), desk.is_doubtful()), (0, false, true));
     desk.answers();
     assert_eq!((desk.room(2, NOW), desk.is_open(NOW), desk.ask_at()), (1, true, None));
-    desk.loaded(Load { occupied: 1, unanswered: 1 });
+    desk.loaded(Load { occupied: 1, unanswered: 1, placing: 0 });
     assert_eq!(desk.room(2, NOW), 0);
     desk.took_prompt();
-    assert!(desk.loaded(Load { occupied: 1, unanswered: 0 }) || desk.room(2, NOW) == 1);
+    assert!(desk.loaded(Load { occupied: 1, unanswered: 0, placing: 0 }) || desk.room(2, NOW) == 1);
     assert_eq!((desk.room(2, NOW), desk.is_doubtful()), (1, false));
 }
 
@@ -85,10 +85,23 @@ fn a_backend_that_rests_is_given_nothing_until_it_answers_and_then_one_prompt_at
 fn however_much_a_backend_may_hold_few_prompts_are_on_their_way_at_once() {
     let desk = desk();
     assert_eq!(desk.room(1000, NOW), UNANSWERED);
-    assert!(!desk.loaded(Load { occupied: 3, unanswered: 3 }));
+    assert!(!desk.loaded(Load { occupied: 3, unanswered: 3, placing: 0 }));
     assert_eq!(desk.room(1000, NOW), 0);
-    assert!(desk.loaded(Load { occupied: 3, unanswered: 2 }), "somebody waits for this");
+    assert!(desk.loaded(Load { occupied: 3, unanswered: 2, placing: 0 }), "somebody waits for this");
     assert_eq!(desk.room(1000, NOW), 1);
     desk.disconnected("reset");
     assert_eq!((desk.room(1000, NOW), desk.is_open(NOW)), (0, false));
+}
+
+#[test]
+fn runs_whose_images_are_on_their_way_leave_a_place_to_others() {
+    let desk = desk();
+    for (depth, most) in [(1, 1), (2, 1), (3, 2), (4, 3), (1000, 3)] {
+        desk.loaded(Load::default());
+        assert_eq!(desk.room_for_images(depth), most, "{depth}");
+        desk.loaded(Load { occupied: most, placing: most, unanswered: 0 });
+        assert_eq!(desk.room_for_images(depth), 0, "{depth}");
+        assert_eq!(desk.room(depth, NOW), (depth - most).min(UNANSWERED), "{depth}");
+    }
+    assert!(desk.loaded(Load { occupied: 3, placing: 2, unanswered: 1 }), "somebody waits for this");
 }

@@ -157,6 +157,7 @@ fn input() -> impl Strategy<Value = Input> {
         1 => any::<bool>().prop_map(|another_ran| Input::SocketLost { another_ran }),
         1 => Just(Input::SocketUp),
         1 => Just(Input::Receiving),
+        1 => any::<bool>().prop_map(Input::Placing),
         1 => Just(Input::Cancel),
         1 => Just(Input::Tick),
     ]
@@ -250,7 +251,8 @@ fn submitted() -> impl Strategy<Value = SubmitResult> {
         1 => Just(SubmitResult::Refused(failure.clone())),
         1 => Just(SubmitResult::Incompatible(failure)),
         1 => Just(SubmitResult::Unreachable("refused".into())),
-        1 => Just(SubmitResult::NotPlaced("too slow".into())),
+        1 => Just(SubmitResult::NotPlaced(Failure::new(FailureCode::BackendLost, "too slow"))),
+        1 => Just(SubmitResult::GivenUp),
         1 => Just(SubmitResult::Ambiguous("status 500".into())),
         1 => Just(SubmitResult::Unanswered("reset".into())),
     ]

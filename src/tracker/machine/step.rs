@@ -3,7 +3,7 @@
 
 use super::ends::{conclude_if_complete, fail, finish, incompatible, interrupted, node_failure, retry, timeout};
 use super::looked_up::take_evidence;
-use super::{Doubt, Effect, Input, Look, Phase, Run, SubmitResult};
+use super::{Doubt, Effect, Images, Input, Look, Phase, Run, SubmitResult};
 use crate::clock::Timestamp;
 use crate::comfy::event::Event;
 use crate::job::{Failure, FailureCode, Outcome};
@@ -20,6 +20,9 @@ pub fn step(run: &mut Run, input: Input, now: Timestamp) -> Vec<Effect> {
     match input {
         Input::Event(event) => take_event(run, event, now, &mut effects),
         Input::Receiving => run.last_event = now,
+        Input::Placing(is_placing) => {
+            run.images = if is_placing { Images::OnTheWay } else { Images::There };
+        }
         Input::Submitted(result) => take_submitted(run, result, now, &mut effects),
         Input::Evidence(evidence) => take_evidence(run, evidence, now, &mut effects),
         Input::Stored(slot, result) => {
@@ -40,6 +43,10 @@ pub fn step(run: &mut Run, input: Input, now: Timestamp) -> Vec<Effect> {
         }
         Input::Cancel => {
             run.cancel_since.get_or_insert(now);
+            if run.is_placing() {
+                finish(run, Outcome::Cancelled, &mut effects);
+                return effects;
+            }
             // A prompt that ComfyUI may be about to take is stopped when its answer came: until then a stop may miss it.
             if run.occupies_backend() && !run.answer_is_open() {
                 effects.push(Effect::StopUpstream);
@@ -129,20 +136,17 @@ fn take_submitted(run: &mut Run, result: SubmitResult, now: Timestamp, effects: 
             let failure = Failure::new(FailureCode::BackendLost, format!("the backend could not be reached: {reason}"));
             retry(run, failure, false, effects);
         }
-        SubmitResult::NotPlaced(reason) if still_submitting => {
-            let what =
-                format!("the input images could not be brought to the backend, which answers otherwise: {reason}");
-            retry(run, Failure::new(FailureCode::BackendLost, what), true, effects);
-        }
+        SubmitResult::NotPlaced(failure) if still_submitting => retry(run, failure, true, effects),
         SubmitResult::Ambiguous(reason) | SubmitResult::Failed(reason) if still_submitting => {
             doubt(run, reason, true, now, effects);
         }
         SubmitResult::Unanswered(reason) if still_submitting => doubt(run, reason, false, now, effects),
-        // Events came before the answer, so ComfyUI did take it.
+        // Events came before the answer, so ComfyUI did take it; or it is being looked for already.
         SubmitResult::Refused(_)
         | SubmitResult::Incompatible(_)
         | SubmitResult::Unreachable(_)
         | SubmitResult::NotPlaced(_)
+        | SubmitResult::GivenUp
         | SubmitResult::Ambiguous(_)
         | SubmitResult::Failed(_)
         | SubmitResult::Unanswered(_) => {}
@@ -164,6 +168,13 @@ fn take_tick(run: &mut Run, now: Timestamp, effects: &mut Vec<Effect>) {
     }
     match run.phase {
         Phase::Done => return,
+        Phase::Submitting { .. } if run.is_placing() && now >= run.plan.queued_since + limits.queue => {
+            let limit = humantime::format_duration(limits.queue);
+            let message = format!(
+                "the input images were not there yet, when the time that the job may wait in queues was over: {limit}"
+            );
+            return fail(run, Failure::new(FailureCode::TimeoutQueue, message), effects);
+        }
         Phase::Submitting { .. } | Phase::Waiting { .. }
             if run.is_proven() && now >= run.plan.queued_since + limits.queue =>
         {

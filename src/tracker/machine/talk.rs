@@ -46,6 +46,8 @@ pub enum Input {
     Event(Event),
     /// The socket is in the middle of something long, which may be of this run.
     Receiving,
+    /// Its input images are being brought to the backend, or are there: then its prompt is sent.
+    Placing(bool),
     /// `POST /prompt` ended.
     Submitted(SubmitResult),
     /// Somebody asked `/queue`, then `/history`.
@@ -76,8 +78,10 @@ pub enum SubmitResult {
     Incompatible(Failure),
     /// It surely did not reach ComfyUI.
     Unreachable(String),
-    /// It was not sent, since its input images could not be brought, though ComfyUI answers: it is the job's, and its way's.
-    NotPlaced(String),
+    /// It was not sent, since its input images could not be brought, which is no fault of the ComfyUI: it is the job's.
+    NotPlaced(Failure),
+    /// It was not sent, since its run had ended before.
+    GivenUp,
     /// It may or may not have been queued: the answer says neither.
     Ambiguous(String),
     /// The same, by a fault of the gateway's own: it says nothing about the backend.

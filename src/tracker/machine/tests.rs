@@ -21,6 +21,30 @@ fn a_run_whose_images_are_brought_first_may_be_sent_later() {
 }
 
 #[test]
+fn a_run_whose_images_are_on_their_way_is_cancelled_at_once_and_one_that_may_be_sent_is_not() {
+    let placing = || {
+        let mut rig = Rig::new(plan());
+        rig.run = rig.run.clone().with_time_to_place(Duration::from_mins(3));
+        rig
+    };
+    let mut rig = placing();
+    assert_eq!((rig.run.is_placing(), rig.run.is_unanswered(), rig.run.occupies_backend()), (true, false, true));
+    assert_eq!(rig.take(Input::Cancel), [Effect::Finish(Outcome::Cancelled)]);
+
+    let mut rig = placing();
+    rig.take(Input::Placing(false));
+    assert_eq!((rig.run.is_placing(), rig.run.is_unanswered()), (false, true));
+    assert_eq!(rig.take(Input::Cancel), [], "it may have been sent");
+    assert!(rig.take(Input::Submitted(SubmitResult::Accepted(None))).contains(&Effect::StopUpstream));
+
+    // The prompt was refused, and they are brought once more.
+    let mut rig = placing();
+    rig.take(Input::Placing(false));
+    rig.take(Input::Placing(true));
+    assert_eq!(rig.take(Input::Cancel), [Effect::Finish(Outcome::Cancelled)]);
+}
+
+#[test]
 fn a_success_waits_for_its_files_and_ends_once() {
     let mut rig = Rig::running(plan());
     let one = file("a.png", "output");
