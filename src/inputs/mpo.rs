@@ -1,93 +1,177 @@
-//! How many pictures a JPEG has: cameras put previews and maps of brightness behind the first one, and a segment that lists them.
-//! A list may name the same picture thousands of times, and `ComfyUI` decodes each.
+//! The further pictures of a JPEG: cameras put previews and maps of brightness behind the first one, and a segment that lists them.
+//! `ComfyUI` decodes each that is listed, as often as it is, so each is measured where it lies.
 
-use std::io::{self, Read, Seek};
+use super::frames::Ambiguous;
+use super::jpeg::{self, List};
+use std::collections::HashMap;
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
 
-/// The segment's marker, and how it begins.
-const APPLICATION_2: u8 = 0xe2;
-const LIST: &[u8] = b"MPF\0";
-
-/// The tag of the number of pictures, in the list's directory.
+/// The tags of the number of pictures and of what is told of each, in the list's directory.
 const NUMBER: u16 = 0xb001;
+const ENTRIES: u16 = 0xb002;
 
-/// So many pictures are what cameras make, and count as one.
+/// How many bytes the list has for each picture, and from which on its place is told.
+const ENTRY: usize = 16;
+const PLACE: usize = 8;
+
+/// So many pictures are what cameras make; where they cannot be found, an editor has cut them off.
 const USUAL: u64 = 4;
 
-/// Counts the pictures of a JPEG, read from behind its first marker, up to where the first picture's data begin. Steps over junk
-/// between segments, and into those that have no length to Pillow, so that none is hidden.
-pub(super) fn pictures(file: &mut (impl Read + Seek)) -> io::Result<u64> {
-    let mut most = 1;
-    loop {
-        let found = segment(file, &mut most);
-        match found {
-            Ok(true) => {}
-            Ok(false) => break,
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break,
-            Err(error) => return Err(error),
+/// How many segments and bytes of junk are looked at in all the further pictures together.
+const MOST_STEPS: u64 = 1 << 18;
+
+/// What is behind the first picture.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Further {
+    /// How many pictures cannot be found, and count as large as the first.
+    pub(super) alike: u64,
+    /// How many others there are.
+    pub(super) others: u64,
+    /// How many pixels those have together.
+    pub(super) pixels: u64,
+}
+
+/// Finds the pictures of a list. One that lies where no JPEG is decodes to nothing; one that has no size, or more than one, could
+/// be of any.
+pub(super) fn further(file: &mut (impl Read + Seek), list: &List) -> Result<Further, Ambiguous> {
+    let mut found = Further::default();
+    let Some(directory) = Directory::of(&list.content)? else { return Ok(found) };
+    let Some(number) = directory.number()? else { return Ok(found) };
+    let (mut steps, mut known) = (MOST_STEPS, HashMap::new());
+    let mut missing = 0;
+    match directory.places(number)? {
+        None => missing = number.saturating_sub(1),
+        Some(places) => {
+            for place in places {
+                let size = match known.get(&place) {
+                    Some(size) => *size,
+                    None => measured(file, list.at + u64::from(place), &mut steps)?,
+                };
+                known.insert(place, size);
+                match size {
+                    None => missing += 1,
+                    Some((wide, high)) => {
+                        found.others += 1;
+                        found.pixels += u64::from(wide) * u64::from(high);
+                    }
+                }
+            }
         }
     }
-    Ok(if most > USUAL { most } else { 1 })
+    found.alike = if number > USUAL { missing } else { 0 };
+    Ok(found)
 }
 
-/// Reads up to the end of a segment; says whether there may be more.
-fn segment(file: &mut (impl Read + Seek), most: &mut u64) -> io::Result<bool> {
-    if byte(file)? != 0xff {
-        return Ok(true);
+/// Returns the size of the JPEG that begins at a place; none where there is none.
+fn measured(file: &mut (impl Read + Seek), at: u64, steps: &mut u64) -> Result<Option<(u32, u32)>, Ambiguous> {
+    file.seek(SeekFrom::Start(at))?;
+    let mut start = [0; 3];
+    match file.read_exact(&mut start) {
+        Ok(()) if start == [0xff, 0xd8, 0xff] => {}
+        Ok(()) => return Ok(None),
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(None),
+        Err(error) => return Err(error.into()),
     }
-    let mut marker = byte(file)?;
-    while marker == 0xff {
-        marker = byte(file)?;
-    }
-    match marker {
-        0x00 | 0x01 | 0xc8 | 0xd0..=0xd9 | 0xf0..=0xfd => return Ok(true),
-        0xda => return Ok(false),
-        _ => {}
-    }
-    let length = u16::from_be_bytes([byte(file)?, byte(file)?]);
-    let Some(rest) = length.checked_sub(2) else { return Ok(true) };
-    if marker != APPLICATION_2 {
-        file.seek_relative(rest.into())?;
-        return Ok(true);
-    }
-    let mut content = vec![0; rest.into()];
-    file.read_exact(&mut content)?;
-    if let Some(list) = content.strip_prefix(LIST) {
-        *most = (*most).max(listed(list).unwrap_or(1));
-    }
-    Ok(true)
+    file.seek_relative(-1)?;
+    jpeg::head(file, steps)?.size.map(Some).ok_or(Ambiguous::Blocks)
 }
 
-/// Returns how many pictures a list has: it is laid out as a TIFF, in either order of bytes.
-fn listed(list: &[u8]) -> Option<u64> {
-    let is_big = list.starts_with(b"MM");
-    let short = |at: usize| {
-        let bytes = list.get(at..at.checked_add(2)?)?.try_into().ok()?;
-        Some(if is_big { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) })
-    };
-    let long = |at: usize| {
-        let bytes = list.get(at..at.checked_add(4)?)?.try_into().ok()?;
-        Some(if is_big { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) })
-    };
-    let directory = usize::try_from(long(4)?).ok()?;
-    let entries = (0..short(directory)?).filter_map(|entry| directory.checked_add(2 + 12 * usize::from(entry)));
-    let numbers = entries.filter(|at| short(*at) == Some(NUMBER)).filter_map(|at| {
-        let is_short = short(at + 2)? == 3;
-        if is_short { short(at + 8).map(u64::from) } else { long(at + 8).map(u64::from) }
-    });
-    numbers.max()
+/// The directory of a list, which is laid out as a TIFF, in either order of bytes.
+struct Directory<'a> {
+    list: &'a [u8],
+    is_big: bool,
+    entries: Vec<Entry>,
 }
 
-fn byte(file: &mut impl Read) -> io::Result<u8> {
-    let mut byte = [0; 1];
-    file.read_exact(&mut byte)?;
-    Ok(byte[0])
+/// One entry of a directory; its value, or where that lies, is at `at`.
+#[derive(Clone, Copy)]
+struct Entry {
+    tag: u16,
+    kind: u16,
+    count: u32,
+    at: usize,
+}
+
+impl<'a> Directory<'a> {
+    /// Reads as much of it as there is; none where there is none.
+    fn of(list: &'a [u8]) -> Result<Option<Self>, Ambiguous> {
+        let is_big = match list.get(..4) {
+            Some(b"MM\0\x2a") => true,
+            Some(b"II\x2a\0") => false,
+            // A TIFF to some, with numbers in either order.
+            Some([b'M', b'M', ..] | [b'I', b'I', ..]) => return Err(Ambiguous::Blocks),
+            Some(_) | None => return Ok(None),
+        };
+        let mut directory = Self { list, is_big, entries: Vec::new() };
+        let start = directory.long(4).and_then(|start| usize::try_from(start).ok());
+        let Some((start, told)) = start.and_then(|start| Some((start, directory.short(start)?))) else {
+            return Ok(None);
+        };
+        // It has no more than there are bytes for, whatever it says.
+        let there = list.len().saturating_sub(start) / 12;
+        let entries = (0..usize::from(told).min(there)).filter_map(|number| directory.entry(start + 2 + 12 * number));
+        directory.entries = entries.collect();
+        Ok(Some(directory))
+    }
+
+    /// Returns how many pictures there are.
+    fn number(&self) -> Result<Option<u64>, Ambiguous> {
+        let Some(entry) = self.the(NUMBER)? else { return Ok(None) };
+        match (entry.kind, entry.count) {
+            (3, 1) => Ok(self.short(entry.at).map(u64::from)),
+            (4, 1) => Ok(self.long(entry.at).map(u64::from)),
+            // It lies elsewhere, or is none.
+            _ => Err(Ambiguous::Blocks),
+        }
+    }
+
+    /// Returns where the pictures are, but for the first, which is the file; none where that is not told of each.
+    fn places(&self, number: u64) -> Result<Option<Vec<u32>>, Ambiguous> {
+        let Some(entry) = self.the(ENTRIES)? else { return Ok(None) };
+        if !matches!(entry.kind, 1 | 7) {
+            return Err(Ambiguous::Blocks);
+        }
+        let start = self.long(entry.at).and_then(|start| usize::try_from(start).ok());
+        let told = start.and_then(|start| self.list.get(start..start.checked_add(usize::try_from(entry.count).ok()?)?));
+        let Some((start, told)) = start.zip(told) else { return Ok(None) };
+        let Ok(number) = usize::try_from(number) else { return Ok(None) };
+        if told.len() / ENTRY < number {
+            return Ok(None);
+        }
+        Ok((1..number).map(|number| self.long(start + ENTRY * number + PLACE)).collect())
+    }
+
+    /// Returns the entry of a tag; one that is there twice may be either.
+    fn the(&self, tag: u16) -> Result<Option<Entry>, Ambiguous> {
+        let mut all = self.entries.iter().filter(|entry| entry.tag == tag);
+        let first = all.next();
+        if all.next().is_some() { Err(Ambiguous::Blocks) } else { Ok(first.copied()) }
+    }
+
+    fn entry(&self, at: usize) -> Option<Entry> {
+        // The last four bytes are read where they are wanted, and are there.
+        let _ = self.long(at + 8)?;
+        Some(Entry { tag: self.short(at)?, kind: self.short(at + 2)?, count: self.long(at + 4)?, at: at + 8 })
+    }
+
+    fn short(&self, at: usize) -> Option<u16> {
+        let bytes = self.list.get(at..at.checked_add(2)?)?.try_into().ok()?;
+        Some(if self.is_big { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) })
+    }
+
+    fn long(&self, at: usize) -> Option<u32> {
+        let bytes = self.list.get(at..at.checked_add(4)?)?.try_into().ok()?;
+        Some(if self.is_big { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) })
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::jpeg::{APPLICATION_2, LIST};
     use super::super::kind::{Measured, NoImage, measure};
     use super::*;
     use std::io::Cursor;
+    use std::time::Duration;
 
     fn jpeg(side: u16) -> Vec<u8> {
         let mut bytes = Vec::new();
@@ -149,5 +233,176 @@ mod tests {
         let mut nowhere = whole;
         nowhere[12..16].copy_from_slice(&u32::MAX.to_be_bytes());
         assert_eq!(of(&[&plain[..2], &nowhere, &plain[2..]].concat()).unwrap().frames, 1);
+    }
+
+    #[test]
+    fn lists_without_end_are_read_in_no_time() {
+        // Each says that its directory has 65535 entries, and has none.
+        let mut empty = [&[0xff, APPLICATION_2, 0, 16][..], LIST, b"MM\0\x2a\0\0\0\0\xff\xff"].concat();
+        empty[12..16].copy_from_slice(&8_u32.to_be_bytes());
+        let plain = jpeg(16);
+        let at = plain.windows(2).position(|marker| marker == [0xff, 0xda]).unwrap();
+        let bytes = [&plain[..at], &empty.repeat(200_000), &plain[at..]].concat();
+        assert_eq!(in_time(bytes).unwrap().frames, 1);
+    }
+
+    fn in_time(bytes: Vec<u8>) -> Result<Measured, NoImage> {
+        let (done, when_done) = std::sync::mpsc::channel();
+        std::thread::spawn(move || done.send(of(&bytes)));
+        when_done.recv_timeout(Duration::from_secs(20)).expect("it is done in time")
+    }
+
+    /// A JPEG of so many pictures, laid out as cameras do: the list, and the others behind the first.
+    fn album(sides: &[u16], is_big: bool) -> Vec<u8> {
+        let pictures: Vec<Vec<u8>> = sides.iter().map(|side| jpeg(*side)).collect();
+        with_places(&pictures, |start, list_at| u32::try_from(start - list_at).unwrap(), is_big)
+    }
+
+    /// The same, with the place of each told by where it is and where the list is.
+    fn with_places(pictures: &[Vec<u8>], place: impl Fn(usize, usize) -> u32, is_big: bool) -> Vec<u8> {
+        let short = |number: u16| if is_big { number.to_be_bytes() } else { number.to_le_bytes() };
+        let long = |number: u32| if is_big { number.to_be_bytes() } else { number.to_le_bytes() };
+        let count = u32::try_from(pictures.len()).unwrap();
+        let mut content = LIST.to_vec();
+        content.extend(if is_big { b"MM\0\x2a" } else { b"II\x2a\0" });
+        content.extend(long(8));
+        content.extend(short(2));
+        for (tag, kind, count, value) in [(NUMBER, 4, 1, count), (0xb002, 7, count * 16, 38)] {
+            content.extend(short(tag));
+            content.extend(short(kind));
+            content.extend(long(count));
+            content.extend(long(value));
+        }
+        content.extend(long(0));
+        // Behind the first marker and the segment's head, and its name.
+        let list_at = 2 + 4 + LIST.len();
+        let mut at = content.len() + 4 + 16 * pictures.len();
+        for (number, picture) in pictures.iter().enumerate() {
+            content.extend(long(0));
+            content.extend(long(u32::try_from(picture.len()).unwrap()));
+            content.extend(long(if number == 0 { 0 } else { place(at, list_at) }));
+            content.extend([0; 4]);
+            at += picture.len();
+        }
+        let length = u16::try_from(content.len() + 2).unwrap();
+        let segment = [&[0xff, APPLICATION_2][..], &length.to_be_bytes(), &content].concat();
+        let (first, others) = pictures.split_first().unwrap();
+        [&first[..2], &segment, &first[2..], &others.concat()].concat()
+    }
+
+    #[test]
+    fn further_pictures_count_as_large_as_they_are() {
+        for is_big in [true, false] {
+            let measured = of(&album(&[900, 400], is_big)).unwrap();
+            assert_eq!((measured.width, measured.frames), (900, 2));
+            for (sides, told) in [(&[16, 1001][..], "2 pictures"), (&[900, 400, 400][..], "3 pictures")] {
+                let error = of(&album(sides, is_big)).unwrap_err();
+                assert_eq!(error.code(), "image_too_large");
+                let all: u32 = sides.iter().map(|side| u32::from(*side) * u32::from(*side)).sum();
+                for part in [told, &all.to_string(), "1000000", "COMFYGATE_MAX_PIXELS"] {
+                    assert!(error.to_string().contains(part), "{error}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_picture_that_is_listed_again_and_again_counts_each_time() {
+        let pictures: Vec<_> = std::iter::once(jpeg(16)).chain((0..11).map(|_| jpeg(300))).collect();
+        let second = pictures[0].len() + 4 + LIST.len() + 38 + 16 * pictures.len();
+        let bytes = with_places(&pictures, |_, list_at| u32::try_from(second - list_at).unwrap(), true);
+        assert!(of(&bytes).is_ok_and(|measured| measured.frames == 12), "{:?}", of(&bytes));
+        let pictures: Vec<_> = std::iter::once(jpeg(16)).chain((0..12).map(|_| jpeg(300))).collect();
+        let second = second + 16;
+        let bytes = with_places(&pictures, |_, list_at| u32::try_from(second - list_at).unwrap(), true);
+        assert_eq!(of(&bytes).unwrap_err().code(), "image_too_large");
+    }
+
+    #[test]
+    fn where_no_picture_is_a_camera_has_put_none() {
+        let pictures = [jpeg(900), jpeg(900)];
+        for place in [1, u32::MAX] {
+            assert_eq!(of(&with_places(&pictures, |_, _| place, false)).unwrap().frames, 1, "an editor cut it off");
+        }
+        let many = vec![jpeg(500); 5];
+        assert!(of(&with_places(&many, |_, _| 1, false)).is_err(), "so many are as large as the first");
+    }
+
+    #[test]
+    fn further_pictures_that_cannot_be_measured_are_refused() {
+        let mut sizeless = jpeg(16);
+        let at = sizeless.windows(2).position(|marker| marker == [0xff, 0xc0]).unwrap();
+        sizeless[at + 1] = 0xef;
+        let twice = twice_sized(16, 5000);
+        for second in [sizeless, twice] {
+            let bytes = with_places(&[jpeg(16), second], |at, list_at| u32::try_from(at - list_at).unwrap(), false);
+            assert!(matches!(of(&bytes), Err(NoImage::Broken("a JPEG"))), "{:?}", of(&bytes));
+        }
+    }
+
+    #[test]
+    fn pictures_that_lie_within_each_other_are_not_followed_for_long() {
+        // From each of these on it is far to the end.
+        let junk = [&b"\xff\xd8\xff".repeat(100_000)[..], &[7; 400_000]].concat();
+        let pictures: Vec<_> = [jpeg(16), junk].into_iter().chain(vec![Vec::new(); 2000]).collect();
+        let next = std::cell::Cell::new(0);
+        let places = |_, _| {
+            next.set(next.get() + 3);
+            u32::try_from(pictures[0].len() + 38 + 16 * pictures.len()).unwrap() - 5 + next.get()
+        };
+        let bytes = with_places(&pictures, places, false);
+        assert!(matches!(in_time(bytes), Err(NoImage::Broken("a JPEG"))), "it is given up");
+    }
+
+    #[test]
+    fn a_list_that_readers_read_differently_is_refused() {
+        let whole = album(&[16, 300], true);
+        let at = whole.windows(4).position(|part| part == b"MM\0\x2a").unwrap();
+        let with = |place: usize, bytes: &[u8]| {
+            let mut changed = whole.clone();
+            changed[at + place..at + place + bytes.len()].copy_from_slice(bytes);
+            changed
+        };
+        for (place, bytes) in [
+            // The order of bytes of another system.
+            (2, &b"\x2a\0"[..]),
+            // Two or none for one number, and a number that is not whole.
+            (14, &[0, 0, 0, 2]),
+            (14, &[0, 0, 0, 0]),
+            (12, &[0, 16]),
+            // The places are texts, or the number stands there twice.
+            (24, &[0, 2]),
+            (22, &[0xb0, 1]),
+        ] {
+            assert!(matches!(of(&with(place, bytes)), Err(NoImage::Broken("a JPEG"))), "{place} {bytes:?}");
+        }
+    }
+
+    /// A JPEG that says its size twice.
+    fn twice_sized(first: u16, second: u16) -> Vec<u8> {
+        let plain = jpeg(first);
+        let at = plain.windows(2).position(|marker| marker == [0xff, 0xc0]).unwrap();
+        let mut frame = plain[at..at + 19].to_vec();
+        frame[5..7].copy_from_slice(&second.to_be_bytes());
+        frame[7..9].copy_from_slice(&second.to_be_bytes());
+        [&plain[..at + 19], &frame, &plain[at + 19..]].concat()
+    }
+
+    #[test]
+    fn a_jpeg_that_says_its_size_twice_is_refused() {
+        assert!(matches!(of(&twice_sized(16, 5000)), Err(NoImage::Broken("a JPEG"))));
+        let mut hierarchical = twice_sized(16, 5000);
+        let at = hierarchical.windows(2).position(|marker| marker == [0xff, 0xc0]).unwrap();
+        hierarchical[at + 1] = 0xde;
+        assert!(matches!(of(&hierarchical), Err(NoImage::Broken("a JPEG"))), "a size to Pillow too");
+    }
+
+    #[test]
+    fn junk_before_the_size_of_a_jpeg_is_passed_over_as_decoders_do() {
+        let plain = jpeg(16);
+        for junk in [&b"junk"[..], b"\xff\xff\xff", b"\xff\0", b"\xff\xd9", b"\xff\xe1\0\0", b"\xff\xc8"] {
+            let bytes = [&plain[..2], &b"\xff\xfe\0\x02"[..], junk, &plain[2..]].concat();
+            assert_eq!(of(&bytes).unwrap().width, 16, "{junk:?}");
+        }
     }
 }
