@@ -11,17 +11,18 @@ use serde_json::{Map, Value};
 
 /// Reads the body as bytes, at most `api.max_body` of them and within `api.body_limit`.
 pub(super) async fn read(api: &Api, request: &HttpRequest, payload: Payload) -> Result<BytesMut, ApiError> {
-    read_up_to(api, request, payload, api.max_body).await
+    read_up_to(api, request, payload, &["application/json"], api.max_body).await
 }
 
-/// The same with a limit of its own.
+/// The same with media types and a limit of its own.
 pub(super) async fn read_up_to(
     api: &Api,
     request: &HttpRequest,
     payload: Payload,
+    types: &[&str],
     limit: usize,
 ) -> Result<BytesMut, ApiError> {
-    check_headers(request, limit)?;
+    check_headers(request, types, limit)?;
     match tokio::time::timeout(api.body_limit, collect(payload, limit)).await {
         Ok(body) => body,
         Err(_) => Err(ApiError::body_timeout()),
@@ -80,12 +81,12 @@ pub(super) fn without_encoding(request: &HttpRequest) -> Result<(), ApiError> {
     Err(ApiError::unsupported("unsupported_encoding", message))
 }
 
-fn check_headers(request: &HttpRequest, limit: usize) -> Result<(), ApiError> {
+fn check_headers(request: &HttpRequest, types: &[&str], limit: usize) -> Result<(), ApiError> {
     without_encoding(request)?;
     let text = |name| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or("");
     let media_type = text(CONTENT_TYPE).split(';').next().unwrap_or("").trim();
-    if !media_type.eq_ignore_ascii_case("application/json") {
-        let message = format!("content-type `{media_type}` is not supported: send application/json");
+    if !types.iter().any(|known| media_type.eq_ignore_ascii_case(known)) {
+        let message = format!("content-type `{media_type}` is not supported: send {}", types.join(" or "));
         return Err(ApiError::unsupported("unsupported_media_type", message));
     }
     let announced = text(CONTENT_LENGTH).parse::<u64>().unwrap_or(0);

@@ -1,4 +1,4 @@
-//! `POST /convert`: a workflow as ComfyUI saves it, into the graph that it executes.
+//! `POST /convert`: a workflow as ComfyUI saves it, or a picture that carries one, into the graph that it executes.
 
 use super::body::read_up_to;
 use super::caller::Caller;
@@ -13,8 +13,11 @@ use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::fmt::Display;
 
-/// The largest file that is read, the same as of a template.
+/// The largest file that is read, the same as of a template, and the longest text that is taken out of a picture.
 const LARGEST: usize = 8 << 20;
+
+/// What a body may be. What it is, is told by its first bytes.
+const TYPES: [&str; 2] = ["application/json", "image/png"];
 
 /// Converts the body, which is the file.
 pub(super) async fn post(
@@ -25,7 +28,7 @@ pub(super) async fn post(
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
     let definitions = definitions(&api, &caller, query.get("backend").map(String::as_str))?;
-    let body = read_up_to(&api, &request, payload, LARGEST.max(api.max_body)).await?;
+    let body = read_up_to(&api, &request, payload, &TYPES, LARGEST.max(api.max_body)).await?;
     let done = api.bench.work(&caller.tenant, move || converted(body.into(), &definitions)).await??;
     Ok(HttpResponse::Ok().json(done))
 }
@@ -60,7 +63,7 @@ fn definitions(api: &Api, caller: &Caller, backend: Option<&str>) -> Result<Defi
 
 fn converted(body: Vec<u8>, definitions: &Definitions) -> Result<Value, ApiError> {
     let no_workflow = |error: &dyn Display| invalid_json(&format!("the body is no workflow: {error}"));
-    let Source { text, .. } = Source::read(body).map_err(|error| no_workflow(&error))?;
+    let Source { text, is_carried } = Source::read_within(body, LARGEST).map_err(|error| no_workflow(&error))?;
     let is_no_object =
         |error: &GraphError| matches!(error, GraphError::NotJson { .. } | GraphError::NotAnObject { .. });
     match read(&text) {
@@ -72,7 +75,11 @@ fn converted(body: Vec<u8>, definitions: &Definitions) -> Result<Value, ApiError
             if let Some(twice) = duplicates(&text, "the body").first() {
                 return Err(invalid_json(&twice.to_string()));
             }
-            let warning = "the file is in API format already, and is given back as it is";
+            let warning = if is_carried {
+                "this is the graph that made the picture, which it carries"
+            } else {
+                "the file is in API format already, and is given back as it is"
+            };
             Ok(json!({ "graph": graph, "warnings": [warning] }))
         }
         Err(error) if is_no_object(&error) => Err(no_workflow(&error)),

@@ -3,10 +3,11 @@
 
 use super::ApiError;
 use super::body::invalid_type;
+use crate::convert::is_ui_format;
 use crate::definitions::Definitions;
 use crate::intake::IntakeError;
 use crate::names::shown;
-use crate::workflow::{ParamError, RawGraph};
+use crate::workflow::{ParamError, RawGraph, duplicate_within};
 use indexmap::IndexMap;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -41,6 +42,12 @@ pub(super) fn raw_graph(
     }
     if !graph.is_object() {
         return Err(invalid_type("graph", "an object of nodes by id", &graph));
+    }
+    let text = std::str::from_utf8(body).unwrap_or_default();
+    if !is_ui_format(&graph)
+        && let Some(twice) = duplicate_within("graph", text)
+    {
+        return Err(ApiError::bad_request("invalid_graph", twice));
     }
     let ordered = serde_json::from_slice(body).and_then(|Ordered { graph }| serde_json::to_string(&graph));
     let mut graph = RawGraph::read(&ordered.unwrap_or_else(|_| graph.to_string()), &known())?;

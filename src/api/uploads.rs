@@ -10,7 +10,7 @@ use crate::media::{CheckedError, PutError};
 use crate::store::{StoreError, Upload};
 use actix_multipart::{Field, Multipart, MultipartError};
 use actix_web::error::PayloadError;
-use actix_web::http::header::CONTENT_LENGTH;
+use actix_web::http::header::{CONTENT_LENGTH, HeaderMap};
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use futures_util::stream::LocalBoxStream;
@@ -96,6 +96,10 @@ async fn files(api: &Api, caller: &Caller, mut form: Multipart) -> Result<Vec<Va
             let message = format!("the form has more than {MOST_FILES} files; send them in several requests");
             return Err(ApiError::bad_request("too_many_images", message));
         }
+        let most = api.inputs.limits().bytes;
+        if length_of(part.headers()).is_some_and(|length| length > most) {
+            return Err(ApiError::upload_too_large(most));
+        }
         let name = part.name().unwrap_or_default().to_owned();
         let upload =
             api.inputs.upload(&caller.tenant, pieces(api, part)).await.map_err(|error| refused(&name, error))?;
@@ -132,6 +136,11 @@ fn pieces(api: &Api, part: Field) -> LocalBoxStream<'static, Result<Bytes, Broke
     pieces.boxed_local()
 }
 
+/// Returns how many bytes a form, or a file of one, is said to have.
+fn length_of(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
 /// Checks what the head tells; returns how many bytes the form may have, and how many it is said to have.
 fn check_head(api: &Api, request: &HttpRequest) -> Result<(u64, Option<u64>), ApiError> {
     without_encoding(request)?;
@@ -141,8 +150,7 @@ fn check_head(api: &Api, request: &HttpRequest) -> Result<(u64, Option<u64>), Ap
         return Err(ApiError::unsupported("unsupported_media_type", message));
     }
     let most = api.inputs.limits().bytes.saturating_mul(MOST_FILES as u64).saturating_add(MOST_BESIDES);
-    let announced = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-    let announced = announced.and_then(|length| length.parse::<u64>().ok());
+    let announced = length_of(request.headers());
     if announced.is_some_and(|length| length > most) {
         return Err(ApiError::upload_too_large(most));
     }

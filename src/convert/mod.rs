@@ -5,6 +5,7 @@
 //! holds, and so does this: `file` reads, `load` opens, `settle` and `primitive` put right what comes after,
 //! `prompt` writes.
 
+mod carried;
 mod error;
 mod file;
 mod furnish;

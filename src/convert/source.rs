@@ -1,12 +1,9 @@
 //! What a file that shall hold a workflow is: its text, or a picture that ComfyUI has saved and that carries the graph which
 //! made it. Says of everything else what it is instead; what the text means is left to others.
 
-use crate::lenient;
-use indexmap::IndexMap;
-use serde_json::Value;
-use std::io::Cursor;
+use super::carried::carried;
 
-/// The most memory that reading what a picture carries may take, in bytes.
+/// The longest text that is taken out of a picture where nothing else is said, in bytes.
 const MOST_CARRIED: usize = 32 << 20;
 
 /// What every PNG begins with.
@@ -66,6 +63,19 @@ pub enum SourceError {
     /// It is a PNG, broken before its pixels.
     #[error("it is a PNG that cannot be read ({0}); is the file complete?")]
     BrokenPicture(String),
+    /// It is a PNG whose text cannot be unfolded.
+    #[error(
+        "the text `{name}` that this PNG carries is damaged, or unfolds to more than {most} bytes, which are not read; use the .json"
+    )]
+    NotUnfolded {
+        /// Its name.
+        name: &'static str,
+        /// The most that is read.
+        most: usize,
+    },
+    /// It is a PNG with more text than is read.
+    #[error("this PNG carries more than {0} bytes of text, which are not read; use the .json")]
+    CarriesTooMuch(usize),
     /// It is a PNG without a workflow.
     #[error(
         "this PNG carries no workflow: ComfyUI did not save it, was started with --disable-metadata, or an editor or a messenger \
@@ -78,8 +88,13 @@ impl Source {
     /// Reads the bytes of a file. Of what a picture carries the graph is taken, which says what was executed, seeds and all;
     /// the workflow as it was drawn only where there is no graph.
     pub fn read(bytes: Vec<u8>) -> Result<Self, SourceError> {
+        Self::read_within(bytes, MOST_CARRIED)
+    }
+
+    /// The same, where a text that a picture carries has `most` bytes at most. No more than that is ever unfolded.
+    pub fn read_within(bytes: Vec<u8>, most: usize) -> Result<Self, SourceError> {
         if bytes.starts_with(PNG) {
-            return carried(&bytes).map(|text| Self { text, is_carried: true });
+            return carried(&bytes, most).map(|text| Self { text, is_carried: true });
         }
         let text = text(bytes)?;
         let text = match text.strip_prefix('\u{feff}') {
@@ -114,94 +129,12 @@ fn text(bytes: Vec<u8>) -> Result<String, SourceError> {
     })
 }
 
-/// Takes the text out of a picture. Nothing but what stands before its pixels is read.
-fn carried(bytes: &[u8]) -> Result<String, SourceError> {
-    let limits = png::Limits { bytes: MOST_CARRIED };
-    let broken = |error: png::DecodingError| SourceError::BrokenPicture(error.to_string());
-    let reader = png::Decoder::new_with_limits(Cursor::new(bytes), limits).read_info().map_err(broken)?;
-    let info = reader.info();
-    let find = |name: &str| {
-        let plain = info.uncompressed_latin1_text.iter().find(|chunk| chunk.keyword == name);
-        let packed = info.compressed_latin1_text.iter().find(|chunk| chunk.keyword == name);
-        let utf8 = info.utf8_text.iter().find(|chunk| chunk.keyword == name);
-        let packed = || {
-            let mut chunk = packed?.clone();
-            chunk.decompress_text_with_limit(MOST_CARRIED).ok()?;
-            chunk.get_text().ok()
-        };
-        let utf8 = || {
-            let mut chunk = utf8?.clone();
-            chunk.decompress_text_with_limit(MOST_CARRIED).ok()?;
-            chunk.get_text().ok()
-        };
-        plain.map(|chunk| chunk.text.clone()).or_else(packed).or_else(utf8)
-    };
-    if let Some(prompt) = find("prompt") {
-        return Ok(mended(prompt));
-    }
-    find("workflow").ok_or(SourceError::CarriesNothing)
-}
-
-/// Python writes `NaN` where ComfyUI noted that a node is always changed: that is no input, and `null` is as good.
-fn mended(prompt: String) -> String {
-    let nodes = lenient::from_str::<IndexMap<String, Value>>(&prompt);
-    nodes.ok().and_then(|nodes| serde_json::to_string(&nodes).ok()).unwrap_or(prompt)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const GRAPH: &str = r#"{"9":{"class_type":"B","inputs":{}},"1":{"class_type":"A","inputs":{}}}"#;
-
-    fn png(write: impl FnOnce(&mut png::Encoder<'_, &mut Vec<u8>>)) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        let mut encoder = png::Encoder::new(&mut bytes, 1, 1);
-        encoder.set_color(png::ColorType::Rgb);
-        write(&mut encoder);
-        encoder.write_header().unwrap().write_image_data(&[1, 2, 3]).unwrap();
-        bytes
-    }
-
-    fn plain(name: &str, text: &str) -> Vec<u8> {
-        png(|encoder| encoder.add_text_chunk(name.to_owned(), text.to_owned()).unwrap())
-    }
-
     fn read(bytes: Vec<u8>) -> Result<String, SourceError> {
         Source::read(bytes).map(|source| source.text)
-    }
-
-    #[test]
-    fn a_picture_gives_the_graph_that_made_it_however_it_is_written() {
-        let both = png(|encoder| {
-            encoder.add_text_chunk("workflow".to_owned(), "{\"nodes\": []}".to_owned()).unwrap();
-            encoder.add_text_chunk("prompt".to_owned(), GRAPH.to_owned()).unwrap();
-        });
-        let packed = png(|encoder| encoder.add_ztxt_chunk("prompt".to_owned(), GRAPH.to_owned()).unwrap());
-        let utf8 = png(|encoder| encoder.add_itxt_chunk("prompt".to_owned(), GRAPH.to_owned()).unwrap());
-        for bytes in [plain("prompt", GRAPH), both, packed, utf8] {
-            assert_eq!(Source::read(bytes), Ok(Source { text: GRAPH.to_owned(), is_carried: true }));
-        }
-        assert_eq!(read(plain("workflow", "{\"nodes\": []}")).unwrap(), "{\"nodes\": []}");
-        let changed = r#"{"1":{"class_type":"A","inputs":{},"is_changed":[NaN]}}"#;
-        assert_eq!(read(plain("prompt", changed)).unwrap(), changed.replace("NaN", "null"));
-    }
-
-    #[test]
-    fn a_picture_that_carries_nothing_is_broken_or_unfolds_without_end_is_refused() {
-        assert_eq!(read(png(|_| ())), Err(SourceError::CarriesNothing));
-        assert_eq!(read(plain("parameters", "a cat")), Err(SourceError::CarriesNothing));
-        for length in 8..45 {
-            let cut = plain("prompt", GRAPH).into_iter().take(length).collect();
-            assert!(matches!(read(cut), Err(SourceError::BrokenPicture(_))), "{length}");
-        }
-        let many = "0".repeat(MOST_CARRIED + 1);
-        let packed = png(|encoder| encoder.add_ztxt_chunk("prompt".to_owned(), many).unwrap());
-        assert!(packed.len() < 1 << 20, "{}", packed.len());
-        assert_eq!(read(packed), Err(SourceError::CarriesNothing));
-        let mut huge = plain("prompt", GRAPH);
-        huge[16..24].copy_from_slice(&[0x7f; 8]);
-        assert!(matches!(read(huge), Err(SourceError::BrokenPicture(_))), "a picture of 4 exabytes costs nothing");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use super::fetch::{Broken, Fetcher, broken, too_large, took_too_long_together};
 use super::kind::{Kind, Measured, NoImage, measure};
 use super::mask::{NoMask, has_transparency, to_alpha};
 use super::places::Places;
+use super::scale::Scale;
 use super::source::{Fault, Given, GivenImages, Source, fault};
 use super::uploads::UploadError;
 use crate::clock::Clock;
@@ -56,6 +57,7 @@ pub struct Inputs {
     pub(super) random: fn(&mut [u8]),
     fetching: Arc<Places>,
     pub(super) forms: Arc<Places>,
+    pub(super) scale: Scale,
 }
 
 /// Images that are on disk. To be kept until a job that names them is stored: until then nobody else does.
@@ -110,7 +112,7 @@ impl Inputs {
     ) -> Self {
         let fetcher = Fetcher::new(guard, limits.fetch);
         let (fetching, forms) = (Places::new(FETCHES, FETCHES_OF_A_TENANT), Places::new(FORMS, FORMS));
-        Self { blobs, uploads, clock, fetcher, limits, random, fetching, forms }
+        Self { blobs, uploads, clock, fetcher, limits, random, fetching, forms, scale: Scale::default() }
     }
 
     /// Returns how much may be taken in.
@@ -134,13 +136,15 @@ impl Inputs {
         Ok(Taken { images, _hold: Some(hold) })
     }
 
-    /// Fetches some at the same time. A request never lacks places because of itself: it goes on with those that it got.
+    /// Fetches some at the same time. A request never lacks places because of itself: it goes on with those that it got. Where those
+    /// are fewer than it wants and it is late, others are why.
     async fn fetch_all(&self, tenant: &Tenant, given: GivenImages) -> Result<InputImages, Refused> {
         let mut images = InputImages::new();
         if given.is_empty() {
             return Ok(images);
         }
-        let place = self.fetching.take(tenant, given.len().min(FETCHES_OF_A_REQUEST)).ok_or(Refused::Busy)?;
+        let wanted = given.len().min(FETCHES_OF_A_REQUEST);
+        let place = self.fetching.take(tenant, wanted).ok_or(Refused::Busy)?;
         let mut missing: BTreeMap<_, _> =
             given.iter().map(|(name, given)| (name.clone(), given.written.clone())).collect();
         let each = |(name, given)| async move { (name, self.take_one(tenant, given).await) };
@@ -155,6 +159,9 @@ impl Inputs {
         };
         if let Ok(fetched) = tokio::time::timeout(limit, fetching).await {
             return fetched.map(|()| images);
+        }
+        if place.count() < wanted {
+            return Err(Refused::Busy);
         }
         let first = missing.values().next().map_or("", String::as_str);
         Err(Refused::Params(vec![fault(first, took_too_long_together(limit))]))

@@ -2,8 +2,8 @@
 //! whole. Chunks and blocks are stepped over once and nothing is decoded; a file that is cut short has the frames up to there.
 
 use super::kind::Kind;
-use super::mpo;
 use super::size::{big32, little16};
+use super::{jpeg, mpo};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 
 /// What an image unfolds to.
@@ -13,8 +13,12 @@ pub(super) struct Unfolded {
     pub(super) first: (u32, u32),
     /// The width and the height of the canvas on which the largest frames lie.
     pub(super) largest: (u64, u64),
-    /// How many frames there are, or are said to be; at least one.
+    /// How many frames there are, or are said to be; at least one. Each is as large as the largest.
     pub(super) frames: u64,
+    /// How many pictures of other sizes there are besides.
+    pub(super) others: u64,
+    /// How many pixels those have together.
+    pub(super) pixels_of_others: u64,
 }
 
 /// Why frames cannot be counted.
@@ -33,7 +37,7 @@ pub(super) fn count(
     (width, height): (u32, u32),
 ) -> Result<Unfolded, Ambiguous> {
     let canvas = (u64::from(width), u64::from(height));
-    let mut found = Unfolded { first: (width, height), largest: canvas, frames: 0 };
+    let mut found = Unfolded { first: (width, height), largest: canvas, frames: 0, others: 0, pixels_of_others: 0 };
     let walked = match kind {
         Kind::Png => png(file, &mut found),
         Kind::Gif => gif(file, &mut found),
@@ -52,16 +56,19 @@ pub(super) fn count(
 }
 
 /// Walks over the chunks of a PNG. What `acTL` says counts too, since there are decoders that believe it; a picture before the
-/// first `fcTL` is no part of the animation and one more.
+/// first `fcTL` is no part of the animation and one more. Where a second header comes, decoders differ on which one counts.
 fn png(file: &mut (impl Read + Seek), found: &mut Unfolded) -> Result<(), Ambiguous> {
     file.seek(SeekFrom::Start(8))?;
     let (mut told, mut seen, mut outside) = (0_u64, 0_u64, 0_u64);
+    let mut has_header = false;
     loop {
         let head: [u8; 8] = exactly(file)?;
         let [_, _, _, _, name @ ..] = head;
         // With the sum behind the chunk.
         let mut rest = i64::from(big32(&head, 0).unwrap_or_default()) + 4;
         match &name {
+            b"IHDR" if has_header => return Err(Ambiguous::Blocks),
+            b"IHDR" => has_header = true,
             b"acTL" if rest >= 8 => {
                 told = u32::from_be_bytes(exactly(file)?).into();
                 rest -= 4;
@@ -77,8 +84,10 @@ fn png(file: &mut (impl Read + Seek), found: &mut Unfolded) -> Result<(), Ambigu
 }
 
 fn jpeg(file: &mut (impl Read + Seek), found: &mut Unfolded) -> Result<(), Ambiguous> {
-    file.seek(SeekFrom::Start(2))?;
-    found.frames = mpo::pictures(file)?;
+    let Some(list) = jpeg::first(file)?.list else { return Ok(()) };
+    let further = mpo::further(file, &list)?;
+    found.frames = further.alike.saturating_add(1);
+    (found.others, found.pixels_of_others) = (further.others, further.pixels);
     Ok(())
 }
 
@@ -304,6 +313,17 @@ mod tests {
         assert!(of(&gif((10, 10), &[[0, 0, 1, 1]])).is_ok());
         let strays = [&gif((10, 10), &[])[..19], b"\0\x01\0", &gif((1, 1), &[[0, 0, 1, 1]; 2])[19..]].concat();
         assert_eq!(of(&strays).unwrap().frames, 2, "bytes that begin no block are passed over");
+    }
+
+    #[test]
+    fn a_png_that_says_its_size_twice_is_refused() {
+        let whole = apng(10, 1, false);
+        let mut header = whole[8..33].to_vec();
+        header[8..12].copy_from_slice(&30_000_u32.to_be_bytes());
+        for at in [33, whole.len() - 12] {
+            let bytes = [&whole[..at], &header, &whole[at..]].concat();
+            assert!(matches!(of(&bytes), Err(NoImage::Broken("a PNG"))), "at {at}: {:?}", of(&bytes));
+        }
     }
 
     #[test]

@@ -1,8 +1,8 @@
-//! What bytes are, told by the bytes themselves: which kind of image (here), how large it says it is (`size.rs`), and in how many
-//! frames (`frames.rs`). Nothing is decoded, so a small file that would unfold to a huge picture costs nothing here.
+//! What bytes are, told by the bytes themselves: which kind of image (here), how large it says it is (`size.rs`, `jpeg.rs`), and in
+//! how many frames (`frames.rs`). Nothing is decoded, so a small file that would unfold to a huge picture costs nothing here.
 
 use super::frames::{self, Ambiguous, Unfolded};
-use super::size;
+use super::{jpeg, size};
 use std::io::{self, Read, Seek};
 
 /// The most frames of an image, however small they are: each costs whoever decodes it some work.
@@ -30,7 +30,7 @@ pub struct Measured {
     pub width: u32,
     /// How many pixels it is high; at least one.
     pub height: u32,
-    /// How many frames it has; one where it does not move.
+    /// How many frames, or pictures, it has; one where it does not move.
     pub frames: u64,
 }
 
@@ -65,6 +65,18 @@ pub enum NoImage {
         width: u64,
         /// The height of the largest.
         height: u64,
+        /// The limit.
+        most: u64,
+    },
+    /// It has further pictures, and all of them together have more pixels than are taken.
+    #[error(
+        "has {pictures} pictures, which have {together} pixels together; at most {most} pixels are taken (COMFYGATE_MAX_PIXELS)"
+    )]
+    TooManyInPictures {
+        /// How many pictures it has.
+        pictures: u64,
+        /// How many pixels they have.
+        together: u64,
         /// The limit.
         most: u64,
     },
@@ -120,7 +132,10 @@ impl NoImage {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Other(_) | Self::Broken(_) | Self::Unreadable(_) => "invalid_image",
-            Self::TooManyPixels { .. } | Self::TooManyInAll { .. } | Self::TooManyFrames { .. } => "image_too_large",
+            Self::TooManyPixels { .. }
+            | Self::TooManyInAll { .. }
+            | Self::TooManyInPictures { .. }
+            | Self::TooManyFrames { .. } => "image_too_large",
         }
     }
 }
@@ -130,26 +145,32 @@ pub fn measure(file: &mut (impl Read + Seek), most: u64) -> Result<Measured, NoI
     let mut head = Vec::new();
     file.by_ref().take(64).read_to_end(&mut head).map_err(NoImage::Unreadable)?;
     let kind = Kind::of(&head).ok_or_else(|| NoImage::Other(what(&head)))?;
+    let of_kind = |error| match error {
+        Ambiguous::Blocks => NoImage::Broken(kind.noun()),
+        Ambiguous::Unreadable(cause) => NoImage::Unreadable(cause),
+    };
     let size = match kind {
         Kind::Png => size::png(&head),
         Kind::Gif => size::gif(&head),
         Kind::Webp => size::webp(&head),
-        Kind::Jpeg => size::jpeg(file),
+        Kind::Jpeg => jpeg::first(file).map_err(of_kind)?.size,
     };
     let (width, height) =
         size.filter(|(width, height)| *width > 0 && *height > 0).ok_or(NoImage::Broken(kind.noun()))?;
     if u64::from(width) * u64::from(height) > most {
         return Err(NoImage::TooManyPixels { width, height, most });
     }
-    let Unfolded { first, largest: (wide, high), frames } =
-        frames::count(kind, file, (width, height)).map_err(|error| match error {
-            Ambiguous::Blocks => NoImage::Broken(kind.noun()),
-            Ambiguous::Unreadable(cause) => NoImage::Unreadable(cause),
-        })?;
+    let Unfolded { first, largest: (wide, high), frames: alike, others, pixels_of_others } =
+        frames::count(kind, file, (width, height)).map_err(of_kind)?;
+    let frames = alike.saturating_add(others);
     if frames > MOST_FRAMES {
         return Err(NoImage::TooManyFrames { frames });
     }
-    if wide.saturating_mul(high).saturating_mul(frames) > most {
+    let together = wide.saturating_mul(high).saturating_mul(alike).saturating_add(pixels_of_others);
+    if together > most && others > 0 {
+        return Err(NoImage::TooManyInPictures { pictures: frames, together, most });
+    }
+    if together > most {
         return Err(NoImage::TooManyInAll { frames, width: wide, height: high, most });
     }
     Ok(Measured { kind, width: first.0, height: first.1, frames })

@@ -1,18 +1,13 @@
-//! Looks at images without taking them in: bytes are measured, an upload is looked up, the URL of one is judged and not called.
+//! Looks at images without taking them in: bytes are measured (`scale.rs`), an upload is looked up, the URL of one is judged and not called.
 //! Nothing is written, and no upload lives longer for it.
 
 use super::desk::{Found, Inputs, Refused, Why, may_mask, of_mask};
-use super::fetch::too_large;
-use super::kind::{Measured, NoImage, measure};
 use super::shelf::Placed;
-use super::source::{Fault, Given, GivenImages, Source, fault};
+use super::source::{Given, GivenImages, Source, fault};
 use super::uploads::unknown;
-use crate::hex;
-use crate::job::{BlobId, InputImage, InputImages, InputMask, Tenant};
+use crate::job::{InputImage, InputImages, InputMask, Tenant};
 use crate::workflow::ParamError;
-use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
-use std::io::Cursor;
 
 /// What is known of images that were looked at.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -72,7 +67,7 @@ impl Inputs {
     /// Returns what bytes are; none where they would have to be fetched.
     async fn known(&self, tenant: &Tenant, source: Source) -> Result<Option<Found>, Why> {
         match source {
-            Source::Bytes(bytes) => self.measured(&bytes).map(Some).map_err(Why::Fault),
+            Source::Bytes(bytes) => self.scale.measured(bytes, self.limits).await.map(Some),
             Source::Url(url) => self.fetcher.check(&url).map(|_| None).map_err(Why::Fault),
             Source::Upload(id) => {
                 let found = self.find(Some(tenant.clone()), id.clone()).await;
@@ -80,17 +75,6 @@ impl Inputs {
                 upload.map(|upload| Some(upload.into())).ok_or_else(|| Why::Fault(unknown(&id)))
             }
         }
-    }
-
-    fn measured(&self, bytes: &[u8]) -> Result<Found, Fault> {
-        if bytes.len() as u64 > self.limits.bytes {
-            return Err(too_large(self.limits.bytes));
-        }
-        let of_image = |no_image: NoImage| (no_image.code(), no_image.to_string());
-        let Measured { kind, width, height, .. } =
-            measure(&mut Cursor::new(bytes), self.limits.pixels).map_err(of_image)?;
-        let blob = BlobId(hex::of(Sha256::digest(bytes)));
-        Ok(Found { blob, bytes: bytes.len() as u64, content_type: kind.content_type().to_owned(), width, height })
     }
 }
 

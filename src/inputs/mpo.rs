@@ -1,153 +1,169 @@
-//! How many pictures a JPEG has: cameras put previews and maps of brightness behind the first one, and a segment that lists them.
-//! A list may name the same picture thousands of times, and `ComfyUI` decodes each.
+//! The further pictures of a JPEG: cameras put previews and maps of brightness behind the first one, and a segment that lists them.
+//! `ComfyUI` decodes each that is listed, as often as it is, so each is measured where it lies.
 
-use std::io::{self, Read, Seek};
+use super::frames::Ambiguous;
+use super::jpeg::{self, List};
+use std::collections::HashMap;
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
 
-/// The segment's marker, and how it begins.
-const APPLICATION_2: u8 = 0xe2;
-const LIST: &[u8] = b"MPF\0";
-
-/// The tag of the number of pictures, in the list's directory.
+/// The tags of the number of pictures and of what is told of each, in the list's directory.
 const NUMBER: u16 = 0xb001;
+const ENTRIES: u16 = 0xb002;
 
-/// So many pictures are what cameras make, and count as one.
+/// How many bytes the list has for each picture, and from which on its place is told.
+const ENTRY: usize = 16;
+const PLACE: usize = 8;
+
+/// So many pictures are what cameras make; where they cannot be found, an editor has cut them off.
 const USUAL: u64 = 4;
 
-/// Counts the pictures of a JPEG, read from behind its first marker, up to where the first picture's data begin. Steps over junk
-/// between segments, and into those that have no length to Pillow, so that none is hidden.
-pub(super) fn pictures(file: &mut (impl Read + Seek)) -> io::Result<u64> {
-    let mut most = 1;
-    loop {
-        let found = segment(file, &mut most);
-        match found {
-            Ok(true) => {}
-            Ok(false) => break,
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break,
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(if most > USUAL { most } else { 1 })
+/// How many segments and bytes of junk are looked at in all the further pictures together.
+const MOST_STEPS: u64 = 1 << 18;
+
+/// What is behind the first picture.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Further {
+    /// How many pictures cannot be found, and count as large as the first.
+    pub(super) alike: u64,
+    /// How many others there are.
+    pub(super) others: u64,
+    /// How many pixels those have together.
+    pub(super) pixels: u64,
 }
 
-/// Reads up to the end of a segment; says whether there may be more.
-fn segment(file: &mut (impl Read + Seek), most: &mut u64) -> io::Result<bool> {
-    if byte(file)? != 0xff {
-        return Ok(true);
-    }
-    let mut marker = byte(file)?;
-    while marker == 0xff {
-        marker = byte(file)?;
-    }
-    match marker {
-        0x00 | 0x01 | 0xc8 | 0xd0..=0xd9 | 0xf0..=0xfd => return Ok(true),
-        0xda => return Ok(false),
-        _ => {}
-    }
-    let length = u16::from_be_bytes([byte(file)?, byte(file)?]);
-    let Some(rest) = length.checked_sub(2) else { return Ok(true) };
-    if marker != APPLICATION_2 {
-        file.seek_relative(rest.into())?;
-        return Ok(true);
-    }
-    let mut content = vec![0; rest.into()];
-    file.read_exact(&mut content)?;
-    if let Some(list) = content.strip_prefix(LIST) {
-        *most = (*most).max(listed(list).unwrap_or(1));
-    }
-    Ok(true)
-}
-
-/// Returns how many pictures a list has: it is laid out as a TIFF, in either order of bytes.
-fn listed(list: &[u8]) -> Option<u64> {
-    let is_big = list.starts_with(b"MM");
-    let short = |at: usize| {
-        let bytes = list.get(at..at.checked_add(2)?)?.try_into().ok()?;
-        Some(if is_big { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) })
-    };
-    let long = |at: usize| {
-        let bytes = list.get(at..at.checked_add(4)?)?.try_into().ok()?;
-        Some(if is_big { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) })
-    };
-    let directory = usize::try_from(long(4)?).ok()?;
-    let entries = (0..short(directory)?).filter_map(|entry| directory.checked_add(2 + 12 * usize::from(entry)));
-    let numbers = entries.filter(|at| short(*at) == Some(NUMBER)).filter_map(|at| {
-        let is_short = short(at + 2)? == 3;
-        if is_short { short(at + 8).map(u64::from) } else { long(at + 8).map(u64::from) }
-    });
-    numbers.max()
-}
-
-fn byte(file: &mut impl Read) -> io::Result<u8> {
-    let mut byte = [0; 1];
-    file.read_exact(&mut byte)?;
-    Ok(byte[0])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::kind::{Measured, NoImage, measure};
-    use super::*;
-    use std::io::Cursor;
-
-    fn jpeg(side: u16) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        let pixels = vec![9; usize::from(side) * usize::from(side) * 3];
-        jpeg_encoder::Encoder::new(&mut bytes, 80).encode(&pixels, side, side, jpeg_encoder::ColorType::Rgb).unwrap();
-        bytes
-    }
-
-    /// A list that says that there are so many pictures.
-    fn list(number: u32, is_big: bool) -> Vec<u8> {
-        let short = |number: u16| if is_big { number.to_be_bytes() } else { number.to_le_bytes() };
-        let long = |number: u32| if is_big { number.to_be_bytes() } else { number.to_le_bytes() };
-        let mut content = LIST.to_vec();
-        content.extend(if is_big { b"MM\0\x2a" } else { b"II\x2a\0" });
-        content.extend(long(8));
-        content.extend(short(2));
-        for (tag, value) in [(0xb000, 0), (NUMBER, number)] {
-            content.extend(short(tag));
-            content.extend(short(4));
-            content.extend(long(1));
-            content.extend(long(value));
-        }
-        let length = u16::try_from(content.len() + 2).unwrap();
-        [&[0xff, APPLICATION_2][..], &length.to_be_bytes(), &content].concat()
-    }
-
-    fn of(bytes: &[u8]) -> Result<Measured, NoImage> {
-        measure(&mut Cursor::new(bytes), 1_000_000)
-    }
-
-    #[test]
-    fn a_jpeg_that_lists_one_picture_many_times_is_as_large_as_they_are_together() {
-        let plain = jpeg(100);
-        for is_big in [true, false] {
-            for hidden_in in [&b""[..], b"junk", b"\xff\xd9", b"\xff\xc8\0\x60", b"\xff\xfd\0\x60"] {
-                let with = |number| {
-                    let start = plain.len().min(2);
-                    let at = plain.windows(2).position(|marker| marker == [0xff, 0xda]).unwrap();
-                    [&plain[..start], &plain[start..at], hidden_in, &list(number, is_big), &plain[at..]].concat()
+/// Finds the pictures of a list. One that lies where no JPEG is decodes to nothing; one that has no size, or more than one, could
+/// be of any.
+pub(super) fn further(file: &mut (impl Read + Seek), list: &List) -> Result<Further, Ambiguous> {
+    let mut found = Further::default();
+    let Some(directory) = Directory::of(&list.content)? else { return Ok(found) };
+    let Some(number) = directory.number()? else { return Ok(found) };
+    let (mut steps, mut known) = (MOST_STEPS, HashMap::new());
+    let mut missing = 0;
+    match directory.places(number)? {
+        None => missing = number.saturating_sub(1),
+        Some(places) => {
+            for place in places {
+                let size = match known.get(&place) {
+                    Some(size) => *size,
+                    None => measured(file, list.at + u64::from(place), &mut steps)?,
                 };
-                assert_eq!(of(&with(2)).unwrap().frames, 1, "as cameras make them");
-                assert_eq!(of(&with(100)).unwrap().frames, 100);
-                let error = of(&with(101)).unwrap_err();
-                assert_eq!(error.code(), "image_too_large");
-                assert!(error.to_string().contains("101 frames of 100 by 100"), "{error}");
+                known.insert(place, size);
+                match size {
+                    None => missing += 1,
+                    Some((wide, high)) => {
+                        found.others += 1;
+                        found.pixels += u64::from(wide) * u64::from(high);
+                    }
+                }
             }
         }
     }
+    found.alike = if number > USUAL { missing } else { 0 };
+    Ok(found)
+}
 
-    #[test]
-    fn a_list_that_is_cut_or_leads_nowhere_lists_nothing() {
-        let (plain, whole) = (jpeg(100), list(5000, true));
-        for end in 0..whole.len() - 1 {
-            let cut = &whole[4.min(end)..end];
-            let length = u16::try_from(cut.len() + 2).unwrap();
-            let segment = [&[0xff, APPLICATION_2][..], &length.to_be_bytes(), cut].concat();
-            assert_eq!(of(&[&plain[..2], &segment, &plain[2..]].concat()).unwrap().frames, 1, "{end}");
+/// Returns the size of the JPEG that begins at a place; none where there is none.
+fn measured(file: &mut (impl Read + Seek), at: u64, steps: &mut u64) -> Result<Option<(u32, u32)>, Ambiguous> {
+    file.seek(SeekFrom::Start(at))?;
+    let mut start = [0; 3];
+    match file.read_exact(&mut start) {
+        Ok(()) if start == [0xff, 0xd8, 0xff] => {}
+        Ok(()) => return Ok(None),
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(None),
+        Err(error) => return Err(error.into()),
+    }
+    file.seek_relative(-1)?;
+    jpeg::head(file, steps)?.size.map(Some).ok_or(Ambiguous::Blocks)
+}
+
+/// The directory of a list, which is laid out as a TIFF, in either order of bytes.
+struct Directory<'a> {
+    list: &'a [u8],
+    is_big: bool,
+    entries: Vec<Entry>,
+}
+
+/// One entry of a directory; its value, or where that lies, is at `at`.
+#[derive(Clone, Copy)]
+struct Entry {
+    tag: u16,
+    kind: u16,
+    count: u32,
+    at: usize,
+}
+
+impl<'a> Directory<'a> {
+    /// Reads as much of it as there is; none where there is none.
+    fn of(list: &'a [u8]) -> Result<Option<Self>, Ambiguous> {
+        let is_big = match list.get(..4) {
+            Some(b"MM\0\x2a") => true,
+            Some(b"II\x2a\0") => false,
+            // A TIFF to some, with numbers in either order.
+            Some([b'M', b'M', ..] | [b'I', b'I', ..]) => return Err(Ambiguous::Blocks),
+            Some(_) | None => return Ok(None),
+        };
+        let mut directory = Self { list, is_big, entries: Vec::new() };
+        let start = directory.long(4).and_then(|start| usize::try_from(start).ok());
+        let Some((start, told)) = start.and_then(|start| Some((start, directory.short(start)?))) else {
+            return Ok(None);
+        };
+        // It has no more than there are bytes for, whatever it says.
+        let there = list.len().saturating_sub(start) / 12;
+        let entries = (0..usize::from(told).min(there)).filter_map(|number| directory.entry(start + 2 + 12 * number));
+        directory.entries = entries.collect();
+        Ok(Some(directory))
+    }
+
+    /// Returns how many pictures there are.
+    fn number(&self) -> Result<Option<u64>, Ambiguous> {
+        let Some(entry) = self.the(NUMBER)? else { return Ok(None) };
+        match (entry.kind, entry.count) {
+            (3, 1) => Ok(self.short(entry.at).map(u64::from)),
+            (4, 1) => Ok(self.long(entry.at).map(u64::from)),
+            // It lies elsewhere, or is none.
+            _ => Err(Ambiguous::Blocks),
         }
-        let mut nowhere = whole;
-        nowhere[12..16].copy_from_slice(&u32::MAX.to_be_bytes());
-        assert_eq!(of(&[&plain[..2], &nowhere, &plain[2..]].concat()).unwrap().frames, 1);
+    }
+
+    /// Returns where the pictures are, but for the first, which is the file; none where that is not told of each.
+    fn places(&self, number: u64) -> Result<Option<Vec<u32>>, Ambiguous> {
+        let Some(entry) = self.the(ENTRIES)? else { return Ok(None) };
+        if !matches!(entry.kind, 1 | 7) {
+            return Err(Ambiguous::Blocks);
+        }
+        let start = self.long(entry.at).and_then(|start| usize::try_from(start).ok());
+        let told = start.and_then(|start| self.list.get(start..start.checked_add(usize::try_from(entry.count).ok()?)?));
+        let Some((start, told)) = start.zip(told) else { return Ok(None) };
+        let Ok(number) = usize::try_from(number) else { return Ok(None) };
+        if told.len() / ENTRY < number {
+            return Ok(None);
+        }
+        Ok((1..number).map(|number| self.long(start + ENTRY * number + PLACE)).collect())
+    }
+
+    /// Returns the entry of a tag; one that is there twice may be either.
+    fn the(&self, tag: u16) -> Result<Option<Entry>, Ambiguous> {
+        let mut all = self.entries.iter().filter(|entry| entry.tag == tag);
+        let first = all.next();
+        if all.next().is_some() { Err(Ambiguous::Blocks) } else { Ok(first.copied()) }
+    }
+
+    fn entry(&self, at: usize) -> Option<Entry> {
+        // The last four bytes are read where they are wanted, and are there.
+        let _ = self.long(at + 8)?;
+        Some(Entry { tag: self.short(at)?, kind: self.short(at + 2)?, count: self.long(at + 4)?, at: at + 8 })
+    }
+
+    fn short(&self, at: usize) -> Option<u16> {
+        let bytes = self.list.get(at..at.checked_add(2)?)?.try_into().ok()?;
+        Some(if self.is_big { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) })
+    }
+
+    fn long(&self, at: usize) -> Option<u32> {
+        let bytes = self.list.get(at..at.checked_add(4)?)?.try_into().ok()?;
+        Some(if self.is_big { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,5 @@
 //! Places for what takes a while, so that so much is under way at once and no more: uploads and fetches. A tenant may take
-//! four times what it leaves free, and who has none the last one, so whoever comes new finds a place though others hang. Decides only.
+//! four times what it leaves free, and who has none the last one, so whoever comes new finds a place though three others hang; four can take all. Decides only.
 
 use crate::job::Tenant;
 use std::collections::HashMap;
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_comes_new_finds_a_place() {
+    fn whoever_comes_fourth_finds_a_place_and_whoever_comes_fifth_may_not() {
         let places = Places::new(64, 64);
         let mut under_way = vec![fill(&places, &tenant(0))];
         assert_eq!(under_way[0].len(), 51, "four fifths");
@@ -125,5 +125,24 @@ mod tests {
         drop(most);
         let some = places.take(&tenant(1), 4).unwrap();
         assert_eq!((some.count(), places.take(&tenant(1), 100).unwrap().count()), (4, 12));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn three_that_take_and_give_back_as_they_like_leave_a_place_to_a_fourth(
+            turns in proptest::collection::vec((0..3_usize, 1..70_usize, proptest::bool::ANY), 1..60),
+            is_for_forms in proptest::bool::ANY,
+        ) {
+            let places = if is_for_forms { Places::new(64, 64) } else { Places::new(32, 16) };
+            let mut under_way: Vec<Vec<Place>> = vec![Vec::new(), Vec::new(), Vec::new()];
+            for (who, wanted, gives_back) in turns {
+                if gives_back {
+                    under_way[who].pop();
+                } else {
+                    under_way[who].extend(places.take(&tenant(who), wanted));
+                }
+                proptest::prop_assert!(places.take(&tenant(3), 1).is_some());
+            }
+        }
     }
 }

@@ -9,7 +9,7 @@ use crate::job::{Tenant, UploadId};
 use crate::media::{CheckedError, PutError};
 use crate::store::{NewUpload, Space, StoreError, Upload};
 use bytes::Bytes;
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt};
 use tracing::error;
 
 /// Why bytes did not become an upload.
@@ -46,7 +46,13 @@ impl Inputs {
         let space = self.space(tenant).await?;
         // The same bytes as those of an upload that is there cost nothing, and may be those as long as they are no more.
         let most = room(space, self.limits.space).max(space.largest);
-        let found = self.keep(stream, most.min(self.limits.bytes)).await.map_err(|error| match error {
+        let mut come = 0_u64;
+        let counted = stream.inspect(|piece| come += piece.as_ref().map_or(0, |piece| piece.len() as u64));
+        let found = self.keep(counted, most.min(self.limits.bytes)).await.map_err(|error| match error {
+            // It would not fit into an empty space either.
+            UploadError::Put(CheckedError::Put(PutError::TooLarge { .. })) if come > self.limits.bytes => {
+                CheckedError::Put(PutError::TooLarge { limit: self.limits.bytes }).into()
+            }
             UploadError::Put(CheckedError::Put(PutError::TooLarge { .. })) if most < self.limits.bytes => {
                 self.full(space).into()
             }

@@ -35,6 +35,32 @@ pub enum ServerNotReady {
         /// Why.
         reason: String,
     },
+    /// The system does not allow to listen there.
+    #[error(
+        "ComfyUI may not listen on {address}: the system keeps such a port for itself; set COMFY_PORT to one from 1024 on that is not kept"
+    )]
+    ForbiddenPort {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// No interface of this machine has the address.
+    #[error(
+        "ComfyUI cannot listen on {address}: this machine has no such address; set COMFY_LISTEN to one that it has, such as 127.0.0.1"
+    )]
+    NoSuchAddress {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// It cannot listen there for another reason.
+    #[error(
+        "ComfyUI cannot listen on {address}: {reason}; set COMFY_LISTEN to another address of this machine, or COMFY_PORT to another port"
+    )]
+    CannotListen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        reason: String,
+    },
     /// Something that goes with it could not be started.
     #[error("ComfyUI cannot be looked after: {0}")]
     NoWarden(String),
@@ -71,6 +97,9 @@ impl ServerNotReady {
             | Self::NoMain(_)
             | Self::NoPython { .. }
             | Self::PortTaken { .. }
+            | Self::ForbiddenPort { .. }
+            | Self::NoSuchAddress { .. }
+            | Self::CannotListen { .. }
             | Self::NoWarden(_)
             | Self::Stopped => &[],
         }

@@ -89,7 +89,7 @@ impl LocalOptions {
     }
 
     /// Looks whether it can be started, and settles what was left open. `wished` is the port that is taken if it is free
-    /// and none is said.
+    /// and none is said. Must not be called where others wait: it may look through all processes.
     pub(super) fn settle(&self, wished: Option<u16>) -> Result<Launch, ServerNotReady> {
         let Found { home, python } = self.look().map_err(|missing| {
             missing.into_iter().next().unwrap_or_else(|| ServerNotReady::NoFolder(self.home.clone()))
@@ -126,7 +126,8 @@ pub(super) struct Launch {
 }
 
 impl Launch {
-    /// Looks whether the port is still free.
+    /// Looks whether the port is still free. Like `settle` it may look through all processes, and must not be called where
+    /// others wait.
     pub(super) fn check_port(&self) -> Result<(), ServerNotReady> {
         TcpListener::bind(self.address).map(drop).map_err(|error| taken(self.address, &error))
     }
@@ -139,8 +140,11 @@ impl Launch {
             IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
         };
         let reached = SocketAddr::new(ip, self.address.port());
-        let wrong = |reason: String| ServerNotReady::PortTaken { address: self.address, reason };
-        format!("http://{reached}").parse().map_err(|error: crate::comfy::AddressError| wrong(error.to_string()))
+        let wrong = |error: crate::comfy::AddressError| ServerNotReady::CannotListen {
+            address: self.address,
+            reason: error.to_string(),
+        };
+        format!("http://{reached}").parse().map_err(wrong)
     }
 
     /// Returns the command line, which knows none of the gateway's secrets.
@@ -156,10 +160,25 @@ impl Launch {
     }
 }
 
+/// Does something beside the threads that serve.
+pub(super) async fn beside<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ServerNotReady> + Send + 'static,
+) -> Result<T, ServerNotReady> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(ServerNotReady::NoWarden(error.to_string())))
+}
+
 /// Says why it cannot listen there, with who does where that can be seen.
 fn taken(address: SocketAddr, error: &io::Error) -> ServerNotReady {
-    if error.kind() != io::ErrorKind::AddrInUse {
-        return ServerNotReady::PortTaken { address, reason: error.to_string() };
+    let kind = error.kind();
+    if kind == io::ErrorKind::PermissionDenied {
+        return ServerNotReady::ForbiddenPort { address };
+    }
+    if kind == io::ErrorKind::AddrNotAvailable {
+        return ServerNotReady::NoSuchAddress { address };
+    }
+    if kind != io::ErrorKind::AddrInUse {
+        return ServerNotReady::CannotListen { address, reason: error.to_string() };
     }
     let who = match owner(address.port(), None) {
         Owner::Others(who) => format!(" ({who})"),
@@ -264,6 +283,20 @@ mod tests {
         drop(taken);
         options.port = None;
         assert_eq!(options.settle(Some(port)).unwrap().address.port(), port);
+    }
+
+    #[test]
+    fn where_it_may_not_or_cannot_listen_is_told_with_the_setting_that_mends_it() {
+        let home = home(&["main.py"]);
+        // An address that is kept for documentation, which no machine has.
+        let options = LocalOptions { listen: "192.0.2.1".parse().unwrap(), ..LocalOptions::new(home.path()) };
+        let nowhere = options.settle(None).unwrap_err().to_string();
+        assert!(nowhere.contains("192.0.2.1") && nowhere.contains("COMFY_LISTEN"), "{nowhere}");
+        let low = taken("127.0.0.1:80".parse().unwrap(), &io::ErrorKind::PermissionDenied.into()).to_string();
+        assert!(low.contains("127.0.0.1:80") && low.contains("COMFY_PORT") && low.contains("1024"), "{low}");
+        for text in [nowhere, low] {
+            assert!(!text.contains("stop what listens"), "{text}");
+        }
     }
 
     #[test]

@@ -38,7 +38,7 @@ mod linux {
 
     pub(super) fn owner(proc: &Path, port: u16, group: Option<u32>) -> Owner {
         let table = |name: &str| fs::read_to_string(proc.join("self/net").join(name)).unwrap_or_default();
-        let sockets: Vec<String> = ["tcp", "tcp6"].iter().flat_map(|name| listening(&table(name), port)).collect();
+        let sockets: Vec<Socket> = ["tcp", "tcp6"].iter().flat_map(|name| listening(&table(name), port)).collect();
         if sockets.is_empty() {
             return Owner::Unknown;
         }
@@ -48,26 +48,51 @@ mod linux {
         if holders.iter().any(|id| is_of(proc, *id, group)) {
             return Owner::Ours;
         }
-        let Some(id) = holders.first() else { return Owner::Unknown };
+        let Some(id) = holders.first() else { return unseen(proc, &sockets) };
         let name = fs::read_to_string(proc.join(id.to_string()).join("comm")).unwrap_or_default();
         Owner::Others(format!("process {id}, `{}`", name.trim().escape_debug()))
     }
 
-    /// Returns the sockets that listen on a port, as links to them are written.
-    pub(super) fn listening(table: &str, port: u16) -> Vec<String> {
+    /// A socket that listens.
+    #[derive(PartialEq, Eq, Debug)]
+    pub(super) struct Socket {
+        /// As links to it are written.
+        pub(super) link: String,
+        /// The user whose it is.
+        pub(super) user: u32,
+    }
+
+    /// Returns the sockets that listen on a port.
+    pub(super) fn listening(table: &str, port: u16) -> Vec<Socket> {
         let socket = move |line: &str| {
             let fields: Vec<&str> = line.split_whitespace().collect();
             let (_, hexadecimal) = fields.get(1)?.rsplit_once(':')?;
             let is_it = u16::from_str_radix(hexadecimal, 16) == Ok(port) && *fields.get(3)? == LISTENS;
-            is_it.then_some(format!("socket:[{}]", fields.get(9)?))
+            is_it.then_some(Socket { link: format!("socket:[{}]", fields.get(9)?), user: fields.get(7)?.parse().ok()? })
         };
         table.lines().filter_map(socket).collect()
     }
 
-    fn holds(proc: &Path, id: u32, sockets: &[String]) -> bool {
+    /// Judges by the user where no process is seen to have the sockets: what those of other users have open is not shown.
+    fn unseen(proc: &Path, sockets: &[Socket]) -> Owner {
+        let status = fs::read_to_string(proc.join("self/status")).unwrap_or_default();
+        // The second of its users is the one that sockets get.
+        let users = status.lines().find_map(|line| line.strip_prefix("Uid:"));
+        let Some(own) = users.and_then(|users| users.split_whitespace().nth(1)?.parse::<u32>().ok()) else {
+            return Owner::Unknown;
+        };
+        match sockets.first() {
+            Some(socket) if sockets.iter().all(|socket| socket.user != own) => {
+                Owner::Others(format!("a process of user {}", socket.user))
+            }
+            Some(_) | None => Owner::Unknown,
+        }
+    }
+
+    fn holds(proc: &Path, id: u32, sockets: &[Socket]) -> bool {
         let Ok(open) = fs::read_dir(proc.join(id.to_string()).join("fd")) else { return false };
         let mut targets = open.flatten().filter_map(|entry| fs::read_link(entry.path()).ok());
-        targets.any(|target| sockets.iter().any(|socket| target.as_os_str() == socket.as_str()))
+        targets.any(|target| sockets.iter().any(|socket| target.as_os_str() == socket.link.as_str()))
     }
 
     /// Says whether a process, or one of its ancestors, is in the group.
@@ -112,13 +137,30 @@ mod tests {
     }
 
     #[test]
+    fn a_server_whose_process_cannot_be_seen_is_another_users() {
+        let of = |uid: u32| {
+            let proc = tempfile::tempdir().unwrap();
+            std::fs::create_dir_all(proc.path().join("self/net")).unwrap();
+            let line =
+                format!("0: 0100007F:1FFC 00000000:0000 0A 00000000:00000000 00:00000000 00000000 {uid} 0 111 1 0\n");
+            std::fs::write(proc.path().join("self/net/tcp"), line).unwrap();
+            std::fs::write(proc.path().join("self/status"), "Name:\tx\nUid:\t7\t1000\t7\t7\nGid:\t9\t9\t9\t9\n")
+                .unwrap();
+            linux::owner(proc.path(), 0x1ffc, Some(5))
+        };
+        assert_eq!(of(1001), Owner::Others("a process of user 1001".to_owned()));
+        assert_eq!(of(1000), Owner::Unknown, "it may be ours");
+    }
+
+    #[test]
     fn only_what_listens_on_the_port_counts() {
         let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n\
              0: 0100007F:1FFC 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 111 1 0 100 0 0 10 0\n\
              1: 0100007F:1FFC 0100007F:9999 01 00000000:00000000 00:00000000 00000000  1000        0 222 1 0 100 0 0 10 0\n\
              2: 0100007F:1FFD 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 333 1 0 100 0 0 10 0\n\
              3: short\n";
-        assert_eq!(linux::listening(table, 0x1ffc), ["socket:[111]"]);
+        let one = linux::Socket { link: "socket:[111]".to_owned(), user: 1000 };
+        assert_eq!(linux::listening(table, 0x1ffc), [one]);
         assert!(linux::listening("", 1).is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! Waits for the ComfyUI of a gateway that was killed, while its warden still ends it and it has the port. A lock in the data folder tells
+//! Waits for the ComfyUI of a gateway that was killed, while its warden still ends it or it has the port. A lock in the data folder tells
 //! that it is one of ours: wardens hold it as long as they live, and nobody else does.
 
 use crate::clock::Clock;
@@ -16,17 +16,19 @@ const LINGERING: Duration = Duration::from_secs(2);
 /// How often it is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// Waits as long as something listens on the address and may be of the gateway before this one; some seconds at most.
+/// Waits as long as the ComfyUI of the gateway before this one is there, whether it listens on the address or only its memory is
+/// still to be freed, and as long as the address stays taken after it; some seconds at most.
 pub(super) async fn outwait(address: SocketAddr, lock: &Path, clock: &dyn Clock) {
     let mut until = clock.now() + DYING;
     let (mut is_told, mut is_gone) = (false, false);
-    while is_taken(address) && clock.now() < until {
-        if is_held(lock) {
+    while clock.now() < until {
+        let (is_held, is_taken) = (is_held(lock), is_taken(address));
+        if is_held {
             if !is_told {
                 info!(%address, "waiting until the ComfyUI of the gateway before this one has ended");
                 is_told = true;
             }
-        } else if !is_told {
+        } else if !is_told || !is_taken {
             return;
         } else if !is_gone {
             is_gone = true;
@@ -94,8 +96,17 @@ mod tests {
             tokio::task::yield_now().await;
         }
         assert!(clock.now().since(begin) <= LINGERING + LOOK_EVERY * 2, "its warden has gone");
-        let _held = hold(&lock).unwrap();
         drop(taken);
-        assert_eq!(waited().await, Duration::ZERO, "nobody listens there any more");
+        assert_eq!(waited().await, Duration::ZERO, "nobody is there any more");
+        let held = hold(&lock).unwrap();
+        assert_eq!(waited().await, DYING, "it listens no more, and is still freeing its memory");
+        let begin = clock.now();
+        let waiting = outwait(address, &lock, clock.as_ref());
+        tokio::pin!(waiting);
+        assert!(futures_util::poll!(&mut waiting).is_pending());
+        drop(held);
+        clock.advance(LOOK_EVERY);
+        waiting.await;
+        assert_eq!(clock.now().since(begin), LOOK_EVERY, "both are free");
     }
 }

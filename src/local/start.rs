@@ -1,7 +1,7 @@
 //! Starts one ComfyUI, waits until it answers, and ends it. Who starts it again is the supervisor's matter.
 
 use super::error::ServerNotReady;
-use super::options::{Launch, LocalOptions};
+use super::options::{Launch, LocalOptions, beside};
 use super::owner::{Owner, owner};
 use super::process::Process;
 use crate::clock::Clock;
@@ -51,13 +51,15 @@ impl Local {
     /// Starts a ComfyUI and waits until it answers, it and nobody else in its place. Where it does not, or ends, it is ended with all that it has started, and the
     /// error has its last lines.
     pub async fn start(options: &LocalOptions, parts: &Parts) -> Result<Self, ServerNotReady> {
-        let launch = options.settle(None)?;
+        let asked = options.clone();
+        let launch = beside(move || asked.settle(None)).await?;
         Self::launch(&launch, options.ready_within, parts).await
     }
 
     /// The same, settled before.
     pub(super) async fn launch(launch: &Launch, within: Duration, parts: &Parts) -> Result<Self, ServerNotReady> {
-        launch.check_port()?;
+        let asked = launch.clone();
+        beside(move || asked.check_port()).await?;
         let url = launch.url()?;
         let client = Client::new(url.clone()).map_err(|error| ServerNotReady::NoWarden(error.to_string()))?;
         let client = client.with_limit(ANSWER_LIMIT);

@@ -2,7 +2,7 @@
 //! ends it with the gateway. Tells how it stands.
 
 use super::error::ServerNotReady;
-use super::options::{Launch, LocalOptions};
+use super::options::{Launch, LocalOptions, beside};
 use super::predecessor::outwait;
 use super::start::{Local, Parts};
 use crate::clock::Clock;
@@ -16,7 +16,7 @@ use tracing::{error, info, warn};
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
-/// Whoever was ready for so long did not fail at its start: the pauses begin anew.
+/// Whoever was ready for so long did not fail at its start, however long it loaded: the pauses begin anew.
 const LIVED: Duration = Duration::from_mins(2);
 /// In the data folder: the port that was drawn, so that it stays the same.
 const PORT_FILE: &str = "comfyui.port";
@@ -85,15 +85,16 @@ impl Supervisor {
         if let Some(port) = options.port.or(drawn) {
             outwait(options.at(port), &lock, clock).await;
         }
-        let launch = options.settle(drawn)?;
+        let (is_drawn, ready_within) = (options.port.is_none(), options.ready_within);
+        let launch = beside(move || options.settle(drawn)).await?;
         let port = launch.address.port();
-        if options.port.is_none() && drawn != Some(port) {
+        if is_drawn && drawn != Some(port) {
             note_port(&note, port);
         }
         let url = launch.url()?;
         let first = Standing { address: url.to_string(), condition: Condition::Starting, restarts: 0, trouble: None };
         let (standing, is_up) = (watch::Sender::new(first), watch::Sender::new(false));
-        Ok(Self { launch, url, ready_within: options.ready_within, standing, is_up })
+        Ok(Self { launch, url, ready_within, standing, is_up })
     }
 
     /// Returns where the ComfyUI is reached, in this life and in all further ones.
@@ -117,9 +118,9 @@ impl Supervisor {
         let mut failures = 0;
         loop {
             self.stand(Condition::Starting, None);
-            let began = parts.clock.now();
             let trouble = match Local::launch(&self.launch, self.ready_within, &parts).await {
                 Ok(mut local) => {
+                    let ready = parts.clock.now();
                     self.stand(Condition::Running, None);
                     tokio::select! {
                         biased;
@@ -135,7 +136,7 @@ impl Supervisor {
                     let ended = local.ended().await;
                     let last = ended.log.last().map(String::as_str);
                     warn!(status = ended.status, last, "ComfyUI has ended and is started again");
-                    if parts.clock.now().since(began) >= LIVED {
+                    if parts.clock.now().since(ready) >= LIVED {
                         failures = 0;
                     }
                     format!("it ended ({})", ended.status)
@@ -197,6 +198,33 @@ fn note_port(note: &PathBuf, port: u16) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn nobody_who_is_served_waits_while_it_is_looked_who_has_the_port() {
+        use crate::clock::{ManualClock, Timestamp};
+        let (home, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        std::fs::write(home.path().join("main.py"), "").unwrap();
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let python = std::env::current_exe().ok();
+        let free = LocalOptions { python, ..LocalOptions::new(home.path()) };
+        let options = LocalOptions { port: Some(taken.local_addr().unwrap().port()), ..free.clone() };
+        let clock = ManualClock::at(Timestamp::from_millis(0));
+        let preparing = Supervisor::prepare(options, data.path(), clock.as_ref());
+        tokio::pin!(preparing);
+        assert!(futures_util::poll!(&mut preparing).is_pending(), "it was looked for on this thread");
+        assert!(matches!(preparing.await, Err(ServerNotReady::PortTaken { .. })));
+        let lifecycle = crate::lifecycle::Lifecycle::new();
+        let parts = Parts {
+            clock: std::sync::Arc::<ManualClock>::clone(&clock),
+            lifecycle,
+            tell: std::sync::Arc::new(|_: &str| ()),
+        };
+        let launch = Launch { address: taken.local_addr().unwrap(), ..free.settle(None).unwrap() };
+        let launching = Local::launch(&launch, Duration::ZERO, &parts);
+        tokio::pin!(launching);
+        assert!(futures_util::poll!(&mut launching).is_pending(), "it was looked for on this thread");
+        assert!(matches!(launching.await, Err(ServerNotReady::PortTaken { .. })));
+    }
 
     #[test]
     fn pauses_grow_up_to_a_minute_and_differ() {

@@ -32,4 +32,4 @@ pub use parameter::{Kind, ParamError, Parameter};
 pub use problem::Problem;
 pub use raw::{RawError, RawGraph};
 pub use resolve::{Resolved, attempt, resolve};
-pub use template::duplicates;
+pub use template::{duplicate_within, duplicates};

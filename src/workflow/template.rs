@@ -75,6 +75,12 @@ pub fn duplicates(text: &str, file: &str) -> Vec<Problem> {
     places(text, file).err().unwrap_or_default()
 }
 
+/// Says what is written twice first in a member of an object, which is a graph; the text must be valid JSON.
+pub fn duplicate_within(member: &str, text: &str) -> Option<String> {
+    let all = Places::find(text).err()?;
+    all.iter().find(|twice| twice.path.first().is_some_and(|key| key == member)).map(told_twice)
+}
+
 fn places(text: &str, file: &str) -> Result<Places, Vec<Problem>> {
     let twice =
         |twice: Vec<Duplicate>| twice.iter().take(MAX_PROBLEMS).map(|twice| written_twice(file, twice)).collect();
@@ -121,7 +127,10 @@ fn left_out(saved: &Value, graph: &Graph) -> Vec<LeftOut> {
 }
 
 fn written_twice(file: &str, twice: &Duplicate) -> Problem {
+    Problem { node: twice.path.first().cloned(), ..Problem::of_file(file, told_twice(twice)).at(Some(twice.line)) }
+}
+
+fn told_twice(twice: &Duplicate) -> String {
     let path: Vec<String> = twice.path.iter().map(|key| shown(key)).collect();
-    let reason = format!("`{}` is written twice, first on line {}: keep one", path.join("."), twice.first_line);
-    Problem { node: twice.path.first().cloned(), ..Problem::of_file(file, reason).at(Some(twice.line)) }
+    format!("`{}` is written twice, first on line {}: keep one", path.join("."), twice.first_line)
 }

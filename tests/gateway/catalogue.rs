@@ -277,6 +277,41 @@ async fn a_saved_workflow_becomes_a_graph() {
     gateway.close().await;
 }
 
+/// A picture that carries a text, packed.
+fn picture(name: &str, text: String) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, 1, 1);
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.add_ztxt_chunk(name.to_owned(), text).unwrap();
+    encoder.write_header().unwrap().write_image_data(&[1, 2, 3]).unwrap();
+    bytes
+}
+
+#[actix_web::test]
+async fn a_picture_gives_the_graph_that_it_carries_and_no_text_unfolds_past_the_limit_of_files() {
+    let gateway = TestGateway::start().await;
+    known(&gateway, "canvas").await;
+    let is_png = [("content-type", "image/png")];
+    let answer = gateway.post_raw_to("/convert", &is_png, picture("workflow", saved().to_string())).await;
+    assert_eq!(answer.status, 200, "{}", answer.json());
+    let graph = answer.json()["graph"].clone();
+    assert_eq!(graph["1"]["inputs"]["height"], 48);
+    let answer = gateway.post_raw_to("/convert", &is_png, picture("prompt", graph.to_string())).await.json();
+    assert_eq!(answer["graph"], graph);
+    assert!(answer["warnings"][0].as_str().unwrap().contains("made the picture"), "{answer}");
+    let fits = |more: usize| format!("{graph}{}", " ".repeat((8 << 20) - graph.to_string().len() + more));
+    assert_eq!(gateway.post_raw_to("/convert", &is_png, picture("prompt", fits(0))).await.status, 200);
+    let bomb = picture("prompt", fits(1));
+    assert!(bomb.len() < 100_000, "{}", bomb.len());
+    let answer = gateway.post_raw_to("/convert", &is_png, bomb).await;
+    assert_eq!((answer.status, answer.code().as_str()), (400, "invalid_json"));
+    assert!(answer.json()["error"].as_str().unwrap().contains("more than 8388608 bytes"), "{}", answer.json());
+    let jpeg = gateway.post_raw_to("/convert", &[("content-type", "image/jpeg")], "x").await;
+    assert_eq!((jpeg.status, jpeg.code().as_str()), (415, "unsupported_media_type"));
+    assert!(jpeg.json()["error"].as_str().unwrap().contains("application/json or image/png"));
+    gateway.close().await;
+}
+
 #[actix_web::test]
 async fn what_cannot_be_converted_is_told_with_its_node_and_how_to_mend_it() {
     let gateway = TestGateway::start().await;

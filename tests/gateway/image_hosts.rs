@@ -266,6 +266,27 @@ async fn the_images_of_a_request_are_fetched_at_the_same_time_and_within_one_lim
     gateway.close().await;
 }
 
+#[actix_web::test]
+async fn a_request_that_gets_fewer_places_than_it_wants_and_is_late_is_told_to_come_again() {
+    let late = Host::serving_late(&png(8, 8, 1), Duration::from_millis(900)).await;
+    let hanging = Host::answering(Vec::new(), Then::Wait).await;
+    let (mut setup, body) = sixteen(with_photos(Setup::new()), &late);
+    setup.settings.inputs.fetch_timeout = Duration::from_millis(2500);
+    let gateway = setup.start().await;
+    let photo = photo(json!(hanging.url("/a.png")));
+    let others = futures_util::future::join_all((0..15).map(|_| gateway.post("/generate", &photo)));
+    let one_more = async {
+        eventually("fifteen of sixteen places are taken", async || (hanging.asked() == 15).then_some(())).await;
+        let answer = gateway.post("/generate", &body).await;
+        assert_eq!((answer.status, answer.code().as_str()), (503, "uploads_busy"), "{}", answer.json());
+        assert!(!answer.header("retry-after").is_empty());
+    };
+    futures_util::future::join(others, one_more).await;
+    late.close().await;
+    hanging.close().await;
+    gateway.close().await;
+}
+
 /// A resolver by which every name leads to this machine.
 struct ThisMachine;
 

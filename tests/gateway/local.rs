@@ -2,10 +2,10 @@
 //! well, the script becomes the simulator.
 
 use crate::support::{PATIENCE, eventually};
-use comfygate::clock::SystemClock;
+use comfygate::clock::{Clock, ManualClock, SystemClock, Timestamp};
 use comfygate::comfy::Client;
 use comfygate::lifecycle::Lifecycle;
-use comfygate::local::{Local, LocalOptions, Parts, ServerNotReady};
+use comfygate::local::{Condition, Local, LocalOptions, Parts, ServerNotReady, Supervisor};
 use comfygate::sim::{Sim, SimOptions};
 use std::net::TcpListener;
 use std::path::Path;
@@ -226,4 +226,56 @@ async fn what_a_local_comfyui_writes_is_kept_in_its_file_and_the_file_before_it(
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "life two\n");
     assert_eq!(std::fs::read_to_string(data.path().join("comfyui.log.1")).unwrap(), "life one\n");
     ground.end().await;
+}
+
+#[actix_web::test]
+async fn a_comfyui_that_loads_for_long_and_dies_at_once_is_given_longer_pauses() {
+    let home =
+        home(&format!("echo $$ > id.new; mv id.new id; until rm loaded 2>&-; do sleep 0.02; done\n{}", becomes_sim()));
+    let data = tempfile::tempdir().unwrap();
+    let clock = ManualClock::at(Timestamp::from_millis(0));
+    let options = LocalOptions { ready_within: Duration::from_hours(1), ..options(&home) };
+    let supervisor = Supervisor::prepare(options, data.path(), clock.as_ref()).await.unwrap();
+    let standing = supervisor.standing();
+    let lifecycle = Lifecycle::new();
+    let parts =
+        Parts { clock: Arc::<ManualClock>::clone(&clock), lifecycle: lifecycle.clone(), tell: Arc::new(|_: &str| ()) };
+    lifecycle.spawn("supervisor", supervisor.run(parts, || 0));
+    let condition = || standing.borrow().condition;
+    for pause in [500, 1000, 2000] {
+        let id = eventually("it loads", async || std::fs::read_to_string(home.path().join("id")).ok()).await;
+        std::fs::remove_file(home.path().join("id")).unwrap();
+        clock.advance(Duration::from_mins(3));
+        std::fs::write(home.path().join("loaded"), "").unwrap();
+        let is_ready = async || {
+            if condition() == Condition::Running {
+                return Some(());
+            }
+            clock.advance(Duration::from_millis(250));
+            None
+        };
+        eventually("it is ready", is_ready).await;
+        assert!(std::process::Command::new("kill").args(["-KILL", id.trim()]).status().unwrap().success());
+        eventually("its end is seen", async || (condition() == Condition::Waiting).then_some(())).await;
+        let began = clock.now();
+        while condition() == Condition::Waiting {
+            clock.advance(Duration::from_millis(100));
+            for _ in 0..20 {
+                tokio::task::yield_now().await;
+            }
+            assert!(clock.now().since(began) < Duration::from_mins(1), "it is started again");
+        }
+        let waited = clock.now().since(began);
+        let longest = Duration::from_millis(pause + 300);
+        assert!(waited >= Duration::from_millis(pause) && waited < longest, "{waited:?} and not {pause} ms");
+    }
+    eventually("it loads", async || home.path().join("id").exists().then_some(())).await;
+    tokio::time::timeout(PATIENCE, async {
+        tokio::select! {
+            () = lifecycle.end() => {}
+            () = async { loop { clock.advance(Duration::from_secs(1)); tokio::time::sleep(Duration::from_millis(50)).await; } } => {}
+        }
+    })
+    .await
+    .unwrap();
 }

@@ -298,3 +298,18 @@ async fn large_drawings_hold_up_nobody_else() {
     }
     gateway.close().await;
 }
+
+#[actix_web::test]
+async fn what_is_written_twice_in_a_graph_is_refused_and_not_passed_over() {
+    let gateway = allowed().await;
+    let graph = graph().to_string();
+    let again = graph.replacen("\"width\":64", "\"width\":64,\n\"width\":32", 1);
+    let json = [("content-type", "application/json")];
+    let answer = gateway.post_raw(&json, format!("{{\"graph\":{again}}}")).await;
+    assert_eq!((answer.status, answer.code().as_str()), (400, "invalid_graph"), "{}", answer.json());
+    let told = answer.json()["error"].as_str().unwrap().to_owned();
+    assert!(told.contains("`graph.5.inputs.width` is written twice, first on line 1: keep one"), "{told}");
+    let beside = format!("{{\"metadata\":{{\"a\":1,\"a\":2}},\"graph\":{graph}}}");
+    assert_eq!(gateway.post_raw(&json, beside).await.status, 202, "what is the caller's own is the caller's own");
+    gateway.close().await;
+}

@@ -55,11 +55,10 @@ fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// The port at which ComfyUI was ready last.
-fn port_of(program: &Program) -> u16 {
-    let log = program.log();
-    let (_, address) = log.rsplit_once("ComfyUI is ready at http://127.0.0.1:").expect("it is ready");
-    address.split(|letter: char| !letter.is_ascii_digit()).next().unwrap().parse().unwrap()
+/// The port at which ComfyUI is.
+async fn port_of(program: &Program) -> u16 {
+    let address = ready(program).await["local"]["address"].as_str().unwrap().to_owned();
+    address.rsplit_once(':').unwrap().1.parse().unwrap()
 }
 
 async fn until_gone(id: &str) {
@@ -152,13 +151,13 @@ async fn a_local_comfyui_ends_with_a_gateway_that_is_killed_and_the_next_one_use
     let (setup, home) = (Setup::new(), home(&slow_sim("0ms")));
     let program = serve(&setup, &home, &[]).await;
     until_state(&program, "running").await;
-    let port = port_of(&program);
+    let port = port_of(&program).await;
     let first = ids(home.path(), 1).await.remove(0);
     program.kill();
     until_gone(&first).await;
     let program = serve(&setup, &home, &[]).await;
     until_state(&program, "running").await;
-    assert_eq!(port_of(&program), port);
+    assert_eq!(port_of(&program).await, port);
     assert_ne!(ids(home.path(), 2).await[1], first);
 }
 
@@ -171,13 +170,13 @@ async fn a_gateway_that_starts_right_after_a_kill_waits_for_the_port_of_the_comf
         let settings: Vec<(&str, &str)> = said.iter().map(|port| ("COMFY_PORT", port.as_str())).collect();
         let program = serve(&setup, &home, &settings).await;
         until_state(&program, "running").await;
-        let (port, first) = (port_of(&program), ids(home.path(), 1).await.remove(0));
+        let (port, first) = (port_of(&program).await, ids(home.path(), 1).await.remove(0));
         program.kill();
         let program = serve(&setup, &home, &settings).await;
         let log = program.log();
         assert!(log.contains("waiting until the ComfyUI of the gateway before this one has ended"), "{log}");
         until_state(&program, "running").await;
-        assert_eq!(port_of(&program), port);
+        assert_eq!(port_of(&program).await, port);
         assert!(!runs(&first));
     }
 }

@@ -68,6 +68,41 @@ async fn an_upload_is_stopped_as_soon_as_it_passes_the_space() {
     gateway.close().await;
 }
 
+/// A gateway that takes files that are a little larger than there is room for.
+async fn little_room() -> TestGateway {
+    let mut setup = Setup::new();
+    setup.settings.inputs.upload_space = SPACE;
+    setup.settings.inputs.max_upload = SPACE + 1;
+    setup.start().await
+}
+
+/// Sends a file, with these lines in its head, in one chunk of a form that goes on.
+async fn told_of(gateway: &TestGateway, lines: &str, bytes: usize) -> String {
+    let mut stream = begin(gateway, "transfer-encoding: chunked\r\n").await;
+    let head = format!("--edge\r\ncontent-disposition: form-data; name=\"a\"\r\n{lines}\r\n");
+    let chunk = [head.into_bytes(), vec![7; bytes]].concat();
+    let chunk = [format!("{:x}\r\n", chunk.len()).into_bytes(), chunk, b"\r\n".to_vec()].concat();
+    // Where the answer is there before the last byte, the rest may find the connection closed.
+    let _ = stream.write_all(&chunk).await;
+    answer(&mut stream).await
+}
+
+#[actix_web::test]
+async fn a_file_that_is_said_to_be_larger_than_any_may_be_is_refused_before_its_first_byte() {
+    let gateway = little_room().await;
+    let told = told_of(&gateway, "content-length: 200000\r\n", 0).await;
+    assert!(told.starts_with("HTTP/1.1 413") && told.contains("image_too_large"), "{told}");
+    gateway.close().await;
+}
+
+#[actix_web::test]
+async fn a_file_that_passes_what_any_may_have_is_told_so_though_it_passes_the_room_too() {
+    let gateway = little_room().await;
+    let told = told_of(&gateway, "", 200_000).await;
+    assert!(told.starts_with("HTTP/1.1 413") && told.contains("image_too_large"), "{told}");
+    gateway.close().await;
+}
+
 #[actix_web::test]
 async fn the_same_bytes_may_come_again_though_there_is_no_space() {
     let bytes = png(64, 64, 3);

@@ -225,7 +225,17 @@ impl TestGateway {
 
     /// Posts what may not be JSON at all.
     pub(crate) async fn post_raw(&self, headers: &[(&str, &str)], body: impl Into<reqwest::Body>) -> Answer {
-        let request = self.client.post(self.url("/generate")).body(body);
+        self.post_raw_to("/generate", headers, body).await
+    }
+
+    /// The same to another path.
+    pub(crate) async fn post_raw_to(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<reqwest::Body>,
+    ) -> Answer {
+        let request = self.client.post(self.url(path)).body(body);
         self.send(headers.iter().fold(request, |request, (name, value)| request.header(*name, *value))).await
     }
 
