@@ -12,6 +12,7 @@ mod group;
 mod group_class;
 mod load;
 mod order;
+mod picture;
 mod plan;
 mod primitive;
 mod prompt;
@@ -28,6 +29,7 @@ mod widget;
 mod workflow;
 
 pub use error::ConvertError;
+pub use picture::{take, taken};
 pub use read::{Format, Saved, is_ui_format, read};
 pub use source::{Source, SourceError};
 
