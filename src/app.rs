@@ -113,7 +113,7 @@ async fn join(ground: Ground<'_>) -> anyhow::Result<Api> {
     let settings = ground.settings;
     let (backends, local) = match ground.open_local().await? {
         Some((backend, standing)) => (vec![backend], Some(standing)),
-        None => (ground.open_backends()?, None),
+        None => (ground.open_backends(None)?, None),
     };
     let intake = ground.intake(&backends);
     let desks = backends.iter().map(|backend| (backend.name.clone(), Arc::clone(&backend.desk))).collect();

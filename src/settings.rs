@@ -17,7 +17,7 @@ mod results;
 mod server;
 mod table;
 
-pub use backends::BackendSettings;
+pub use backends::{BackendSettings, Said};
 pub use callers::{CallerSettings, Rate, RateChoice};
 pub use docs::{env_example, reference};
 pub use egress::{EgressMode, EgressSettings, HostPattern, NEVER_CALLED};

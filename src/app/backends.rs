@@ -4,21 +4,21 @@ use super::ground::Ground;
 use crate::comfy::{ComfyUrl, SocketOptions};
 use crate::dispatch::Backend;
 use crate::local::{self, LocalOptions, Parts, Standing, Supervisor};
-use crate::settings::BackendSettings;
 use std::sync::Arc;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
 impl Ground<'_> {
-    /// Connects to all backends that have an address.
-    pub(super) fn open_backends(&self) -> anyhow::Result<Vec<Backend>> {
+    /// Connects to all backends that have an address, while `gate` lets them in.
+    pub(super) fn open_backends(&self, gate: Option<&watch::Receiver<bool>>) -> anyhow::Result<Vec<Backend>> {
         let token = self.settings.backends.bearer();
         let open = |address: &url::Url| {
             if token.is_some() && !is_private(address) {
                 warn!(backend = %address, "COMFYUI_TOKEN goes to this backend unencrypted; use https");
             }
             let url = address.as_str().parse::<ComfyUrl>()?;
-            self.open_backend(url.to_string(), url, SocketOptions { token: token.cloned(), ..SocketOptions::default() })
+            let socket = SocketOptions { gate: gate.cloned(), token: token.cloned(), ..SocketOptions::default() };
+            self.open_backend(url.to_string(), url, socket)
         };
         self.settings.backends.addresses.iter().map(open).collect()
     }
@@ -30,7 +30,7 @@ impl Ground<'_> {
         let options = LocalOptions::of(home.clone(), local);
         let supervisor = Supervisor::prepare(options, &self.settings.storage.folder, self.clock.as_ref()).await?;
         let (url, standing) = (supervisor.url().clone(), supervisor.standing());
-        if self.settings.backends.addresses != BackendSettings::default().addresses {
+        if self.settings.backends.are_named.0 {
             info!(backend = %url, "COMFYUI_ADDRESS is not used: the ComfyUI that is started here is");
         }
         let socket = SocketOptions { gate: Some(supervisor.is_up()), ..SocketOptions::default() };

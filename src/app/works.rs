@@ -13,6 +13,7 @@ use crate::settings::Settings;
 use crate::store::Store;
 use crate::tracker::Desk;
 use std::sync::Arc;
+use tokio::sync::watch;
 
 /// The stations of a job, begun and joined.
 pub struct Works {
@@ -40,13 +41,19 @@ pub struct Server {
 }
 
 impl Works {
-    /// Opens the store in the data folder of the settings and begins the stations; `tap` hears what they do.
-    pub async fn begin(settings: &Settings, clock: Arc<dyn Clock>, tap: Tap) -> anyhow::Result<Self> {
+    /// Opens the store in the data folder of the settings and begins the stations; `tap` hears what they do, and `gate` says
+    /// whether the servers are the ones that are meant: none is connected to before.
+    pub async fn begin(
+        settings: &Settings,
+        clock: Arc<dyn Clock>,
+        tap: Tap,
+        gate: Option<watch::Receiver<bool>>,
+    ) -> anyhow::Result<Self> {
         let lifecycle = Lifecycle::new();
         let lookup = Arc::new(SystemLookup);
         let mut ground = Ground::lay(settings, clock, lifecycle.clone(), settings.server.address, lookup).await?;
         ground.tap = tap;
-        let backends = ground.open_backends()?;
+        let backends = ground.open_backends(gate.as_ref())?;
         let intake = ground.intake(&backends);
         let server = |backend: &crate::dispatch::Backend| Server {
             name: backend.name.clone(),

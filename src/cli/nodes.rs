@@ -3,7 +3,7 @@
 use super::SettingArgs;
 use crate::clock::SystemClock;
 use crate::comfy::{Client, ComfyUrl};
-use crate::convert::{self, Format, Source};
+use crate::convert::{self, Source};
 use crate::definitions::Definitions;
 use crate::inventory::Inventory;
 use crate::local;
@@ -92,28 +92,29 @@ pub(super) fn learnt(settings: &Settings) -> anyhow::Result<Definitions> {
 
 /// Reads a text from a file, or from stdin for `-`.
 pub(super) fn read(path: &Path) -> anyhow::Result<String> {
-    String::from_utf8(bytes(path)?).with_context(|| format!("{} is not UTF-8 text", name(path)))
+    String::from_utf8(bytes(path, &whole)?).with_context(|| format!("{} is not UTF-8 text", name(path)))
 }
 
 /// Reads a workflow, in whichever format, from a file or stdin: its text, or a picture that carries it, which is told.
 pub(super) fn read_workflow(path: &Path) -> anyhow::Result<String> {
-    let source = Source::read(bytes(path)?).with_context(|| format!("{} is no workflow", name(path)))?;
-    if source.is_carried {
-        let format = if matches!(convert::read(&source.text), Ok(Format::Saved(_))) {
-            "the workflow that the picture carries"
-        } else {
-            "the graph that made the picture, which it carries"
-        };
-        writeln!(io::stderr(), "note: taken from {}: {format}", name(path))?;
+    let bytes = bytes(path, &|from| convert::take(from, MOST_BYTES))?;
+    if is_stdin(path) {
+        // Who writes there shall not be cut off before the pixels.
+        io::copy(&mut io::stdin().lock().take(MOST_BYTES), &mut io::sink())?;
+    }
+    let source = Source::read(bytes).with_context(|| format!("{} is no workflow", name(path)))?;
+    if let Some(what) = convert::taken(&source) {
+        writeln!(io::stderr(), "note: taken from {}: {what}", name(path))?;
     }
     Ok(source.text)
 }
 
-fn bytes(path: &Path) -> anyhow::Result<Vec<u8>> {
-    let take = |from: &mut dyn Read| {
-        let mut bytes = Vec::new();
-        from.take(MOST_BYTES + 1).read_to_end(&mut bytes).map(|_| bytes)
-    };
+fn whole(from: &mut dyn Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    from.take(MOST_BYTES + 1).read_to_end(&mut bytes).map(|_| bytes)
+}
+
+fn bytes(path: &Path, take: &dyn Fn(&mut dyn Read) -> io::Result<Vec<u8>>) -> anyhow::Result<Vec<u8>> {
     let name = name(path);
     let read = if is_stdin(path) {
         take(&mut io::stdin().lock())

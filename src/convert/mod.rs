@@ -13,6 +13,7 @@ mod group;
 mod group_class;
 mod load;
 mod order;
+mod picture;
 mod plan;
 mod primitive;
 mod prompt;
@@ -29,6 +30,7 @@ mod widget;
 mod workflow;
 
 pub use error::ConvertError;
+pub use picture::{take, taken};
 pub use read::{Format, Saved, is_ui_format, read};
 pub use source::{Source, SourceError};
 

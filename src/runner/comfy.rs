@@ -6,19 +6,17 @@ use super::error::{ConnectorError, RunError, ServerNotReady};
 use super::executor::{Artifact, Context, End, Executor, Known, News, Ticket};
 use super::mailbox::Mailbox;
 use super::order::Order;
+use super::own::{Own, Started, not_ready};
 use super::placed::Placed;
 use super::scratch::Scratch;
 use crate::app::{Server, Works};
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::intake::Submission;
 use crate::job::{DeliveryMode, Happening, Job, JobId, JobState, Tap, Tapped, Timeouts};
-use crate::lifecycle::Lifecycle;
-use crate::local::{self, Local, LocalOptions};
 use async_trait::async_trait;
 use futures_util::future::join_all;
 use serde_json::Value;
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -51,9 +49,10 @@ pub struct ComfyExecutor {
     mail: Mail,
     placed: Arc<Placed>,
     away_since: Mutex<Option<Timestamp>>,
-    is_ending: AtomicBool,
+    /// The orders that were cancelled and are still asked after.
+    cancelled: Mutex<BTreeSet<JobId>>,
     /// The server that was started for the runs.
-    local: tokio::sync::Mutex<Option<(Local, Lifecycle)>>,
+    own: Option<Own>,
     /// Dropped last: the stations write there.
     _scratch: Scratch,
 }
@@ -63,6 +62,10 @@ type Mail = Arc<Mutex<HashMap<JobId, Arc<Mailbox>>>>;
 impl ComfyExecutor {
     /// Begins the stations, which connect to the servers meanwhile.
     pub async fn start(context: Context) -> Result<Self, RunError> {
+        Self::begin(context, None).await
+    }
+
+    async fn begin(context: Context, own: Option<Started>) -> Result<Self, RunError> {
         let Context { mut settings, patience, .. } = context;
         let scratch = Scratch::make()?;
         settings.storage.folder = scratch.path().join("data");
@@ -75,7 +78,8 @@ impl ComfyExecutor {
         let (boxes, names) = (Arc::clone(&mail), Arc::clone(&placed));
         let tap = Tap::new(move |tapped| deliver(&boxes, &names, tapped));
         let addresses: Vec<&str> = settings.backends.addresses.iter().map(url::Url::as_str).collect();
-        let works = Works::begin(&settings, Arc::clone(&clock), tap)
+        let gate = own.as_ref().map(Started::is_up);
+        let works = Works::begin(&settings, Arc::clone(&clock), tap, gate)
             .await
             .map_err(|error| ServerNotReady { address: addresses.join(", "), reason: format!("{error:#}") })?;
         Ok(Self {
@@ -85,49 +89,24 @@ impl ComfyExecutor {
             mail,
             placed,
             away_since: Mutex::default(),
-            is_ending: AtomicBool::new(false),
-            local: tokio::sync::Mutex::default(),
+            cancelled: Mutex::default(),
+            own: own.map(Started::look_after),
             _scratch: scratch,
         })
     }
 
     /// Starts a ComfyUI of our own, and the stations for it once it is ready.
     pub async fn start_local(mut context: Context) -> Result<Self, RunError> {
-        let not_ready = |reason: String| ServerNotReady { address: "a ComfyUI of our own".to_owned(), reason };
-        let Some(home) = context.settings.local.home.clone() else {
-            return Err(
-                not_ready("COMFYUI_HOME must be the folder of a ComfyUI, in which its main.py is".to_owned()).into()
-            );
-        };
-        let options = LocalOptions::of(home, &context.settings.local);
-        let lifecycle = Lifecycle::new();
-        let parts =
-            local::Parts { clock: SystemClock::start(), lifecycle: lifecycle.clone(), tell: Arc::clone(&context.tell) };
-        let starting = Local::start(&options, &parts);
-        tokio::pin!(starting);
-        let started = tokio::select! {
-            started = &mut starting => started,
-            () = context.stop.cancelled() => {
-                lifecycle.stop().cancel();
-                starting.await
-            }
-        };
-        let local = match started {
-            Ok(local) => local,
-            Err(local::ServerNotReady::Stopped) => return Err(RunError::Cancelled),
-            Err(error) => return Err(not_ready(error.to_string()).into()),
-        };
-        let address = local.url().to_string();
+        let own = Started::start(&context).await?;
+        let address = own.address();
         match address.parse() {
             Ok(url) => context.settings.backends.addresses = vec![url],
-            Err(error) => return Err(not_ready(format!("{address}: {error}")).into()),
+            Err(error) => return Err(not_ready(format!("{address}: {error}"))),
         }
         // What a server of others asks for is nobody else's to see.
         context.settings.backends.token = None;
         context.settings.backends.token_file = None;
-        let executor = Self::start(context).await?;
-        *executor.local.lock().await = Some((local, lifecycle));
-        Ok(executor)
+        Self::begin(context, Some(own)).await
     }
 
     fn mailbox(&self, id: JobId) -> Arc<Mailbox> {
@@ -157,8 +136,15 @@ impl ComfyExecutor {
         ServerNotReady { address: addresses.join(", "), reason }
     }
 
-    /// Says that the servers have been away for too long, if they have.
-    fn lost(&self) -> Option<ConnectorError> {
+    fn cancelled(&self) -> MutexGuard<'_, BTreeSet<JobId>> {
+        self.cancelled.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says that the servers have been away for too long for an order, if they have, or that our own has ended.
+    fn lost(&self, id: JobId) -> Option<ConnectorError> {
+        if let Some(message) = self.own.as_ref().and_then(Own::end) {
+            return Some(ConnectorError { message });
+        }
         let mut away_since = self.away_since.lock().unwrap_or_else(PoisonError::into_inner);
         if self.ready().is_some() {
             *away_since = None;
@@ -166,17 +152,24 @@ impl ComfyExecutor {
         }
         let now = self.clock.now();
         let since = *away_since.get_or_insert(now);
-        let is_ending = self.is_ending.load(Ordering::Relaxed);
-        let most = if is_ending { AWAY_AT_END } else { AWAY };
+        let is_cancelled = self.cancelled().contains(&id);
+        let most = if is_cancelled { AWAY_AT_END } else { AWAY };
         (now >= since + most).then(|| {
             let ServerNotReady { address, reason } = self.not_ready();
-            let message = if is_ending {
+            let message = if is_cancelled {
                 format!("it was cancelled, but {address} is away, and it may still run there: {reason}")
             } else {
                 format!("{address} was lost, and is away for two minutes: {reason}")
             };
             ConnectorError { message }
         })
+    }
+
+    async fn own_ended(&self) {
+        match &self.own {
+            Some(own) => own.ended().await,
+            None => std::future::pending().await,
+        }
     }
 
     /// Waits until a server has told its nodes, or has answered something else.
@@ -209,6 +202,9 @@ impl Executor for ComfyExecutor {
     async fn prepare(&self) -> Result<(), RunError> {
         let until = self.clock.now() + self.patience;
         while self.ready().is_none() {
+            if let Some(reason) = self.own.as_ref().and_then(Own::end) {
+                return Err(not_ready(reason));
+            }
             let now = self.clock.now();
             if now >= until {
                 return Err(self.not_ready().into());
@@ -277,25 +273,28 @@ impl Executor for ComfyExecutor {
                 news.push(News::Ended(end));
                 return Ok(news);
             }
-            if let Some(lost) = self.lost() {
+            if let Some(lost) = self.lost(id) {
                 return Err(lost.into());
             }
             let look = self.clock.sleep_until(self.clock.now() + LOOK);
             tokio::select! {
                 () = mailbox.rung() => {}
                 () = look => {}
+                () = self.own_ended() => {}
             }
         }
     }
 
     async fn cancel(&self, ticket: &Ticket) -> Result<(), RunError> {
-        self.is_ending.store(true, Ordering::Relaxed);
-        self.works.intake.cancel(job_id(ticket)?).await.map(drop).map_err(|error| stored(&error))
+        let id = job_id(ticket)?;
+        self.cancelled().insert(id);
+        self.works.intake.cancel(id).await.map(drop).map_err(|error| stored(&error))
     }
 
     async fn collect(&self, ticket: &Ticket) -> Result<Vec<Artifact>, RunError> {
         let id = job_id(ticket)?;
         self.mail().remove(&id);
+        self.cancelled().remove(&id);
         let finished = self.works.store.finished(id).await.map_err(|error| stored(&error))?;
         let outputs = finished.map(|finished| finished.outputs).unwrap_or_default();
         let artifact = |output: crate::job::Output| Artifact { file: self.works.blobs.path(&output.sha256), output };
@@ -304,10 +303,8 @@ impl Executor for ComfyExecutor {
 
     async fn close(&self) {
         self.works.end().await;
-        if let Some((local, lifecycle)) = self.local.lock().await.take() {
-            local.stop().await;
-            lifecycle.end().await;
-            return;
+        if let Some(own) = &self.own {
+            return own.stop().await;
         }
         // Nobody submits anything any more, and later runs are known by the store at least.
         for id in self.placed.jobs() {

@@ -18,8 +18,8 @@ use tokio_util::sync::CancellationToken;
 /// How long a server may take to confirm that an order is cancelled.
 const CANCEL_LIMIT: Duration = Duration::from_secs(20);
 
-/// How long an executor may take to let go of an order that it has lost.
-const LET_GO_LIMIT: Duration = Duration::from_secs(5);
+/// How long an executor may take to take a wish to cancel.
+const WISH_LIMIT: Duration = Duration::from_secs(5);
 
 /// How orders are driven.
 pub struct Options {
@@ -120,7 +120,8 @@ impl Driver<'_> {
                 polled = self.executor.poll(ticket) => polled,
                 () = self.halt.cancelled(), if cancelled_at.is_none() => {
                     cancelled_at = Some(self.options.clock.now());
-                    if let Err(error) = self.executor.cancel(ticket).await {
+                    // Who does not answer in time is asked by `poll`, as long as there is patience.
+                    if let Some(Err(error)) = self.cancel(ticket).await {
                         return End::Failed(error);
                     }
                     continue;
@@ -156,11 +157,16 @@ impl Driver<'_> {
 
     /// Has an order stopped whose fate is not known any more: nobody waits for it, and its server may come back.
     async fn let_go(&self, ticket: &Ticket) {
-        let until = self.options.clock.now() + LET_GO_LIMIT;
+        // The order has failed already, and that is what is told.
+        let _ = self.cancel(ticket).await;
+    }
+
+    /// Wishes that an order be stopped; none where the executor does not answer in time.
+    async fn cancel(&self, ticket: &Ticket) -> Option<Result<(), RunError>> {
+        let until = self.options.clock.now() + WISH_LIMIT;
         tokio::select! {
-            // The order has failed already, and that is what is told.
-            _ = self.executor.cancel(ticket) => {}
-            () = self.options.clock.sleep_until(until) => {}
+            answer = self.executor.cancel(ticket) => Some(answer),
+            () = self.options.clock.sleep_until(until) => None,
         }
     }
 

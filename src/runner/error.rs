@@ -3,13 +3,14 @@
 
 use crate::check::{Problem, Severity};
 use crate::job::{FailedNode, Failure, FailureCode};
+use crate::workflow;
 use serde_json::{Value, json};
 use std::fmt;
 use std::path::PathBuf;
 use thiserror::Error;
 
-/// The codes of faults that are perhaps none where the server's nodes are known.
-const MENDED_BY_DEFINITIONS: [&str; 2] = ["invalid_type", "invalid_workflow"];
+/// The code of a value of another type; a template alone may tell another type than the server's nodes do.
+const INVALID_TYPE: &str = "invalid_type";
 
 /// One thing that is wrong with a workflow or with what was given for it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -20,6 +21,8 @@ pub struct Fault {
     pub subject: String,
     /// One line that names the thing, the value and how to mend it.
     pub message: String,
+    /// Whether it is perhaps none where the server's nodes are known.
+    pub waits: bool,
 }
 
 /// The workflow, or what was given for it, is wrong; nothing was sent. Has at least one fault.
@@ -122,7 +125,8 @@ pub enum RunError {
 impl Fault {
     /// Makes a fault.
     pub fn new(code: impl Into<String>, subject: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { code: code.into(), subject: subject.into(), message: message.into() }
+        let code = code.into();
+        Self { waits: code == INVALID_TYPE, code, subject: subject.into(), message: message.into() }
     }
 }
 
@@ -130,6 +134,15 @@ impl ValidationError {
     /// Makes an error of one fault.
     pub fn one(code: impl Into<String>, subject: impl Into<String>, message: impl Into<String>) -> Self {
         Self { faults: vec![Fault::new(code, subject, message)] }
+    }
+
+    /// Makes an error of what is wrong with a workflow's files.
+    pub(super) fn of_problems(name: &str, problems: &[workflow::Problem]) -> Self {
+        let fault = |problem: &workflow::Problem| {
+            let waits = problem.waits.is_some();
+            Fault { waits, ..Fault::new("invalid_workflow", name, problem.to_string()) }
+        };
+        Self { faults: problems.iter().map(fault).collect() }
     }
 
     /// Returns `validation`.
@@ -233,7 +246,7 @@ impl RunError {
     /// not.
     pub fn may_be_mended_by_definitions(&self) -> bool {
         let Self::Validation(error) = self else { return false };
-        error.faults.iter().all(|fault| MENDED_BY_DEFINITIONS.contains(&fault.code.as_str()))
+        error.faults.iter().all(|fault| fault.waits)
     }
 
     /// Returns it as `{"code", "message", "node"?, "details"?, "checked_against"?, "problems"?}`.

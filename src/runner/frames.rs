@@ -8,6 +8,9 @@ const MOST: u64 = 100_000;
 /// The most digits that a number is filled up to.
 const MOST_DIGITS: usize = 16;
 
+/// The most that stands between `{frame` and its `}`, such as `:04`, and that sign.
+const MOST_FORMAT: usize = 24;
+
 /// Frames from the first to the last, every so many.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FrameRange {
@@ -98,7 +101,9 @@ pub(super) fn padded(number: u64, digits: usize) -> String {
 /// Takes `{frame}` or `{frame:04}` off the start of a text.
 fn braced(text: &str) -> Option<(usize, &str)> {
     let rest = text.strip_prefix("{frame")?;
-    let (format, after) = rest.split_once('}')?;
+    let end = rest.bytes().take(MOST_FORMAT).position(|byte| byte == b'}')?;
+    let (format, after) = rest.split_at_checked(end)?;
+    let after = after.strip_prefix('}')?;
     if format.is_empty() {
         return Some((1, after));
     }
@@ -148,5 +153,10 @@ mod tests {
     fn a_hostile_text_costs_no_more_than_its_length() {
         assert_eq!(filled(&"#".repeat(100_000), 1).len(), MOST_DIGITS);
         assert_eq!(filled("{frame:0999999999}", 1), "{frame:0999999999}");
+        let (done, heard) = std::sync::mpsc::channel();
+        let work = move || done.send(filled(&"{frame".repeat(400_000), 1).len());
+        std::thread::spawn(work);
+        let length = heard.recv_timeout(std::time::Duration::from_secs(20));
+        assert_eq!(length, Ok(2_400_000), "it takes no longer than a text of its length may");
     }
 }

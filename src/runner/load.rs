@@ -1,19 +1,21 @@
 //! Loads what shall be run: a graph or a pair from files, or a workflow of the catalogue; parameters of a file; pictures of
 //! this machine.
 
-use super::error::{Fault, RunError, ValidationError};
+use super::error::{RunError, ValidationError};
 use super::plan::{Found, Subject};
 use super::value::Given;
-use crate::convert::{Format, Source, read};
+use crate::convert::{Format, Source, read, take, taken};
 use crate::definitions::Definitions;
 use crate::inputs::Kind;
 use crate::lenient::unmarked;
 use crate::names::{hint, shown};
 use crate::settings::WorkflowSettings;
-use crate::workflow::{Catalog, Files, Pair, Problem, duplicates};
+use crate::workflow::{Catalog, Files, Pair, Problem, Waits, duplicates};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -109,14 +111,19 @@ fn of_catalog(
     definitions: Option<&Definitions>,
 ) -> Result<Option<Loaded>, ValidationError> {
     let catalog = Catalog::load_with(configs, templates, definitions.cloned().unwrap_or_default());
-    if let Some(pair) = catalog.workflow(name) {
-        return Ok(Some(Loaded::of(pair)));
+    let problems = catalog.problems();
+    let is_its_own = |pair: &Arc<Pair>| pair.name() == name;
+    let found = catalog.workflow(name);
+    if definitions.is_none() && !found.as_ref().is_some_and(is_its_own) && !problems.contains_key(name) {
+        // What is not read yet may be a higher version of it, or have it for an alias.
+        if problems.values().flatten().any(|problem| problem.waits.is_some()) {
+            return Ok(None);
+        }
     }
-    if definitions.is_none() && is_saved(&templates.join(format!("{name}.json"))) {
-        return Ok(None);
-    }
-    if let Some(problems) = catalog.problems().get(name) {
-        return Err(invalid(name, problems));
+    match (found, problems.get(name)) {
+        (Some(pair), _) => return Ok(Some(Loaded::of(pair))),
+        (None, Some(problems)) => return not_read(name, problems),
+        (None, None) => {}
     }
     let (names, others) = (catalog.names(), catalog.other_names());
     let hint = hint(name, names.iter().chain(others.keys()).map(String::as_str));
@@ -135,24 +142,23 @@ fn pair_of_file(config: &Path, definitions: Option<&Definitions>) -> Result<Opti
         text_of(config)?;
         return of_catalog(folder, &templates, &name, definitions);
     }
-    if definitions.is_none() && is_saved(&template) {
-        return Ok(None);
-    }
     let (config_text, template_text) = (text_of(config)?, text_of(&template)?);
     let files = Files { config: config.display().to_string(), template: template.display().to_string() };
     let known = definitions.cloned().unwrap_or_default();
     let pair = Pair::parse_with(&name, &config_text, &template_text, &files, &known);
-    pair.map(|pair| Some(Loaded::of(Arc::new(pair)))).map_err(|problems| invalid(&name, &problems))
+    match pair {
+        Ok(pair) => Ok(Some(Loaded::of(Arc::new(pair)))),
+        Err(problems) => not_read(&name, &problems),
+    }
 }
 
-fn invalid(name: &str, problems: &[Problem]) -> ValidationError {
-    let fault = |problem: &Problem| Fault::new("invalid_workflow", name, problem.to_string());
-    ValidationError { faults: problems.iter().map(fault).collect() }
-}
-
-/// Says whether a file is a workflow as ComfyUI saves it.
-fn is_saved(path: &Path) -> bool {
-    text_of(path).is_ok_and(|text| matches!(read(&text), Ok(Format::Saved(_))))
+/// Says what is wrong with a pair; nothing where only its conversion waits for the nodes of a server.
+fn not_read(name: &str, problems: &[Problem]) -> Result<Option<Loaded>, ValidationError> {
+    let is_converted_later = |problem: &Problem| problem.waits == Some(Waits::Conversion);
+    if problems.iter().all(is_converted_later) {
+        return Ok(None);
+    }
+    Err(ValidationError::of_problems(name, problems))
 }
 
 fn graph_of_file(path: &Path, definitions: Option<&Definitions>) -> Result<Option<Loaded>, ValidationError> {
@@ -160,12 +166,15 @@ fn graph_of_file(path: &Path, definitions: Option<&Definitions>) -> Result<Optio
         let message = format!("`{}`: {reason}", path.display());
         ValidationError::one("malformed_workflow", path.display().to_string(), message)
     };
-    let text = Source::read(bytes_of(path)?).map_err(|error| wrong(error.to_string()))?.text;
+    let source = Source::read(workflow_of(path)?).map_err(|error| wrong(error.to_string()))?;
+    let mut notes: Vec<String> =
+        taken(&source).map(|what| format!("taken from `{}`: {what}", path.display())).into_iter().collect();
+    let text = source.text;
     let (graph, warnings) = match read(&text).map_err(|error| wrong(error.to_string()))? {
         Format::Executed(graph) => {
             let twice = duplicates(&text, &path.display().to_string());
             if !twice.is_empty() {
-                return Err(invalid(&stem(path), &twice));
+                return Err(ValidationError::of_problems(&stem(path), &twice));
             }
             (graph, Vec::new())
         }
@@ -176,7 +185,8 @@ fn graph_of_file(path: &Path, definitions: Option<&Definitions>) -> Result<Optio
         }
     };
     let subject = Subject::Graph { name: plain(&stem(path)), graph };
-    Ok(Some(Loaded { subject, warnings }))
+    notes.extend(warnings);
+    Ok(Some(Loaded { subject, warnings: notes }))
 }
 
 fn text_of(path: &Path) -> Result<String, ValidationError> {
@@ -184,14 +194,27 @@ fn text_of(path: &Path) -> Result<String, ValidationError> {
 }
 
 fn bytes_of(path: &Path) -> Result<Vec<u8>, ValidationError> {
-    let about = std::fs::metadata(path).map_err(|error| unreadable(path, &error.to_string()))?;
-    if about.is_dir() {
+    limited(path, &|file| {
+        let mut bytes = Vec::new();
+        file.take(MOST_TEXT + 1).read_to_end(&mut bytes).map(|_| bytes)
+    })
+}
+
+/// Reads a file that holds a workflow, of a picture what stands before its pixels.
+fn workflow_of(path: &Path) -> Result<Vec<u8>, ValidationError> {
+    limited(path, &|file| take(file, MOST_TEXT))
+}
+
+fn limited(path: &Path, read: &dyn Fn(&mut File) -> io::Result<Vec<u8>>) -> Result<Vec<u8>, ValidationError> {
+    if path.is_dir() {
         return Err(unreadable(path, "it is a folder; name the file in it"));
     }
-    if about.len() > MOST_TEXT {
-        return Err(unreadable(path, &format!("it has {} bytes, at most {MOST_TEXT} are read", about.len())));
+    let bytes = File::open(path).and_then(|mut file| read(&mut file));
+    let bytes = bytes.map_err(|error| unreadable(path, &error.to_string()))?;
+    if bytes.len() as u64 > MOST_TEXT {
+        return Err(unreadable(path, &format!("more than {MOST_TEXT} bytes of it would have to be read")));
     }
-    std::fs::read(path).map_err(|error| unreadable(path, &error.to_string()))
+    Ok(bytes)
 }
 
 fn unreadable(path: &Path, reason: &str) -> ValidationError {

@@ -153,10 +153,8 @@ pub(super) fn of_graph(
     let template =
         serde_json::to_string(&graph).map_err(|error| ValidationError::one("not_json", name, error.to_string()))?;
     let files = Files { config: "the parameters".to_owned(), template: name.to_owned() };
-    let pair = Pair::parse(name, &config.to_string(), &template, &files).map_err(|problems| {
-        let fault = |problem: crate::workflow::Problem| Fault::new("invalid_workflow", name, problem.to_string());
-        ValidationError { faults: problems.into_iter().map(fault).collect() }
-    })?;
+    let pair = Pair::parse(name, &config.to_string(), &template, &files)
+        .map_err(|problems| ValidationError::of_problems(name, &problems))?;
     Ok(Made { pair: Arc::new(pair), params: Map::new(), images, seeds, aliases: BTreeMap::new(), pictures })
 }
 

@@ -15,6 +15,7 @@ mod load;
 mod mailbox;
 mod making;
 mod order;
+mod own;
 mod placed;
 mod plan;
 mod prompts;

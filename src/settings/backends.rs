@@ -10,6 +10,8 @@ use url::Url;
 pub struct BackendSettings {
     /// Their base URLs, each only once.
     pub addresses: Vec<Url>,
+    /// Whether somebody has named them.
+    pub are_named: Said,
     /// How many prompts are kept on each of them at once, the running one included.
     pub queue: usize,
     /// How often each of them is asked which nodes and models it has.
@@ -20,6 +22,16 @@ pub struct BackendSettings {
     pub token_file: Option<Secret>,
     /// What partner nodes are given for jobs that bring no key of their own.
     pub partner_key: Option<Secret>,
+}
+
+/// Whether somebody has said something. What was said is the same whoever said it, so this makes no settings differ.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Said(pub bool);
+
+impl PartialEq for Said {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 impl BackendSettings {
@@ -33,6 +45,7 @@ impl Default for BackendSettings {
     fn default() -> Self {
         Self {
             addresses: vec![parse::backend("http://127.0.0.1:8188").expect("a URL by its text")],
+            are_named: Said(false),
             queue: 2,
             object_info_every: Duration::from_mins(5),
             token: None,

@@ -1,7 +1,7 @@
 //! The one table of all settings: environment, command line, `comfygate.yaml`, `.env.example` and the documentation
 //! are read from it. How a value is read is left to `parse`.
 
-use super::{Settings, callers, egress, local, parse};
+use super::{Said, Settings, callers, egress, local, parse};
 
 /// One thing that the gateway can be told.
 #[derive(Debug)]
@@ -245,7 +245,10 @@ pub const SETTINGS: &[Setting] = &[
         "http://127.0.0.1:8188",
         "The ComfyUI servers, separated by commas.",
         "http or https URLs, each only once",
-        |settings, text| put(&mut settings.backends.addresses, parse::backends(text)),
+        |settings, text| {
+            settings.backends.are_named = Said(true);
+            put(&mut settings.backends.addresses, parse::backends(text))
+        },
     )
     .list(),
     setting(

@@ -29,7 +29,7 @@ pub use catalog::Catalog;
 pub use mapping::RESERVED;
 pub use pair::{Files, Pair, Source};
 pub use parameter::{Kind, ParamError, Parameter};
-pub use problem::Problem;
+pub use problem::{Problem, Waits};
 pub use raw::{RawError, RawGraph};
 pub use resolve::{Resolved, attempt, resolve};
 pub use template::{duplicate_within, duplicates};

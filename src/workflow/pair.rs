@@ -3,7 +3,7 @@
 use super::mapping::{self, Alias, Declared, Mapping};
 use super::naming::{split, wrong_name};
 use super::parameter::{Kind, Parameter, Target};
-use super::problem::Problem;
+use super::problem::{Problem, Waits};
 use super::reader::Reader;
 use super::target::Template;
 use super::{template, typing, yaml};
@@ -273,7 +273,11 @@ impl Reading<'_> {
         graph: &Graph,
     ) -> Option<Parameter> {
         if !self.is_stored {
-            return typing::parameter(reader, declared, targets, graph, self.definitions);
+            // A type that is written stays, whatever a backend says.
+            reader.waits = (declared.kind.is_none() && self.definitions.is_empty()).then_some(Waits::Types);
+            let typed = typing::parameter(reader, declared, targets, graph, self.definitions);
+            reader.waits = None;
+            return typed;
         }
         let mut unheard = Reader::new(&self.files.config);
         let typed = typing::parameter(&mut unheard, declared, targets.clone(), graph, self.definitions);

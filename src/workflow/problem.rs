@@ -15,12 +15,30 @@ pub struct Problem {
     pub input: Option<String>,
     /// What is wrong and how to mend it, in one line.
     pub reason: String,
+    /// What it waits for, where it is perhaps none once a backend has told its node definitions.
+    pub waits: Option<Waits>,
+}
+
+/// What the node definitions of a backend do for a pair.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Waits {
+    /// Its template is converted with them.
+    Conversion,
+    /// They tell the type of a parameter, where none is written.
+    Types,
 }
 
 impl Problem {
     /// Makes a problem of a whole file.
     pub fn of_file(file: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self { file: file.into(), line: None, node: None, input: None, reason: reason.into() }
+        Self { file: file.into(), line: None, node: None, input: None, reason: reason.into(), waits: None }
+    }
+
+    /// Returns the problem with what it waits for.
+    #[must_use]
+    pub(super) fn waiting(mut self, waits: Option<Waits>) -> Self {
+        self.waits = waits;
+        self
     }
 
     /// Returns the problem with the line that it stands on.

@@ -1,6 +1,6 @@
 //! Takes typed things out of a YAML tree and notes everything that is wrong, each with its line.
 
-use super::problem::Problem;
+use super::problem::{Problem, Waits};
 use super::yaml::{Content, Item, Key};
 use crate::names::{canonical, hint, shown};
 
@@ -8,6 +8,8 @@ use crate::names::{canonical, hint, shown};
 pub(super) struct Reader {
     file: String,
     pub(super) problems: Vec<Problem>,
+    /// What all that is wrong from now on waits for.
+    pub(super) waits: Option<Waits>,
 }
 
 /// The entries of a mapping by the one spelling of their keys.
@@ -15,12 +17,12 @@ pub(super) struct Fields<'a>(Vec<(String, &'a Key, &'a Item)>);
 
 impl Reader {
     pub(super) fn new(file: &str) -> Self {
-        Self { file: file.to_owned(), problems: Vec::new() }
+        Self { file: file.to_owned(), problems: Vec::new(), waits: None }
     }
 
     /// Notes that something is wrong.
     pub(super) fn wrong(&mut self, line: Option<usize>, reason: impl Into<String>) {
-        self.problems.push(Problem::of_file(self.file.clone(), reason).at(line));
+        self.problems.push(Problem::of_file(self.file.clone(), reason).at(line).waiting(self.waits));
     }
 
     /// Takes a mapping apart; a key that is not allowed, or written in two spellings, is wrong.

@@ -3,7 +3,7 @@
 
 use super::pair::MAX_TEMPLATE;
 use super::places::{Duplicate, Places};
-use super::problem::Problem;
+use super::problem::{Problem, Waits};
 use crate::convert::{Converted, Format, Saved};
 use crate::definitions::Definitions;
 use crate::graph::{Graph, GraphError};
@@ -91,7 +91,7 @@ fn converted(saved: &Saved, file: &str, definitions: &Definitions) -> Result<Rea
     if definitions.is_empty() {
         let reason = "this is a workflow as ComfyUI saves it (UI format): it waits for the node definitions of a backend, with which \
                       it is converted; a file of Workflow > Export (API) needs none";
-        return Err(Problem::of_file(file, reason));
+        return Err(Problem::of_file(file, reason).waiting(Some(Waits::Conversion)));
     }
     let Converted { graph, warnings } = saved.convert(definitions).map_err(|error| {
         let node = error.node().map(str::to_owned);

@@ -56,6 +56,8 @@ pub(super) fn parameter(
     if let (Some(min), Some(max)) = (&parameter.min, &parameter.max)
         && is_less(max, min)
     {
+        // Of whatever type.
+        reader.waits = None;
         reader.wrong(declared.line, format!("parameter `{}`: min {min} is more than max {max}", parameter.name));
         return None;
     }

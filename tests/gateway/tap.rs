@@ -17,7 +17,7 @@ async fn begin(sim: &Sim, setup: &Setup) -> (Works, Arc<Mutex<Vec<Tapped>>>) {
     settings.backends.addresses = vec![sim.url().parse().unwrap()];
     settings.backends.queue = 1;
     let tap = Tap::new(move |tapped| ear.lock().unwrap().push(tapped));
-    (Works::begin(&settings, SystemClock::start(), tap).await.unwrap(), heard)
+    (Works::begin(&settings, SystemClock::start(), tap, None).await.unwrap(), heard)
 }
 
 async fn submit(works: &Works) -> JobId {

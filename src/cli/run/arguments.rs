@@ -2,7 +2,7 @@
 
 use crate::runner::{FrameRange, Given, ValidationError, params_of};
 use crate::secret::Secret;
-use crate::settings::{BackendSettings, Settings};
+use crate::settings::Settings;
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
@@ -97,12 +97,17 @@ impl RunArgs {
 
     /// Returns the name of the executor.
     pub(super) fn mode(&self, settings: &Settings) -> &'static str {
-        let is_named = self.url.is_some() || settings.backends.addresses != BackendSettings::default().addresses;
+        let is_named = self.url.is_some() || settings.backends.are_named.0;
         match self.mode {
             Some(Mode::Local) => "local",
             None if !is_named && settings.local.home.is_some() => "local",
             Some(Mode::Remote) | None => "remote",
         }
+    }
+
+    /// Returns how many runs are asked for.
+    pub(super) fn runs(&self) -> usize {
+        self.frame_range.map_or(1, |range| range.count()).saturating_mul(self.batch.unwrap_or(1))
     }
 
     /// Returns all parameters, those that count more later.
@@ -141,5 +146,38 @@ fn output(text: &str) -> Result<(Option<String>, String), String> {
         Some((name, node)) if !name.is_empty() && !node.is_empty() => Ok((Some(name.to_owned()), node.to_owned())),
         None if !text.is_empty() => Ok((None, text.to_owned())),
         Some(_) | None => Err(format!("`{text}` names no node; write 9, or images:9")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::{FileChoice, Sources};
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        run: RunArgs,
+    }
+
+    #[test]
+    fn a_server_that_is_named_is_used_also_where_it_is_the_usual_one() {
+        let settings = |said: &[(&str, &str)]| {
+            let env = said.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            let (env, cli) = (env.collect::<Vec<_>>(), std::collections::BTreeMap::new());
+            Settings::load(Sources { cli, env, dotenv: FileChoice::None, file: FileChoice::None }).unwrap()
+        };
+        let mode = |more: &[&str], said: &[(&str, &str)]| {
+            let line = Line::parse_from([&["run", "-w", "x"], more].concat());
+            line.run.mode(&settings(said))
+        };
+        let (home, usual) = (("COMFYUI_HOME", "/comfy"), ("COMFYUI_ADDRESS", "http://127.0.0.1:8188"));
+        assert_eq!(mode(&[], &[home]), "local");
+        assert_eq!(mode(&[], &[home, ("COMFYUI_ADDRESS", "")]), "local");
+        assert_eq!(mode(&[], &[home, usual]), "remote");
+        assert_eq!(mode(&["--mode", "local"], &[home, usual]), "local");
+        assert_eq!(mode(&["--url", "gpu:8188"], &[home]), "remote");
+        assert_eq!(mode(&[], &[]), "remote");
     }
 }

@@ -15,6 +15,9 @@ use tokio_util::sync::CancellationToken;
 /// How many runs are looked at before the server is asked. All are before the first is sent.
 const EARLY: usize = 100;
 
+/// A plan, and what is odd about its workflow.
+type Planned = (Plan, Vec<String>);
+
 /// What is worked with.
 struct Desk<'a> {
     args: &'a RunArgs,
@@ -37,35 +40,44 @@ pub(super) async fn work(
     let began = clock.now();
     let (params, folder) = (args.params()?, Folder::open(&args.out)?);
     let desk = Desk { args, settings, params, folder, clock, show, stop };
-    // What is wrong without any server is told without one.
-    let early = desk.early().await;
-    if let Err(error) = &early
-        && !error.may_be_mended_by_definitions()
-    {
-        return Err(error.clone());
-    }
-    let orders = early.as_ref().ok().and_then(Option::as_ref).map(Plan::count);
-    let teller = Arc::clone(show);
-    let tell = Arc::new(move |text: &str| teller.note(text));
-    let context = Context { settings: settings.clone(), patience: args.wait, stop: stop.clone(), tell };
-    let executor = Executors::usual().make(args.mode(settings), context).await?;
-    let result = desk.drive(executor.as_ref(), early).await;
-    executor.close().await;
-    match (result, orders) {
-        (Err(RunError::Cancelled), Some(orders)) => Ok(Summary::nothing_begun(orders, clock.now().since(began))),
-        (result, _) => result,
+    match desk.work().await {
+        // Whatever was waited for, no run was begun.
+        Err(RunError::Cancelled) => Ok(Summary::nothing_begun(args.runs(), clock.now().since(began))),
+        result => result,
     }
 }
 
 impl Desk<'_> {
-    /// Plans as far as that can be done without a server; none for what ComfyUI has saved.
-    async fn early(&self) -> Result<Option<Plan>, RunError> {
-        let Some((mut plan, _)) = self.plan(None)? else { return Ok(None) };
-        rehearse(&mut plan, EARLY, &find_image, None, self.stop).await?;
-        Ok(Some(plan))
+    async fn work(&self) -> Result<Summary, RunError> {
+        // What is wrong without any server is told without one.
+        let early = self.early().await;
+        if let Err(error) = &early
+            && !error.may_be_mended_by_definitions()
+        {
+            return Err(error.clone());
+        }
+        let teller = Arc::clone(self.show);
+        let tell = Arc::new(move |text: &str| teller.note(text));
+        let (settings, stop) = (self.settings.clone(), self.stop.clone());
+        let context = Context { settings, patience: self.args.wait, stop, tell };
+        let executor = Executors::usual().make(self.args.mode(self.settings), context).await?;
+        let result = self.drive(executor.as_ref(), early).await;
+        executor.close().await;
+        result
     }
 
-    async fn drive(&self, executor: &dyn Executor, early: Result<Option<Plan>, RunError>) -> Result<Summary, RunError> {
+    /// Plans as far as that can be done without a server; none for what ComfyUI has saved.
+    async fn early(&self) -> Result<Option<Planned>, RunError> {
+        let Some((mut plan, warnings)) = self.plan(None)? else { return Ok(None) };
+        rehearse(&mut plan, EARLY, &find_image, None, self.stop).await?;
+        Ok(Some((plan, warnings)))
+    }
+
+    async fn drive(
+        &self,
+        executor: &dyn Executor,
+        early: Result<Option<Planned>, RunError>,
+    ) -> Result<Summary, RunError> {
         if let Err(error) = self.unless_stopped(executor.prepare()).await {
             // Without a server it is all that can be told.
             return Err(early.err().filter(|_| !matches!(error, RunError::Cancelled)).unwrap_or(error));
@@ -75,8 +87,7 @@ impl Desk<'_> {
         let known = if asks { self.unless_stopped(executor.known()).await? } else { None };
         let planned = match &known {
             Some(known) => self.plan(Some(known))?,
-            // Nothing is odd about what was not converted.
-            None => early?.map(|plan| (plan, Vec::new())),
+            None => early?,
         };
         let (mut plan, warnings) = planned.ok_or_else(|| self.untold())?;
         for warning in warnings {
@@ -100,7 +111,7 @@ impl Desk<'_> {
 
     /// Finds out what shall be run, with what is known of the server's nodes, and what is odd about it; none where that does not
     /// suffice.
-    fn plan(&self, known: Option<&Known>) -> Result<Option<(Plan, Vec<String>)>, RunError> {
+    fn plan(&self, known: Option<&Known>) -> Result<Option<Planned>, RunError> {
         let definitions = known.map(|known| &known.definitions);
         let loader = Loader { workflows: &self.settings.workflows };
         let Some(Loaded { subject, warnings }) = loader.load(&self.args.workflow, definitions)? else {
@@ -141,5 +152,43 @@ impl Desk<'_> {
             self.args.workflow
         );
         ConnectorError { message }.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        run: RunArgs,
+    }
+
+    struct Nobody;
+
+    impl Show for Nobody {
+        fn told(&self, _: &Told) {}
+        fn note(&self, _: &str) {}
+        fn stopping(&self) {}
+        fn failed(&self, _: &RunError) {}
+        fn summary(&self, _: &Summary) {}
+    }
+
+    #[tokio::test]
+    async fn who_stops_before_anything_is_known_gets_the_summary_of_all_runs() {
+        let folder = tempfile::tempdir().unwrap();
+        let (graph, out) = (folder.path().join("graph.json"), folder.path().join("out"));
+        std::fs::write(&graph, r#"{"1": {"class_type": "A", "inputs": {"text": "x"}}}"#).unwrap();
+        let [graph, out] = [graph, out].map(|path| path.display().to_string());
+        let words = ["-w", &graph, "-o", &out, "--frame-range", "1-4", "--batch", "3", "-p", "1.text=####"];
+        let line = Line::parse_from(std::iter::once("run").chain(words));
+        let (clock, show): (Arc<dyn Clock>, Arc<dyn Show>) = (SystemClock::start(), Arc::new(Nobody));
+        let stop = CancellationToken::new();
+        stop.cancel();
+        let summary = work(&line.run, &Settings::default(), &clock, &show, &stop).await.unwrap();
+        assert_eq!((summary.orders(), summary.cancelled()), (12, 12));
     }
 }

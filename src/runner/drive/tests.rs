@@ -1,7 +1,7 @@
 //! Orders driven on an executor of somebody's own.
 
 use super::*;
-use crate::clock::SystemClock;
+use crate::clock::{ManualClock, SystemClock, Timestamp};
 use crate::definitions::Definitions;
 use crate::graph::Graph;
 use crate::job::{BlobId, FailureCode, Output};
@@ -73,6 +73,29 @@ impl Executor for Farm {
             metadata_stripped: None,
         };
         Ok(vec![Artifact { output, file }])
+    }
+}
+
+/// An executor that never answers a wish to cancel, and ends what it was asked to.
+struct Mute(Farm);
+
+#[async_trait::async_trait]
+impl Executor for Mute {
+    async fn submit(&self, order: &Order) -> Result<Ticket, RunError> {
+        self.0.submit(order).await
+    }
+
+    async fn poll(&self, ticket: &Ticket) -> Result<Vec<News>, RunError> {
+        self.0.poll(ticket).await
+    }
+
+    async fn cancel(&self, ticket: &Ticket) -> Result<(), RunError> {
+        self.0.cancel(ticket).await?;
+        std::future::pending().await
+    }
+
+    async fn collect(&self, ticket: &Ticket) -> Result<Vec<Artifact>, RunError> {
+        self.0.collect(ticket).await
     }
 }
 
@@ -200,4 +223,28 @@ async fn what_is_under_way_is_cancelled_when_all_shall_stop_and_nothing_more_beg
     let ((summary, _), ()) = tokio::join!(drive(&farm, &plan, false, &stop), halting);
     assert_eq!((summary.cancelled(), summary.never_begun), (4, 2));
     assert_eq!(farm.cancelled.lock().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn an_executor_that_does_not_answer_a_wish_to_cancel_holds_nobody_up() {
+    let (mute, stop, clock) = (Mute(Farm::new()), CancellationToken::new(), ManualClock::at(Timestamp::from_millis(0)));
+    let options = Options { folder: None, fail_fast: false, clock: Arc::<ManualClock>::clone(&clock) };
+    let plan = plan("waits");
+    let driven = async {
+        tokio::select! {
+            summary = run_all(&mute, &plan, &|_| Found::NoPath, &options, &|_| (), &stop) => summary,
+            () = async {
+                while mute.0.busy.lock().unwrap().0 < 4 {
+                    tokio::task::yield_now().await;
+                }
+                stop.cancel();
+                loop {
+                    clock.advance(Duration::from_secs(1));
+                    tokio::task::yield_now().await;
+                }
+            } => unreachable!("time goes on and on"),
+        }
+    };
+    let summary = tokio::time::timeout(Duration::from_secs(20), driven).await.expect("it ends");
+    assert_eq!((summary.ended.len(), summary.cancelled()), (4, 4), "{summary:?}");
 }

@@ -1,8 +1,9 @@
 //! What is run: workflows, parameters, batches, frames, and what is kept of it.
 
-use super::desk::{Desk, by_run, of, stderr, stdout};
+use super::desk::{Desk, by_run, of, output, stderr, stdout};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::process::Command;
 
 #[actix_web::test]
 async fn outputs_are_byte_for_byte_what_the_server_made_and_nothing_is_overwritten() {
@@ -199,6 +200,69 @@ async fn a_workflow_as_comfyui_saves_it_is_converted_and_what_is_odd_about_it_is
         let size = [&graph["1"]["inputs"]["width"], &graph["1"]["inputs"]["height"]];
         assert_eq!((size, &graph["2"]["inputs"]["images"]), ([&json!(48), &json!(32)], &json!(["1", 0])));
         assert_eq!(stderr(&told).matches("for which the server has no words").count(), 1, "{told:?}");
+    }
+    desk.close().await;
+}
+
+#[actix_web::test]
+async fn what_is_taken_of_a_picture_is_told_once_however_large_its_pixels_are() {
+    let desk = Desk::new().await;
+    let first = desk.run(&["-w", "templates/canvas.json", "-p", "2.width=64", "Size.height=64", "--output", "4"]).await;
+    let picture = stdout(&first).trim().to_owned();
+    let file = std::fs::File::options().write(true).open(desk.path(&picture)).unwrap();
+    // More than any limit for a file; on the disk there is nothing of it.
+    file.set_len(300 << 20).unwrap();
+    let note = format!("note: taken from `{picture}`: the graph that made the picture, which it carries");
+    for more in [&[][..], &["--no-check"]] {
+        let told = desk.run(&[&["-w", &picture, "--output", "4"], more].concat()).await;
+        assert_eq!(told.status.code(), Some(0), "{told:?}");
+        assert_eq!(stderr(&told).matches(&note).count(), 1, "{told:?}");
+    }
+    for args in [&["convert", &*picture][..], &["validate", "-w", &picture]] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_comfygate"));
+        command.args(args).current_dir(desk.folder.path());
+        let told = output(command).await;
+        assert_eq!(told.status.code(), Some(0), "{told:?}");
+        assert_eq!(stderr(&told).matches(&note).count(), 1, "{told:?}");
+    }
+    desk.close().await;
+}
+
+#[actix_web::test]
+async fn a_workflow_whose_template_waits_for_the_servers_nodes_is_found_by_all_its_names() {
+    let desk = Desk::new().await;
+    let saved = |width: u64| {
+        json!({
+            "nodes": [
+                { "id": 1, "type": "EmptyImage", "mode": 0, "order": 0, "inputs": [], "properties": {},
+                  "outputs": [{ "name": "IMAGE", "type": "IMAGE", "links": [1] }], "widgets_values": [width, 32, 1, 7] },
+                { "id": 2, "type": "SaveImage", "mode": 0, "order": 1, "outputs": [], "properties": {},
+                  "inputs": [{ "name": "images", "type": "IMAGE", "link": 1 }], "widgets_values": ["x"] },
+            ],
+            "links": [[1, 1, 0, 2, 0, "IMAGE"]],
+            "version": 0.4,
+        })
+    };
+    let graph = json!({
+        "1": { "class_type": "EmptyImage", "inputs": { "width": 16, "height": 32, "batch_size": 1, "color": 7 } },
+        "2": { "class_type": "SaveImage", "inputs": { "images": ["1", 0], "filename_prefix": "x" } },
+    });
+    let mapping = "node_mappings:\n  height: { node_id: '1', property: height }\n";
+    for (name, text) in [("drawn", saved(24)), ("two@1", graph), ("two@2", saved(48)), ("base", saved(40))] {
+        std::fs::write(desk.path(&format!("templates/{name}.json")), text.to_string()).unwrap();
+    }
+    for (name, more) in
+        [("drawn", "aliases: [d]\n"), ("two@1", ""), ("two@2", ""), ("sharing", "template: base.json\n")]
+    {
+        std::fs::write(desk.path(&format!("configs/{name}.yaml")), format!("{mapping}{more}")).unwrap();
+    }
+    for (name, width) in [("d", 24), ("two", 48), ("sharing", 40), ("two@1", 16)] {
+        for more in [&[][..], &["--no-check"]] {
+            let before = desk.posted().len();
+            let told = desk.run(&[&["-w", name], more].concat()).await;
+            assert_eq!(told.status.code(), Some(0), "{name}: {told:?}");
+            assert_eq!(desk.posted()[before].1["1"]["inputs"]["width"], json!(width), "{name}");
+        }
     }
     desk.close().await;
 }

@@ -4,5 +4,6 @@ mod checked;
 mod desk;
 mod ended;
 mod given;
+mod own;
 mod shown;
 mod taken_back;
