@@ -109,10 +109,9 @@ mod tests {
     #[tokio::test]
     async fn only_so_much_waits_and_who_comes_new_finds_a_seat() {
         let bench = Arc::new(Bench::with(1, 8));
-        let gate = Arc::new(std::sync::Barrier::new(2));
-        let closed = Arc::clone(&gate);
+        let (go, gate) = mpsc::channel::<()>();
         let tenant = |number: usize| Tenant::from_stored(format!("tenant{number}"));
-        let mut begun = Box::pin(async { bench.work(&tenant(0), move || closed.wait().is_leader()).await.is_ok() });
+        let mut begun = Box::pin(async { bench.work(&tenant(0), move || gate.recv_timeout(PATIENCE)).await.is_ok() });
         assert!(futures_util::poll!(&mut begun).is_pending());
         let mut waiting = Vec::new();
         let refused = loop {
@@ -127,7 +126,7 @@ mod tests {
         let mut new = Box::pin(async { bench.work(&tenant(1), || ()).await.is_ok() });
         assert!(futures_util::poll!(&mut new).is_pending(), "it waits, and is not refused");
         waiting.clear();
-        tokio::task::spawn_blocking(move || gate.wait()).await.unwrap();
+        go.send(()).unwrap();
         assert!(tokio::time::timeout(PATIENCE, begun).await.unwrap());
         assert!(tokio::time::timeout(PATIENCE, new).await.unwrap());
         assert!(bench.work(&tenant(0), || ()).await.is_ok(), "the seats are free again");
