@@ -283,7 +283,7 @@ mod tests {
         let is_slow = |error: &ClientError, after| matches!(went.unplaced(error, after), Unplaced::TooSlow(_));
         let cut_off = [ClientError::Unreachable("reset".into()), ClientError::Malformed("<html>".into())];
         for error in cut_off.into_iter().chain([408, 502, 503, 504].map(status)) {
-            assert!(is_slow(&error, LONG) && !is_slow(&error, LONG - Duration::from_secs(1)), "{error}");
+            assert!(is_slow(&error, LONG) && !is_slow(&error, LONG / 2), "{error}");
         }
         for error in [500, 401, 403, 400].map(status).into_iter().chain([ClientError::NotFound]) {
             assert!(matches!(went.unplaced(&error, LONG * 2), Unplaced::Unreachable(_)), "{error}");
