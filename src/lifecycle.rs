@@ -185,6 +185,11 @@ pub async fn asked_to_stop() {
     StopSignals::listen().next().await;
 }
 
+/// Returns how much long work may be done at once, so that those who serve have a processor core left wherever there are two.
+pub fn half_of_the_cores() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1))
+}
+
 /// Returns what a caught panic said.
 pub fn panic_text(panic: &(dyn Any + Send)) -> &str {
     panic

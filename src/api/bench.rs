@@ -4,6 +4,7 @@
 use super::ApiError;
 use crate::inputs::Places;
 use crate::job::Tenant;
+use crate::lifecycle::half_of_the_cores;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
@@ -20,14 +21,13 @@ pub struct Bench {
 impl Default for Bench {
     /// Has half as many places as there are processor cores.
     fn default() -> Self {
-        let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        Self::with(cores / 2, SEATS)
+        Self::with(half_of_the_cores(), SEATS)
     }
 }
 
 impl Bench {
     fn with(places: usize, seats: usize) -> Self {
-        Self { seats: Places::new(seats, seats), places: Arc::new(Semaphore::new(places.max(1))) }
+        Self { seats: Places::new(seats, seats), places: Arc::new(Semaphore::new(places)) }
     }
 
     /// Does `work` for a tenant as soon as there is a place, unless too much waits already for it to have one more. Who goes away

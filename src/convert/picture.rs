@@ -1,11 +1,9 @@
 //! Takes the bytes of a file that shall hold a workflow: of a PNG what stands before its pixels, however many these are, of
 //! everything else all. What the bytes are is told by `source.rs`.
 
+use super::source::PNG;
 use super::{Format, Source, read};
 use std::io::{self, Read};
-
-/// What every PNG begins with.
-const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
 
 /// The bytes before what a chunk holds, its length and its type, and the bytes after it.
 const CHUNK_HEAD: u64 = 8;

@@ -7,7 +7,7 @@ use super::carried::carried;
 const MOST_CARRIED: usize = 32 << 20;
 
 /// What every PNG begins with.
-const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
+pub(super) const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
 
 /// What other files begin with, from which byte on, and what they are.
 const OTHERS: [(usize, &[u8], &str); 10] = [

@@ -7,9 +7,10 @@ use super::kind::{Measured, measure};
 use super::source::Fault;
 use crate::hex;
 use crate::job::BlobId;
-use crate::media::BlobError;
+use crate::lifecycle::half_of_the_cores;
+use crate::media::blocking;
 use sha2::{Digest, Sha256};
-use std::io::{self, Cursor};
+use std::io::Cursor;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
@@ -21,8 +22,7 @@ pub(super) struct Scale {
 impl Default for Scale {
     /// Measures half as many at once as there are processor cores.
     fn default() -> Self {
-        let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        Self { places: Arc::new(Semaphore::new((cores / 2).max(1))) }
+        Self { places: Arc::new(Semaphore::new(half_of_the_cores())) }
     }
 }
 
@@ -33,16 +33,10 @@ impl Scale {
         let work = move || {
             // Goes with the work: whoever wished it may be gone before it ends.
             let _place = place;
-            found(&bytes, limits)
+            Ok(found(&bytes, limits))
         };
-        match tokio::task::spawn_blocking(work).await {
-            Ok(found) => found.map_err(Why::Fault),
-            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            Err(error) => {
-                let cause = io::Error::other(error);
-                Err(Why::Refused(Refused::Blob(BlobError::Io { path: "blobs".into(), cause })))
-            }
-        }
+        let found = blocking(work).await.map_err(|error| Why::Refused(Refused::Blob(error)))?;
+        found.map_err(Why::Fault)
     }
 }
 

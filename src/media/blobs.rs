@@ -4,6 +4,7 @@
 use super::folder::{Draft, Folder, name};
 use super::holds::Holds;
 use crate::job::BlobId;
+use crate::lifecycle::half_of_the_cores;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use sha2::{Digest, Sha256};
@@ -64,9 +65,8 @@ impl Blobs {
     /// Opens `blobs` in the data folder `folder`, made where it is missing. What a crash left half written is removed,
     /// so only one process may have it open; the store's lock sees to that. Blocks.
     pub fn open(folder: &Path) -> Result<Self, BlobError> {
-        let places = std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1));
         let folder = Arc::new(Folder::open(folder, folder.join("blobs"))?);
-        Ok(Self { folder, bench: Arc::new(Semaphore::new(places)), holds: Holds::default() })
+        Ok(Self { folder, bench: Arc::new(Semaphore::new(half_of_the_cores())), holds: Holds::default() })
     }
 
     /// Keeps the bytes; returns their name and size once both would survive a loss of power.
@@ -161,7 +161,7 @@ impl Blobs {
 }
 
 /// Runs `work` on a thread that may block.
-pub(super) async fn blocking<T, F>(work: F) -> Result<T, BlobError>
+pub async fn blocking<T, F>(work: F) -> Result<T, BlobError>
 where
     T: Send + 'static,
     F: FnOnce() -> Result<T, BlobError> + Send + 'static,

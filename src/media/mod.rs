@@ -14,7 +14,7 @@ mod strip;
 mod survey;
 mod treatment;
 
-pub use blobs::{BlobError, Blobs, PutError};
+pub use blobs::{BlobError, Blobs, PutError, blocking};
 pub use body::body_stream;
 pub use checked::CheckedError;
 pub use holds::Hold;

@@ -96,45 +96,26 @@ pub(super) fn seconds(seconds: i64) -> Timestamp {
 }
 
 pub(super) fn code(effects: &[Effect]) -> Option<FailureCode> {
-    effects.iter().find_map(|effect| match effect {
-        Effect::Finish(Outcome::Failed(failure, _))
+    effects.iter().find_map(|effect| {
+        if let Effect::Finish(Outcome::Failed(failure, _))
         | Effect::Requeue { failure, .. }
-        | Effect::Elsewhere { failure } => Some(failure.code),
-        Effect::Finish(Outcome::Succeeded(_) | Outcome::Cancelled)
-        | Effect::Started
-        | Effect::LookUp
-        | Effect::Reconnect
-        | Effect::StopUpstream
-        | Effect::Collect(..) => None,
+        | Effect::Elsewhere { failure } = effect
+        {
+            Some(failure.code)
+        } else {
+            None
+        }
     })
 }
 
 pub(super) fn requeued(effects: &[Effect]) -> Option<bool> {
-    effects.iter().find_map(|effect| match effect {
-        Effect::Requeue { counts, .. } => Some(*counts),
-        Effect::Finish(_)
-        | Effect::Elsewhere { .. }
-        | Effect::Started
-        | Effect::LookUp
-        | Effect::Reconnect
-        | Effect::StopUpstream
-        | Effect::Collect(..) => None,
-    })
+    effects.iter().find_map(|effect| if let Effect::Requeue { counts, .. } = effect { Some(*counts) } else { None })
 }
 
 pub(super) fn images(effects: &[Effect]) -> Option<Vec<(String, u32)>> {
-    effects.iter().find_map(|effect| match effect {
-        Effect::Finish(Outcome::Succeeded(outputs)) => {
-            Some(outputs.iter().map(|output| (output.node_id.clone(), output.index)).collect())
-        }
-        Effect::Finish(Outcome::Failed(..) | Outcome::Cancelled)
-        | Effect::Requeue { .. }
-        | Effect::Elsewhere { .. }
-        | Effect::Started
-        | Effect::LookUp
-        | Effect::Reconnect
-        | Effect::StopUpstream
-        | Effect::Collect(..) => None,
+    effects.iter().find_map(|effect| {
+        let Effect::Finish(Outcome::Succeeded(outputs)) = effect else { return None };
+        Some(outputs.iter().map(|output| (output.node_id.clone(), output.index)).collect())
     })
 }
 
