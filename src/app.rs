@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::egress::{self, SystemLookup};
 use crate::lifecycle::Lifecycle;
 use crate::notifier::{Standing, TargetRules};
+use crate::pool::Pool;
 use crate::settings::Settings;
 use crate::signing::Office;
 use actix_web::dev::ServerHandle;
@@ -115,13 +116,13 @@ async fn join(ground: Ground<'_>) -> anyhow::Result<Api> {
         Some((backend, standing)) => (vec![backend], Some(standing)),
         None => (ground.open_backends(None)?, None),
     };
-    let intake = ground.intake(&backends);
-    let desks = backends.iter().map(|backend| (backend.name.clone(), Arc::clone(&backend.desk))).collect();
+    let pool = Arc::new(Pool::of(backends));
+    let intake = ground.intake(&pool);
     let keyring = ground.open_keyring().await;
     let standing = Arc::new(Standing::default());
     let throttle = ground.open_throttle().await?;
     ground.watch_workflows();
-    ground.dispatch(backends);
+    ground.dispatch(&pool);
     ground.notify(keyring.clone(), &standing);
     ground.clear();
     let keys_required = settings.access.require_keys(ground.address);
@@ -136,7 +137,7 @@ async fn join(ground: Ground<'_>) -> anyhow::Result<Api> {
         catalog,
         verdicts: api::Verdicts::new(inventory),
         blobs,
-        desks,
+        pool,
         local,
         keys,
         keys_required,

@@ -7,15 +7,17 @@ use crate::crash::{self, Point};
 use crate::inputs::{Inputs, Refused, take_images};
 use crate::job::{
     BodyRules, Conversion, DeliveryMode, Happening, InputImages, Job, JobId, JobState, Limits, Outcome, Params,
-    Request, Tap, Tapped, Tenant, Timeouts, WebhookEvent, freeze,
+    Placement, Request, Tap, Tapped, Tenant, Timeouts, WebhookEvent, freeze,
 };
+use crate::pool::Pool;
 use crate::secret::Secret;
 use crate::store::{CancelWish, Ending, IdempotencyKey, NewJob, Revision, Store, StoreError};
-use crate::tracker::Tracker;
 use crate::vault::{Full, Vault};
-use crate::workflow::{BuildError, Catalog, Pair, ParamError, RawError, RawGraph, Resolved, Source, check, resolve};
+use crate::workflow::{
+    BuildError, Catalog, Pair, ParamError, RawError, RawGraph, Resolved, Source, check, resolve, structure,
+};
 use serde_json::{Map, Value};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
 
@@ -44,6 +46,8 @@ pub struct Submission {
     pub metadata: Option<Value>,
     /// Higher runs first.
     pub priority: i32,
+    /// What the caller wishes of the backend.
+    pub placement: Placement,
     /// The caller's own limits.
     pub timeouts: Timeouts,
     /// The caller's idempotency key.
@@ -143,8 +147,8 @@ pub struct Intake {
     pub queue_bell: Arc<Notify>,
     /// Rung when a job ended here, and its delivery was created.
     pub delivery_bell: Arc<Notify>,
-    /// Who follows the runs, by the backend's name.
-    pub trackers: HashMap<String, Tracker>,
+    /// The backends, whose trackers follow the runs.
+    pub pool: Arc<Pool>,
     /// The workflow of requests that name none.
     pub default_workflow: String,
     /// The limits of requests and workflows that set none.
@@ -191,7 +195,8 @@ impl Intake {
         let (now, id) = self.own_id(&submission);
         let (tenant, idempotency) = (submission.tenant.clone(), submission.idempotency.clone());
         let key = submission.partner_key.take();
-        let request = self.request(workflow, submission, resolved, taken.images.clone());
+        let structure = structure(workflow, &resolved.params)?;
+        let request = Request { structure, ..self.request(workflow, submission, resolved, taken.images.clone()) };
         self.store(NewJob { id, tenant, request, created_at: now, idempotency, own_revision: None }, key).await
     }
 
@@ -246,9 +251,9 @@ impl Intake {
             CancelWish::AlreadyFinal(state) => Ok(Cancelled::AlreadyFinal(state)),
             CancelWish::Waiting(job) => self.end_waiting(&job).await,
             CancelWish::Running(job) => {
-                let tracker = job.run.as_ref().and_then(|run| self.trackers.get(&run.backend));
-                if let Some(tracker) = tracker {
-                    tracker.cancel(id).await;
+                let backend = job.run.as_ref().and_then(|run| self.pool.get(&run.backend));
+                if let Some(backend) = backend {
+                    backend.tracker.cancel(id).await;
                 }
                 Ok(Cancelled::Asked)
             }
@@ -276,6 +281,8 @@ impl Intake {
         Request {
             workflow: workflow.name().to_owned(),
             revision: workflow.revision().to_owned(),
+            structure: workflow.structure().clone(),
+            placement: placement(workflow, submission.placement),
             params: resolved.params,
             images,
             seed: resolved.seed,
@@ -331,4 +338,10 @@ impl Intake {
 fn revision(workflow: &Pair) -> Revision {
     let Source { hash, name, config, template } = workflow.source();
     Revision { hash, name, config, template }
+}
+
+/// Joins what a workflow and its caller wish of a backend.
+fn placement(workflow: &Pair, mut wished: Placement) -> Placement {
+    wished.tags.extend(workflow.required_tags().iter().cloned());
+    wished
 }

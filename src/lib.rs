@@ -67,6 +67,7 @@ pub mod local;
 pub mod media;
 pub mod names;
 pub mod notifier;
+pub mod pool;
 pub mod runner;
 pub mod secret;
 pub mod settings;

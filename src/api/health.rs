@@ -53,7 +53,7 @@ pub(super) async fn health() -> HttpResponse {
 pub(super) async fn ready(api: web::Data<Api>, caller: Caller) -> Result<HttpResponse, ApiError> {
     let backlog = api.store.backlog().await;
     let unwritable = api.write_check.trouble(api.store.as_ref(), api.clock.as_ref()).await;
-    let any_backend = api.desks.iter().any(|(_, desk)| desk.is_connected());
+    let any_backend = api.pool.is_any_connected();
     let has_workflow = api.catalog.workflow(&api.intake.default_workflow).is_some();
     let is_full = backlog.as_ref().is_ok_and(|backlog| backlog.queued >= api.throttle.most_waiting());
     let takes_jobs = !api.is_draining() && !is_full && backlog.is_ok() && unwritable.is_none();
@@ -81,9 +81,11 @@ fn tell_operator(
     backlog: Result<Backlog, StoreError>,
 ) {
     let backends: Vec<Value> = api
-        .desks
+        .pool
+        .backends()
         .iter()
-        .map(|(name, desk)| {
+        .map(|backend| {
+            let (name, desk) = (&backend.name, &backend.desk);
             json!({ "name": name, "connected": desk.is_connected(), "prompts": desk.load(), "error": desk.trouble() })
         })
         .collect();

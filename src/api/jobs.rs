@@ -126,7 +126,7 @@ fn living(api: &Api, caller: &Caller, job: &Job) -> Map<String, Value> {
     if caller.is_operator() {
         view.insert("tenant".into(), json!(job.tenant.name()));
     }
-    let progress = api.desks.iter().find_map(|(_, desk)| desk.progress_of(job.id));
+    let progress = api.pool.progress_of(job.id);
     if let Some(progress) = progress {
         view.insert("progress".into(), json!({ "fraction": progress.fraction }));
     }

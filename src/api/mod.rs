@@ -57,10 +57,10 @@ use crate::job::BodyRules;
 use crate::local;
 use crate::media::Blobs;
 use crate::notifier::{Standing, TargetRules};
+use crate::pool::Pool;
 use crate::signing::{Keyring, Office};
 use crate::store::Store;
 use crate::throttle::Throttle;
-use crate::tracker::Desk;
 use crate::workflow::Catalog;
 use actix_web::http::Method;
 use actix_web::web;
@@ -86,8 +86,8 @@ pub struct Api {
     pub verdicts: Verdicts,
     /// Where outputs are read.
     pub blobs: Arc<Blobs>,
-    /// What is known of each backend, by name.
-    pub desks: Vec<(String, Arc<Desk>)>,
+    /// The backends.
+    pub pool: Arc<Pool>,
     /// How the ComfyUI stands that is started here; none where none is.
     pub local: Option<watch::Receiver<local::Standing>>,
     /// The keys of callers.

@@ -83,7 +83,7 @@ fn targets_of(workflow: &Pair, names: &BTreeSet<String>) -> Vec<Target> {
 async fn verdicts(api: &web::Data<Api>, graph: &Graph, brought: &[Target]) -> Result<Vec<Verdict>, ApiError> {
     let inventory = Arc::clone(api.verdicts.inventory());
     let first = judged(api, graph, brought).await?;
-    let is_connected = |backend: &str| api.desks.iter().any(|(name, desk)| name == backend && desk.is_connected());
+    let is_connected = |name: &str| api.pool.get(name).is_some_and(|backend| backend.desk.is_connected());
     let doubtful = |verdict: &&Verdict| {
         let lacks = verdict.problems.as_deref().is_none_or(|problems| may_have_changed(problems));
         lacks && is_connected(&verdict.backend)

@@ -2,8 +2,8 @@
 
 use super::ground::Ground;
 use crate::comfy::{ComfyUrl, SocketOptions};
-use crate::dispatch::Backend;
 use crate::local::{self, LocalOptions, Parts, Standing, Supervisor};
+use crate::pool::Backend;
 use std::sync::Arc;
 use tokio::sync::watch;
 use tracing::{info, warn};

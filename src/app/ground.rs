@@ -12,6 +12,7 @@ use crate::lifecycle::Lifecycle;
 use crate::local;
 use crate::media::Blobs;
 use crate::notifier::Announcer;
+use crate::pool::Estimates;
 use crate::settings::{InputSettings, Settings};
 use crate::store::{OwnSecrets, SqliteStore, Store};
 use crate::vault::Vault;
@@ -43,6 +44,8 @@ pub(super) struct Ground<'a> {
     pub(super) bells: Bells,
     /// Hears what happens to every run.
     pub(super) tap: Tap,
+    /// How long runs take on backends.
+    pub(super) estimates: Arc<Estimates>,
 }
 
 /// The wake-ups between the stations. Losing one costs a poll, nothing else.
@@ -89,6 +92,7 @@ impl<'a> Ground<'a> {
             announcer: Announcer::new(Arc::clone(&clock)),
             bells: Bells::default(),
             tap: Tap::default(),
+            estimates: Arc::default(),
             clock,
             lifecycle,
         })

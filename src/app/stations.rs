@@ -6,13 +6,14 @@ use super::workflows;
 use crate::access::Keys;
 use crate::clearing;
 use crate::comfy::{self, Client, ComfyUrl, SocketOptions};
-use crate::dispatch::{self, Backend};
+use crate::dispatch;
 use crate::inputs::Shelf;
 use crate::intake::Intake;
 use crate::inventory;
 use crate::job::Tenant;
 use crate::media::body_stream;
 use crate::notifier::{self, Standing};
+use crate::pool::{Backend, Pool};
 use crate::signing::{self, Keyring};
 use crate::throttle::Throttle;
 use crate::tracker::{self, Desk, Tracker};
@@ -52,16 +53,20 @@ impl Ground<'_> {
             announce: Arc::new(move |announcement| announcer.announce(announcement)),
             tap: self.tap.clone(),
         };
-        let stop = self.lifecycle.stop();
+        let stop = self.lifecycle.stop().child_token();
+        let stop_of_it = stop.clone();
         self.begin("tracker", tracker::run(parts, tracker.clone(), commands, socket, stop.clone()));
         self.begin("inventory", inventory::run(self.stocktaking(&name, &client, &desk), stop.clone()));
         let clock = Arc::clone(&self.clock);
         self.begin("socket", comfy::socket::run(url, options, events, reconnect, clock, stop));
-        Ok(Backend { name, client, tracker, desk, depth: self.settings.backends.queue })
+        let mut backend = Backend::new(name, client, tracker, desk);
+        backend.ahead = self.settings.backends.queue.saturating_sub(1);
+        backend.stop = stop_of_it;
+        Ok(backend)
     }
 
     /// Takes jobs in for these backends.
-    pub(super) fn intake(&self, backends: &[Backend]) -> Arc<Intake> {
+    pub(super) fn intake(&self, pool: &Arc<Pool>) -> Arc<Intake> {
         Arc::new(Intake {
             store: Arc::clone(&self.store),
             catalog: Arc::clone(&self.catalog),
@@ -69,7 +74,7 @@ impl Ground<'_> {
             clock: Arc::clone(&self.clock),
             queue_bell: Arc::clone(&self.bells.queue),
             delivery_bell: Arc::clone(&self.bells.delivery),
-            trackers: backends.iter().map(|backend| (backend.name.clone(), backend.tracker.clone())).collect(),
+            pool: Arc::clone(pool),
             default_workflow: self.settings.workflows.default.clone(),
             limits: self.settings.limits.usual,
             most: self.settings.limits.most,
@@ -93,11 +98,13 @@ impl Ground<'_> {
     }
 
     /// Gives waiting jobs to the backends.
-    pub(super) fn dispatch(&self, backends: Vec<Backend>) {
+    pub(super) fn dispatch(&self, pool: &Arc<Pool>) {
         let parts = dispatch::Parts {
             store: Arc::clone(&self.store),
             catalog: Arc::clone(&self.catalog),
-            backends,
+            pool: Arc::clone(pool),
+            fitness: Arc::default(),
+            estimates: Arc::clone(&self.estimates),
             shelf: Arc::new(Shelf::new(Arc::clone(&self.blobs), Arc::clone(&self.clock))),
             clock: Arc::clone(&self.clock),
             lifecycle: self.lifecycle.clone(),

@@ -9,6 +9,7 @@ use crate::inventory::Inventory;
 use crate::job::Tap;
 use crate::lifecycle::Lifecycle;
 use crate::media::Blobs;
+use crate::pool::{Backend, Pool};
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::tracker::Desk;
@@ -53,15 +54,15 @@ impl Works {
         let lookup = Arc::new(SystemLookup);
         let mut ground = Ground::lay(settings, clock, lifecycle.clone(), settings.server.address, lookup).await?;
         ground.tap = tap;
-        let backends = ground.open_backends(gate.as_ref())?;
-        let intake = ground.intake(&backends);
-        let server = |backend: &crate::dispatch::Backend| Server {
+        let pool = Arc::new(Pool::of(ground.open_backends(gate.as_ref())?));
+        let intake = ground.intake(&pool);
+        let server = |backend: &Arc<Backend>| Server {
             name: backend.name.clone(),
             client: backend.client.clone(),
             desk: Arc::clone(&backend.desk),
         };
-        let servers = backends.iter().map(server).collect();
-        ground.dispatch(backends);
+        let servers = pool.backends().iter().map(server).collect();
+        ground.dispatch(&pool);
         let Ground { store, blobs, inventory, .. } = ground;
         Ok(Self { intake, store, blobs, inventory, servers, lifecycle })
     }

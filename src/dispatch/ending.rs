@@ -13,7 +13,7 @@ const OVERDUE_AT_ONCE: u32 = 256;
 
 /// Ends the waiting jobs that every backend has refused, which is so when others are configured now than before.
 pub(super) async fn end_stranded(parts: &Parts) {
-    let names: Vec<String> = parts.backends.iter().map(|backend| backend.name.clone()).collect();
+    let names: Vec<String> = parts.pool.backends().iter().map(|backend| backend.name.clone()).collect();
     let (clock, stop) = (parts.clock.as_ref(), parts.lifecycle.stop());
     loop {
         let read = || parts.store.stranded(&names, OVERDUE_AT_ONCE);

@@ -1,14 +1,15 @@
 //! The task of dispatch: waits for work and room, claims jobs, lets the tracker watch, submits.
 
-use super::backend::{Backend, others};
 use super::ending::{end, end_overdue, end_stranded, internal};
+use super::fitness::Fitness;
 use super::partner::partner_key;
 use super::sending::{Ready, Sending};
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::crash::{self, Point};
 use crate::inputs::Shelf;
 use crate::job::{BodyRules, Failure, Job, JobId, PromptId, Request, Tap};
 use crate::lifecycle::{Lifecycle, Panicked};
+use crate::pool::{Backend, Estimates, Pool};
 use crate::store::{Claimed, Revision, Store, StoreError, Vacancy, persist};
 use crate::telemetry::job_span;
 use crate::tracker::{Plan, Run, SubmitResult};
@@ -38,7 +39,11 @@ pub struct Parts {
     /// The workflows.
     pub catalog: Arc<Catalog>,
     /// The backends.
-    pub backends: Vec<Backend>,
+    pub pool: Arc<Pool>,
+    /// What is known of graphs on them.
+    pub fitness: Arc<Fitness>,
+    /// How long runs take there.
+    pub estimates: Arc<Estimates>,
     /// Brings input images to them.
     pub shelf: Arc<Shelf>,
     /// The time.
@@ -102,7 +107,7 @@ pub async fn run(parts: Parts, stop: CancellationToken) {
 /// Has every run watched that nobody sees to: it is of an earlier life, or a fault has ended whoever saw to it.
 async fn recover(parts: &Parts, revisions: &mut HashMap<String, Arc<Pair>>) {
     // Asked before the store: whoever lets go of a job in between has stored its end.
-    let held: HashSet<JobId> = parts.backends.iter().flat_map(|backend| backend.desk.held()).collect();
+    let held: HashSet<JobId> = parts.pool.backends().iter().flat_map(|backend| backend.desk.held()).collect();
     let (clock, stop) = (parts.clock.as_ref(), parts.lifecycle.stop());
     let claimed = persist(clock, &stop, "the runs on the backends", || parts.store.on_backends()).await;
     for claimed in claimed.unwrap_or_default().into_iter().filter(|claimed| !held.contains(&claimed.job.id)) {
@@ -117,7 +122,7 @@ async fn recover(parts: &Parts, revisions: &mut HashMap<String, Arc<Pair>>) {
 /// Has a run watched again; where its backend is not known any more, its job is queued again.
 async fn take_up(parts: &Parts, claimed: Claimed, revisions: &mut HashMap<String, Arc<Pair>>) {
     let (job, run) = (&claimed.job, &claimed.run);
-    let Some(backend) = parts.backends.iter().find(|backend| backend.name == run.backend) else {
+    let Some(backend) = parts.pool.get(&run.backend) else {
         warn!(job.id = %job.id, backend = run.backend, "the run's backend is not configured any more");
         let write = || parts.store.requeue(job.id, run.number, true, parts.clock.now());
         crash::pass(Point::Requeuing);
@@ -141,7 +146,8 @@ async fn take_up(parts: &Parts, claimed: Claimed, revisions: &mut HashMap<String
 /// Fills every backend that has room. Returns whether any job was claimed.
 async fn claim_round(parts: &Parts, revisions: &mut HashMap<String, Arc<Pair>>) -> bool {
     let now = parts.clock.now();
-    let mut backends: Vec<&Backend> = parts.backends.iter().collect();
+    let all = parts.pool.backends();
+    let mut backends: Vec<&Arc<Backend>> = all.iter().collect();
     backends.sort_by_key(|backend| std::cmp::Reverse(backend.room(now)));
     let mut claimed_any = false;
     for backend in backends {
@@ -149,7 +155,7 @@ async fn claim_round(parts: &Parts, revisions: &mut HashMap<String, Arc<Pair>>) 
         if offered.is_empty() {
             continue;
         }
-        let others = others(&parts.backends, backend, now);
+        let others = others(&all, backend, now);
         let (name, with_images) = (backend.name.clone(), backend.room_for_images());
         let vacancy = Vacancy { backend: name, others, offered, with_images, per_tenant: parts.per_tenant };
         match parts.store.claim_beside(vacancy, parts.clock.now()).await {
@@ -211,13 +217,14 @@ async fn launch(parts: &Parts, backend: &Backend, claimed: Claimed, revisions: &
 fn plan(parts: &Parts, claimed: &Claimed, built: &Built) -> Plan {
     let Claimed { job, run, tries, refused } = claimed;
     let now = parts.clock.now();
-    let may_take = |other: &Backend| other.name != run.backend && refused.iter().all(|it| it.backend != other.name);
+    let may_take =
+        |other: &Arc<Backend>| other.name != run.backend && refused.iter().all(|it| it.backend != other.name);
     Plan {
         job: job.id,
         number: run.number,
         prompt: run.prompt.clone(),
         backend: run.backend.clone(),
-        elsewhere: parts.backends.iter().any(may_take),
+        elsewhere: parts.pool.backends().iter().any(may_take),
         refused: refused.clone(),
         nodes: built.graph.nodes().map(|(id, _)| id.to_owned()).collect(),
         websocket_nodes: built.websocket_nodes.clone(),
@@ -268,4 +275,13 @@ async fn revision(
     }
     revisions.insert(hash, Arc::clone(&workflow));
     Ok(Some(workflow))
+}
+
+/// Returns the names of the backends to which `backend` leaves a job that it has lost: those that can take one at once,
+/// and as long as `backend` is in doubt also those that have no room now.
+fn others(backends: &[Arc<Backend>], backend: &Backend, now: Timestamp) -> Vec<String> {
+    let is_doubtful = backend.desk.is_doubtful();
+    let may_take = |other: &&Arc<Backend>| if is_doubtful { other.desk.is_open(now) } else { other.room(now) > 0 };
+    let others = backends.iter().filter(|other| other.name != backend.name).filter(may_take);
+    others.map(|other| other.name.clone()).collect()
 }

@@ -1,10 +1,10 @@
 //! Sends a run to its backend: its input images first, then its graph with their names there.
 
-use super::backend::Backend;
 use crate::comfy::{Accepted, Client, ExtraData, Refusal, SubmitError};
 use crate::crash::{self, Point};
 use crate::inputs::{Placed, Shelf, Unplaced};
 use crate::job::{Failure, FailureCode, InputImages, Params, PromptId, Request};
+use crate::pool::Backend;
 use crate::secret::Secret;
 use crate::tracker::{SubmitResult, Tracker, Watching, submit_result};
 use crate::workflow::{BuildError, Built, Pair, build};
@@ -233,7 +233,7 @@ mod tests {
     fn sending(url: &str, folder: &TempDir) -> Sending {
         let (tracker, _) = Tracker::channel();
         let client = Client::new(url.parse().unwrap()).unwrap();
-        let backend = Backend { name: "gpu".into(), client, tracker, desk: Arc::new(Desk::default()), depth: 2 };
+        let backend = Backend::new("gpu", client, tracker, Arc::new(Desk::default()));
         let watching = Watching { client_id: "client".into(), ended: tokio_util::sync::CancellationToken::new() };
         let pair = &shipped::PAIRS[0];
         let (config, template) = (pair.config.to_owned(), pair.template.to_owned());

@@ -222,7 +222,8 @@ fn models(name: &str, value: &Value, depth: usize) -> Vec<String> {
     }
 }
 
-fn is_model(name: &str, text: &str) -> bool {
+/// Says whether the text of an input names a model, by the name of the input and the ending of the text.
+pub fn is_model(name: &str, text: &str) -> bool {
     let name = canonical(name);
     if MODEL_INPUTS.contains(&name.as_str()) {
         return true;

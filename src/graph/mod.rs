@@ -23,6 +23,7 @@ pub use api::Graph;
 pub use builder::PromptBuilder;
 pub use error::PromptError;
 pub use fault::GraphError;
+pub use hash::is_model;
 pub use links::Link;
 pub use node::{Node, is_link, kind_of};
 pub use output::{Built, Output, OutputName};

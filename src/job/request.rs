@@ -1,6 +1,6 @@
 //! What a caller asked for, after every check: typed parameters, limits, where to report.
 
-use super::{BlobId, Conversion, DeliveryMode, InputImages, WebhookEvent};
+use super::{BlobId, Conversion, DeliveryMode, InputImages, Placement, StructureHash, WebhookEvent};
 use serde::{Deserialize, Serialize};
 use serde_json::{Number, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -102,6 +102,12 @@ pub struct Request {
     pub workflow: String,
     /// The hash of the workflow's revision that the request was checked against; its sources are in the store.
     pub revision: String,
+    /// The structure of its graph, by which it is told where it can run and how long it takes.
+    #[serde(default)]
+    pub structure: StructureHash,
+    /// What it wishes of a backend.
+    #[serde(default, skip_serializing_if = "Placement::is_any")]
+    pub placement: Placement,
     /// The parameters that were given or defaulted, the seed included.
     pub params: Params,
     /// The images that were given as bytes, by address or as uploads. Their parameters are not among `params`.
@@ -154,6 +160,8 @@ impl Request {
         Self {
             workflow: workflow.to_owned(),
             revision: revision.to_owned(),
+            structure: StructureHash::default(),
+            placement: Placement::default(),
             params: Params::new(),
             images: InputImages::new(),
             seed: None,

@@ -10,7 +10,7 @@ use super::{template, typing, yaml};
 use crate::definitions::Definitions;
 use crate::graph::Graph;
 use crate::hex;
-use crate::job::Timeouts;
+use crate::job::{StructureHash, Timeouts};
 use crate::names::canonical;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -54,6 +54,7 @@ pub struct Pair {
     timeouts: Timeouts,
     tags: Vec<String>,
     warnings: Vec<String>,
+    structure: StructureHash,
 }
 
 impl Files {
@@ -166,6 +167,11 @@ impl Pair {
         self.outputs.as_deref()
     }
 
+    /// Returns the structure of the template.
+    pub fn structure(&self) -> &StructureHash {
+        &self.structure
+    }
+
     /// Returns the names that outputs have, by their node.
     pub fn output_names(&self) -> &BTreeMap<String, String> {
         &self.output_names
@@ -234,7 +240,20 @@ impl Reading<'_> {
         let (name, hash, config) = (name.to_owned(), hash_of(config, &template), config.to_owned());
         let source = Source { hash, name, config, template };
         let (graph, warnings) = (read.graph, read.warnings);
-        Ok(Pair { source, description, aliases, parameters, graph, outputs, output_names, timeouts, tags, warnings })
+        let structure = StructureHash(graph.structure_hash());
+        Ok(Pair {
+            source,
+            description,
+            aliases,
+            parameters,
+            graph,
+            outputs,
+            output_names,
+            timeouts,
+            tags,
+            warnings,
+            structure,
+        })
     }
 
     fn parameters(

@@ -20,10 +20,13 @@ pub(super) fn accept(connection: &Connection, new: &NewJob, request: &str) -> Re
         return Ok(Some(holder));
     }
     let limit = rows::whole(new.request.limits.queue.as_millis());
+    let wishes = &new.request.placement;
+    let placement = if wishes.is_any() { String::new() } else { super::json(wishes)? };
     let inserted = connection
         .prepare_cached(
-            "INSERT INTO job (id, workflow, priority, created_at, queue_limit, queue_deadline, tenant)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (id) DO NOTHING",
+            "INSERT INTO job (id, workflow, priority, created_at, queue_limit, queue_deadline, tenant,
+                              structures, placement)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (id) DO NOTHING",
         )?
         .execute(params![
             new.id.as_bytes(),
@@ -33,6 +36,8 @@ pub(super) fn accept(connection: &Connection, new: &NewJob, request: &str) -> Re
             limit,
             new.created_at.millis().saturating_add(limit),
             new.tenant.stored(),
+            new.request.structure.as_str(),
+            placement,
         ])?;
     if inserted == 0 {
         return Ok(None);

@@ -10,11 +10,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The SQL of every schema version, oldest first.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("../migrations/sqlite/0001.sql"),
     include_str!("../migrations/sqlite/0002.sql"),
     include_str!("../migrations/sqlite/0003.sql"),
     include_str!("../migrations/sqlite/0004.sql"),
+    include_str!("../migrations/sqlite/0005.sql"),
 ];
 /// Marks the file as one of ours: `cgat`.
 const APPLICATION_ID: i64 = 0x6367_6174;
@@ -298,7 +299,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let connection = open(&folder.path().join("comfygate.db")).unwrap();
         assert_eq!(number(&connection, "synchronous").unwrap(), 2);
-        assert_eq!(number(&connection, "user_version").unwrap(), 4);
+        assert_eq!(number(&connection, "user_version").unwrap(), 5);
     }
 
     #[test]

@@ -1,0 +1,86 @@
+//! What the gateway knows of one backend: how to reach it, who follows its runs, and how much more it may hold.
+
+use crate::clock::Timestamp;
+use crate::comfy::Client;
+use crate::tracker::{Desk, Tracker};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio_util::sync::CancellationToken;
+
+/// Whether a backend is given jobs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Duty {
+    /// It is.
+    Serving,
+    /// It ends what it has and gets no more.
+    Draining,
+}
+
+/// One ComfyUI server.
+#[derive(Debug)]
+pub struct Backend {
+    /// Its name in logs, answers and the store: never given to another server while jobs name it.
+    pub name: String,
+    /// Its HTTP side.
+    pub client: Client,
+    /// Follows its runs.
+    pub tracker: Tracker,
+    /// What its tracker knows.
+    pub desk: Arc<Desk>,
+    /// What a workflow may ask a backend to have, such as `flux` or `24gb`.
+    pub tags: BTreeSet<String>,
+    /// How many prompts it runs at once: 1, unless its address leads to several workers.
+    pub slots: usize,
+    /// How many prompts wait there besides those that run, so that it never idles.
+    pub ahead: usize,
+    /// Ends all that is done for it: its socket, its tracker, its health checks.
+    pub stop: CancellationToken,
+    is_draining: AtomicBool,
+}
+
+impl Backend {
+    /// Makes a backend with one slot, no tags, and nothing waiting ahead.
+    pub fn new(name: impl Into<String>, client: Client, tracker: Tracker, desk: Arc<Desk>) -> Self {
+        Self {
+            name: name.into(),
+            client,
+            tracker,
+            desk,
+            tags: BTreeSet::new(),
+            slots: 1,
+            ahead: 0,
+            stop: CancellationToken::new(),
+            is_draining: AtomicBool::new(false),
+        }
+    }
+
+    /// Returns how many prompts it may hold.
+    pub fn depth(&self) -> usize {
+        self.slots.saturating_add(self.ahead)
+    }
+
+    /// Returns how many more prompts it may be given now.
+    pub fn room(&self, now: Timestamp) -> usize {
+        match self.duty() {
+            Duty::Serving => self.desk.room(self.depth(), now),
+            Duty::Draining => 0,
+        }
+    }
+
+    /// Returns how many of them may have input images.
+    pub fn room_for_images(&self) -> usize {
+        self.desk.room_for_images(self.depth())
+    }
+
+    /// Says whether it is given jobs.
+    pub fn duty(&self) -> Duty {
+        if self.is_draining.load(Ordering::Acquire) { Duty::Draining } else { Duty::Serving }
+    }
+
+    /// Changes whether it is given jobs, and returns what held before.
+    pub fn set_duty(&self, duty: Duty) -> Duty {
+        let was = self.is_draining.swap(duty == Duty::Draining, Ordering::AcqRel);
+        if was { Duty::Draining } else { Duty::Serving }
+    }
+}
