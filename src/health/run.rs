@@ -62,8 +62,13 @@ pub enum Change {
 pub async fn run(parts: Parts, stop: CancellationToken) {
     let client = parts.client.clone().with_limit(LIMIT);
     let mut socket = parts.desk.socket();
-    let mut watch =
-        Watch { state: State::new(parts.clock.now()), due: parts.clock.now(), beats: 0, question: None, parts };
+    let mut watch = Watch {
+        state: State::new(parts.clock.now()),
+        due: parts.clock.now() + parts.every.min(SOON),
+        beats: 0,
+        question: None,
+        parts,
+    };
     watch.parts.health.set(watch.state.sight().clone());
     loop {
         let is_free = watch.question.is_none();
