@@ -87,7 +87,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("intake", &["inputs", "pool", "store", "workflow"]),
     ("throttle", &["store"]),
     ("dispatch", &["comfy", "inputs", "pool", "store", "tracker", "workflow"]),
-    ("pool", &["comfy", "tracker"]),
+    ("pool", &["comfy", "egress", "store", "tracker"]),
     ("inputs", &["comfy", "egress", "graph", "media", "store", "workflow"]),
     ("tracker", &["comfy", "media", "store"]),
     ("notifier", &["egress", "signing", "store"]),
