@@ -9,7 +9,7 @@ mod roster;
 
 pub use backend::{Backend, Duty, Source};
 pub use definition::{Definition, Field, Mistake};
-pub use estimates::Estimates;
+pub use estimates::{EstimateChanges, Estimates, Reading};
 pub use news::{BackendEvent, BackendNews, BackendTap};
 pub use roster::{Forget, Open, Parts, Roster, RosterError};
 
