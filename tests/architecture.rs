@@ -88,7 +88,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("intake", &["inputs", "pool", "store", "workflow"]),
     ("throttle", &["store"]),
     ("dispatch", &["comfy", "inputs", "pool", "store", "tracker", "workflow"]),
-    ("pool", &["comfy", "health", "tracker"]),
+    ("pool", &["comfy", "egress", "health", "store", "tracker"]),
     ("health", &["comfy", "tracker"]),
     ("inputs", &["comfy", "egress", "graph", "media", "store", "workflow"]),
     ("tracker", &["comfy", "media", "store"]),
