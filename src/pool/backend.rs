@@ -3,6 +3,7 @@
 use crate::clock::Timestamp;
 use crate::comfy::Client;
 use crate::tracker::{Desk, Tracker};
+use crate::vitals::Vitals;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,6 +29,8 @@ pub struct Backend {
     pub tracker: Tracker,
     /// What its tracker knows.
     pub desk: Arc<Desk>,
+    /// What its metrics agent tells.
+    pub vitals: Arc<Vitals>,
     /// What a workflow may ask a backend to have, such as `flux` or `24gb`.
     pub tags: BTreeSet<String>,
     /// How many prompts it runs at once: 1, unless its address leads to several workers.
@@ -47,6 +50,7 @@ impl Backend {
             client,
             tracker,
             desk,
+            vitals: Arc::default(),
             tags: BTreeSet::new(),
             slots: 1,
             ahead: 0,
