@@ -63,7 +63,9 @@ pub struct Gpu {
 
 /// The answer is not an agent's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
-#[error("what it answers to GET /orchestrator/metrics is not an agent's; see whether the agent's folder is in custom_nodes")]
+#[error(
+    "what it answers to GET /orchestrator/metrics is not an agent's; see whether the agent's folder is in custom_nodes"
+)]
 pub struct Unreadable;
 
 impl AgentMetrics {

@@ -38,7 +38,9 @@ fn an_answer_is_read_with_everything_that_it_tells() {
 
 #[test]
 fn metrics_are_in_base_units() {
-    let told = read(r#"{"cpu_percent": 50, "ram_total_mb": 2, "ram_used_mb": 1, "gpus": [{"memory_total_mb": 4, "memory_used_mb": 3, "utilization_percent": 25}]}"#);
+    let told = read(
+        r#"{"cpu_percent": 50, "ram_total_mb": 2, "ram_used_mb": 1, "gpus": [{"memory_total_mb": 4, "memory_used_mb": 3, "utilization_percent": 25}]}"#,
+    );
     let machine = (told.cpu_ratio(), told.memory_total_bytes(), told.memory_used_bytes());
     assert_eq!(machine, (Some(0.5), Some(2_097_152.0), Some(1_048_576.0)));
     let gpu = &told.gpus[0];
@@ -56,8 +58,20 @@ fn an_agent_without_a_list_of_gpus_may_tell_of_one() {
 
 #[test]
 fn what_makes_no_sense_is_left_out_and_the_rest_stays() {
-    let senseless =
-        ["-1", "NaN", "Infinity", "-Infinity", "1e16", "1e999", "\"12\"", "null", "true", "[1]", "{}", "100000000000000000000"];
+    let senseless = [
+        "-1",
+        "NaN",
+        "Infinity",
+        "-Infinity",
+        "1e16",
+        "1e999",
+        "\"12\"",
+        "null",
+        "true",
+        "[1]",
+        "{}",
+        "100000000000000000000",
+    ];
     for value in senseless {
         let text = ANSWER
             .replace("12.5", value)
@@ -104,8 +118,17 @@ fn names_are_short_and_of_one_line() {
 fn what_is_no_agents_answer_is_refused() {
     let deep = format!("{}1{}", "[".repeat(10_000), "]".repeat(10_000));
     let texts = [
-        "", "<!doctype html>", "null", "[]", "7", "{}", r#"{"error": "not found"}"#, r#"{"stale": true}"#, r#"{"gpus": [{"#,
-        r#"{"cpu_percent": "all of it"}"#, &deep,
+        "",
+        "<!doctype html>",
+        "null",
+        "[]",
+        "7",
+        "{}",
+        r#"{"error": "not found"}"#,
+        r#"{"stale": true}"#,
+        r#"{"gpus": [{"#,
+        r#"{"cpu_percent": "all of it"}"#,
+        &deep,
     ];
     for text in texts {
         assert_eq!(AgentMetrics::read(text), Err(Unreadable), "{:.40}", text);
@@ -120,7 +143,9 @@ fn what_was_told_is_shown_with_its_time_until_the_agent_is_gone() {
     let view = vitals.view(at(1));
     assert_eq!((&view["at"], &view["stale"]), (&json!("2027-01-15T08:00:00.000Z"), &json!(false)));
     let answer: Value = serde_json::from_str(ANSWER).unwrap();
-    for field in ["agent_version", "uptime_seconds", "cpu_percent", "ram_total_mb", "ram_used_mb", "process_rss_mb", "gpus"] {
+    for field in
+        ["agent_version", "uptime_seconds", "cpu_percent", "ram_total_mb", "ram_used_mb", "process_rss_mb", "gpus"]
+    {
         assert_eq!(view[field], answer[field], "{field}");
     }
     assert!(vitals.gone() && !vitals.gone());

@@ -186,7 +186,8 @@ async fn an_answer_beyond_the_limit_is_not_read() {
 #[tokio::test]
 async fn an_agents_answer_is_small_and_soon_there_or_none() {
     let chunk = "x".repeat(0x8000);
-    let endless = format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{}", format!("8000\r\n{chunk}\r\n").repeat(3));
+    let endless =
+        format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{}", format!("8000\r\n{chunk}\r\n").repeat(3));
     let replies = vec![
         json(200, "{}"),
         json(404, ""),
