@@ -12,7 +12,7 @@ use crate::lifecycle::Lifecycle;
 use crate::local;
 use crate::media::Blobs;
 use crate::notifier::Announcer;
-use crate::pool::Estimates;
+use crate::pool::{Estimates, Pool};
 use crate::settings::{InputSettings, Settings};
 use crate::store::{OwnSecrets, SqliteStore, Store};
 use crate::vault::Vault;
@@ -44,6 +44,8 @@ pub(super) struct Ground<'a> {
     pub(super) bells: Bells,
     /// Hears what happens to every run.
     pub(super) tap: Tap,
+    /// The backends.
+    pub(super) pool: Arc<Pool>,
     /// How long runs take on backends.
     pub(super) estimates: Arc<Estimates>,
 }
@@ -92,6 +94,7 @@ impl<'a> Ground<'a> {
             announcer: Announcer::new(Arc::clone(&clock)),
             bells: Bells::default(),
             tap: Tap::default(),
+            pool: Arc::default(),
             estimates: Arc::default(),
             clock,
             lifecycle,

@@ -2,6 +2,7 @@
 
 use crate::clock::Timestamp;
 use crate::comfy::Client;
+use crate::health::Health;
 use crate::tracker::{Desk, Tracker};
 use crate::vitals::Vitals;
 use std::collections::BTreeSet;
@@ -29,6 +30,8 @@ pub struct Backend {
     pub tracker: Tracker,
     /// What its tracker knows.
     pub desk: Arc<Desk>,
+    /// How it is.
+    pub health: Arc<Health>,
     /// What its metrics agent tells.
     pub vitals: Arc<Vitals>,
     /// What a workflow may ask a backend to have, such as `flux` or `24gb`.
@@ -50,6 +53,7 @@ impl Backend {
             client,
             tracker,
             desk,
+            health: Arc::new(Health::new(Timestamp::from_millis(0))),
             vitals: Arc::default(),
             tags: BTreeSet::new(),
             slots: 1,
