@@ -18,11 +18,13 @@ use crate::pool::{self, Backend, BackendEvent, Pool, Roster, Source};
 use crate::signing::{self, Keyring};
 use crate::throttle::Throttle;
 use crate::tracker::{self, Desk, Tracker};
+use crate::vitals::{self, Vitals};
 use anyhow::Context;
 use std::collections::HashSet;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
 use tokio::sync::{Notify, mpsc, watch};
+use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 /// How many events of a socket may wait for its tracker.
@@ -59,6 +61,7 @@ impl Ground {
         let stop_of_it = stop.clone();
         self.begin("tracker", tracker::run(parts, tracker.clone(), commands, socket, stop.clone()));
         self.begin("inventory", inventory::run(self.stocktaking(&name, &client, &desk), stop.clone()));
+        let vitals = self.take_vitals(&name, &client, &desk, stop.clone());
         let health = Arc::new(Health::new(self.clock.now()));
         let watch = self.watch_over(&name, &client, &desk, &health, options.gate.clone());
         self.begin("health", health::run(watch, stop.clone()));
@@ -67,6 +70,7 @@ impl Ground {
         let mut backend = Backend::new(name, client, tracker, desk);
         backend.ahead = self.settings.backends.queue.saturating_sub(1);
         backend.stop = stop_of_it;
+        backend.vitals = vitals;
         backend.health = health;
         backend.life = self.lifecycle.clone();
         Ok(backend)
@@ -121,6 +125,23 @@ impl Ground {
             every: self.settings.backends.object_info_every,
             clock: Arc::clone(&self.clock),
         }
+    }
+
+    /// Asks the backend's metrics agent, where agents are asked.
+    fn take_vitals(&self, backend: &str, client: &Client, desk: &Arc<Desk>, stop: CancellationToken) -> Arc<Vitals> {
+        let vitals = Arc::<Vitals>::default();
+        if let Some(every) = self.settings.backends.agent_every {
+            let parts = vitals::Parts {
+                backend: backend.to_owned(),
+                client: client.clone(),
+                desk: Arc::clone(desk),
+                vitals: Arc::clone(&vitals),
+                every,
+                clock: Arc::clone(&self.clock),
+            };
+            self.begin("vitals", vitals::run(parts, stop));
+        }
+        vitals
     }
 
     fn watch_over(

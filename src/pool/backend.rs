@@ -5,6 +5,7 @@ use crate::comfy::Client;
 use crate::health::Health;
 use crate::lifecycle::Lifecycle;
 use crate::tracker::{Desk, Tracker};
+use crate::vitals::Vitals;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -64,6 +65,8 @@ pub struct Backend {
     pub desk: Arc<Desk>,
     /// How it is.
     pub health: Arc<Health>,
+    /// What its metrics agent tells.
+    pub vitals: Arc<Vitals>,
     /// What a workflow may ask a backend to have, such as `flux` or `24gb`.
     pub tags: BTreeSet<String>,
     /// How many prompts it runs at once: 1, unless its address leads to several workers.
@@ -88,6 +91,7 @@ impl Backend {
             tracker,
             desk,
             health: Arc::new(Health::new(Timestamp::from_millis(0))),
+            vitals: Arc::default(),
             tags: BTreeSet::new(),
             slots: 1,
             ahead: 0,
