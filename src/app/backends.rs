@@ -1,7 +1,7 @@
 //! Which backends there are: those of the addresses, or the ComfyUI that is started here.
 
 use super::ground::Ground;
-use crate::comfy::{ComfyUrl, SocketOptions};
+use crate::comfy::{ComfyUrl, Route, SocketOptions};
 use crate::local::{self, LocalOptions, Parts, Standing, Supervisor};
 use crate::pool::{Backend, Definition, Pool, Source};
 use std::sync::Arc;
@@ -11,13 +11,11 @@ use tracing::{info, warn};
 impl Ground {
     /// Connects to all backends that have an address, while `gate` lets them in.
     pub(super) fn open_backends(&self, gate: Option<&watch::Receiver<bool>>) -> anyhow::Result<Vec<Backend>> {
-        let token = self.settings.backends.bearer();
+        let route = Route::of(&self.settings.backends, Arc::clone(&self.clock))?;
         let open = |address: &url::Url| {
-            if token.is_some() && !is_private(address) {
-                warn!(backend = %address, "COMFYUI_TOKEN goes to this backend unencrypted; use https");
-            }
+            warn_of(&route, address);
             let url = address.as_str().parse::<ComfyUrl>()?;
-            let socket = SocketOptions { gate: gate.cloned(), token: token.cloned(), ..SocketOptions::default() };
+            let socket = SocketOptions { gate: gate.cloned(), route: route.clone(), ..SocketOptions::default() };
             self.part().open_backend(url.to_string(), url, socket)
         };
         self.settings.backends.addresses.iter().map(open).collect()
@@ -65,6 +63,17 @@ impl Ground {
             tell: Arc::new(|line| info!("{line}")),
         };
         self.lifecycle.spawn_station("local", supervisor.run(parts, rand::random));
+    }
+}
+
+/// Says what an operator should know of the way to a backend.
+fn warn_of(route: &Route, address: &url::Url) {
+    if route.has_credentials() && !is_private(address) {
+        warn!(backend = %address, "what this backend is shown goes there unencrypted; use https");
+    }
+    if route.is_unverified() && address.scheme() == "https" {
+        warn!(backend = %address, "the certificate of this backend is not judged, so anybody on the way may read and change all; \
+                                   take `insecure_skip_verify` away, and name its authority in `tls.ca_file`");
     }
 }
 

@@ -33,7 +33,7 @@ const EVENT_QUEUE: usize = 8192;
 impl Ground {
     /// Connects to a backend, with a socket as `options` say, and follows what runs there under `name`.
     pub(super) fn open_backend(&self, name: String, url: ComfyUrl, options: SocketOptions) -> anyhow::Result<Backend> {
-        let client = Client::with_token(url.clone(), options.token.as_ref())?;
+        let client = Client::by(url.clone(), options.route.clone())?;
         let client = client.with_upload_limit(self.settings.inputs.bring_timeout);
         let desk = Arc::new(Desk::default());
         let reconnect = Arc::new(Notify::new());

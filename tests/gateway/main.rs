@@ -62,6 +62,7 @@ mod reloads;
 mod restarts;
 mod results;
 mod retention;
+mod routes;
 mod run_command;
 #[cfg(unix)]
 mod serve_local;
