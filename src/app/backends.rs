@@ -3,12 +3,12 @@
 use super::ground::Ground;
 use crate::comfy::{ComfyUrl, Route, SocketOptions};
 use crate::local::{self, LocalOptions, Parts, Standing, Supervisor};
-use crate::pool::{Backend, Pool};
+use crate::pool::{Backend, Definition, Pool, Source};
 use std::sync::Arc;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-impl Ground<'_> {
+impl Ground {
     /// Connects to all backends that have an address, while `gate` lets them in.
     pub(super) fn open_backends(&self, gate: Option<&watch::Receiver<bool>>) -> anyhow::Result<Vec<Backend>> {
         let route = Route::of(&self.settings.backends, Arc::clone(&self.clock))?;
@@ -16,9 +16,20 @@ impl Ground<'_> {
             warn_of(&route, address);
             let url = address.as_str().parse::<ComfyUrl>()?;
             let socket = SocketOptions { gate: gate.cloned(), route: route.clone(), ..SocketOptions::default() };
-            self.open_backend(url.to_string(), url, socket)
+            self.part().open_backend(url.to_string(), url, socket)
         };
         self.settings.backends.addresses.iter().map(open).collect()
+    }
+
+    /// Connects to a backend that has a definition.
+    pub(super) fn open_defined(&self, definition: &Definition, source: Source) -> anyhow::Result<Backend> {
+        let Definition { name, url, tags, slots, ahead } = definition.clone();
+        let mut backend = self.part().open_backend(name, url, SocketOptions::default())?;
+        backend.source = source;
+        backend.tags = tags;
+        backend.slots = slots;
+        backend.ahead = ahead.unwrap_or(backend.ahead);
+        Ok(backend)
     }
 
     /// Begins the local ComfyUI, where one is wished for, and connects to it. Returns how it stands, too.
@@ -32,7 +43,7 @@ impl Ground<'_> {
             info!(backend = %url, "COMFYUI_ADDRESS is not used: the ComfyUI that is started here is");
         }
         let socket = SocketOptions { gate: Some(supervisor.is_up()), ..SocketOptions::default() };
-        let backend = self.open_backend(local::NAME.to_owned(), url, socket)?;
+        let backend = self.part().open_backend(local::NAME.to_owned(), url, socket)?;
         self.keep_running(supervisor);
         Ok(Some((backend, standing)))
     }

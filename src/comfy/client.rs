@@ -1,5 +1,6 @@
 //! The HTTP calls to one ComfyUI. Carries them and sorts what can go wrong; what that means for a job is decided by others.
 
+mod agent;
 mod answer;
 mod sending;
 mod upload;

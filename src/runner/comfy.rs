@@ -69,6 +69,8 @@ impl ComfyExecutor {
         let Context { mut settings, patience, .. } = context;
         let scratch = Scratch::make()?;
         settings.storage.folder = scratch.path().join("data");
+        // Nobody would read it.
+        settings.backends.agent_every = None;
         settings.limits.usual.queue = QUEUE;
         settings.limits.most.queue = settings.limits.most.queue.max(QUEUE);
         settings.limits.most.run = settings.limits.most.run.max(QUEUE);

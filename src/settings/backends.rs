@@ -19,6 +19,8 @@ pub struct BackendSettings {
     pub object_info_every: Duration,
     /// How often each of them is asked how it is.
     pub health_every: Duration,
+    /// How often the metrics agent of each of them is asked how busy its machine is; none where agents are not asked.
+    pub agent_every: Option<Duration>,
     /// What all of them are shown as a bearer token.
     pub token: Option<Secret>,
     /// The same, as it stood in a file.
@@ -54,6 +56,7 @@ impl Default for BackendSettings {
             queue: 2,
             object_info_every: Duration::from_mins(5),
             health_every: Duration::from_secs(30),
+            agent_every: Some(Duration::from_secs(15)),
             token: None,
             token_file: None,
             route_file: None,

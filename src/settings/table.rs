@@ -276,6 +276,14 @@ pub const SETTINGS: &[Setting] = &[
         |settings, text| put(&mut settings.backends.health_every, parse::duration(text)),
     ),
     setting(
+        "COMFYGATE_AGENT_EVERY",
+        "backends.agent_every",
+        "15s",
+        "How often the metrics agent of each ComfyUI is asked how busy its machine and GPUs are; a ComfyUI without one is hardly ever asked.",
+        "a duration such as 15s, 1m or 5m; 0 or off to ask none",
+        |settings, text| put(&mut settings.backends.agent_every, parse::pace(text)),
+    ),
+    setting(
         "COMFYUI_TOKEN",
         "backends.token",
         "",

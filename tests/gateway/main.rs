@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "this whole program is a test")]
 
+mod agent;
+mod backends;
 mod canary;
 mod cancel;
 mod catalogue;

@@ -185,6 +185,29 @@ async fn an_answer_beyond_the_limit_is_not_read() {
 }
 
 #[tokio::test]
+async fn an_agents_answer_is_small_and_soon_there_or_none() {
+    let chunk = "x".repeat(0x8000);
+    let endless =
+        format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{}", format!("8000\r\n{chunk}\r\n").repeat(3));
+    let replies = vec![
+        json(200, "{}"),
+        json(404, ""),
+        json(200, &"x".repeat((64 << 10) + 1)),
+        Reply::Open(endless),
+        Reply::Open("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{".into()),
+    ];
+    let mut server = Server::start(replies).await;
+    let too_large = Err(ClientError::TooLarge { limit: 64 << 10 });
+    for expected in [Ok("{}".to_owned()), Err(ClientError::NotFound), too_large.clone(), too_large] {
+        assert_eq!(server.client().agent_metrics().await, expected);
+    }
+    assert!(server.request().await.starts_with("GET /prefix/orchestrator/metrics HTTP/1.1\r\n"));
+    // The client itself would wait three times as long.
+    let late = tokio::time::timeout(Duration::from_secs(10), server.client().agent_metrics()).await.unwrap();
+    assert!(matches!(late, Err(ClientError::TimedOut(_))), "{late:?}");
+}
+
+#[tokio::test]
 async fn of_an_error_that_never_ends_only_the_beginning_is_read() {
     let endless = format!("HTTP/1.1 500 X\r\ntransfer-encoding: chunked\r\n\r\n2000\r\n{}\r\n", "x".repeat(0x2000));
     let server = Server::start(vec![Reply::Open(endless)]).await;
