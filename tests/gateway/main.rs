@@ -5,6 +5,7 @@
 mod canary;
 mod cancel;
 mod catalogue;
+mod choosing;
 mod clocks;
 mod comfylite;
 mod command_line;
