@@ -17,7 +17,6 @@ use crate::clock::Clock;
 use crate::egress::{self, SystemLookup};
 use crate::lifecycle::Lifecycle;
 use crate::notifier::{Standing, TargetRules};
-use crate::pool::Pool;
 use crate::settings::Settings;
 use crate::signing::Office;
 use actix_web::dev::ServerHandle;
@@ -110,13 +109,14 @@ impl App {
 }
 
 /// Begins the stations and joins them with what answers to callers.
-async fn join(ground: Ground<'_>) -> anyhow::Result<Api> {
-    let settings = ground.settings;
+async fn join(ground: Ground) -> anyhow::Result<Api> {
+    let settings = Arc::clone(&ground.settings);
     let (backends, local) = match ground.open_local().await? {
         Some((backend, standing)) => (vec![backend], Some(standing)),
         None => (ground.open_backends(None)?, None),
     };
-    let pool = Arc::new(Pool::of(backends));
+    let pool = ground.admit(backends);
+    let roster = ground.open_roster(&pool).await?;
     let intake = ground.intake(&pool);
     let keyring = ground.open_keyring().await;
     let standing = Arc::new(Standing::default());
@@ -138,6 +138,7 @@ async fn join(ground: Ground<'_>) -> anyhow::Result<Api> {
         verdicts: api::Verdicts::new(inventory),
         blobs,
         pool,
+        roster,
         local,
         keys,
         keys_required,

@@ -12,7 +12,7 @@ use crate::lifecycle::Lifecycle;
 use crate::local;
 use crate::media::Blobs;
 use crate::notifier::Announcer;
-use crate::pool::Estimates;
+use crate::pool::{Estimates, Pool};
 use crate::settings::{InputSettings, Settings};
 use crate::store::{OwnSecrets, SqliteStore, Store};
 use crate::vault::Vault;
@@ -23,9 +23,10 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 use tracing::{info, warn};
 
-/// What all parts stand on.
-pub(super) struct Ground<'a> {
-    pub(super) settings: &'a Settings,
+/// What all parts stand on. A copy stands on the same.
+#[derive(Clone)]
+pub(super) struct Ground {
+    pub(super) settings: Arc<Settings>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) lifecycle: Lifecycle,
     /// Where the gateway listens.
@@ -44,6 +45,8 @@ pub(super) struct Ground<'a> {
     pub(super) bells: Bells,
     /// Hears what happens to every run.
     pub(super) tap: Tap,
+    /// The backends.
+    pub(super) pool: Arc<Pool>,
     /// How long runs take on backends.
     pub(super) estimates: Arc<Estimates>,
 }
@@ -55,10 +58,10 @@ pub(super) struct Bells {
     pub(super) delivery: Arc<Notify>,
 }
 
-impl<'a> Ground<'a> {
+impl Ground {
     /// Opens the store and reads the workflows.
     pub(super) async fn lay(
-        settings: &'a Settings,
+        settings: &Settings,
         clock: Arc<dyn Clock>,
         lifecycle: Lifecycle,
         address: SocketAddr,
@@ -78,7 +81,7 @@ impl<'a> Ground<'a> {
         let random = |bytes: &mut [u8]| rand::fill(bytes);
         let inputs = Inputs::new(taken, uploads, Arc::clone(&clock), guard.clone(), limits, random);
         Ok(Self {
-            settings,
+            settings: Arc::new(settings.clone()),
             address,
             sqlite,
             store,
@@ -92,10 +95,16 @@ impl<'a> Ground<'a> {
             announcer: Announcer::new(Arc::clone(&clock)),
             bells: Bells::default(),
             tap: Tap::default(),
+            pool: Arc::default(),
             estimates: Arc::default(),
             clock,
             lifecycle,
         })
+    }
+
+    /// Returns the same ground for a part of the stations, which can be ended alone.
+    pub(super) fn part(&self) -> Self {
+        Self { lifecycle: self.lifecycle.part(), ..self.clone() }
     }
 
     /// Returns the store as whoever wants another of its traits takes it.

@@ -74,13 +74,49 @@ impl Ledger {
         self.pages.get(backend).map_or(0.0, |page| page.runs.iter().map(rest).sum())
     }
 
-    /// Returns the structure that a backend was given last.
-    pub(super) fn warm(&self, backend: &str) -> Option<&StructureHash> {
-        self.pages.get(backend)?.warm.as_ref()
+    /// Returns the structure that a backend was given last, if its models are still there; none where it was given nothing.
+    pub(super) fn warm(&self, backend: &str) -> Option<Option<&StructureHash>> {
+        self.pages.get(backend).map(|page| page.warm.as_ref())
     }
 
     /// Returns when a backend was given the last job.
     pub(super) fn last_given(&self, backend: &str) -> Option<Timestamp> {
         self.pages.get(backend)?.last_given
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn job(number: u8) -> JobId {
+        JobId::from_bytes([number; 16])
+    }
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::from_millis(0) + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn what_is_before_a_job_gets_less_as_time_goes_by_and_never_nothing() {
+        let mut ledger = Ledger::default();
+        let graph = |name: &str| StructureHash(name.to_owned());
+        ledger.given("a", job(1), graph("x"), 10.0, at(0));
+        ledger.given("a", job(2), graph("y"), 20.0, at(0));
+        let held = HashSet::from([job(1), job(2)]);
+        ledger.settle("a", &held, 1, at(0));
+        let backlog = |ledger: &Ledger, seconds| format!("{:.1}", ledger.backlog("a", at(seconds)));
+        assert_eq!([0, 4, 9, 30].map(|seconds| backlog(&ledger, seconds)), ["30.0", "26.0", "21.0", "21.0"]);
+        // The second one begins when the first one is gone.
+        ledger.settle("a", &HashSet::from([job(2)]), 1, at(12));
+        assert_eq!([12, 17].map(|seconds| backlog(&ledger, seconds)), ["20.0", "15.0"]);
+        ledger.settle("a", &HashSet::new(), 1, at(40));
+        assert_eq!((backlog(&ledger, 40).as_str(), ledger.last_given("a")), ("0.0", Some(at(0))));
+        assert_eq!(ledger.warm("a"), Some(Some(&graph("y"))));
+        ledger.cooled("a");
+        assert_eq!((ledger.warm("a"), ledger.warm("b")), (Some(None), None));
+        ledger.keep(|name| name == "b");
+        assert_eq!(ledger.warm("a"), None);
     }
 }

@@ -121,7 +121,7 @@ impl Outlooks {
             Why::NoBackendFree => self.start(&class, &backends, &backlogs, ahead, now),
             Why::Paused | Why::BackendDown | Why::BackendBlocked(_) | Why::NoBackendFits(_) => None,
         };
-        let ends_at = starts_at.map(|start| start + self.run_time(&class, &backends));
+        let ends_at = starts_at.map(|start| start + self.run_time(&class));
         Some(Outlook { ahead, starts_at, ends_at, why })
     }
 
@@ -207,19 +207,16 @@ impl Outlooks {
             }
         }
         let before = f64::from(u32::try_from(ahead).unwrap_or(u32::MAX));
-        let seconds = (backlog + before * self.run_time(class, backends).as_secs_f64()) / f64::from(slots.max(1));
+        let seconds = (backlog + before * self.run_time(class).as_secs_f64()) / f64::from(slots.max(1));
         let wait = Duration::try_from_secs_f64(seconds).ok()?;
         Some(now + wait)
     }
 
-    fn run_time(&self, class: &Class, backends: &[Arc<Backend>]) -> Duration {
-        let known = class
-            .structures
-            .iter()
-            .flat_map(|graph| backends.iter().filter_map(|backend| self.estimates.run_time(graph, &backend.name)));
-        let known: Vec<Duration> = known.collect();
-        let count = u32::try_from(known.len()).unwrap_or(u32::MAX);
-        known.iter().sum::<Duration>().checked_div(count).unwrap_or(UNKNOWN_RUN)
+    /// Guesses how long a run takes, on whatever backend.
+    fn run_time(&self, class: &Class) -> Duration {
+        let estimates = self.estimates.read();
+        let known = class.structures.iter().find_map(|graph| estimates.anywhere(graph));
+        known.or_else(|| estimates.mean_of_all()).unwrap_or(UNKNOWN_RUN)
     }
 }
 

@@ -1,13 +1,13 @@
 //! One round of dispatch: takes in who came to wait, has it decided who goes where, claims those, and hands them on to be launched.
 
 use super::choice::{Allowance, Choice, Knowledge, Stand, decide};
-use super::fitness::Fit;
+use super::fitness::{Fit, Fitness};
 use super::ledger::Ledger;
 use super::outlook::Hall;
 use super::run::Parts;
 use crate::clock::Timestamp;
 use crate::job::{Placement, PromptId, StructureHash};
-use crate::pool::{Backend, Duty};
+use crate::pool::{Backend, Duty, Reading};
 use crate::store::{Assignment, Claimed, StoreError};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -80,15 +80,16 @@ fn choose(parts: &Parts, backends: &[Arc<Backend>], allowance: Allowance) -> Vec
     let now = parts.clock.now();
     let Hall { room, ledger } = &mut *parts.outlooks.hall();
     ledger.keep(|name| backends.iter().any(|backend| backend.name == name));
-    let stands: Vec<Stand> = backends.iter().map(|backend| stand(backend, ledger, now)).collect();
+    let known = Known { fitness: &parts.fitness, estimates: parts.estimates.read(), backends, now };
+    let stands: Vec<Stand> = backends.iter().map(|backend| stand(backend, ledger, &known.estimates, now)).collect();
     if stands.iter().all(|stand| stand.room == 0) {
         return Vec::new();
     }
-    decide(room, stands, &Known { parts, backends, now }, allowance, now)
+    decide(room, stands, &known, allowance, now)
 }
 
 /// Says how a backend stands.
-fn stand(backend: &Backend, ledger: &mut Ledger, now: Timestamp) -> Stand {
+fn stand(backend: &Backend, ledger: &mut Ledger, estimates: &Reading<'_>, now: Timestamp) -> Stand {
     let (name, desk) = (&backend.name, &backend.desk);
     if !desk.is_connected() {
         ledger.cooled(name);
@@ -103,7 +104,8 @@ fn stand(backend: &Backend, ledger: &mut Ledger, now: Timestamp) -> Stand {
         room: backend.room(now),
         room_for_images: backend.room_for_images(),
         backlog: ledger.backlog(name, now),
-        warm: ledger.warm(name).cloned(),
+        // What ran there before dispatch gave it anything is known too.
+        warm: ledger.warm(name).unwrap_or_else(|| estimates.last_ran(name)).cloned(),
         last_given: ledger.last_given(name),
     }
 }
@@ -135,30 +137,28 @@ fn settle(
     given
 }
 
-/// What is known of graphs on these backends.
-pub(super) struct Known<'a> {
-    parts: &'a Parts,
+/// What is known of graphs on these backends. Nothing is learnt as long as it lives.
+struct Known<'a> {
+    fitness: &'a Fitness,
+    estimates: Reading<'a>,
     backends: &'a [Arc<Backend>],
     now: Timestamp,
 }
 
 impl Knowledge for Known<'_> {
     fn fits(&self, graph: &StructureHash, placement: &Placement, stand: usize) -> bool {
-        self.parts.fitness.fit(graph, placement, &self.backends[stand], self.now) == Fit::Fits
+        self.fitness.fit(graph, placement, &self.backends[stand], self.now) == Fit::Fits
     }
 
-    fn run_time(&self, graph: &StructureHash, stand: usize, _is_warm: bool) -> Option<f64> {
-        Some(self.parts.estimates.run_time(graph, &self.backends[stand].name)?.as_secs_f64())
+    fn run_time(&self, graph: &StructureHash, stand: usize, is_warm: bool) -> Option<f64> {
+        Some(self.estimates.run_time(graph, &self.backends[stand].name, is_warm)?.as_secs_f64())
     }
 
     fn anywhere(&self, graph: &StructureHash) -> Option<f64> {
-        let known = |backend: &Arc<Backend>| Some(self.parts.estimates.run_time(graph, &backend.name)?.as_secs_f64());
-        let known: Vec<f64> = self.backends.iter().filter_map(known).collect();
-        let count = u32::try_from(known.len()).ok().filter(|count| *count > 0)?;
-        Some(known.iter().sum::<f64>() / f64::from(count))
+        Some(self.estimates.anywhere(graph)?.as_secs_f64())
     }
 
     fn mean_of_all(&self) -> Option<f64> {
-        None
+        Some(self.estimates.mean_of_all()?.as_secs_f64())
     }
 }

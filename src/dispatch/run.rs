@@ -151,7 +151,7 @@ async fn take_up(parts: &Parts, claimed: Claimed, revisions: &mut HashMap<String
                 Run::recovered(plan(parts, &claimed, &ready.built), job.started_at.map(|at| at.min(now)), now);
             let (id, graph) = (claimed.job.id, claimed.job.request.structure.clone());
             backend.tracker.watch(watched, claimed.job).await;
-            let seconds = parts.estimates.run_time(&graph, &backend.name).unwrap_or_default().as_secs_f64();
+            let seconds = parts.estimates.read().expected(&graph, &backend.name).unwrap_or_default().as_secs_f64();
             parts.outlooks.hall().ledger.given(&backend.name, id, graph, seconds, now);
         }
         Err(failure) => end(parts, job, Some(run.number), failure).await,

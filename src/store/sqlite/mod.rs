@@ -13,6 +13,7 @@ mod deliveries;
 mod jobs;
 mod keys;
 mod own_secrets;
+mod pool;
 mod readers;
 mod replays;
 mod rows;
