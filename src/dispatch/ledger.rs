@@ -71,7 +71,7 @@ impl Ledger {
             let ran = entry.began.map_or(0.0, |began| at.since(began).as_secs_f64());
             (entry.seconds - ran).max(entry.seconds * STILL)
         };
-        self.pages.get(backend).map_or(0.0, |page| page.runs.iter().map(rest).sum())
+        self.pages.get(backend).map_or(0.0, |page| page.runs.iter().map(rest).fold(0.0, |sum, rest| sum + rest))
     }
 
     /// Returns the structure that a backend was given last, if its models are still there; none where it was given nothing.

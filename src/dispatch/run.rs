@@ -5,7 +5,7 @@ use super::fitness::Fitness;
 use super::outlook::Outlooks;
 use super::partner::partner_key;
 use super::room::Room;
-use super::round::claim_round;
+use super::round::{claim_round, forget_gone};
 use super::sending::{Ready, Sending};
 use crate::clock::Clock;
 use crate::crash::{self, Point};
@@ -87,6 +87,9 @@ pub async fn run(parts: Parts, stop: CancellationToken) {
     loop {
         if parts.clock.now() >= next_look {
             let _ = lifecycle.contain("recover", recover(&parts, &mut revisions)).await;
+            if let Ok(Err(error)) = lifecycle.contain("forget", forget_gone(&parts)).await {
+                warn!(%error, "it is not known who has gone from the queue");
+            }
             next_look = parts.clock.now() + STRAY_POLL;
         }
         let claimed_any = tokio::select! {
