@@ -11,7 +11,8 @@ use crate::job::{BodyRules, LinkKey, Tap};
 use crate::lifecycle::Lifecycle;
 use crate::local;
 use crate::media::Blobs;
-use crate::notifier::Announcer;
+use crate::metrics::Metrics;
+use crate::notifier::{Announcer, Standing};
 use crate::pool::{Estimates, Pool};
 use crate::settings::{InputSettings, Settings};
 use crate::store::{OwnSecrets, SqliteStore, Store};
@@ -105,6 +106,15 @@ impl Ground {
     /// Returns the same ground for a part of the stations, which can be ended alone.
     pub(super) fn part(&self) -> Self {
         Self { lifecycle: self.lifecycle.part(), ..self.clone() }
+    }
+
+    /// Begins to count: what the tap tells, what the store writes, and what `standing` knows of webhooks.
+    pub(super) fn count(&mut self, standing: &Standing) -> Metrics {
+        let catalog = Arc::clone(&self.catalog);
+        let is_workflow = move |name: &str| catalog.workflow(name).is_some();
+        let metrics = Metrics::new(self.sqlite.commits(), standing.counts(), is_workflow);
+        self.tap = metrics.count_at(std::mem::take(&mut self.tap));
+        metrics
     }
 
     /// Returns the store as whoever wants another of its traits takes it.

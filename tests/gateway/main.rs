@@ -20,6 +20,8 @@ mod delivery_modes;
 mod dry_run_images;
 mod elsewhere;
 mod events;
+#[path = "../support/exposition.rs"]
+mod exposition;
 mod faults;
 mod folder;
 mod forgetful;
@@ -43,6 +45,7 @@ mod local;
 mod lost_answers;
 mod lost_backend;
 mod lost_socket;
+mod metrics;
 mod other_hands;
 mod outputs;
 #[cfg(target_os = "linux")]
