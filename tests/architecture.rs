@@ -28,6 +28,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "graph",
             "inventory",
             "local",
+            "pool",
             "runner",
             "signing",
             "sim",

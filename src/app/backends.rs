@@ -1,15 +1,17 @@
 //! Which backends there are: those of the addresses, or the ComfyUI that is started here.
 
 use super::ground::Ground;
-use crate::comfy::{ComfyUrl, SocketOptions};
+use crate::comfy::{ComfyUrl, RouteOptions, SocketOptions};
 use crate::local::{self, LocalOptions, Parts, Standing, Supervisor};
 use crate::pool::{Backend, Definition, Source};
+use anyhow::Context;
+use serde_json::{Map, Value};
 use std::sync::Arc;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
 impl Ground {
-    /// Connects to all backends that have an address, while `gate` lets them in.
+    /// Connects to all backends of the settings; to those that are an address while `gate` lets them in.
     pub(super) fn open_backends(&self, gate: Option<&watch::Receiver<bool>>) -> anyhow::Result<Vec<Backend>> {
         let token = self.settings.backends.bearer();
         let open = |address: &url::Url| {
@@ -20,14 +22,22 @@ impl Ground {
             let socket = SocketOptions { gate: gate.cloned(), token: token.cloned(), ..SocketOptions::default() };
             self.part().open_backend(url.to_string(), url, socket)
         };
-        self.settings.backends.addresses.iter().map(open).collect()
+        let defined = self.configured.defined.iter().map(|definition| self.open_defined(definition, Source::File));
+        self.configured.addresses.iter().map(open).chain(defined).collect()
     }
 
     /// Connects to a backend that has a definition.
     pub(super) fn open_defined(&self, definition: &Definition, source: Source) -> anyhow::Result<Backend> {
-        let Definition { name, url, tags, slots, ahead } = definition.clone();
-        let mut backend = self.part().open_backend(name, url, SocketOptions::default())?;
+        let Definition { name, url, tags, slots, ahead, route } = definition.clone();
+        let failed = || format!("the backend `{}` cannot be begun", definition.name);
+        anyhow::ensure!(route == RouteOptions::default(), "{}: auth, proxy and tls have no effect yet", failed());
+        let socket = SocketOptions::default();
+        let mut backend = self.part().open_backend(name, url, socket).with_context(failed)?;
         backend.source = source;
+        backend.route = match serde_json::to_value(&route)? {
+            Value::Object(route) => route,
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => Map::new(),
+        };
         backend.tags = tags;
         backend.slots = slots;
         backend.ahead = ahead.unwrap_or(backend.ahead);
