@@ -19,7 +19,6 @@ use crate::clock::Clock;
 use crate::egress::{self, SystemLookup};
 use crate::lifecycle::Lifecycle;
 use crate::notifier::{Standing, TargetRules};
-use crate::pool::Pool;
 use crate::settings::Settings;
 use crate::signing::Office;
 use actix_web::dev::ServerHandle;
@@ -118,7 +117,7 @@ async fn join(ground: Ground) -> anyhow::Result<Api> {
         Some((backend, standing)) => (vec![backend], Some(standing)),
         None => (ground.open_backends(None)?, None),
     };
-    let pool = Arc::new(Pool::of(backends));
+    let pool = ground.admit(backends);
     let roster = ground.open_roster(&pool).await?;
     let intake = ground.intake(&pool);
     let keyring = ground.open_keyring().await;

@@ -56,6 +56,7 @@ pub mod dispatch;
 pub mod egress;
 pub mod fsck;
 pub mod graph;
+pub mod health;
 pub mod hex;
 pub mod inputs;
 pub mod intake;
@@ -78,6 +79,7 @@ pub mod telemetry;
 pub mod throttle;
 pub mod tracker;
 pub mod vault;
+pub mod vitals;
 pub mod workflow;
 
 pub use graph::{PromptBuilder, Workflow};

@@ -93,6 +93,8 @@ async fn view(api: &Api, backend: &Backend) -> Result<Map<String, Value>, ApiErr
     view.insert("connected".into(), json!(desk.is_connected()));
     view.insert("prompts".into(), json!(desk.load()));
     view.insert("error".into(), json!(desk.trouble()));
+    view.insert("health".into(), backend.health.view());
+    view.insert("agent".into(), backend.vitals.view(api.clock.now()));
     Ok(view)
 }
 

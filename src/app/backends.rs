@@ -1,9 +1,9 @@
 //! Which backends there are: those of the addresses, or the ComfyUI that is started here.
 
 use super::ground::Ground;
-use crate::comfy::{ComfyUrl, RouteOptions, SocketOptions};
+use crate::comfy::{ComfyUrl, Route, SocketOptions};
 use crate::local::{self, LocalOptions, Parts, Standing, Supervisor};
-use crate::pool::{Backend, Definition, Source};
+use crate::pool::{Backend, Definition, Pool, Source};
 use anyhow::Context;
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -13,13 +13,11 @@ use tracing::{info, warn};
 impl Ground {
     /// Connects to all backends of the settings; to those that are an address while `gate` lets them in.
     pub(super) fn open_backends(&self, gate: Option<&watch::Receiver<bool>>) -> anyhow::Result<Vec<Backend>> {
-        let token = self.settings.backends.bearer();
+        let route = Route::of(&self.settings.backends, Arc::clone(&self.clock))?;
         let open = |address: &url::Url| {
-            if token.is_some() && !is_private(address) {
-                warn!(backend = %address, "COMFYUI_TOKEN goes to this backend unencrypted; use https");
-            }
+            warn_of(&route, address);
             let url = address.as_str().parse::<ComfyUrl>()?;
-            let socket = SocketOptions { gate: gate.cloned(), token: token.cloned(), ..SocketOptions::default() };
+            let socket = SocketOptions { gate: gate.cloned(), route: route.clone(), ..SocketOptions::default() };
             self.part().open_backend(url.to_string(), url, socket)
         };
         let defined = self.configured.defined.iter().map(|definition| self.open_defined(definition, Source::File));
@@ -30,8 +28,9 @@ impl Ground {
     pub(super) fn open_defined(&self, definition: &Definition, source: Source) -> anyhow::Result<Backend> {
         let Definition { name, url, tags, slots, ahead, route } = definition.clone();
         let failed = || format!("the backend `{}` cannot be begun", definition.name);
-        anyhow::ensure!(route == RouteOptions::default(), "{}: auth, proxy and tls have no effect yet", failed());
-        let socket = SocketOptions::default();
+        let way = Route::defined(&route, Arc::clone(&self.clock)).with_context(failed)?;
+        warn_of(&way, url.url());
+        let socket = SocketOptions { route: way, ..SocketOptions::default() };
         let mut backend = self.part().open_backend(name, url, socket).with_context(failed)?;
         backend.source = source;
         backend.route = match serde_json::to_value(&route)? {
@@ -60,6 +59,14 @@ impl Ground {
         Ok(Some((backend, standing)))
     }
 
+    /// Takes backends into the pool, and returns it.
+    pub(super) fn admit(&self, backends: impl IntoIterator<Item = Backend>) -> Arc<Pool> {
+        for backend in backends {
+            self.pool.add(Arc::new(backend));
+        }
+        Arc::clone(&self.pool)
+    }
+
     fn keep_running(&self, supervisor: Supervisor) {
         let parts = Parts {
             clock: Arc::clone(&self.clock),
@@ -67,6 +74,17 @@ impl Ground {
             tell: Arc::new(|line| info!("{line}")),
         };
         self.lifecycle.spawn_station("local", supervisor.run(parts, rand::random));
+    }
+}
+
+/// Says what an operator should know of the way to a backend.
+fn warn_of(route: &Route, address: &url::Url) {
+    if route.has_credentials() && !is_private(address) {
+        warn!(backend = %address, "what this backend is shown goes there unencrypted; use https");
+    }
+    if route.is_unverified() && address.scheme() == "https" {
+        warn!(backend = %address, "the certificate of this backend is not judged, so anybody on the way may read and change all; \
+                                   take `insecure_skip_verify` away, and name its authority in `tls.ca_file`");
     }
 }
 

@@ -11,7 +11,7 @@ use crate::job::{BodyRules, LinkKey, Tap};
 use crate::lifecycle::Lifecycle;
 use crate::media::Blobs;
 use crate::notifier::Announcer;
-use crate::pool::Estimates;
+use crate::pool::{Estimates, Pool};
 use crate::settings::{InputSettings, Settings};
 use crate::store::{OwnSecrets, SqliteStore, Store};
 use crate::vault::Vault;
@@ -46,6 +46,8 @@ pub(super) struct Ground {
     pub(super) bells: Bells,
     /// Hears what happens to every run.
     pub(super) tap: Tap,
+    /// The backends.
+    pub(super) pool: Arc<Pool>,
     /// How long runs take on backends.
     pub(super) estimates: Arc<Estimates>,
 }
@@ -96,6 +98,7 @@ impl Ground {
             announcer: Announcer::new(Arc::clone(&clock)),
             bells: Bells::default(),
             tap: Tap::default(),
+            pool: Arc::default(),
             estimates: Arc::default(),
             clock,
             lifecycle,

@@ -7,21 +7,24 @@ use crate::access::Keys;
 use crate::clearing;
 use crate::comfy::{self, Client, ComfyUrl, SocketOptions};
 use crate::dispatch;
+use crate::health::{self, Change, Health};
 use crate::inputs::Shelf;
 use crate::intake::Intake;
 use crate::inventory;
 use crate::job::Tenant;
 use crate::media::body_stream;
 use crate::notifier::{self, Standing};
-use crate::pool::{self, Backend, Pool, Roster, Source};
+use crate::pool::{self, Backend, BackendEvent, Pool, Roster, Source};
 use crate::signing::{self, Keyring};
 use crate::throttle::Throttle;
 use crate::tracker::{self, Desk, Tracker};
+use crate::vitals::{self, Vitals};
 use anyhow::Context;
 use std::collections::HashSet;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 /// How many events of a socket may wait for its tracker.
@@ -30,7 +33,7 @@ const EVENT_QUEUE: usize = 8192;
 impl Ground {
     /// Connects to a backend, with a socket as `options` say, and follows what runs there under `name`.
     pub(super) fn open_backend(&self, name: String, url: ComfyUrl, options: SocketOptions) -> anyhow::Result<Backend> {
-        let client = Client::with_token(url.clone(), options.token.as_ref())?;
+        let client = Client::by(url.clone(), options.route.clone())?;
         let client = client.with_upload_limit(self.settings.inputs.bring_timeout);
         let desk = Arc::new(Desk::default());
         let reconnect = Arc::new(Notify::new());
@@ -58,11 +61,17 @@ impl Ground {
         let stop_of_it = stop.clone();
         self.begin("tracker", tracker::run(parts, tracker.clone(), commands, socket, stop.clone()));
         self.begin("inventory", inventory::run(self.stocktaking(&name, &client, &desk), stop.clone()));
+        let vitals = self.take_vitals(&name, &client, &desk, stop.clone());
+        let health = Arc::new(Health::new(self.clock.now()));
+        let watch = self.watch_over(&name, &client, &desk, &health, options.gate.clone());
+        self.begin("health", health::run(watch, stop.clone()));
         let clock = Arc::clone(&self.clock);
         self.begin("socket", comfy::socket::run(url, options, events, reconnect, clock, stop));
         let mut backend = Backend::new(name, client, tracker, desk);
         backend.ahead = self.settings.backends.queue.saturating_sub(1);
         backend.stop = stop_of_it;
+        backend.vitals = vitals;
+        backend.health = health;
         backend.life = self.lifecycle.clone();
         Ok(backend)
     }
@@ -119,6 +128,53 @@ impl Ground {
             connected: desk.connections(),
             every: self.settings.backends.object_info_every,
             clock: Arc::clone(&self.clock),
+        }
+    }
+
+    /// Asks the backend's metrics agent, where agents are asked.
+    fn take_vitals(&self, backend: &str, client: &Client, desk: &Arc<Desk>, stop: CancellationToken) -> Arc<Vitals> {
+        let vitals = Arc::<Vitals>::default();
+        if let Some(every) = self.settings.backends.agent_every {
+            let parts = vitals::Parts {
+                backend: backend.to_owned(),
+                client: client.clone(),
+                desk: Arc::clone(desk),
+                vitals: Arc::clone(&vitals),
+                every,
+                clock: Arc::clone(&self.clock),
+            };
+            self.begin("vitals", vitals::run(parts, stop));
+        }
+        vitals
+    }
+
+    fn watch_over(
+        &self,
+        backend: &str,
+        client: &Client,
+        desk: &Arc<Desk>,
+        health: &Arc<Health>,
+        gate: Option<watch::Receiver<bool>>,
+    ) -> health::Parts {
+        let (pool, name) = (Arc::downgrade(&self.pool), backend.to_owned());
+        health::Parts {
+            backend: backend.to_owned(),
+            client: client.clone(),
+            desk: Arc::clone(desk),
+            health: Arc::clone(health),
+            every: self.settings.backends.health_every,
+            gate,
+            clock: Arc::clone(&self.clock),
+            queue_bell: Arc::clone(&self.bells.queue),
+            tell: Arc::new(move |change, now| {
+                let event = match change {
+                    Change::Back => BackendEvent::Connected,
+                    Change::Lost { reason } => BackendEvent::Lost { reason },
+                };
+                if let Some(pool) = pool.upgrade() {
+                    pool.tell(&name, now, event);
+                }
+            }),
         }
     }
 

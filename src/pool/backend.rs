@@ -2,8 +2,10 @@
 
 use crate::clock::Timestamp;
 use crate::comfy::Client;
+use crate::health::Health;
 use crate::lifecycle::Lifecycle;
 use crate::tracker::{Desk, Tracker};
+use crate::vitals::Vitals;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -62,6 +64,10 @@ pub struct Backend {
     pub tracker: Tracker,
     /// What its tracker knows.
     pub desk: Arc<Desk>,
+    /// How it is.
+    pub health: Arc<Health>,
+    /// What its metrics agent tells.
+    pub vitals: Arc<Vitals>,
     /// What a workflow may ask a backend to have, such as `flux` or `24gb`.
     pub tags: BTreeSet<String>,
     /// How many prompts it runs at once: 1, unless its address leads to several workers.
@@ -87,6 +93,8 @@ impl Backend {
             client,
             tracker,
             desk,
+            health: Arc::new(Health::new(Timestamp::from_millis(0))),
+            vitals: Arc::default(),
             tags: BTreeSet::new(),
             slots: 1,
             ahead: 0,

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "this whole program is a test")]
 
+mod agent;
 mod backends;
 mod backends_command;
 mod canary;
@@ -62,6 +63,7 @@ mod reloads;
 mod restarts;
 mod results;
 mod retention;
+mod routes;
 mod run_command;
 #[cfg(unix)]
 mod serve_local;
