@@ -4,12 +4,14 @@
 //! in front opens. [`Works`] are the stations alone, for whoever runs jobs without a server.
 
 mod backends;
+mod configured;
 mod front;
 mod ground;
 mod stations;
 mod workflows;
 mod works;
 
+pub use configured::configured_backends;
 pub use works::{Server, Works};
 
 use crate::api::{self, Api};

@@ -40,6 +40,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "graph",
             "inventory",
             "local",
+            "pool",
             "runner",
             "signing",
             "sim",

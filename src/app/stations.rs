@@ -78,14 +78,18 @@ impl Ground {
 
     /// Adds and removes backends while the gateway runs.
     pub(super) async fn open_roster(&self, pool: &Arc<Pool>) -> anyhow::Result<Arc<Roster>> {
-        let (ground, inventory) = (self.clone(), Arc::clone(&self.inventory));
+        let (ground, inventory, estimates) = (self.clone(), Arc::clone(&self.inventory), Arc::clone(&self.estimates));
         let parts = pool::Parts {
             pool: Arc::clone(pool),
             store: self.sqlite(),
+            jobs: Arc::clone(&self.store),
             open: Arc::new(move |definition| {
                 ground.open_defined(definition, Source::Added).map_err(|error| format!("{error:#}"))
             }),
-            forget: Arc::new(move |backend| inventory.forget(backend)),
+            forget: Arc::new(move |backend| {
+                inventory.forget(backend);
+                estimates.forget(backend);
+            }),
             clock: Arc::clone(&self.clock),
             lifecycle: self.lifecycle.clone(),
             queue_bell: Arc::clone(&self.bells.queue),

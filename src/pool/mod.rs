@@ -4,12 +4,14 @@
 mod backend;
 mod definition;
 mod estimates;
+mod file;
 mod news;
 mod roster;
 
 pub use backend::{Backend, Duty, Source};
 pub use definition::{Definition, Field, Mistake};
 pub use estimates::{EstimateChanges, Estimates, Reading};
+pub use file::read_file;
 pub use news::{BackendEvent, BackendNews, BackendTap};
 pub use roster::{Forget, Open, Parts, Roster, RosterError};
 

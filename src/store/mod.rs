@@ -32,7 +32,7 @@ pub use keys::{ApiKey, KeyStore};
 pub use list::{ListFilter, Listed};
 pub use own_secrets::OwnSecrets;
 pub use persist::persist;
-pub use pool::{KeptBackend, Leaving, PoolStore, QueueCounts, RunThere};
+pub use pool::{KeptBackend, Leaving, PoolStore, QueueCounts};
 pub use replay::{DeliveryFilter, ListedDelivery, ReplayFilter};
 pub use signing::{Rotation, SecretKind, SigningSecret, SigningStore};
 pub use sqlite::{Audit, Flaw, NamedBlob, OpenError, SqliteStore, audit, open_beside};

@@ -51,6 +51,7 @@ async fn a_backend_that_is_removed_at_once_gives_its_runs_up_and_their_jobs_end_
     assert_eq!((other.queued(), other.connections()), (0, 0), "what was given up does not run on");
     let queue = gateway.get("/queue").await.json();
     assert_eq!(fields(&queue, "queued submitted running"), json!([2, 0, 0]));
+    assert_eq!(tries(&gateway), [0, 0], "what an operator did is no try");
     resume(&gateway, &gateway.sim.url()).await;
     let mut ended = Vec::new();
     for _ in &ids {
@@ -256,13 +257,13 @@ async fn nothing_is_left_of_backends_that_came_and_went() {
 }
 
 /// A gateway whose client shows the operator's key.
-fn operated() -> Setup {
+pub(crate) fn operated() -> Setup {
     let mut setup = Setup::new();
     setup.settings.access.admin_key = Some(Secret::new(OPERATOR));
     setup
 }
 
-async fn sim() -> Sim {
+pub(crate) async fn sim() -> Sim {
     Sim::start(SimOptions { step: Duration::ZERO, ..SimOptions::default() }).await.unwrap()
 }
 
@@ -282,20 +283,27 @@ async fn resume(gateway: &TestGateway, name: &str) {
     assert_eq!((answer.status, &answer.json()["duty"]), (200, &json!("serving")));
 }
 
-async fn view(gateway: &TestGateway, name: &str) -> Value {
+pub(crate) async fn view(gateway: &TestGateway, name: &str) -> Value {
     let answer = gateway.get(&format!("/backends/{}", encoded(name))).await;
     assert_eq!(answer.status, 200, "{}", answer.json());
     answer.json()
 }
 
-async fn until_connected(gateway: &TestGateway, name: &str) -> Value {
+pub(crate) async fn until_connected(gateway: &TestGateway, name: &str) -> Value {
     let connected = async || Some(view(gateway, name).await).filter(|view| view["connected"] == json!(true));
     eventually(&format!("{name} is connected"), connected).await
 }
 
-async fn until_gone(gateway: &TestGateway, name: &str) {
+pub(crate) async fn until_gone(gateway: &TestGateway, name: &str) {
     let gone = async || (gateway.get(&format!("/backends/{name}")).await.status == 404).then_some(());
     eventually(&format!("{name} is gone"), gone).await;
+}
+
+/// How many tries the store counts for each job.
+fn tries(gateway: &TestGateway) -> Vec<u32> {
+    let database = rusqlite::Connection::open(gateway.settings.storage.folder.join("comfygate.db")).unwrap();
+    let mut tries = database.prepare("SELECT tries FROM job ORDER BY row").unwrap();
+    tries.query_map((), |row| row.get(0)).unwrap().map(Result::unwrap).collect()
 }
 
 fn fields(view: &Value, names: &str) -> Value {
@@ -306,11 +314,11 @@ fn field(mistake: &Value) -> String {
     mistake["field"].as_str().unwrap().to_owned()
 }
 
-fn executions(sim: &Sim) -> usize {
+pub(crate) fn executions(sim: &Sim) -> usize {
     sim.executions().values().sum()
 }
 
-fn encoded(name: &str) -> String {
+pub(crate) fn encoded(name: &str) -> String {
     name.replace(':', "%3A").replace('/', "%2F")
 }
 

@@ -4,6 +4,7 @@
 
 mod agent;
 mod backends;
+mod backends_command;
 mod canary;
 mod cancel;
 mod catalogue;
