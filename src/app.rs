@@ -16,7 +16,9 @@ use crate::api::{self, Api};
 use crate::clock::Clock;
 use crate::egress::{self, SystemLookup};
 use crate::lifecycle::Lifecycle;
+use crate::metrics::Metrics;
 use crate::notifier::{Standing, TargetRules};
+use crate::pool::{BackendTap, Pool};
 use crate::settings::Settings;
 use crate::signing::Office;
 use actix_web::dev::ServerHandle;
@@ -109,16 +111,19 @@ impl App {
 }
 
 /// Begins the stations and joins them with what answers to callers.
-async fn join(ground: Ground<'_>) -> anyhow::Result<Api> {
-    let settings = ground.settings;
+async fn join(mut ground: Ground) -> anyhow::Result<Api> {
+    let settings = Arc::clone(&ground.settings);
+    let standing = Arc::new(Standing::default());
+    let metrics = ground.count(&standing);
+    listen(&ground.pool, &metrics);
     let (backends, local) = match ground.open_local().await? {
         Some((backend, standing)) => (vec![backend], Some(standing)),
         None => (ground.open_backends(None)?, None),
     };
     let pool = ground.admit(backends);
+    let roster = ground.open_roster(&pool).await?;
     let intake = ground.intake(&pool);
     let keyring = ground.open_keyring().await;
-    let standing = Arc::new(Standing::default());
     let throttle = ground.open_throttle().await?;
     ground.watch_workflows();
     ground.dispatch(&pool);
@@ -127,7 +132,8 @@ async fn join(ground: Ground<'_>) -> anyhow::Result<Api> {
     let keys_required = settings.access.require_keys(ground.address);
     let keys = ground.open_keys(keys_required).await;
     let office = Office::new(ground.sqlite(), Arc::clone(&ground.clock), |bytes| rand::fill(bytes));
-    let Ground { address, store, blobs, catalog, inventory, bodies, guard, clock, inputs, .. } = ground;
+    let started_at = ground.clock.now();
+    let Ground { address, lifecycle, store, blobs, catalog, inventory, bodies, guard, clock, inputs, .. } = ground;
     Ok(Api {
         intake,
         inputs,
@@ -137,6 +143,7 @@ async fn join(ground: Ground<'_>) -> anyhow::Result<Api> {
         verdicts: api::Verdicts::new(inventory),
         blobs,
         pool,
+        roster,
         local,
         keys,
         keys_required,
@@ -152,9 +159,18 @@ async fn join(ground: Ground<'_>) -> anyhow::Result<Api> {
         body_limit: BODY_LIMIT,
         loopback_only: address.ip().is_loopback(),
         standing,
+        metrics,
+        lifecycle,
+        started_at,
         write_check: api::WriteCheck::default(),
         allowed_hosts: settings.callers.allowed_hosts.clone(),
         allowed_origins: settings.callers.allowed_origins.clone(),
         draining: AtomicBool::new(false),
     })
+}
+
+/// Has all that happens to backends counted.
+fn listen(pool: &Pool, metrics: &Metrics) {
+    let metrics = metrics.clone();
+    pool.listen(BackendTap::new(move |news| metrics.backend_event(&news.backend, news.event.as_str())));
 }

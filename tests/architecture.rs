@@ -7,8 +7,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every room may import these.
-const FLOOR: &[&str] =
-    &["clock", "crash", "hex", "job", "lenient", "lifecycle", "names", "secret", "settings", "telemetry", "vault"];
+const FLOOR: &[&str] = &[
+    "clock",
+    "crash",
+    "hex",
+    "job",
+    "lenient",
+    "lifecycle",
+    "metrics",
+    "names",
+    "secret",
+    "settings",
+    "telemetry",
+    "vault",
+];
 
 /// What a room may import besides. Arrows go down the list: nothing below imports what is above it.
 const ARROWS: &[(&str, &[&str])] = &[
@@ -89,7 +101,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("intake", &["inputs", "pool", "store", "workflow"]),
     ("throttle", &["store"]),
     ("dispatch", &["comfy", "inputs", "pool", "store", "tracker", "workflow"]),
-    ("pool", &["comfy", "health", "tracker", "vitals"]),
+    ("pool", &["comfy", "egress", "health", "store", "tracker", "vitals"]),
     ("health", &["comfy", "tracker"]),
     ("vitals", &["comfy", "tracker"]),
     ("inputs", &["comfy", "egress", "graph", "media", "store", "workflow"]),

@@ -3,6 +3,7 @@
 use crate::clock::Timestamp;
 use crate::comfy::Client;
 use crate::health::Health;
+use crate::lifecycle::Lifecycle;
 use crate::tracker::{Desk, Tracker};
 use crate::vitals::Vitals;
 use std::collections::BTreeSet;
@@ -17,6 +18,38 @@ pub enum Duty {
     Serving,
     /// It ends what it has and gets no more.
     Draining,
+}
+
+/// Who says that a backend is there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Source {
+    /// The settings: an address, or the ComfyUI that is started here.
+    Settings,
+    /// The file of backends.
+    File,
+    /// An operator, while the gateway ran.
+    Added,
+}
+
+impl Source {
+    /// Returns the word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Settings => "settings",
+            Self::File => "file",
+            Self::Added => "added",
+        }
+    }
+}
+
+impl Duty {
+    /// Returns the word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Serving => "serving",
+            Self::Draining => "draining",
+        }
+    }
 }
 
 /// One ComfyUI server.
@@ -42,6 +75,10 @@ pub struct Backend {
     pub ahead: usize,
     /// Ends all that is done for it: its socket, its tracker, its health checks.
     pub stop: CancellationToken,
+    /// All tasks that are there for it.
+    pub life: Lifecycle,
+    /// Who says that it is there.
+    pub source: Source,
     is_draining: AtomicBool,
 }
 
@@ -59,6 +96,8 @@ impl Backend {
             slots: 1,
             ahead: 0,
             stop: CancellationToken::new(),
+            life: Lifecycle::new(),
+            source: Source::Settings,
             is_draining: AtomicBool::new(false),
         }
     }

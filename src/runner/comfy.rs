@@ -108,6 +108,7 @@ impl ComfyExecutor {
         // What a server of others asks for is nobody else's to see.
         context.settings.backends.token = None;
         context.settings.backends.token_file = None;
+        context.settings.backends.route_file = None;
         Self::begin(context, Some(own)).await
     }
 

@@ -2,6 +2,7 @@
 
 use super::parse;
 use crate::secret::Secret;
+use std::path::PathBuf;
 use std::time::Duration;
 use url::Url;
 
@@ -24,6 +25,8 @@ pub struct BackendSettings {
     pub token: Option<Secret>,
     /// The same, as it stood in a file.
     pub token_file: Option<Secret>,
+    /// The file that says how all of them are reached: credentials, proxy, TLS.
+    pub route_file: Option<PathBuf>,
     /// What partner nodes are given for jobs that bring no key of their own.
     pub partner_key: Option<Secret>,
 }
@@ -56,6 +59,7 @@ impl Default for BackendSettings {
             agent_every: Some(Duration::from_secs(15)),
             token: None,
             token_file: None,
+            route_file: None,
             partner_key: None,
         }
     }

@@ -302,6 +302,14 @@ pub const SETTINGS: &[Setting] = &[
     )
     .secret(),
     setting(
+        "COMFYUI_ROUTE_FILE",
+        "backends.route_file",
+        "",
+        "The file that says how every ComfyUI of COMFYUI_ADDRESS is reached: what it is shown, through which proxy, and how its certificate is judged.",
+        "a YAML or JSON file with auth, proxy and tls, each of which may be left out",
+        |settings, text| put(&mut settings.backends.route_file, parse::folder(text).map(Some)),
+    ),
+    setting(
         "COMFY_ORG_API_KEY",
         "backends.partner_key",
         "",

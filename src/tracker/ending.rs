@@ -5,7 +5,7 @@ use super::desk::Held;
 use super::run::Parts;
 use crate::clock::Timestamp;
 use crate::crash::{self, Point};
-use crate::job::{Failure, FailureCode, Happening, Job, JobState, Outcome, PromptId, Tapped, freeze};
+use crate::job::{Failure, FailureCode, Happening, Job, JobState, Milestone, Outcome, PromptId, Tapped, freeze};
 use crate::store::{Ending, persist};
 use std::sync::Arc;
 use tracing::{debug, error};
@@ -53,7 +53,7 @@ pub(super) async fn finish(parts: &Parts, end: &End, outcome: Outcome) {
         if let Ok(Some(is_first)) = parts.lifecycle.contain("finish", storing).await {
             parts.delivery_bell.notify_one();
             if is_first {
-                tell_end(parts, end, outcome.state());
+                tell_end(parts, end, outcome.state(), outcome.code());
             }
             if succeeded {
                 forget(parts, end).await;
@@ -101,7 +101,7 @@ async fn finish_plainly(parts: &Parts, end: &End, why: &str) {
     if let Ok(Some(is_first)) = parts.lifecycle.contain("finish", storing).await {
         parts.delivery_bell.notify_one();
         if is_first {
-            tell_end(parts, end, JobState::Failed);
+            tell_end(parts, end, JobState::Failed, Some(FailureCode::Internal));
         }
     } else {
         // Dispatch finds it, and asks the backend what became of it.
@@ -109,7 +109,8 @@ async fn finish_plainly(parts: &Parts, end: &End, why: &str) {
     }
 }
 
-fn tell_end(parts: &Parts, end: &End, state: JobState) {
+fn tell_end(parts: &Parts, end: &End, state: JobState, code: Option<FailureCode>) {
+    parts.tap.count(Milestone::Ended { job: &end.job, state, code });
     parts.tap.tell(|| Tapped {
         job: end.job.id,
         tenant: end.job.tenant.clone(),

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "this whole program is a test")]
 
 mod agent;
+mod backends;
 mod canary;
 mod cancel;
 mod catalogue;
@@ -19,6 +20,8 @@ mod delivery_modes;
 mod dry_run_images;
 mod elsewhere;
 mod events;
+#[path = "../support/exposition.rs"]
+mod exposition;
 mod faults;
 mod folder;
 mod forgetful;
@@ -42,6 +45,7 @@ mod local;
 mod lost_answers;
 mod lost_backend;
 mod lost_socket;
+mod metrics;
 mod other_hands;
 mod outputs;
 #[cfg(target_os = "linux")]
@@ -61,6 +65,7 @@ mod reloads;
 mod restarts;
 mod results;
 mod retention;
+mod routes;
 mod run_command;
 #[cfg(unix)]
 mod serve_local;

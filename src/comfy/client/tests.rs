@@ -4,6 +4,7 @@ use super::answer::ANSWER_LIMIT;
 use super::*;
 use crate::comfy::wire::HistoryEnd;
 use crate::lifecycle::Lifecycle;
+use crate::secret::Secret;
 use futures_util::TryStreamExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -219,7 +220,7 @@ async fn of_an_error_that_never_ends_only_the_beginning_is_read() {
 async fn a_token_is_shown_with_every_call_and_printed_by_nobody() {
     let answers = [r#"{"prompt_id": "p"}"#, r#"{"queue_running": [], "queue_pending": []}"#, "bytes", ""];
     let mut server = Server::start(answers.map(|body| json(200, body)).into()).await;
-    let client = Client::with_token(server.client().url().clone(), Some(&Secret::new("hunter2"))).unwrap();
+    let client = Client::by(server.client().url().clone(), Route::bearer(&Secret::new("hunter2")).unwrap()).unwrap();
     let key = Secret::new("partner");
     let extra = ExtraData { api_key_comfy_org: Some(&key) };
     client.submit_with(&json!({}), "c", "p", extra.clone()).await.unwrap();
@@ -235,7 +236,7 @@ async fn a_token_is_shown_with_every_call_and_printed_by_nobody() {
     }
     let printed = format!("{client:?} {extra:?}");
     assert!(!printed.contains("hunter2") && !printed.contains("partner"), "{printed}");
-    assert!(Client::with_token(client.url().clone(), Some(&Secret::new("a\nb"))).is_err());
+    assert!(Route::bearer(&Secret::new("a\nb")).is_err());
 }
 
 fn word(error: &SubmitError) -> String {

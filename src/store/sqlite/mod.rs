@@ -12,6 +12,7 @@ mod deliveries;
 mod jobs;
 mod keys;
 mod own_secrets;
+mod pool;
 mod queues;
 mod readers;
 mod replays;
@@ -27,6 +28,7 @@ pub use schema::OpenError;
 
 use crate::clock::Timestamp;
 use crate::job::{BlobId, Job, JobId, Turns};
+use crate::metrics::Commits;
 use crate::store::{
     Attempt, Backlog, CancelWish, Claimed, Cleared, Delivery, DeliveryFilter, DeliveryState, Ending, Finished,
     IdempotencyKey, ListFilter, Listed, ListedDelivery, NewJob, Refused, ReplayFilter, Revision, Store, StoreError,
@@ -84,6 +86,11 @@ impl SqliteStore {
             due_turn: AtomicUsize::new(0),
             lock: Mutex::new(lock),
         })
+    }
+
+    /// Returns what is counted of its transactions.
+    pub fn commits(&self) -> Commits {
+        self.writer.commits()
     }
 
     /// Finishes the writes that wait, closes the database and gives the folder free. Later calls are refused.
