@@ -16,9 +16,7 @@ use crate::api::{self, Api};
 use crate::clock::Clock;
 use crate::egress::{self, SystemLookup};
 use crate::lifecycle::Lifecycle;
-use crate::metrics::Metrics;
 use crate::notifier::{Standing, TargetRules};
-use crate::pool::{BackendTap, Pool};
 use crate::settings::Settings;
 use crate::signing::Office;
 use actix_web::dev::ServerHandle;
@@ -119,9 +117,8 @@ async fn join(mut ground: Ground<'_>) -> anyhow::Result<Api> {
         Some((backend, standing)) => (vec![backend], Some(standing)),
         None => (ground.open_backends(None)?, None),
     };
-    let pool = Arc::new(Pool::of(backends));
+    let pool = ground.admit(backends);
     let intake = ground.intake(&pool);
-    listen(&pool, &metrics);
     let keyring = ground.open_keyring().await;
     let throttle = ground.open_throttle().await?;
     ground.watch_workflows();
@@ -165,10 +162,4 @@ async fn join(mut ground: Ground<'_>) -> anyhow::Result<Api> {
         allowed_origins: settings.callers.allowed_origins.clone(),
         draining: AtomicBool::new(false),
     })
-}
-
-/// Has all that happens to backends counted.
-fn listen(pool: &Pool, metrics: &Metrics) {
-    let metrics = metrics.clone();
-    pool.listen(BackendTap::new(move |news| metrics.backend_event(&news.backend, news.event.as_str())));
 }

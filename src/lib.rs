@@ -56,6 +56,7 @@ pub mod dispatch;
 pub mod egress;
 pub mod fsck;
 pub mod graph;
+pub mod health;
 pub mod hex;
 pub mod inputs;
 pub mod intake;

@@ -4,6 +4,7 @@
 use super::error::Code;
 use super::{Api, ROUTES};
 use crate::clock::Stopwatch;
+use crate::health::{Link, Standing};
 use crate::metrics::{Format, Seen, SeenBackend, SeenStore};
 use crate::pool::{Backend, Duty};
 use actix_web::body::MessageBody;
@@ -12,6 +13,7 @@ use actix_web::http::header::{ACCEPT, CONTENT_TYPE, VARY};
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpRequest, HttpResponse, web};
+use std::time::Duration;
 
 /// Where jobs come from.
 const GENERATE: &str = "/generate";
@@ -45,9 +47,17 @@ async fn look(api: &Api) -> Seen {
 }
 
 fn look_at(backend: &Backend) -> SeenBackend {
+    let health = backend.health.look();
+    let devices = health.system.as_ref().map(|system| system.devices.as_slice()).unwrap_or_default();
     SeenBackend {
         name: backend.name.clone(),
-        is_up: backend.desk.is_connected(),
+        is_up: backend.desk.is_connected() && health.standing != Standing::Down,
+        standing: Standing::ALL.map(|it| (it.as_str(), it == health.standing)).into(),
+        socket: Link::ALL.map(|it| (it.as_str(), it == health.socket.link)).into(),
+        misses: health.http.misses,
+        answer: health.http.took_ms.map(Duration::from_millis),
+        foreign: health.foreign,
+        memory: devices.iter().map(|device| (device.vram_total, device.vram_free)).collect(),
         is_draining: backend.duty() == Duty::Draining,
         slots: backend.slots,
         prompts: backend.desk.load(),

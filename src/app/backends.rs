@@ -3,7 +3,7 @@
 use super::ground::Ground;
 use crate::comfy::{ComfyUrl, SocketOptions};
 use crate::local::{self, LocalOptions, Parts, Standing, Supervisor};
-use crate::pool::Backend;
+use crate::pool::{Backend, Pool};
 use std::sync::Arc;
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -37,6 +37,14 @@ impl Ground<'_> {
         let backend = self.open_backend(local::NAME.to_owned(), url, socket)?;
         self.keep_running(supervisor);
         Ok(Some((backend, standing)))
+    }
+
+    /// Takes backends into the pool, and returns it.
+    pub(super) fn admit(&self, backends: impl IntoIterator<Item = Backend>) -> Arc<Pool> {
+        for backend in backends {
+            self.pool.add(Arc::new(backend));
+        }
+        Arc::clone(&self.pool)
     }
 
     fn keep_running(&self, supervisor: Supervisor) {

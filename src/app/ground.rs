@@ -13,7 +13,7 @@ use crate::local;
 use crate::media::Blobs;
 use crate::metrics::Metrics;
 use crate::notifier::{Announcer, Standing};
-use crate::pool::Estimates;
+use crate::pool::{BackendTap, Estimates, Pool};
 use crate::settings::{InputSettings, Settings};
 use crate::store::{OwnSecrets, SqliteStore, Store};
 use crate::vault::Vault;
@@ -45,6 +45,8 @@ pub(super) struct Ground<'a> {
     pub(super) bells: Bells,
     /// Hears what happens to every run.
     pub(super) tap: Tap,
+    /// The backends.
+    pub(super) pool: Arc<Pool>,
     /// How long runs take on backends.
     pub(super) estimates: Arc<Estimates>,
 }
@@ -93,18 +95,21 @@ impl<'a> Ground<'a> {
             announcer: Announcer::new(Arc::clone(&clock)),
             bells: Bells::default(),
             tap: Tap::default(),
+            pool: Arc::default(),
             estimates: Arc::default(),
             clock,
             lifecycle,
         })
     }
 
-    /// Begins to count: what the tap tells, what the store writes, and what `standing` knows of webhooks.
+    /// Begins to count: what the tap tells, what happens to backends, what the store writes, and what `standing` knows of webhooks.
     pub(super) fn count(&mut self, standing: &Standing) -> Metrics {
         let catalog = Arc::clone(&self.catalog);
         let is_workflow = move |name: &str| catalog.workflow(name).is_some();
         let metrics = Metrics::new(self.sqlite.commits(), standing.counts(), is_workflow);
         self.tap = metrics.count_at(std::mem::take(&mut self.tap));
+        let events = metrics.clone();
+        self.pool.listen(BackendTap::new(move |news| events.backend_event(&news.backend, news.event.as_str())));
         metrics
     }
 

@@ -7,20 +7,21 @@ use crate::access::Keys;
 use crate::clearing;
 use crate::comfy::{self, Client, ComfyUrl, SocketOptions};
 use crate::dispatch;
+use crate::health::{self, Change, Health};
 use crate::inputs::Shelf;
 use crate::intake::Intake;
 use crate::inventory;
 use crate::job::Tenant;
 use crate::media::body_stream;
 use crate::notifier::{self, Standing};
-use crate::pool::{Backend, Pool};
+use crate::pool::{Backend, BackendEvent, Pool};
 use crate::signing::{self, Keyring};
 use crate::throttle::Throttle;
 use crate::tracker::{self, Desk, Tracker};
 use std::collections::HashSet;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tracing::warn;
 
 /// How many events of a socket may wait for its tracker.
@@ -57,11 +58,15 @@ impl Ground<'_> {
         let stop_of_it = stop.clone();
         self.begin("tracker", tracker::run(parts, tracker.clone(), commands, socket, stop.clone()));
         self.begin("inventory", inventory::run(self.stocktaking(&name, &client, &desk), stop.clone()));
+        let health = Arc::new(Health::new(self.clock.now()));
+        let watch = self.watch_over(&name, &client, &desk, &health, options.gate.clone());
+        self.begin("health", health::run(watch, stop.clone()));
         let clock = Arc::clone(&self.clock);
         self.begin("socket", comfy::socket::run(url, options, events, reconnect, clock, stop));
         let mut backend = Backend::new(name, client, tracker, desk);
         backend.ahead = self.settings.backends.queue.saturating_sub(1);
         backend.stop = stop_of_it;
+        backend.health = health;
         Ok(backend)
     }
 
@@ -94,6 +99,36 @@ impl Ground<'_> {
             connected: desk.connections(),
             every: self.settings.backends.object_info_every,
             clock: Arc::clone(&self.clock),
+        }
+    }
+
+    fn watch_over(
+        &self,
+        backend: &str,
+        client: &Client,
+        desk: &Arc<Desk>,
+        health: &Arc<Health>,
+        gate: Option<watch::Receiver<bool>>,
+    ) -> health::Parts {
+        let (pool, name) = (Arc::downgrade(&self.pool), backend.to_owned());
+        health::Parts {
+            backend: backend.to_owned(),
+            client: client.clone(),
+            desk: Arc::clone(desk),
+            health: Arc::clone(health),
+            every: self.settings.backends.health_every,
+            gate,
+            clock: Arc::clone(&self.clock),
+            queue_bell: Arc::clone(&self.bells.queue),
+            tell: Arc::new(move |change, now| {
+                let event = match change {
+                    Change::Back => BackendEvent::Connected,
+                    Change::Lost { reason } => BackendEvent::Lost { reason },
+                };
+                if let Some(pool) = pool.upgrade() {
+                    pool.tell(&name, now, event);
+                }
+            }),
         }
     }
 

@@ -9,7 +9,7 @@ use crate::inventory::Inventory;
 use crate::job::Tap;
 use crate::lifecycle::Lifecycle;
 use crate::media::Blobs;
-use crate::pool::{Backend, Pool};
+use crate::pool::Backend;
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::tracker::Desk;
@@ -54,7 +54,7 @@ impl Works {
         let lookup = Arc::new(SystemLookup);
         let mut ground = Ground::lay(settings, clock, lifecycle.clone(), settings.server.address, lookup).await?;
         ground.tap = tap;
-        let pool = Arc::new(Pool::of(ground.open_backends(gate.as_ref())?));
+        let pool = ground.admit(ground.open_backends(gate.as_ref())?);
         let intake = ground.intake(&pool);
         let server = |backend: &Arc<Backend>| Server {
             name: backend.name.clone(),

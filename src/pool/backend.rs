@@ -2,6 +2,7 @@
 
 use crate::clock::Timestamp;
 use crate::comfy::Client;
+use crate::health::Health;
 use crate::tracker::{Desk, Tracker};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -28,6 +29,8 @@ pub struct Backend {
     pub tracker: Tracker,
     /// What its tracker knows.
     pub desk: Arc<Desk>,
+    /// How it is.
+    pub health: Arc<Health>,
     /// What a workflow may ask a backend to have, such as `flux` or `24gb`.
     pub tags: BTreeSet<String>,
     /// How many prompts it runs at once: 1, unless its address leads to several workers.
@@ -47,6 +50,7 @@ impl Backend {
             client,
             tracker,
             desk,
+            health: Arc::new(Health::new(Timestamp::from_millis(0))),
             tags: BTreeSet::new(),
             slots: 1,
             ahead: 0,

@@ -6,7 +6,7 @@ mod estimates;
 mod news;
 
 pub use backend::{Backend, Duty};
-pub use estimates::Estimates;
+pub use estimates::{EstimateChanges, Estimates, Reading};
 pub use news::{BackendEvent, BackendNews, BackendTap};
 
 use crate::clock::Timestamp;

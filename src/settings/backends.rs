@@ -16,6 +16,8 @@ pub struct BackendSettings {
     pub queue: usize,
     /// How often each of them is asked which nodes and models it has.
     pub object_info_every: Duration,
+    /// How often each of them is asked how it is.
+    pub health_every: Duration,
     /// What all of them are shown as a bearer token.
     pub token: Option<Secret>,
     /// The same, as it stood in a file.
@@ -48,6 +50,7 @@ impl Default for BackendSettings {
             are_named: Said(false),
             queue: 2,
             object_info_every: Duration::from_mins(5),
+            health_every: Duration::from_secs(30),
             token: None,
             token_file: None,
             partner_key: None,

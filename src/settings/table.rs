@@ -268,6 +268,14 @@ pub const SETTINGS: &[Setting] = &[
         |settings, text| put(&mut settings.backends.object_info_every, parse::duration(text)),
     ),
     setting(
+        "COMFYGATE_HEALTH_EVERY",
+        "backends.health_every",
+        "30s",
+        "How often each ComfyUI is asked how it is. Three questions in a row without an answer, and it gets no jobs until it answers.",
+        DURATION,
+        |settings, text| put(&mut settings.backends.health_every, parse::duration(text)),
+    ),
+    setting(
         "COMFYUI_TOKEN",
         "backends.token",
         "",

@@ -21,7 +21,7 @@ mod upstream;
 
 pub use attribution::Attribution;
 pub use command::{Command, Tracker, Watching};
-pub use desk::{Desk, Progress};
+pub use desk::{Desk, Progress, SocketState};
 pub use evidence::Evidence;
 pub use harvest::{SlotId, SlotResult, Source};
 pub use limits::Deadline;

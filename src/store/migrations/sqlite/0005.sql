@@ -31,11 +31,12 @@ CREATE TABLE incapable (
     PRIMARY KEY (structure, backend)
 ) WITHOUT ROWID;
 
--- How long runs took, as rolling means in milliseconds.
+-- How long runs took, as rolling means in milliseconds: of runs after another graph, and of runs after the same one.
 CREATE TABLE estimate (
     structure TEXT NOT NULL,
     backend   TEXT NOT NULL,
-    run_ms    REAL NOT NULL,
+    cold_ms   REAL,
+    warm_ms   REAL,
     runs      INTEGER NOT NULL,
     at        INTEGER NOT NULL,
     PRIMARY KEY (structure, backend)
