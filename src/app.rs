@@ -109,8 +109,8 @@ impl App {
 }
 
 /// Begins the stations and joins them with what answers to callers.
-async fn join(mut ground: Ground<'_>) -> anyhow::Result<Api> {
-    let settings = ground.settings;
+async fn join(mut ground: Ground) -> anyhow::Result<Api> {
+    let settings = Arc::clone(&ground.settings);
     let standing = Arc::new(Standing::default());
     let metrics = ground.count(&standing);
     let (backends, local) = match ground.open_local().await? {
@@ -118,6 +118,7 @@ async fn join(mut ground: Ground<'_>) -> anyhow::Result<Api> {
         None => (ground.open_backends(None)?, None),
     };
     let pool = ground.admit(backends);
+    let roster = ground.open_roster(&pool).await?;
     let intake = ground.intake(&pool);
     let keyring = ground.open_keyring().await;
     let throttle = ground.open_throttle().await?;
@@ -139,6 +140,7 @@ async fn join(mut ground: Ground<'_>) -> anyhow::Result<Api> {
         verdicts: api::Verdicts::new(inventory),
         blobs,
         pool,
+        roster,
         local,
         keys,
         keys_required,

@@ -18,7 +18,7 @@ class Source:
 
     def read(self):
         self.asked += 1
-        if not self.goes_on.wait(60):
+        if not self.goes_on.wait(10):
             raise TimeoutError("the test has forgotten this")
         if self.error:
             raise self.error
@@ -31,7 +31,7 @@ class Asking(unittest.IsolatedAsyncioTestCase):
         self.source = Source()
         self.addCleanup(self.source.goes_on.set)
 
-    def probe(self, limit=60):
+    def probe(self, limit=10):
         return Probe(self.source.read, keep=1, limit=limit, clock=self.clock)
 
     async def test_an_answer_is_good_for_a_second_however_many_ask(self):

@@ -119,7 +119,7 @@ class Served(unittest.IsolatedAsyncioTestCase):
     async def test_a_driver_that_hangs_leaves_the_route_and_the_server_alive(self):
         nvml, goes_on = Nvml(card()), threading.Event()
         self.addCleanup(goes_on.set)
-        nvml.nvmlDeviceGetCount = lambda: goes_on.wait(60) and 1
+        nvml.nvmlDeviceGetCount = lambda: goes_on.wait(10) and 1
         with mock.patch.object(route, "Agent", lambda: self.agent(nvml, Psutil(), limit=0.05)):
             async with Server() as server:
                 for _ in range(3):

@@ -3,10 +3,11 @@
 
 use super::error::Code;
 use super::{Api, ROUTES};
-use crate::clock::Stopwatch;
+use crate::clock::{Stopwatch, Timestamp};
 use crate::health::{Link, Standing};
-use crate::metrics::{Format, Seen, SeenBackend, SeenStore};
+use crate::metrics::{Format, Seen, SeenAgent, SeenBackend, SeenGpu, SeenStore};
 use crate::pool::{Backend, Duty};
+use crate::vitals::{AgentMetrics, Gpu};
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{ACCEPT, CONTENT_TYPE, VARY};
@@ -38,7 +39,7 @@ async fn look(api: &Api) -> Seen {
     Seen {
         store,
         is_paused: api.pool.is_paused(),
-        backends: api.pool.backends().iter().map(|backend| look_at(backend)).collect(),
+        backends: api.pool.backends().iter().map(|backend| look_at(backend, now)).collect(),
         hosts_down: api.standing.hosts_down(),
         partner_keys: api.intake.vault.len(),
         panics: api.lifecycle.panics(),
@@ -46,7 +47,7 @@ async fn look(api: &Api) -> Seen {
     }
 }
 
-fn look_at(backend: &Backend) -> SeenBackend {
+fn look_at(backend: &Backend, now: Timestamp) -> SeenBackend {
     let health = backend.health.look();
     let devices = health.system.as_ref().map(|system| system.devices.as_slice()).unwrap_or_default();
     SeenBackend {
@@ -57,10 +58,27 @@ fn look_at(backend: &Backend) -> SeenBackend {
         misses: health.http.misses,
         answer: health.http.took_ms.map(Duration::from_millis),
         foreign: health.foreign,
+        agent: backend.vitals.fresh(now).map(|told| agent(&told)).unwrap_or_default(),
         memory: devices.iter().map(|device| (device.vram_total, device.vram_free)).collect(),
         is_draining: backend.duty() == Duty::Draining,
         slots: backend.slots,
         prompts: backend.desk.load(),
+    }
+}
+
+fn agent(told: &AgentMetrics) -> SeenAgent {
+    let gpu = |gpu: &Gpu| SeenGpu {
+        index: gpu.index,
+        busy: gpu.utilization_ratio(),
+        memory: gpu.memory_total_bytes(),
+        memory_used: gpu.memory_used_bytes(),
+        celsius: gpu.temperature_c,
+    };
+    SeenAgent {
+        cpu: told.cpu_ratio(),
+        memory: told.memory_total_bytes(),
+        memory_used: told.memory_used_bytes(),
+        gpus: told.gpus.iter().map(gpu).collect(),
     }
 }
 

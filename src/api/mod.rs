@@ -2,6 +2,7 @@
 
 mod admit;
 mod apart;
+mod backends;
 mod bench;
 mod body;
 mod caller;
@@ -20,6 +21,7 @@ mod keys;
 mod link;
 mod metrics;
 mod openapi;
+mod queue;
 mod raw;
 mod routing;
 mod schema;
@@ -60,7 +62,7 @@ use crate::lifecycle::Lifecycle;
 use crate::local;
 use crate::media::Blobs;
 use crate::notifier::{Standing, TargetRules};
-use crate::pool::Pool;
+use crate::pool::{Pool, Roster};
 use crate::signing::{Keyring, Office};
 use crate::store::Store;
 use crate::throttle::Throttle;
@@ -91,6 +93,8 @@ pub struct Api {
     pub blobs: Arc<Blobs>,
     /// The backends.
     pub pool: Arc<Pool>,
+    /// Changes who they are.
+    pub roster: Arc<Roster>,
     /// How the ComfyUI stands that is started here; none where none is.
     pub local: Option<watch::Receiver<local::Standing>>,
     /// The keys of callers.
@@ -173,6 +177,15 @@ const ROUTES: &[Call] = &[
     get("/keys", KeyWith(Admin), || web::to(keys::list)),
     post("/keys", KeyWith(Admin), || web::to(keys::create)),
     delete("/keys/{id}", KeyWith(Admin), || web::to(keys::revoke)),
+    get("/backends", Scope(Admin), || web::to(backends::list)),
+    post("/backends", KeyWith(Admin), || web::to(backends::add)),
+    get("/backends/{name}", Scope(Admin), || web::to(backends::get)),
+    delete("/backends/{name}", KeyWith(Admin), || web::to(backends::remove)),
+    post("/backends/{name}/drain", KeyWith(Admin), || web::to(backends::drain)),
+    post("/backends/{name}/resume", KeyWith(Admin), || web::to(backends::resume)),
+    get("/queue", Scope(Admin), || web::to(queue::get)),
+    post("/queue/pause", KeyWith(Admin), || web::to(queue::pause)),
+    post("/queue/resume", KeyWith(Admin), || web::to(queue::resume)),
     get("/webhook/secrets", KeyWith(Admin), || web::to(secrets::list)),
     post("/webhook/secrets/rotate", KeyWith(Admin), || web::to(secrets::rotate)),
     get("/.well-known/jwks.json", Nothing, || web::to(secrets::jwks)),

@@ -21,6 +21,8 @@ pub use decode::{decode_binary, decode_text};
 pub use event::{Event, ImageFrame, ImageOrigin, NodeError, NodeOutput, NodeProgress};
 pub use redact::redact;
 pub use refusal::{NodeProblem, Refusal};
-pub use route::{AuthOptions, BasicOptions, OAuthOptions, ProxyText, RouteError, RouteOptions, SecretText, TlsOptions};
+pub use route::{
+    AuthOptions, BasicOptions, OAuthOptions, ProxyText, Route, RouteError, RouteOptions, SecretText, TlsOptions,
+};
 pub use socket::{SocketEvent, SocketOptions};
 pub use wire::{Accepted, Device, ExtraData, HistoryEnd, HistoryEntry, Queue, SystemStats};

@@ -16,7 +16,7 @@ mod table;
 pub use deliveries::{Called, Deliveries};
 pub use format::Format;
 pub use list::{Kind, Listed, METRICS};
-pub use seen::{Seen, SeenBackend, SeenStore};
+pub use seen::{Seen, SeenAgent, SeenBackend, SeenGpu, SeenStore};
 pub use store::Commits;
 
 use crate::job::Tap;

@@ -1,10 +1,10 @@
 //! What is not counted but looked at when somebody asks: how things stand at that moment.
 
 use super::list::{
-    BACKEND_DRAINING, BACKEND_FOREIGN, BACKEND_MISSES, BACKEND_PROBE, BACKEND_PROMPTS, BACKEND_SLOTS, BACKEND_SOCKET,
-    BACKEND_STANDING, BACKEND_UP, BACKEND_VRAM, BACKEND_VRAM_FREE, BUILD_INFO, CPU_SECONDS, DELIVERIES_PENDING,
-    HOSTS_DOWN, MEMORY, MOST_FILES, OPEN_FILES, PANICS, PARTNER_KEYS, QUEUE_JOBS, QUEUE_OLDEST, QUEUE_PAUSED,
-    START_TIME,
+    BACKEND_CPU, BACKEND_DRAINING, BACKEND_FOREIGN, BACKEND_MEMORY, BACKEND_MEMORY_USED, BACKEND_MISSES, BACKEND_PROBE,
+    BACKEND_PROMPTS, BACKEND_SLOTS, BACKEND_SOCKET, BACKEND_STANDING, BACKEND_UP, BACKEND_VRAM, BACKEND_VRAM_FREE,
+    BUILD_INFO, CPU_SECONDS, DELIVERIES_PENDING, GPU_BUSY, GPU_CELSIUS, GPU_MEMORY, GPU_MEMORY_USED, HOSTS_DOWN,
+    MEMORY, MOST_FILES, Metric, OPEN_FILES, PANICS, PARTNER_KEYS, QUEUE_JOBS, QUEUE_OLDEST, QUEUE_PAUSED, START_TIME,
 };
 use super::process::Process;
 use super::sheet::{Sheet, flag, number, size};
@@ -71,6 +71,36 @@ pub struct SeenBackend {
     pub answer: Option<Duration>,
     /// The memory of its devices in bytes, and how much of it is free.
     pub memory: Vec<(Option<u64>, Option<u64>)>,
+    /// What its agent tells; all none where there is no agent.
+    pub agent: SeenAgent,
+}
+
+/// How busy a machine is.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct SeenAgent {
+    /// Its processors, from 0 to 1.
+    pub cpu: Option<f64>,
+    /// Its memory in bytes.
+    pub memory: Option<f64>,
+    /// How much of it is taken.
+    pub memory_used: Option<f64>,
+    /// Its GPUs; more than 16 are not told of.
+    pub gpus: Vec<SeenGpu>,
+}
+
+/// How busy a GPU is.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct SeenGpu {
+    /// Which one.
+    pub index: u64,
+    /// How busy it is, from 0 to 1.
+    pub busy: Option<f64>,
+    /// Its memory in bytes.
+    pub memory: Option<f64>,
+    /// How much of it is taken.
+    pub memory_used: Option<f64>,
+    /// How hot it is.
+    pub celsius: Option<f64>,
 }
 
 impl Seen {
@@ -106,7 +136,14 @@ impl Seen {
         sheet.gauge(&BACKEND_SLOTS, self.each(|backend| Some(size(backend.slots))))?;
         sheet.gauge(&BACKEND_DRAINING, self.each(|backend| Some(flag(backend.is_draining))))?;
         sheet.gauge(&BACKEND_VRAM, self.devices(|(total, _)| *total))?;
-        sheet.gauge(&BACKEND_VRAM_FREE, self.devices(|(_, free)| *free))
+        sheet.gauge(&BACKEND_VRAM_FREE, self.devices(|(_, free)| *free))?;
+        sheet.gauge(&BACKEND_CPU, self.each(|backend| backend.agent.cpu))?;
+        sheet.gauge(&BACKEND_MEMORY, self.each(|backend| backend.agent.memory))?;
+        sheet.gauge(&BACKEND_MEMORY_USED, self.each(|backend| backend.agent.memory_used))?;
+        self.gpus(&GPU_BUSY, sheet, |gpu| gpu.busy)?;
+        self.gpus(&GPU_MEMORY, sheet, |gpu| gpu.memory)?;
+        self.gpus(&GPU_MEMORY_USED, sheet, |gpu| gpu.memory_used)?;
+        self.gpus(&GPU_CELSIUS, sheet, |gpu| gpu.celsius)
     }
 
     fn each(&self, of: fn(&SeenBackend) -> Option<f64>) -> impl Iterator<Item = ([&str; 1], f64)> {
@@ -123,5 +160,14 @@ impl Seen {
             let told = DEVICES.into_iter().zip(&backend.memory);
             told.filter_map(move |(place, memory)| Some(([backend.name.as_str(), place], number(of(memory)?))))
         })
+    }
+
+    fn gpus(&self, metric: &Metric<2>, sheet: &mut Sheet<'_>, of: fn(&SeenGpu) -> Option<f64>) -> fmt::Result {
+        let mut told = Vec::new();
+        for backend in &self.backends {
+            let gpus = backend.agent.gpus.iter().take(DEVICES.len());
+            told.extend(gpus.filter_map(|gpu| Some((backend.name.as_str(), gpu.index.to_string(), of(gpu)?))));
+        }
+        sheet.gauge(metric, told.iter().map(|(name, index, value)| ([*name, index.as_str()], *value)))
     }
 }

@@ -66,6 +66,8 @@ pub struct SimOptions {
     pub models: Option<Vec<String>>,
     /// More node classes, in the shape of an `/object_info` answer.
     pub classes: Option<String>,
+    /// What `GET /orchestrator/metrics` answers, as the metrics agent does; `None` where it is not installed.
+    pub agent: Option<String>,
     /// Hears of each prompt that is worked.
     pub witness: Option<Witness>,
 }
@@ -129,6 +131,7 @@ impl Default for SimOptions {
             noise_image_bytes: 0,
             models: None,
             classes: None,
+            agent: None,
             witness: None,
         }
     }
@@ -141,6 +144,7 @@ impl Sim {
         let mut world = World::new(classes, options.step, options.previews, options.noise_image_bytes);
         world.witness = options.witness;
         let world = Arc::new(world);
+        world.change(|state| state.agent = options.agent);
         let listen = |source| SimError::Listen { addr: options.addr, source };
         let addr = server::open(&world, options.addr).await.map_err(listen)?;
         Ok(Self { addr, world })
@@ -187,6 +191,11 @@ impl Sim {
     /// Lets everything go on that hangs.
     pub fn release(&self) {
         self.world.release();
+    }
+
+    /// Lets the metrics agent answer something else from now on, or be gone.
+    pub fn set_agent(&self, answer: Option<String>) {
+        self.world.change(|state| state.agent = answer);
     }
 
     /// Deletes every output and temporary file, as somebody at the server's disk could.

@@ -50,6 +50,7 @@ pub(super) struct State {
     pub(super) images: VecDeque<SimImage>,
     pub(super) requests: VecDeque<SimRequest>,
     pub(super) hanging: usize,
+    pub(super) agent: Option<String>,
     stalled: bool,
     /// Ends when the process "dies": what runs is dropped.
     epoch: CancellationToken,

@@ -221,3 +221,26 @@ async fn each_backend_has_rows_of_its_own_also_one_that_is_away() {
     gateway.close().await;
     other.stop().await;
 }
+
+#[actix_web::test]
+async fn a_backend_that_is_added_drained_and_removed_comes_and_goes_with_its_rows() {
+    let gateway = with_keys().start().await;
+    let other = Sim::start(Setup::new().sim).await.unwrap();
+    let second = [("backend", "second")];
+    let added = gateway.post("/backends", &json!({ "name": "second", "url": other.url() })).await;
+    assert_eq!(added.status, 201, "{}", added.json());
+    until(&gateway, "comfygate_backend_up", &second, 1.0).await;
+    assert_eq!(gateway.post("/backends/second/drain", &Value::Null).await.status, 200);
+    let told = until(&gateway, "comfygate_backend_draining", &second, 1.0).await;
+    let events = |event| told.value("comfygate_backend_events_total", &[second[0], ("event", event)]);
+    assert_eq!((events("backend_added"), events("backend_draining")), (Some(1.0), Some(1.0)));
+    gateway.delete("/backends/second").await;
+    eventually("no row tells of it", async || {
+        let told = crate::metrics::told(&gateway).await;
+        let is_gone = told.values.keys().all(|(_, labels)| labels.get("backend").is_none_or(|name| name != "second"));
+        is_gone.then_some(())
+    })
+    .await;
+    gateway.close().await;
+    other.stop().await;
+}

@@ -125,6 +125,14 @@ pub enum SecretText {
 pub struct ProxyText(pub SecretText);
 
 impl RouteOptions {
+    /// Reads a file with nothing else in it.
+    pub fn read(path: &Path) -> Result<Self, RouteError> {
+        let at = |error: RouteError| {
+            RouteError::new("COMFYUI_ROUTE_FILE", format!("`{}`: {}", path.display(), error.reason))
+        };
+        Self::parse(&file("COMFYUI_ROUTE_FILE", path, LONGEST_TEXT as u64)?).map_err(at)
+    }
+
     /// Reads a definition that stands alone, as YAML or JSON. What is wrong is said without what stands there.
     pub fn parse(text: &str) -> Result<Self, RouteError> {
         if text.len() > LONGEST_TEXT {
@@ -269,7 +277,7 @@ impl Serialize for ProxyText {
 
 impl<'de> Deserialize<'de> for SecretText {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(AText)
+        deserializer.deserialize_any(AText)
     }
 }
 
@@ -298,6 +306,14 @@ impl Visitor<'_> for AText {
     }
 
     fn visit_u64<E: de::Error>(self, _: u64) -> Result<SecretText, E> {
+        self.visit_i64(0)
+    }
+
+    fn visit_i128<E: de::Error>(self, _: i128) -> Result<SecretText, E> {
+        self.visit_i64(0)
+    }
+
+    fn visit_u128<E: de::Error>(self, _: u128) -> Result<SecretText, E> {
         self.visit_i64(0)
     }
 

@@ -13,6 +13,8 @@ CREATE TABLE backend (
     -- As JSON; NULL for one of the settings.
     definition  TEXT,
     is_draining INTEGER NOT NULL DEFAULT 0 CHECK (is_draining IN (0, 1)),
+    -- It was taken back and goes: once its runs have ended, or at once. Empty while it stays.
+    leaving     TEXT NOT NULL DEFAULT '' CHECK (leaving IN ('', 'drained', 'now')),
     created_at  INTEGER NOT NULL
 ) WITHOUT ROWID;
 
