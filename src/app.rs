@@ -18,9 +18,7 @@ use crate::api::{self, Api};
 use crate::clock::Clock;
 use crate::egress::{self, SystemLookup};
 use crate::lifecycle::Lifecycle;
-use crate::metrics::Metrics;
 use crate::notifier::{Standing, TargetRules};
-use crate::pool::{BackendTap, Pool};
 use crate::settings::Settings;
 use crate::signing::Office;
 use actix_web::dev::ServerHandle;
@@ -117,7 +115,6 @@ async fn join(mut ground: Ground) -> anyhow::Result<Api> {
     let settings = Arc::clone(&ground.settings);
     let standing = Arc::new(Standing::default());
     let metrics = ground.count(&standing);
-    listen(&ground.pool, &metrics);
     let (backends, local) = match ground.open_local().await? {
         Some((backend, standing)) => (vec![backend], Some(standing)),
         None => (ground.open_backends(None)?, None),
@@ -169,10 +166,4 @@ async fn join(mut ground: Ground) -> anyhow::Result<Api> {
         allowed_origins: settings.callers.allowed_origins.clone(),
         draining: AtomicBool::new(false),
     })
-}
-
-/// Has all that happens to backends counted.
-fn listen(pool: &Pool, metrics: &Metrics) {
-    let metrics = metrics.clone();
-    pool.listen(BackendTap::new(move |news| metrics.backend_event(&news.backend, news.event.as_str())));
 }

@@ -279,7 +279,7 @@ impl Intake {
             self.vault.forget(job.id);
             let what = Happening::Ended(JobState::Cancelled);
             self.tap.tell(|| Tapped { job: job.id, tenant: job.tenant.clone(), run: None, at: now, what });
-            self.tap.count(Milestone::Ended { job, state: JobState::Cancelled, code: None });
+            self.tap.count(Milestone::Ended { job, outcome: &Outcome::Cancelled });
         }
         Ok(Cancelled::Now)
     }

@@ -12,7 +12,7 @@ use crate::lifecycle::Lifecycle;
 use crate::media::Blobs;
 use crate::metrics::Metrics;
 use crate::notifier::{Announcer, Standing};
-use crate::pool::{Estimates, Pool};
+use crate::pool::{BackendTap, Estimates, Pool};
 use crate::settings::{InputSettings, Settings};
 use crate::store::{OwnSecrets, SqliteStore, Store};
 use crate::vault::Vault;
@@ -106,18 +106,20 @@ impl Ground {
         })
     }
 
-    /// Returns the same ground for a part of the stations, which can be ended alone.
-    pub(super) fn part(&self) -> Self {
-        Self { lifecycle: self.lifecycle.part(), ..self.clone() }
-    }
-
-    /// Begins to count: what the tap tells, what the store writes, and what `standing` knows of webhooks.
+    /// Begins to count: what the tap tells, what happens to backends, what the store writes, and what `standing` knows of webhooks.
     pub(super) fn count(&mut self, standing: &Standing) -> Metrics {
         let catalog = Arc::clone(&self.catalog);
         let is_workflow = move |name: &str| catalog.workflow(name).is_some();
         let metrics = Metrics::new(self.sqlite.commits(), standing.counts(), is_workflow);
         self.tap = metrics.count_at(std::mem::take(&mut self.tap));
+        let events = metrics.clone();
+        self.pool.listen(BackendTap::new(move |news| events.backend_event(&news.backend, news.event.as_str())));
         metrics
+    }
+
+    /// Returns the same ground for a part of the stations, which can be ended alone.
+    pub(super) fn part(&self) -> Self {
+        Self { lifecycle: self.lifecycle.part(), ..self.clone() }
     }
 
     /// Returns the store as whoever wants another of its traits takes it.

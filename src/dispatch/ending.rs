@@ -90,8 +90,7 @@ pub(super) async fn end(parts: &Parts, job: &Job, run: Option<u32>, failure: Fai
 fn tell_end(parts: &Parts, job: &Job, ending: &Ending) {
     let (run, at, what) = (ending.run, ending.ended_at, Happening::Ended(ending.outcome.state()));
     parts.tap.tell(|| Tapped { job: job.id, tenant: job.tenant.clone(), run, at, what });
-    let (state, code) = (ending.outcome.state(), ending.outcome.code());
-    parts.tap.count(Milestone::Ended { job, state, code });
+    parts.tap.count(Milestone::Ended { job, outcome: &ending.outcome });
 }
 
 fn ending(parts: &Parts, job: &Job, run: Option<u32>, outcome: Outcome) -> Ending {

@@ -1,7 +1,7 @@
 //! A tap on the runs: by it one hears what happens to every job, webhook or not, and by it jobs are counted. Who listens, and
 //! what is made of it, is left to others.
 
-use super::{Advance, FailureCode, Job, JobId, JobState, News, Outcome, Output, PromptId, Tenant};
+use super::{Advance, Job, JobId, JobState, News, Outcome, Output, PromptId, Tenant};
 use crate::clock::Timestamp;
 use std::fmt;
 use std::sync::Arc;
@@ -66,7 +66,7 @@ pub enum Milestone<'a> {
     Accepted,
     /// A run has begun to execute.
     Began {
-        /// The job, whose `run` may not be this one.
+        /// The job as it was before, whose `run` may not be this one.
         job: &'a Job,
         /// Which of its runs this is, from 1.
         run: u32,
@@ -97,10 +97,8 @@ pub enum Milestone<'a> {
     Ended {
         /// The job, as it was before.
         job: &'a Job,
-        /// Its final state.
-        state: JobState,
-        /// Why, where it failed.
-        code: Option<FailureCode>,
+        /// How.
+        outcome: &'a Outcome,
     },
 }
 

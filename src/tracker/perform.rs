@@ -23,9 +23,9 @@ impl Room {
         let _in_span = span.enter();
         match effect {
             Effect::Started => {
-                watched.job.started_at = Some(now);
                 let (job, backend) = (&watched.job, self.parts.backend.as_str());
                 self.parts.tap.count(Milestone::Began { job, run: number, backend, at: now });
+                watched.job.started_at = Some(now);
                 self.last_begun = Some(now);
                 self.parts.desk.runs_prompts();
                 self.tell(prompt, now, |_| Some(News::Started));

@@ -65,6 +65,8 @@ async fn what_happens_to_jobs_runs_webhooks_and_requests_is_counted() {
     let told = until(&gateway, "comfygate_deliveries_total", &[("outcome", "delivered")], 2.0).await;
     assert_eq!(told.value("comfygate_delivery_attempts_total", &[("answer", "ok")]), Some(2.0));
     assert_eq!(told.value("comfygate_delivery_first_attempt_seconds_count", &[]), Some(2.0));
+    let outputs = told.value("comfygate_outputs_total", &[]);
+    assert!(outputs == Some(2.0) && told.value("comfygate_output_bytes_total", &[]).unwrap() >= 200.0, "{told:?}");
     let version = [("version", env!("CARGO_PKG_VERSION"))];
     assert_eq!(told.value("comfygate_build_info", &version), Some(1.0));
     gateway.close().await;
@@ -202,6 +204,43 @@ async fn each_backend_has_rows_of_its_own_also_one_that_is_away() {
     let told = told(&gateway).await;
     let up = |url: &str| told.value("comfygate_backend_up", &[("backend", url.trim_end_matches('/'))]);
     assert_eq!((up(&gateway.sim.url()), up(&urls[0]), up(&urls[1])), (Some(1.0), Some(1.0), Some(0.0)));
+    let state = |name: &str, url: &str| {
+        let of = told.rows(name).filter(|(of, value)| of["backend"] == url.trim_end_matches('/') && *value == 1.0);
+        of.map(|(of, _)| of["state"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(state("comfygate_backend_socket", &urls[0]), ["connected"]);
+    assert_eq!(state("comfygate_backend_socket", &urls[1]), ["disconnected"]);
+    assert_eq!(state("comfygate_backend_standing", &urls[1]).len(), 1);
+    let device = [("backend", urls[0].trim_end_matches('/')), ("device", "0")];
+    eventually("the memory of a device is told", async || {
+        let told = crate::metrics::told(&gateway).await;
+        let memory = ["comfygate_backend_vram_bytes", "comfygate_backend_vram_free_bytes"];
+        memory.map(|name| told.value(name, &device)).into_iter().collect::<Option<Vec<_>>>()
+    })
+    .await;
+    gateway.close().await;
+    other.stop().await;
+}
+
+#[actix_web::test]
+async fn a_backend_that_is_added_drained_and_removed_comes_and_goes_with_its_rows() {
+    let gateway = with_keys().start().await;
+    let other = Sim::start(Setup::new().sim).await.unwrap();
+    let second = [("backend", "second")];
+    let added = gateway.post("/backends", &json!({ "name": "second", "url": other.url() })).await;
+    assert_eq!(added.status, 201, "{}", added.json());
+    until(&gateway, "comfygate_backend_up", &second, 1.0).await;
+    assert_eq!(gateway.post("/backends/second/drain", &Value::Null).await.status, 200);
+    let told = until(&gateway, "comfygate_backend_draining", &second, 1.0).await;
+    let events = |event| told.value("comfygate_backend_events_total", &[second[0], ("event", event)]);
+    assert_eq!((events("backend_added"), events("backend_draining")), (Some(1.0), Some(1.0)));
+    gateway.delete("/backends/second").await;
+    eventually("no row tells of it", async || {
+        let told = crate::metrics::told(&gateway).await;
+        let is_gone = told.values.keys().all(|(_, labels)| labels.get("backend").is_none_or(|name| name != "second"));
+        is_gone.then_some(())
+    })
+    .await;
     gateway.close().await;
     other.stop().await;
 }
