@@ -4,6 +4,7 @@
 //! in front opens. [`Works`] are the stations alone, for whoever runs jobs without a server.
 
 mod backends;
+mod estimates;
 mod front;
 mod ground;
 mod stations;
@@ -128,7 +129,7 @@ async fn join(ground: Ground<'_>) -> anyhow::Result<Api> {
     let keys_required = settings.access.require_keys(ground.address);
     let keys = ground.open_keys(keys_required).await;
     let office = Office::new(ground.sqlite(), Arc::clone(&ground.clock), |bytes| rand::fill(bytes));
-    let Ground { address, store, blobs, catalog, inventory, bodies, guard, clock, inputs, .. } = ground;
+    let Ground { address, store, blobs, catalog, inventory, bodies, guard, clock, inputs, estimates, .. } = ground;
     Ok(Api {
         intake,
         inputs,
@@ -138,6 +139,7 @@ async fn join(ground: Ground<'_>) -> anyhow::Result<Api> {
         verdicts: api::Verdicts::new(inventory),
         blobs,
         pool,
+        estimates,
         local,
         keys,
         keys_required,

@@ -1,7 +1,7 @@
 //! What all parts stand on: the store with its blobs, the workflows, the guard of what goes out, the bells. Lays it, and brings
 //! in order what the last life of the gateway has left.
 
-use super::workflows;
+use super::{estimates, workflows};
 use crate::clock::{Clock, Timestamp};
 use crate::comfy::ComfyUrl;
 use crate::egress::{self, Guard};
@@ -75,6 +75,7 @@ impl<'a> Ground<'a> {
         let guard = guard(settings, address, lookup);
         let uploads = Arc::<SqliteStore>::clone(&sqlite);
         let (taken, limits) = (Arc::clone(&blobs), input_limits(&settings.inputs));
+        let estimates = estimates::load(sqlite.as_ref()).await;
         let random = |bytes: &mut [u8]| rand::fill(bytes);
         let inputs = Inputs::new(taken, uploads, Arc::clone(&clock), guard.clone(), limits, random);
         Ok(Self {
@@ -92,7 +93,7 @@ impl<'a> Ground<'a> {
             announcer: Announcer::new(Arc::clone(&clock)),
             bells: Bells::default(),
             tap: Tap::default(),
-            estimates: Arc::default(),
+            estimates,
             clock,
             lifecycle,
         })

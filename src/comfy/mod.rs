@@ -21,4 +21,4 @@ pub use event::{Event, ImageFrame, ImageOrigin, NodeError, NodeOutput, NodeProgr
 pub use redact::redact;
 pub use refusal::{NodeProblem, Refusal};
 pub use socket::{SocketEvent, SocketOptions};
-pub use wire::{Accepted, Device, ExtraData, HistoryEnd, HistoryEntry, Queue, SystemStats};
+pub use wire::{Accepted, Device, ExtraData, HistoryEnd, HistoryEntry, Queue, SystemStats, Timeline};

@@ -3,10 +3,13 @@
 
 mod backend;
 mod estimates;
+mod eta;
 mod news;
+mod weights;
 
 pub use backend::{Backend, Duty};
 pub use estimates::{EstimateChanges, Estimates, Reading};
+pub use eta::{end_of_run, remaining};
 pub use news::{BackendEvent, BackendNews, BackendTap};
 
 use crate::clock::Timestamp;

@@ -1,6 +1,6 @@
 //! The embedded engine: SQLite in a folder that one process owns, one thread that writes, a few connections that read.
 //!
-//! What each verb does to the rows is in `jobs`, `claims`, `deliveries`, `replays`, `clearing`, `keys`, `signing` and `uploads`; here they are sent
+//! What each verb does to the rows is in `jobs`, `claims`, `deliveries`, `replays`, `clearing`, `estimates`, `keys`, `signing` and `uploads`; here they are sent
 //! to the writer or a reader.
 
 mod audit;
@@ -9,6 +9,7 @@ mod claims;
 mod clearing;
 mod counts;
 mod deliveries;
+mod estimates;
 mod jobs;
 mod keys;
 mod own_secrets;
@@ -26,7 +27,7 @@ pub use beside::open_beside;
 pub use schema::OpenError;
 
 use crate::clock::Timestamp;
-use crate::job::{BlobId, Job, JobId, Turns};
+use crate::job::{BlobId, Job, JobId, Profile, Turns};
 use crate::store::{
     Attempt, Backlog, CancelWish, Claimed, Cleared, Delivery, DeliveryFilter, DeliveryState, Ending, Finished,
     IdempotencyKey, ListFilter, Listed, ListedDelivery, NewJob, Refused, ReplayFilter, Revision, Store, StoreError,
@@ -126,6 +127,10 @@ impl Store for SqliteStore {
         self.readers.read(move |connection| deliveries::finished(connection, id)).await
     }
 
+    async fn profile(&self, id: JobId) -> Result<Option<Profile>, StoreError> {
+        self.readers.read(move |connection| estimates::profile(connection, id)).await
+    }
+
     async fn list(&self, filter: ListFilter) -> Result<Vec<Listed>, StoreError> {
         self.readers.read(move |connection| jobs::list(connection, &filter)).await
     }
@@ -170,7 +175,8 @@ impl Store for SqliteStore {
 
     async fn finish(&self, ending: Ending) -> Result<bool, StoreError> {
         let body = json(&ending.body)?;
-        self.writer.write(move |connection| deliveries::finish(connection, &ending, &body)).await
+        let profile = ending.profile.as_ref().map(json).transpose()?;
+        self.writer.write(move |connection| deliveries::finish(connection, &ending, &body, profile.as_deref())).await
     }
 
     async fn overdue(&self, now: Timestamp, limit: u32) -> Result<Vec<Job>, StoreError> {

@@ -41,3 +41,9 @@ CREATE TABLE estimate (
     at        INTEGER NOT NULL,
     PRIMARY KEY (structure, backend)
 ) WITHOUT ROWID;
+
+-- How the last run of a job that has ended went, as JSON; absent where none had begun.
+CREATE TABLE profile (
+    job     INTEGER PRIMARY KEY REFERENCES job (row) ON DELETE CASCADE,
+    profile TEXT NOT NULL
+);
