@@ -5,6 +5,7 @@
 
 mod backends;
 mod configured;
+mod estimates;
 mod front;
 mod ground;
 mod stations;
@@ -132,7 +133,9 @@ async fn join(mut ground: Ground) -> anyhow::Result<Api> {
     let keys = ground.open_keys(keys_required).await;
     let office = Office::new(ground.sqlite(), Arc::clone(&ground.clock), |bytes| rand::fill(bytes));
     let started_at = ground.clock.now();
-    let Ground { address, lifecycle, store, blobs, catalog, inventory, bodies, guard, clock, inputs, .. } = ground;
+    let Ground {
+        address, lifecycle, store, blobs, catalog, inventory, bodies, guard, clock, inputs, estimates, ..
+    } = ground;
     Ok(Api {
         intake,
         inputs,
@@ -143,6 +146,7 @@ async fn join(mut ground: Ground) -> anyhow::Result<Api> {
         blobs,
         pool,
         roster,
+        estimates,
         local,
         keys,
         keys_required,

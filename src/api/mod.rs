@@ -62,7 +62,7 @@ use crate::lifecycle::Lifecycle;
 use crate::local;
 use crate::media::Blobs;
 use crate::notifier::{Standing, TargetRules};
-use crate::pool::{Pool, Roster};
+use crate::pool::{Estimates, Pool, Roster};
 use crate::signing::{Keyring, Office};
 use crate::store::Store;
 use crate::throttle::Throttle;
@@ -95,6 +95,8 @@ pub struct Api {
     pub pool: Arc<Pool>,
     /// Changes who they are.
     pub roster: Arc<Roster>,
+    /// How long graphs run on them.
+    pub estimates: Arc<Estimates>,
     /// How the ComfyUI stands that is started here; none where none is.
     pub local: Option<watch::Receiver<local::Standing>>,
     /// The keys of callers.
@@ -164,6 +166,7 @@ const ROUTES: &[Call] = &[
     delete("/uploads/{id}", Scope(Submit), || web::to(uploads::delete)),
     get("/jobs", Scope(Read), || web::to(jobs::list)),
     get("/jobs/{id}", Scope(Read), || web::to(jobs::get)),
+    get("/jobs/{id}/profile", Scope(Read), || web::to(jobs::profile)),
     post("/jobs/{id}/cancel", Scope(Submit), || web::to(jobs::cancel)),
     get("/jobs/{id}/outputs/{n}", ScopeOrLink(Read), || web::to(jobs::output)),
     get("/jobs/{id}/deliveries", Scope(Read), || web::to(deliveries::of_job)),

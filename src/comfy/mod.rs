@@ -25,4 +25,4 @@ pub use route::{
     AuthOptions, BasicOptions, OAuthOptions, ProxyText, Route, RouteError, RouteOptions, SecretText, TlsOptions,
 };
 pub use socket::{SocketEvent, SocketOptions};
-pub use wire::{Accepted, Device, ExtraData, HistoryEnd, HistoryEntry, Queue, SystemStats};
+pub use wire::{Accepted, Device, ExtraData, HistoryEnd, HistoryEntry, Queue, SystemStats, Timeline};
