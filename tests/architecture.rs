@@ -66,6 +66,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "access",
             "check",
+            "comfy",
             "convert",
             "definitions",
             "graph",

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "this whole program is a test")]
 
+mod backend_health;
+mod backends_passed;
 mod canary;
 mod cancel;
 mod catalogue;

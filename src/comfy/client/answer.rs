@@ -22,15 +22,20 @@ pub(super) async fn checked(call: &str, response: Response) -> Result<Response, 
     }
 }
 
-pub(super) async fn whole(mut response: Response) -> Result<String, ClientError> {
-    let too_large = ClientError::TooLarge { limit: ANSWER_LIMIT };
-    if response.content_length().is_some_and(|length| length > ANSWER_LIMIT) {
+pub(super) async fn whole(response: Response) -> Result<String, ClientError> {
+    whole_within(response, ANSWER_LIMIT).await
+}
+
+/// Reads an answer of at most `limit` bytes.
+pub(super) async fn whole_within(mut response: Response, limit: u64) -> Result<String, ClientError> {
+    let too_large = ClientError::TooLarge { limit };
+    if response.content_length().is_some_and(|length| length > limit) {
         return Err(too_large);
     }
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| failed(&error))? {
         body.extend_from_slice(&chunk);
-        if body.len() as u64 > ANSWER_LIMIT {
+        if body.len() as u64 > limit {
             return Err(too_large);
         }
     }
