@@ -115,13 +115,14 @@ impl App {
 }
 
 /// Begins the stations and joins them with what answers to callers.
-async fn join(ground: Ground<'_>) -> anyhow::Result<Api> {
-    let settings = ground.settings;
+async fn join(ground: Ground) -> anyhow::Result<Api> {
+    let settings = Arc::clone(&ground.settings);
     let (backends, local) = match ground.open_local().await? {
         Some((backend, standing)) => (vec![backend], Some(standing)),
         None => (ground.open_backends(None)?, None),
     };
     let pool = ground.admit(backends);
+    let roster = ground.open_roster(&pool).await?;
     let intake = ground.intake(&pool);
     let keyring = ground.open_keyring().await;
     let standing = Arc::new(Standing::default());
@@ -143,6 +144,7 @@ async fn join(ground: Ground<'_>) -> anyhow::Result<Api> {
         verdicts: api::Verdicts::new(inventory),
         blobs,
         pool,
+        roster,
         passage: api::Passage::default(),
         local,
         keys,

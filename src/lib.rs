@@ -79,6 +79,7 @@ pub mod telemetry;
 pub mod throttle;
 pub mod tracker;
 pub mod vault;
+pub mod vitals;
 pub mod workflow;
 
 pub use graph::{PromptBuilder, Workflow};

@@ -16,7 +16,8 @@ use std::path::{Path, PathBuf};
 const NO_SETTINGS: [&str; 1] = ["COMFYGATE_ADRESS"];
 
 /// Files whose string literals in front of `=>`, `,` or behind `code:` may be codes of answers.
-const CODE_FILES: [&str; 27] = [
+const CODE_FILES: [&str; 28] = [
+    "src/api/backends.rs",
     "src/api/backends_pass.rs",
     "src/api/bench.rs",
     "src/api/body.rs",

@@ -2,6 +2,7 @@
 
 mod admit;
 mod apart;
+mod backends;
 mod backends_pass;
 mod bench;
 mod body;
@@ -20,6 +21,7 @@ mod jobs;
 mod keys;
 mod link;
 mod openapi;
+mod queue;
 mod raw;
 mod routing;
 mod schema;
@@ -59,7 +61,7 @@ use crate::job::BodyRules;
 use crate::local;
 use crate::media::Blobs;
 use crate::notifier::{Standing, TargetRules};
-use crate::pool::Pool;
+use crate::pool::{Pool, Roster};
 use crate::signing::{Keyring, Office};
 use crate::store::Store;
 use crate::throttle::Throttle;
@@ -90,6 +92,8 @@ pub struct Api {
     pub blobs: Arc<Blobs>,
     /// The backends.
     pub pool: Arc<Pool>,
+    /// Changes who they are.
+    pub roster: Arc<Roster>,
     /// The way of what is passed on to one of them.
     pub passage: Passage,
     /// How the ComfyUI stands that is started here; none where none is.
@@ -168,6 +172,15 @@ const ROUTES: &[Call] = &[
     get("/keys", KeyWith(Admin), || web::to(keys::list)),
     post("/keys", KeyWith(Admin), || web::to(keys::create)),
     delete("/keys/{id}", KeyWith(Admin), || web::to(keys::revoke)),
+    get("/backends", Scope(Admin), || web::to(backends::list)),
+    post("/backends", KeyWith(Admin), || web::to(backends::add)),
+    get("/backends/{name}", Scope(Admin), || web::to(backends::get)),
+    delete("/backends/{name}", KeyWith(Admin), || web::to(backends::remove)),
+    post("/backends/{name}/drain", KeyWith(Admin), || web::to(backends::drain)),
+    post("/backends/{name}/resume", KeyWith(Admin), || web::to(backends::resume)),
+    get("/queue", Scope(Admin), || web::to(queue::get)),
+    post("/queue/pause", KeyWith(Admin), || web::to(queue::pause)),
+    post("/queue/resume", KeyWith(Admin), || web::to(queue::resume)),
     get("/backends/{name}/health", Scope(Admin), || web::to(backends_pass::health)),
     get("/backends/{name}/stats", Scope(Admin), || web::to(backends_pass::stats)),
     get("/backends/{name}/features", Scope(Admin), || web::to(backends_pass::features)),

@@ -23,9 +23,10 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 use tracing::{info, warn};
 
-/// What all parts stand on.
-pub(super) struct Ground<'a> {
-    pub(super) settings: &'a Settings,
+/// What all parts stand on. A copy stands on the same.
+#[derive(Clone)]
+pub(super) struct Ground {
+    pub(super) settings: Arc<Settings>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) lifecycle: Lifecycle,
     /// Where the gateway listens.
@@ -57,10 +58,10 @@ pub(super) struct Bells {
     pub(super) delivery: Arc<Notify>,
 }
 
-impl<'a> Ground<'a> {
+impl Ground {
     /// Opens the store and reads the workflows.
     pub(super) async fn lay(
-        settings: &'a Settings,
+        settings: &Settings,
         clock: Arc<dyn Clock>,
         lifecycle: Lifecycle,
         address: SocketAddr,
@@ -80,7 +81,7 @@ impl<'a> Ground<'a> {
         let random = |bytes: &mut [u8]| rand::fill(bytes);
         let inputs = Inputs::new(taken, uploads, Arc::clone(&clock), guard.clone(), limits, random);
         Ok(Self {
-            settings,
+            settings: Arc::new(settings.clone()),
             address,
             sqlite,
             store,
@@ -99,6 +100,11 @@ impl<'a> Ground<'a> {
             clock,
             lifecycle,
         })
+    }
+
+    /// Returns the same ground for a part of the stations, which can be ended alone.
+    pub(super) fn part(&self) -> Self {
+        Self { lifecycle: self.lifecycle.part(), ..self.clone() }
     }
 
     /// Returns the store as whoever wants another of its traits takes it.

@@ -14,23 +14,26 @@ use crate::inventory;
 use crate::job::Tenant;
 use crate::media::body_stream;
 use crate::notifier::{self, Standing};
-use crate::pool::{Backend, BackendEvent, Pool};
+use crate::pool::{self, Backend, BackendEvent, Pool, Roster, Source};
 use crate::signing::{self, Keyring};
 use crate::throttle::Throttle;
 use crate::tracker::{self, Desk, Tracker};
+use crate::vitals::{self, Vitals};
+use anyhow::Context;
 use std::collections::HashSet;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
 use tokio::sync::{Notify, mpsc, watch};
+use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 /// How many events of a socket may wait for its tracker.
 const EVENT_QUEUE: usize = 8192;
 
-impl Ground<'_> {
+impl Ground {
     /// Connects to a backend, with a socket as `options` say, and follows what runs there under `name`.
     pub(super) fn open_backend(&self, name: String, url: ComfyUrl, options: SocketOptions) -> anyhow::Result<Backend> {
-        let client = Client::with_token(url.clone(), options.token.as_ref())?;
+        let client = Client::by(url.clone(), options.route.clone())?;
         let client = client.with_upload_limit(self.settings.inputs.bring_timeout);
         let desk = Arc::new(Desk::default());
         let reconnect = Arc::new(Notify::new());
@@ -58,6 +61,7 @@ impl Ground<'_> {
         let stop_of_it = stop.clone();
         self.begin("tracker", tracker::run(parts, tracker.clone(), commands, socket, stop.clone()));
         self.begin("inventory", inventory::run(self.stocktaking(&name, &client, &desk), stop.clone()));
+        let vitals = self.take_vitals(&name, &client, &desk, stop.clone());
         let health = Arc::new(Health::new(self.clock.now()));
         let watch = self.watch_over(&name, &client, &desk, &health, options.gate.clone());
         self.begin("health", health::run(watch, stop.clone()));
@@ -66,8 +70,29 @@ impl Ground<'_> {
         let mut backend = Backend::new(name, client, tracker, desk);
         backend.ahead = self.settings.backends.queue.saturating_sub(1);
         backend.stop = stop_of_it;
+        backend.vitals = vitals;
         backend.health = health;
+        backend.life = self.lifecycle.clone();
         Ok(backend)
+    }
+
+    /// Adds and removes backends while the gateway runs.
+    pub(super) async fn open_roster(&self, pool: &Arc<Pool>) -> anyhow::Result<Arc<Roster>> {
+        let (ground, inventory) = (self.clone(), Arc::clone(&self.inventory));
+        let parts = pool::Parts {
+            pool: Arc::clone(pool),
+            store: self.sqlite(),
+            open: Arc::new(move |definition| {
+                ground.open_defined(definition, Source::Added).map_err(|error| format!("{error:#}"))
+            }),
+            forget: Arc::new(move |backend| inventory.forget(backend)),
+            clock: Arc::clone(&self.clock),
+            lifecycle: self.lifecycle.clone(),
+            queue_bell: Arc::clone(&self.bells.queue),
+        };
+        let roster = Roster::begin(parts).await.context("the backends that were added cannot be read")?;
+        self.begin("roster", Arc::clone(&roster).run(self.lifecycle.stop()));
+        Ok(roster)
     }
 
     /// Takes jobs in for these backends.
@@ -100,6 +125,23 @@ impl Ground<'_> {
             every: self.settings.backends.object_info_every,
             clock: Arc::clone(&self.clock),
         }
+    }
+
+    /// Asks the backend's metrics agent, where agents are asked.
+    fn take_vitals(&self, backend: &str, client: &Client, desk: &Arc<Desk>, stop: CancellationToken) -> Arc<Vitals> {
+        let vitals = Arc::<Vitals>::default();
+        if let Some(every) = self.settings.backends.agent_every {
+            let parts = vitals::Parts {
+                backend: backend.to_owned(),
+                client: client.clone(),
+                desk: Arc::clone(desk),
+                vitals: Arc::clone(&vitals),
+                every,
+                clock: Arc::clone(&self.clock),
+            };
+            self.begin("vitals", vitals::run(parts, stop));
+        }
+        vitals
     }
 
     fn watch_over(

@@ -145,6 +145,9 @@ async fn take_up(parts: &Parts, claimed: Claimed, revisions: &mut HashMap<String
 
 /// Fills every backend that has room. Returns whether any job was claimed.
 async fn claim_round(parts: &Parts, revisions: &mut HashMap<String, Arc<Pair>>) -> bool {
+    if parts.pool.is_paused() {
+        return false;
+    }
     let now = parts.clock.now();
     let all = parts.pool.backends();
     let mut backends: Vec<&Arc<Backend>> = all.iter().collect();

@@ -3,6 +3,7 @@
 //! This room imports nothing of ours but the clock's [`Timestamp`], and does nothing.
 
 mod announcement;
+mod estimate;
 mod failure;
 mod frozen;
 mod input;
@@ -19,6 +20,7 @@ mod turns;
 mod wish;
 
 pub use announcement::{Advance, Announce, Announcement, Audience, News, NodeAdvance};
+pub use estimate::Estimate;
 pub use failure::{FailedNode, Failure, FailureCode, Fault};
 pub use frozen::{FrozenBody, Segment};
 pub use input::{InputImage, InputImages, InputMask, UploadId, UploadIdError, described as describe_inputs};

@@ -3,7 +3,9 @@
 use crate::clock::Timestamp;
 use crate::comfy::Client;
 use crate::health::Health;
+use crate::lifecycle::Lifecycle;
 use crate::tracker::{Desk, Tracker};
+use crate::vitals::Vitals;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,6 +18,38 @@ pub enum Duty {
     Serving,
     /// It ends what it has and gets no more.
     Draining,
+}
+
+/// Who says that a backend is there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Source {
+    /// The settings: an address, or the ComfyUI that is started here.
+    Settings,
+    /// The file of backends.
+    File,
+    /// An operator, while the gateway ran.
+    Added,
+}
+
+impl Source {
+    /// Returns the word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Settings => "settings",
+            Self::File => "file",
+            Self::Added => "added",
+        }
+    }
+}
+
+impl Duty {
+    /// Returns the word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Serving => "serving",
+            Self::Draining => "draining",
+        }
+    }
 }
 
 /// One ComfyUI server.
@@ -31,6 +65,8 @@ pub struct Backend {
     pub desk: Arc<Desk>,
     /// How it is.
     pub health: Arc<Health>,
+    /// What its metrics agent tells.
+    pub vitals: Arc<Vitals>,
     /// What a workflow may ask a backend to have, such as `flux` or `24gb`.
     pub tags: BTreeSet<String>,
     /// How many prompts it runs at once: 1, unless its address leads to several workers.
@@ -39,6 +75,10 @@ pub struct Backend {
     pub ahead: usize,
     /// Ends all that is done for it: its socket, its tracker, its health checks.
     pub stop: CancellationToken,
+    /// All tasks that are there for it.
+    pub life: Lifecycle,
+    /// Who says that it is there.
+    pub source: Source,
     is_draining: AtomicBool,
 }
 
@@ -51,10 +91,13 @@ impl Backend {
             tracker,
             desk,
             health: Arc::new(Health::new(Timestamp::from_millis(0))),
+            vitals: Arc::default(),
             tags: BTreeSet::new(),
             slots: 1,
             ahead: 0,
             stop: CancellationToken::new(),
+            life: Lifecycle::new(),
+            source: Source::Settings,
             is_draining: AtomicBool::new(false),
         }
     }

@@ -2,12 +2,16 @@
 //! while the gateway runs. Which job goes where is decided by dispatch; connecting to one is left to `app`.
 
 mod backend;
+mod definition;
 mod estimates;
 mod news;
+mod roster;
 
-pub use backend::{Backend, Duty};
-pub use estimates::Estimates;
+pub use backend::{Backend, Duty, Source};
+pub use definition::{Definition, Field, Mistake};
+pub use estimates::{EstimateChanges, Estimates, Reading};
 pub use news::{BackendEvent, BackendNews, BackendTap};
+pub use roster::{Forget, Open, Parts, Roster, RosterError};
 
 use crate::clock::Timestamp;
 use crate::job::JobId;

@@ -2,6 +2,7 @@
 
 use super::parse;
 use crate::secret::Secret;
+use std::path::PathBuf;
 use std::time::Duration;
 use url::Url;
 
@@ -18,10 +19,14 @@ pub struct BackendSettings {
     pub object_info_every: Duration,
     /// How often each of them is asked how it is.
     pub health_every: Duration,
+    /// How often the metrics agent of each of them is asked how busy its machine is; none where agents are not asked.
+    pub agent_every: Option<Duration>,
     /// What all of them are shown as a bearer token.
     pub token: Option<Secret>,
     /// The same, as it stood in a file.
     pub token_file: Option<Secret>,
+    /// The file that says how all of them are reached: credentials, proxy, TLS.
+    pub route_file: Option<PathBuf>,
     /// What partner nodes are given for jobs that bring no key of their own.
     pub partner_key: Option<Secret>,
 }
@@ -51,8 +56,10 @@ impl Default for BackendSettings {
             queue: 2,
             object_info_every: Duration::from_mins(5),
             health_every: Duration::from_secs(30),
+            agent_every: Some(Duration::from_secs(15)),
             token: None,
             token_file: None,
+            route_file: None,
             partner_key: None,
         }
     }

@@ -276,6 +276,14 @@ pub const SETTINGS: &[Setting] = &[
         |settings, text| put(&mut settings.backends.health_every, parse::duration(text)),
     ),
     setting(
+        "COMFYGATE_AGENT_EVERY",
+        "backends.agent_every",
+        "15s",
+        "How often the metrics agent of each ComfyUI is asked how busy its machine and GPUs are; a ComfyUI without one is hardly ever asked.",
+        "a duration such as 15s, 1m or 5m; 0 or off to ask none",
+        |settings, text| put(&mut settings.backends.agent_every, parse::pace(text)),
+    ),
+    setting(
         "COMFYUI_TOKEN",
         "backends.token",
         "",
@@ -293,6 +301,14 @@ pub const SETTINGS: &[Setting] = &[
         |settings, text| put(&mut settings.backends.token_file, parse::token_file(text).map(Some)),
     )
     .secret(),
+    setting(
+        "COMFYUI_ROUTE_FILE",
+        "backends.route_file",
+        "",
+        "The file that says how every ComfyUI of COMFYUI_ADDRESS is reached: what it is shown, through which proxy, and how its certificate is judged.",
+        "a YAML or JSON file with auth, proxy and tls, each of which may be left out",
+        |settings, text| put(&mut settings.backends.route_file, parse::folder(text).map(Some)),
+    ),
     setting(
         "COMFY_ORG_API_KEY",
         "backends.partner_key",

@@ -2,7 +2,7 @@
 //! go on once it is back, and each change is told once.
 
 use crate::proxy::{At, Effect, On};
-use crate::support::{Inbox, Setup, TestGateway, as_time_goes_by, canvas, eventually};
+use crate::support::{Inbox, Setup, TestGateway, as_time_goes_by, canvas, canvas_files, eventually};
 use comfygate::clock::{Clock, ManualClock};
 use comfygate::pool::{BackendEvent, BackendTap};
 use comfygate::sim::{Fault, Sim, SimOptions};
@@ -63,6 +63,25 @@ async fn a_backend_that_answers_over_http_and_has_no_socket_is_told_apart() {
     let up = as_time_goes_by(&clock, "it is up", is_up).await;
     assert_eq!((&up["socket"]["connections"], &up["reason"]), (&json!(2), &Value::Null), "{up}");
     assert_eq!(words(&told), ["backend_lost", "backend_connected"]);
+    gateway.close().await;
+}
+
+#[actix_web::test]
+async fn a_job_ends_by_asking_while_its_backend_has_no_socket() {
+    let (setup, clock) = Setup::with_manual_clock();
+    let (gateway, proxy) = setup.start_behind_proxy().await;
+    let (inbox, url) = (Inbox::open(), proxy.url());
+    until_up(&gateway, &clock, &url).await;
+    gateway.sim.inject(Fault::Hang { at: "executing".into() });
+    let id = gateway.generate(&canvas_files(&inbox.url())).await;
+    gateway.until(&id, "running").await;
+    proxy.arm_every(On::WebSocket, At::Request(0), Effect::Close);
+    proxy.strike(&On::WebSocket, Effect::Reset);
+    gateway.sim.release();
+    let webhook = as_time_goes_by(&clock, "the job is told", async || inbox.try_next()).await;
+    assert_eq!((&webhook.body["status"], webhook.images().len()), (&json!("success"), 1), "{}", webhook.body);
+    let health = health(&gateway, &url).await;
+    assert_eq!((&health["socket"]["connections"], &health["state"]), (&json!(1), &json!("silent")), "{health}");
     gateway.close().await;
 }
 
@@ -213,6 +232,19 @@ async fn health(gateway: &TestGateway, url: &str) -> Value {
     let answer = gateway.get(&format!("/backends/{}/health", crate::backends_passed::encoded(url))).await;
     assert_eq!(answer.status, 200, "{}", answer.json());
     answer.json()
+}
+
+#[actix_web::test]
+async fn how_a_backend_is_stands_in_its_entry() {
+    let gateway = Setup::new().start().await;
+    let url = gateway.sim.url();
+    let is_up = async || {
+        let entry = gateway.get(&format!("/backends/{}", crate::backends_passed::encoded(&url))).await.json();
+        (entry["health"]["system"]["comfyui"] == "0.3.64").then_some(entry)
+    };
+    let entry = eventually("it has told what it is", is_up).await;
+    assert_eq!((&entry["health"]["state"], &entry["health"]["socket"]["state"]), (&json!("up"), &json!("connected")));
+    gateway.close().await;
 }
 
 /// Starts a server where there was one a moment ago.

@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "this whole program is a test")]
 
+mod agent;
 mod backend_health;
+mod backends;
 mod backends_passed;
 mod canary;
 mod cancel;
@@ -62,6 +64,7 @@ mod reloads;
 mod restarts;
 mod results;
 mod retention;
+mod routes;
 mod run_command;
 #[cfg(unix)]
 mod serve_local;

@@ -1,7 +1,7 @@
 //! An answer of the server: its status judged, its body read whole within a bound, and why there was none.
 
-use super::ClientError;
-use crate::comfy::redact;
+use super::{ClientError, PROXY_REFUSED};
+use crate::comfy::{redact, route};
 use reqwest::Response;
 use std::error::Error;
 
@@ -15,6 +15,7 @@ pub(super) async fn checked(call: &str, response: Response) -> Result<Response, 
     match status {
         200..=299 => Ok(response),
         404 => Err(ClientError::NotFound),
+        407 => Err(ClientError::Unreachable(PROXY_REFUSED.to_owned())),
         _ => {
             let body = redact(&beginning(response).await);
             Err(ClientError::Status { call: call.to_owned(), status, body })
@@ -65,10 +66,10 @@ pub(super) fn failed(error: &reqwest::Error) -> ClientError {
 }
 
 /// Returns the innermost reason, which is the one that tells something.
-pub(super) fn cause(error: &reqwest::Error) -> String {
+pub(in crate::comfy) fn cause(error: &reqwest::Error) -> String {
     let mut innermost: &dyn Error = error;
     while let Some(source) = innermost.source() {
         innermost = source;
     }
-    innermost.to_string()
+    route::mended(innermost.to_string())
 }

@@ -12,6 +12,7 @@ mod deliveries;
 mod jobs;
 mod keys;
 mod own_secrets;
+mod pool;
 mod queues;
 mod readers;
 mod replays;

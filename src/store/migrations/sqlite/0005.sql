@@ -13,6 +13,8 @@ CREATE TABLE backend (
     -- As JSON; NULL for one of the settings.
     definition  TEXT,
     is_draining INTEGER NOT NULL DEFAULT 0 CHECK (is_draining IN (0, 1)),
+    -- It was taken back and goes: once its runs have ended, or at once. Empty while it stays.
+    leaving     TEXT NOT NULL DEFAULT '' CHECK (leaving IN ('', 'drained', 'now')),
     created_at  INTEGER NOT NULL
 ) WITHOUT ROWID;
 
@@ -31,11 +33,12 @@ CREATE TABLE incapable (
     PRIMARY KEY (structure, backend)
 ) WITHOUT ROWID;
 
--- How long runs took, as rolling means in milliseconds.
+-- How long runs took, as rolling means in milliseconds: of runs after another graph, and of runs after the same one.
 CREATE TABLE estimate (
     structure TEXT NOT NULL,
     backend   TEXT NOT NULL,
-    run_ms    REAL NOT NULL,
+    cold_ms   REAL,
+    warm_ms   REAL,
     runs      INTEGER NOT NULL,
     at        INTEGER NOT NULL,
     PRIMARY KEY (structure, backend)
