@@ -20,6 +20,7 @@ use crate::clock::Clock;
 use crate::egress::{self, SystemLookup};
 use crate::lifecycle::Lifecycle;
 use crate::notifier::{Standing, TargetRules};
+use crate::pool::Pool;
 use crate::settings::Settings;
 use crate::signing::Office;
 use actix_web::dev::ServerHandle;
@@ -78,6 +79,11 @@ impl App {
     /// Returns where the gateway listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Returns the backends.
+    pub fn pool(&self) -> &Arc<Pool> {
+        &self.api.pool
     }
 
     /// Serves until `stop` ends or a station has failed, then stops: nothing new is taken in, what is under way gets
@@ -147,6 +153,7 @@ async fn join(mut ground: Ground) -> anyhow::Result<Api> {
         pool,
         roster,
         estimates,
+        passage: api::Passage::default(),
         local,
         keys,
         keys_required,

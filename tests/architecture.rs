@@ -80,6 +80,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "access",
             "check",
+            "comfy",
             "convert",
             "definitions",
             "graph",
