@@ -111,8 +111,10 @@ impl App {
 }
 
 /// Begins the stations and joins them with what answers to callers.
-async fn join(ground: Ground) -> anyhow::Result<Api> {
+async fn join(mut ground: Ground) -> anyhow::Result<Api> {
     let settings = Arc::clone(&ground.settings);
+    let standing = Arc::new(Standing::default());
+    let metrics = ground.count(&standing);
     let (backends, local) = match ground.open_local().await? {
         Some((backend, standing)) => (vec![backend], Some(standing)),
         None => (ground.open_backends(None)?, None),
@@ -121,7 +123,6 @@ async fn join(ground: Ground) -> anyhow::Result<Api> {
     let roster = ground.open_roster(&pool).await?;
     let intake = ground.intake(&pool);
     let keyring = ground.open_keyring().await;
-    let standing = Arc::new(Standing::default());
     let throttle = ground.open_throttle().await?;
     ground.watch_workflows();
     ground.dispatch(&pool);
@@ -130,7 +131,8 @@ async fn join(ground: Ground) -> anyhow::Result<Api> {
     let keys_required = settings.access.require_keys(ground.address);
     let keys = ground.open_keys(keys_required).await;
     let office = Office::new(ground.sqlite(), Arc::clone(&ground.clock), |bytes| rand::fill(bytes));
-    let Ground { address, store, blobs, catalog, inventory, bodies, guard, clock, inputs, .. } = ground;
+    let started_at = ground.clock.now();
+    let Ground { address, lifecycle, store, blobs, catalog, inventory, bodies, guard, clock, inputs, .. } = ground;
     Ok(Api {
         intake,
         inputs,
@@ -156,6 +158,9 @@ async fn join(ground: Ground) -> anyhow::Result<Api> {
         body_limit: BODY_LIMIT,
         loopback_only: address.ip().is_loopback(),
         standing,
+        metrics,
+        lifecycle,
+        started_at,
         write_check: api::WriteCheck::default(),
         allowed_hosts: settings.callers.allowed_hosts.clone(),
         allowed_origins: settings.callers.allowed_origins.clone(),

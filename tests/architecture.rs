@@ -7,8 +7,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every room may import these.
-const FLOOR: &[&str] =
-    &["clock", "crash", "hex", "job", "lenient", "lifecycle", "names", "secret", "settings", "telemetry", "vault"];
+const FLOOR: &[&str] = &[
+    "clock",
+    "crash",
+    "hex",
+    "job",
+    "lenient",
+    "lifecycle",
+    "metrics",
+    "names",
+    "secret",
+    "settings",
+    "telemetry",
+    "vault",
+];
 
 /// What a room may import besides. Arrows go down the list: nothing below imports what is above it.
 const ARROWS: &[(&str, &[&str])] = &[
@@ -71,6 +83,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "convert",
             "definitions",
             "graph",
+            "health",
             "inputs",
             "intake",
             "inventory",
@@ -81,6 +94,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "signing",
             "store",
             "throttle",
+            "vitals",
             "workflow",
         ],
     ),
@@ -150,6 +164,12 @@ const PURE: &[&str] = &[
     "definitions/input.rs",
     "definitions/node.rs",
     "definitions/read.rs",
+    "dispatch/choice.rs",
+    "dispatch/choice/merit.rs",
+    "dispatch/ledger.rs",
+    "dispatch/room.rs",
+    "dispatch/room/class.rs",
+    "dispatch/room/queue.rs",
     "egress/address.rs",
     "egress/refusal.rs",
     "egress/rules.rs",

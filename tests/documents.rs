@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "this whole program is a test")]
 
+#[path = "documents/metrics.rs"]
+mod metrics;
 #[path = "documents/openapi.rs"]
 mod openapi;
 

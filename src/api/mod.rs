@@ -19,6 +19,7 @@ mod health;
 mod jobs;
 mod keys;
 mod link;
+mod metrics;
 mod openapi;
 mod queue;
 mod raw;
@@ -43,6 +44,7 @@ pub(crate) use guard::guard;
 pub(crate) use headers::headers;
 pub use health::WriteCheck;
 pub use keys::{check_name, key_view, usual_scopes};
+pub(crate) use metrics::count;
 pub use raw::Known;
 pub use routing::Needs;
 pub use secrets::secret_view;
@@ -52,10 +54,11 @@ pub use verdicts::Verdicts;
 pub use wishes::Defaults;
 
 use crate::access::Keys;
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::inputs::Inputs;
 use crate::intake::Intake;
 use crate::job::BodyRules;
+use crate::lifecycle::Lifecycle;
 use crate::local;
 use crate::media::Blobs;
 use crate::notifier::{Standing, TargetRules};
@@ -128,6 +131,12 @@ pub struct Api {
     pub allowed_hosts: Vec<String>,
     /// The origins of web pages that may use the gateway from a browser.
     pub allowed_origins: Vec<String>,
+    /// What is counted.
+    pub metrics: crate::metrics::Metrics,
+    /// Knows of the panics that were contained.
+    pub lifecycle: Lifecycle,
+    /// When the gateway started.
+    pub started_at: Timestamp,
     /// The gateway is stopping: nothing new is taken in.
     pub draining: AtomicBool,
 }
@@ -143,7 +152,7 @@ impl Api {
     }
 }
 
-use crate::job::Scope::{Admin, Read, Submit};
+use crate::job::Scope::{Admin, Metrics, Read, Submit};
 use Needs::{KeyWith, NoKey, Nothing, Scope, ScopeOrLink};
 
 /// The route table: every call on one screen, with what it needs. `HEAD` goes with `GET`.
@@ -182,6 +191,7 @@ const ROUTES: &[Call] = &[
     get("/.well-known/jwks.json", Nothing, || web::to(secrets::jwks)),
     get("/health", Nothing, || web::to(health::health)),
     get("/ready", NoKey, || web::to(health::ready)),
+    get("/metrics", Scope(Metrics), || web::to(metrics::metrics)),
     get("/openapi.json", Nothing, || web::to(openapi::document)),
 ];
 

@@ -10,8 +10,9 @@ use crate::inventory::Inventory;
 use crate::job::{BodyRules, LinkKey, Tap};
 use crate::lifecycle::Lifecycle;
 use crate::media::Blobs;
-use crate::notifier::Announcer;
-use crate::pool::{Estimates, Pool};
+use crate::metrics::Metrics;
+use crate::notifier::{Announcer, Standing};
+use crate::pool::{BackendTap, Estimates, Pool};
 use crate::settings::{InputSettings, Settings};
 use crate::store::{OwnSecrets, SqliteStore, Store};
 use crate::vault::Vault;
@@ -103,6 +104,17 @@ impl Ground {
             clock,
             lifecycle,
         })
+    }
+
+    /// Begins to count: what the tap tells, what happens to backends, what the store writes, and what `standing` knows of webhooks.
+    pub(super) fn count(&mut self, standing: &Standing) -> Metrics {
+        let catalog = Arc::clone(&self.catalog);
+        let is_workflow = move |name: &str| catalog.workflow(name).is_some();
+        let metrics = Metrics::new(self.sqlite.commits(), standing.counts(), is_workflow);
+        self.tap = metrics.count_at(std::mem::take(&mut self.tap));
+        let events = metrics.clone();
+        self.pool.listen(BackendTap::new(move |news| events.backend_event(&news.backend, news.event.as_str())));
+        metrics
     }
 
     /// Returns the same ground for a part of the stations, which can be ended alone.

@@ -2,6 +2,7 @@
 
 mod agent;
 mod answer;
+mod sending;
 mod upload;
 
 use upload::UPLOAD_LIMIT;
@@ -19,8 +20,9 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
-use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use reqwest::{Method, RequestBuilder};
 use rustls::ClientConfig;
+use sending::Unsent;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -266,23 +268,6 @@ impl Client {
         whole(response).await.map(drop)
     }
 
-    /// Sends a call that changes nothing; once more if an access token was not taken and there may be another.
-    async fn send_safely(&self, call: RequestBuilder) -> Result<Response, ClientError> {
-        let again = call.try_clone();
-        match (self.send(call).await?, again) {
-            ((_, true), Some(again)) => Ok(self.send(again).await?.0),
-            ((response, _), _) => Ok(response),
-        }
-    }
-
-    /// Sends a call with what the backend is shown. Says besides whether it was not let in and the next one shows another token.
-    async fn send(&self, call: RequestBuilder) -> Result<(Response, bool), Unsent> {
-        let shown = self.route.credentials().await.map_err(Unsent::NoToken)?;
-        let response = call.headers(shown.headers.clone()).send().await.map_err(Unsent::Failed)?;
-        let is_refused = response.status() == StatusCode::UNAUTHORIZED;
-        Ok((response, is_refused && self.route.refused(&shown).await))
-    }
-
     fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
         self.http.request(method, self.url.call(path))
     }
@@ -292,23 +277,6 @@ impl std::fmt::Debug for View {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (kind, length) = (&self.content_type, &self.content_length);
         f.debug_struct("View").field("content_type", kind).field("content_length", length).finish_non_exhaustive()
-    }
-}
-
-/// Why a call has no answer.
-enum Unsent {
-    /// It was not sent, for want of an access token.
-    NoToken(String),
-    /// It failed on its way, or its answer did.
-    Failed(reqwest::Error),
-}
-
-impl From<Unsent> for ClientError {
-    fn from(unsent: Unsent) -> Self {
-        match unsent {
-            Unsent::NoToken(reason) => Self::Unreachable(reason),
-            Unsent::Failed(error) => failed(&error),
-        }
     }
 }
 

@@ -8,6 +8,7 @@ mod backends_command;
 mod canary;
 mod cancel;
 mod catalogue;
+mod choosing;
 mod clocks;
 mod comfylite;
 mod command_line;
@@ -21,6 +22,8 @@ mod delivery_modes;
 mod dry_run_images;
 mod elsewhere;
 mod events;
+#[path = "../support/exposition.rs"]
+mod exposition;
 mod faults;
 mod folder;
 mod forgetful;
@@ -44,6 +47,7 @@ mod local;
 mod lost_answers;
 mod lost_backend;
 mod lost_socket;
+mod metrics;
 mod other_hands;
 mod outputs;
 #[cfg(target_os = "linux")]
