@@ -6,7 +6,7 @@ use super::workflows;
 use crate::access::Keys;
 use crate::clearing;
 use crate::comfy::{self, Client, ComfyUrl, SocketOptions};
-use crate::dispatch;
+use crate::dispatch::{self, Fitness, Outlooks};
 use crate::health::{self, Change, Health};
 use crate::inputs::Shelf;
 use crate::intake::Intake;
@@ -108,6 +108,7 @@ impl Ground {
             default_workflow: self.settings.workflows.default.clone(),
             limits: self.settings.limits.usual,
             most: self.settings.limits.most,
+            max_runs: self.settings.limits.max_runs,
             bodies: Arc::clone(&self.bodies),
             kept_revisions: Mutex::new(HashSet::new()),
             random: |bytes| rand::fill(bytes),
@@ -174,14 +175,18 @@ impl Ground {
         }
     }
 
-    /// Gives waiting jobs to the backends.
-    pub(super) fn dispatch(&self, pool: &Arc<Pool>) {
+    /// Gives waiting jobs to the backends. Returns who answers how jobs wait.
+    pub(super) fn dispatch(&self, pool: &Arc<Pool>) -> Arc<Outlooks> {
+        let (fitness, estimates) = (Arc::<Fitness>::default(), Arc::clone(&self.estimates));
+        let clock = Arc::clone(&self.clock);
+        let outlooks = Arc::new(Outlooks::new(Arc::clone(pool), Arc::clone(&fitness), estimates, clock));
         let parts = dispatch::Parts {
             store: Arc::clone(&self.store),
             catalog: Arc::clone(&self.catalog),
             pool: Arc::clone(pool),
-            fitness: Arc::default(),
+            fitness,
             estimates: Arc::clone(&self.estimates),
+            outlooks: Arc::clone(&outlooks),
             shelf: Arc::new(Shelf::new(Arc::clone(&self.blobs), Arc::clone(&self.clock))),
             clock: Arc::clone(&self.clock),
             lifecycle: self.lifecycle.clone(),
@@ -195,6 +200,7 @@ impl Ground {
             vault: Arc::clone(&self.vault),
         };
         self.begin("dispatch", dispatch::run(parts, self.lifecycle.stop()));
+        outlooks
     }
 
     /// Tells callers how their jobs ended.

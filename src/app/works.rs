@@ -3,6 +3,7 @@
 use super::ground::Ground;
 use crate::clock::Clock;
 use crate::comfy::Client;
+use crate::dispatch::Outlooks;
 use crate::egress::SystemLookup;
 use crate::intake::Intake;
 use crate::inventory::Inventory;
@@ -20,6 +21,8 @@ use tokio::sync::watch;
 pub struct Works {
     /// Takes jobs in, and wishes to cancel.
     pub intake: Arc<Intake>,
+    /// Says how jobs wait.
+    pub outlooks: Arc<Outlooks>,
     /// Has what became of them.
     pub store: Arc<dyn Store>,
     /// Has their outputs.
@@ -62,9 +65,9 @@ impl Works {
             desk: Arc::clone(&backend.desk),
         };
         let servers = pool.backends().iter().map(server).collect();
-        ground.dispatch(&pool);
+        let outlooks = ground.dispatch(&pool);
         let Ground { store, blobs, inventory, .. } = ground;
-        Ok(Self { intake, store, blobs, inventory, servers, lifecycle })
+        Ok(Self { intake, outlooks, store, blobs, inventory, servers, lifecycle })
     }
 
     /// Tells every station to stop and waits until all have.

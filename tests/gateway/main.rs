@@ -7,6 +7,7 @@ mod backends;
 mod canary;
 mod cancel;
 mod catalogue;
+mod choosing;
 mod clocks;
 mod comfylite;
 mod command_line;
