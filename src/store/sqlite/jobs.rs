@@ -215,10 +215,14 @@ pub(super) fn backlog(connection: &Connection) -> Result<Backlog, StoreError> {
     let mut statement = connection.prepare_cached(
         "SELECT (SELECT count(*) FROM job WHERE state = 'queued'),
                 (SELECT count(*) FROM job WHERE state IN ('submitted', 'running')),
-                (SELECT count(*) FROM delivery WHERE state = 'pending')",
+                (SELECT count(*) FROM delivery WHERE state = 'pending'),
+                (SELECT created_at FROM job WHERE row =
+                    (SELECT min(row) FROM job INDEXED BY job_queued WHERE state = 'queued'))",
     )?;
     let backlog = statement.query_row((), |row| {
-        Ok(Backlog { queued: rows::count(row, 0)?, running: rows::count(row, 1)?, deliveries: rows::count(row, 2)? })
+        let count = |place| rows::count(row, place);
+        let oldest = row.get::<_, Option<i64>>(3)?.map(Timestamp::from_millis);
+        Ok(Backlog { queued: count(0)?, running: count(1)?, deliveries: count(2)?, oldest })
     });
     Ok(backlog?)
 }
