@@ -57,7 +57,9 @@ pub(super) async fn claim_round(parts: &Parts) -> (Vec<Given>, bool) {
         Err(error) => {
             warn!(%error, "no job could be claimed");
             hall.room.turns = before;
-            chosen.into_iter().for_each(|choice| hall.room.put_back(choice.taken));
+            for choice in chosen {
+                hall.room.put_back(choice.taken);
+            }
             (Vec::new(), false)
         }
     }
@@ -125,7 +127,7 @@ fn stand(backend: &Backend, ledger: &mut Ledger, estimates: &Reading<'_>, now: T
         room_for_images: backend.room_for_images(),
         backlog: ledger.backlog(name, now),
         // What ran there before dispatch gave it anything is known too.
-        warm: ledger.warm(name).unwrap_or_else(|| estimates.last_ran(name)).cloned(),
+        warm: ledger.warm(name, estimates.last_ran(name)).cloned(),
         last_given: ledger.last_given(name),
     }
 }
