@@ -272,7 +272,8 @@ impl Intake {
         let outcome = Outcome::Cancelled;
         let body = freeze(job, &outcome, now, &self.bodies);
         crash::pass(Point::Ending);
-        let is_first = self.store.finish(Ending { job: job.id, run: None, outcome, body, ended_at: now }).await?;
+        let is_first =
+            self.store.finish(Ending { job: job.id, run: None, outcome, body, profile: None, ended_at: now }).await?;
         crash::pass(Point::Ended);
         self.delivery_bell.notify_one();
         if is_first {

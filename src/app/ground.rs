@@ -2,7 +2,7 @@
 //! in order what the last life of the gateway has left.
 
 use super::configured::Configured;
-use super::workflows;
+use super::{estimates, workflows};
 use crate::clock::{Clock, Timestamp};
 use crate::egress::{self, Guard};
 use crate::inputs::{self, Inputs};
@@ -81,6 +81,7 @@ impl Ground {
         let guard = guard(settings, address, lookup);
         let uploads = Arc::<SqliteStore>::clone(&sqlite);
         let (taken, limits) = (Arc::clone(&blobs), input_limits(&settings.inputs));
+        let estimates = estimates::load(sqlite.as_ref()).await;
         let random = |bytes: &mut [u8]| rand::fill(bytes);
         let inputs = Inputs::new(taken, uploads, Arc::clone(&clock), guard.clone(), limits, random);
         Ok(Self {
@@ -100,7 +101,7 @@ impl Ground {
             bells: Bells::default(),
             tap: Tap::default(),
             pool: Arc::default(),
-            estimates: Arc::default(),
+            estimates,
             clock,
             lifecycle,
         })

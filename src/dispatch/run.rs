@@ -10,7 +10,7 @@ use super::sending::{Ready, Sending};
 use crate::clock::Clock;
 use crate::crash::{self, Point};
 use crate::inputs::Shelf;
-use crate::job::{BodyRules, Failure, Job, JobId, Request, Tap};
+use crate::job::{BodyRules, Failure, Job, JobId, NodeLabel, Request, Tap};
 use crate::lifecycle::{Lifecycle, Panicked};
 use crate::pool::{Backend, Estimates, Pool};
 use crate::store::{Claimed, Revision, Store, StoreError, persist};
@@ -18,7 +18,7 @@ use crate::telemetry::job_span;
 use crate::tracker::{Plan, Run, SubmitResult};
 use crate::vault::Vault;
 use crate::workflow::{Built, Catalog, Pair, Source};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -223,6 +223,8 @@ fn plan(parts: &Parts, claimed: &Claimed, built: &Built) -> Plan {
         elsewhere: parts.pool.backends().iter().any(may_take),
         refused: refused.clone(),
         nodes: built.graph.nodes().map(|(id, _)| id.to_owned()).collect(),
+        labels: labels(built),
+        weights: parts.estimates.weights(&job.request.structure),
         websocket_nodes: built.websocket_nodes.clone(),
         declared: built.outputs.clone(),
         expected_images: job.request.expected_images,
@@ -230,6 +232,13 @@ fn plan(parts: &Parts, claimed: &Claimed, built: &Built) -> Plan {
         queued_since: if *tries == 0 { job.created_at.min(now) } else { now },
         may_retry: tries + 1 < job.request.max_runs.unwrap_or(parts.max_runs).min(parts.max_runs),
     }
+}
+
+fn labels(built: &Built) -> BTreeMap<String, NodeLabel> {
+    let nodes = built.graph.nodes();
+    nodes
+        .map(|(id, node)| (id.to_owned(), NodeLabel { class: node.class_type.clone(), title: node.title.clone() }))
+        .collect()
 }
 
 /// Builds a job's graph from the revision that it was checked against.

@@ -10,6 +10,7 @@ mod cursor;
 mod delivery;
 mod ending;
 mod error;
+mod estimates;
 mod intake;
 mod keys;
 mod list;
@@ -27,6 +28,7 @@ pub use cursor::{Cursor, CursorError};
 pub use delivery::{Attempt, Delivery, DeliveryState, Verdict};
 pub use ending::{CancelWish, Ending, Finished};
 pub use error::StoreError;
+pub use estimates::EstimateStore;
 pub use intake::{IdempotencyKey, NewJob, Revision};
 pub use keys::{ApiKey, KeyStore};
 pub use list::{ListFilter, Listed};
@@ -39,7 +41,7 @@ pub use sqlite::{Audit, Flaw, NamedBlob, OpenError, SqliteStore, audit, open_bes
 pub use uploads::{NewUpload, Space, Upload, UploadStore};
 
 use crate::clock::Timestamp;
-use crate::job::{BlobId, Job, JobId, Tenant};
+use crate::job::{BlobId, Job, JobId, Profile, Tenant};
 use async_trait::async_trait;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -66,6 +68,9 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Returns the result of a job that has ended.
     async fn finished(&self, id: JobId) -> Result<Option<Finished>, StoreError>;
+
+    /// Returns how the last run of a job went; none where the job has not ended, or no run of it had begun.
+    async fn profile(&self, id: JobId) -> Result<Option<Profile>, StoreError>;
 
     /// Lists jobs, newest first.
     async fn list(&self, filter: ListFilter) -> Result<Vec<Listed>, StoreError>;
