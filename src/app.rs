@@ -4,12 +4,15 @@
 //! in front opens. [`Works`] are the stations alone, for whoever runs jobs without a server.
 
 mod backends;
+mod configured;
+mod estimates;
 mod front;
 mod ground;
 mod stations;
 mod workflows;
 mod works;
 
+pub use configured::configured_backends;
 pub use works::{Server, Works};
 
 use crate::api::{self, Api};
@@ -17,6 +20,7 @@ use crate::clock::Clock;
 use crate::egress::{self, SystemLookup};
 use crate::lifecycle::Lifecycle;
 use crate::notifier::{Standing, TargetRules};
+use crate::pool::Pool;
 use crate::settings::Settings;
 use crate::signing::Office;
 use actix_web::dev::ServerHandle;
@@ -77,6 +81,11 @@ impl App {
         self.address
     }
 
+    /// Returns the backends.
+    pub fn pool(&self) -> &Arc<Pool> {
+        &self.api.pool
+    }
+
     /// Serves until `stop` ends or a station has failed, then stops: nothing new is taken in, what is under way gets
     /// its grace, and until that is over callers are still answered. What is on backends goes on there and is taken up at
     /// the next start. Returns false where a station has failed; a panic that was contained is no failure of the whole.
@@ -130,7 +139,9 @@ async fn join(mut ground: Ground) -> anyhow::Result<Api> {
     let keys = ground.open_keys(keys_required).await;
     let office = Office::new(ground.sqlite(), Arc::clone(&ground.clock), |bytes| rand::fill(bytes));
     let started_at = ground.clock.now();
-    let Ground { address, lifecycle, store, blobs, catalog, inventory, bodies, guard, clock, inputs, .. } = ground;
+    let Ground {
+        address, lifecycle, store, blobs, catalog, inventory, bodies, guard, clock, inputs, estimates, ..
+    } = ground;
     Ok(Api {
         intake,
         inputs,
@@ -141,6 +152,8 @@ async fn join(mut ground: Ground) -> anyhow::Result<Api> {
         blobs,
         pool,
         roster,
+        estimates,
+        passage: api::Passage::default(),
         local,
         keys,
         keys_required,

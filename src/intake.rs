@@ -48,6 +48,8 @@ pub struct Submission {
     pub priority: i32,
     /// What the caller wishes of the backend.
     pub placement: Placement,
+    /// How many runs the job may have; none for as many as the settings allow.
+    pub max_runs: Option<u32>,
     /// The caller's own limits.
     pub timeouts: Timeouts,
     /// The caller's idempotency key.
@@ -155,6 +157,8 @@ pub struct Intake {
     pub limits: Limits,
     /// The longest limits that a request may set.
     pub most: Limits,
+    /// The most runs that a request may wish for.
+    pub max_runs: u32,
     /// What final objects are written by.
     pub bodies: Arc<BodyRules>,
     /// Where callers' keys for partner nodes are kept.
@@ -268,7 +272,8 @@ impl Intake {
         let outcome = Outcome::Cancelled;
         let body = freeze(job, &outcome, now, &self.bodies);
         crash::pass(Point::Ending);
-        let is_first = self.store.finish(Ending { job: job.id, run: None, outcome, body, ended_at: now }).await?;
+        let is_first =
+            self.store.finish(Ending { job: job.id, run: None, outcome, body, profile: None, ended_at: now }).await?;
         crash::pass(Point::Ended);
         self.delivery_bell.notify_one();
         if is_first {
@@ -300,6 +305,7 @@ impl Intake {
             conversion: submission.conversion,
             metadata: submission.metadata,
             priority: submission.priority,
+            max_runs: submission.max_runs,
             key_ticket: None,
             limits,
         }

@@ -95,7 +95,8 @@ fn tell_end(parts: &Parts, job: &Job, ending: &Ending) {
 
 fn ending(parts: &Parts, job: &Job, run: Option<u32>, outcome: Outcome) -> Ending {
     let now = parts.clock.now();
-    Ending { job: job.id, run, body: freeze(job, &outcome, now, &parts.bodies), outcome, ended_at: now }
+    let body = freeze(job, &outcome, now, &parts.bodies);
+    Ending { job: job.id, run, outcome, body, profile: None, ended_at: now }
 }
 
 pub(super) fn internal(message: &str) -> Failure {
