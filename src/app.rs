@@ -4,6 +4,7 @@
 //! in front opens. [`Works`] are the stations alone, for whoever runs jobs without a server.
 
 mod backends;
+mod configured;
 mod estimates;
 mod front;
 mod ground;
@@ -11,6 +12,7 @@ mod stations;
 mod workflows;
 mod works;
 
+pub use configured::configured_backends;
 pub use works::{Server, Works};
 
 use crate::api::{self, Api};
@@ -18,7 +20,6 @@ use crate::clock::Clock;
 use crate::egress::{self, SystemLookup};
 use crate::lifecycle::Lifecycle;
 use crate::notifier::{Standing, TargetRules};
-use crate::pool::Pool;
 use crate::settings::Settings;
 use crate::signing::Office;
 use actix_web::dev::ServerHandle;
@@ -111,16 +112,18 @@ impl App {
 }
 
 /// Begins the stations and joins them with what answers to callers.
-async fn join(ground: Ground<'_>) -> anyhow::Result<Api> {
-    let settings = ground.settings;
+async fn join(mut ground: Ground) -> anyhow::Result<Api> {
+    let settings = Arc::clone(&ground.settings);
+    let standing = Arc::new(Standing::default());
+    let metrics = ground.count(&standing);
     let (backends, local) = match ground.open_local().await? {
         Some((backend, standing)) => (vec![backend], Some(standing)),
         None => (ground.open_backends(None)?, None),
     };
-    let pool = Arc::new(Pool::of(backends));
+    let pool = ground.admit(backends);
+    let roster = ground.open_roster(&pool).await?;
     let intake = ground.intake(&pool);
     let keyring = ground.open_keyring().await;
-    let standing = Arc::new(Standing::default());
     let throttle = ground.open_throttle().await?;
     ground.watch_workflows();
     ground.dispatch(&pool);
@@ -129,7 +132,10 @@ async fn join(ground: Ground<'_>) -> anyhow::Result<Api> {
     let keys_required = settings.access.require_keys(ground.address);
     let keys = ground.open_keys(keys_required).await;
     let office = Office::new(ground.sqlite(), Arc::clone(&ground.clock), |bytes| rand::fill(bytes));
-    let Ground { address, store, blobs, catalog, inventory, bodies, guard, clock, inputs, estimates, .. } = ground;
+    let started_at = ground.clock.now();
+    let Ground {
+        address, lifecycle, store, blobs, catalog, inventory, bodies, guard, clock, inputs, estimates, ..
+    } = ground;
     Ok(Api {
         intake,
         inputs,
@@ -140,6 +146,7 @@ async fn join(ground: Ground<'_>) -> anyhow::Result<Api> {
         blobs,
         pool,
         estimates,
+        roster,
         local,
         keys,
         keys_required,
@@ -155,6 +162,9 @@ async fn join(ground: Ground<'_>) -> anyhow::Result<Api> {
         body_limit: BODY_LIMIT,
         loopback_only: address.ip().is_loopback(),
         standing,
+        metrics,
+        lifecycle,
+        started_at,
         write_check: api::WriteCheck::default(),
         allowed_hosts: settings.callers.allowed_hosts.clone(),
         allowed_origins: settings.callers.allowed_origins.clone(),

@@ -12,12 +12,22 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument, error};
 
 /// Spawns tasks, tells them to stop, and waits until they have.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Lifecycle {
     stop: CancellationToken,
+    /// The one of the whole: what a station that fails cancels.
+    whole: CancellationToken,
     tasks: TaskTracker,
+    /// Those of the lifecycles that this one is part of.
+    above: Vec<TaskTracker>,
     panics: Arc<AtomicU64>,
     has_failed: Arc<AtomicBool>,
+}
+
+impl Default for Lifecycle {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 /// Something panicked; what it said is in the log.
@@ -27,7 +37,24 @@ pub struct Panicked;
 impl Lifecycle {
     /// Makes a lifecycle that has not ended.
     pub fn new() -> Self {
-        Self::default()
+        let stop = CancellationToken::new();
+        Self {
+            whole: stop.clone(),
+            stop,
+            tasks: TaskTracker::new(),
+            above: Vec::new(),
+            panics: Arc::default(),
+            has_failed: Arc::default(),
+        }
+    }
+
+    /// Makes a part of this one that can be ended alone, and ends with it at the latest. Its panics are counted here, and a
+    /// station of it that panics stops everything.
+    #[must_use]
+    pub fn part(&self) -> Self {
+        let mut above = self.above.clone();
+        above.push(self.tasks.clone());
+        Self { stop: self.stop.child_token(), tasks: TaskTracker::new(), above, ..self.clone() }
     }
 
     /// Returns the token that is cancelled when everything should stop.
@@ -40,11 +67,11 @@ impl Lifecycle {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let (watcher, stop, has_failed) = (self.clone(), self.stop.clone(), Arc::clone(&self.has_failed));
+        let watcher = self.clone();
         self.spawn_tracked(async move {
             if watcher.contain(name, task).await.is_err() {
-                has_failed.store(true, Ordering::Relaxed);
-                stop.cancel();
+                watcher.has_failed.store(true, Ordering::Relaxed);
+                watcher.whole.cancel();
             }
         });
     }
@@ -71,6 +98,11 @@ impl Lifecycle {
         catch_unwind(AssertUnwindSafe(part)).map_err(|panic| self.note(name, panic.as_ref()))
     }
 
+    /// Returns how many tasks have not ended.
+    pub fn tasks(&self) -> usize {
+        self.tasks.len()
+    }
+
     /// Returns how many panics were caught.
     pub fn panics(&self) -> u64 {
         self.panics.load(Ordering::Relaxed)
@@ -90,7 +122,12 @@ impl Lifecycle {
 
     #[expect(clippy::disallowed_methods, reason = "this is the one place that spawns")]
     fn spawn_tracked(&self, task: impl Future<Output = ()> + Send + 'static) {
-        tokio::spawn(self.tasks.track_future(task.in_current_span()));
+        let above: Vec<_> = self.above.iter().map(TaskTracker::token).collect();
+        let task = task.in_current_span();
+        tokio::spawn(self.tasks.track_future(async move {
+            task.await;
+            drop(above);
+        }));
     }
 
     fn note(&self, name: &'static str, panic: &(dyn Any + Send)) -> Panicked {
@@ -220,5 +257,28 @@ mod tests {
         lifecycle.spawn_station("station", async { panic!("on purpose") });
         lifecycle.stop().cancelled().await;
         lifecycle.end().await;
+    }
+
+    #[tokio::test]
+    async fn a_part_ends_alone_and_the_whole_waits_for_its_parts() {
+        let whole = Lifecycle::new();
+        let (one, other) = (whole.part(), whole.part());
+        for part in [&one, &other] {
+            let stop = part.stop();
+            part.spawn_station("station", async move { stop.cancelled().await });
+        }
+        one.end().await;
+        assert_eq!((one.tasks(), other.tasks(), whole.stop().is_cancelled()), (0, 1, false));
+        whole.end().await;
+        assert_eq!((other.tasks(), whole.has_failed()), (0, false));
+    }
+
+    #[tokio::test]
+    async fn a_panic_in_a_station_of_a_part_stops_everything() {
+        let whole = Lifecycle::new();
+        whole.part().spawn_station("station", async { panic!("on purpose") });
+        whole.stop().cancelled().await;
+        whole.end().await;
+        assert_eq!((whole.panics(), whole.has_failed()), (1, true));
     }
 }

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "this whole program is a test")]
 
+#[path = "documents/metrics.rs"]
+mod metrics;
 #[path = "documents/openapi.rs"]
 mod openapi;
 
@@ -16,7 +18,8 @@ use std::path::{Path, PathBuf};
 const NO_SETTINGS: [&str; 1] = ["COMFYGATE_ADRESS"];
 
 /// Files whose string literals in front of `=>`, `,` or behind `code:` may be codes of answers.
-const CODE_FILES: [&str; 26] = [
+const CODE_FILES: [&str; 27] = [
+    "src/api/backends.rs",
     "src/api/bench.rs",
     "src/api/body.rs",
     "src/api/caller.rs",

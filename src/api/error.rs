@@ -24,6 +24,10 @@ pub struct ApiError {
     header: Option<(&'static str, Cow<'static, str>)>,
 }
 
+/// The code of a refusal, as it is found in the answer's extensions.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Code(pub(super) &'static str);
+
 impl ApiError {
     /// A fault of the request: 400 with `code`.
     pub fn bad_request(code: &'static str, message: impl Into<String>) -> Self {
@@ -117,6 +121,11 @@ impl ApiError {
         self.code
     }
 
+    /// Returns what is counted of it.
+    pub(super) fn counted(&self) -> Code {
+        Code(self.code)
+    }
+
     fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         Self { status, code, message: message.into(), details: None, header: None }
     }
@@ -165,6 +174,8 @@ impl ResponseError for ApiError {
         if let Some((name, value)) = &self.header {
             answer.insert_header((*name, value.as_ref()));
         }
+        // For whoever counts refusals.
+        answer.extensions_mut().insert(Code(self.code));
         let mut answer = answer.json(body);
         // Here too, since an error that no handler made passes nobody who would add them.
         complete(answer.headers_mut());

@@ -85,11 +85,13 @@ fn tell_operator(
         .backends()
         .iter()
         .map(|backend| {
-            let (name, desk) = (&backend.name, &backend.desk);
-            json!({ "name": name, "connected": desk.is_connected(), "prompts": desk.load(), "error": desk.trouble() })
+            let (name, desk, duty) = (&backend.name, &backend.desk, backend.duty().as_str());
+            let (connected, prompts) = (desk.is_connected(), desk.load());
+            json!({ "name": name, "duty": duty, "connected": connected, "prompts": prompts, "error": desk.trouble() })
         })
         .collect();
     view.insert("backends".into(), Value::Array(backends));
+    view.insert("queue_paused".into(), json!(api.pool.is_paused()));
     if let Some(local) = &api.local {
         let local = local.borrow();
         let (address, condition, restarts) = (&local.address, local.condition.as_str(), local.restarts);

@@ -2,6 +2,7 @@
 
 mod admit;
 mod apart;
+mod backends;
 mod bench;
 mod body;
 mod caller;
@@ -18,7 +19,9 @@ mod health;
 mod jobs;
 mod keys;
 mod link;
+mod metrics;
 mod openapi;
+mod queue;
 mod raw;
 mod routing;
 mod schema;
@@ -41,6 +44,7 @@ pub(crate) use guard::guard;
 pub(crate) use headers::headers;
 pub use health::WriteCheck;
 pub use keys::{check_name, key_view, usual_scopes};
+pub(crate) use metrics::count;
 pub use raw::Known;
 pub use routing::Needs;
 pub use secrets::secret_view;
@@ -50,14 +54,15 @@ pub use verdicts::Verdicts;
 pub use wishes::Defaults;
 
 use crate::access::Keys;
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::inputs::Inputs;
 use crate::intake::Intake;
 use crate::job::BodyRules;
+use crate::lifecycle::Lifecycle;
 use crate::local;
 use crate::media::Blobs;
 use crate::notifier::{Standing, TargetRules};
-use crate::pool::{Estimates, Pool};
+use crate::pool::{Estimates, Pool, Roster};
 use crate::signing::{Keyring, Office};
 use crate::store::Store;
 use crate::throttle::Throttle;
@@ -90,6 +95,8 @@ pub struct Api {
     pub pool: Arc<Pool>,
     /// How long graphs run on them.
     pub estimates: Arc<Estimates>,
+    /// Changes who they are.
+    pub roster: Arc<Roster>,
     /// How the ComfyUI stands that is started here; none where none is.
     pub local: Option<watch::Receiver<local::Standing>>,
     /// The keys of callers.
@@ -126,6 +133,12 @@ pub struct Api {
     pub allowed_hosts: Vec<String>,
     /// The origins of web pages that may use the gateway from a browser.
     pub allowed_origins: Vec<String>,
+    /// What is counted.
+    pub metrics: crate::metrics::Metrics,
+    /// Knows of the panics that were contained.
+    pub lifecycle: Lifecycle,
+    /// When the gateway started.
+    pub started_at: Timestamp,
     /// The gateway is stopping: nothing new is taken in.
     pub draining: AtomicBool,
 }
@@ -141,7 +154,7 @@ impl Api {
     }
 }
 
-use crate::job::Scope::{Admin, Read, Submit};
+use crate::job::Scope::{Admin, Metrics, Read, Submit};
 use Needs::{KeyWith, NoKey, Nothing, Scope, ScopeOrLink};
 
 /// The route table: every call on one screen, with what it needs. `HEAD` goes with `GET`.
@@ -167,11 +180,21 @@ const ROUTES: &[Call] = &[
     get("/keys", KeyWith(Admin), || web::to(keys::list)),
     post("/keys", KeyWith(Admin), || web::to(keys::create)),
     delete("/keys/{id}", KeyWith(Admin), || web::to(keys::revoke)),
+    get("/backends", Scope(Admin), || web::to(backends::list)),
+    post("/backends", KeyWith(Admin), || web::to(backends::add)),
+    get("/backends/{name}", Scope(Admin), || web::to(backends::get)),
+    delete("/backends/{name}", KeyWith(Admin), || web::to(backends::remove)),
+    post("/backends/{name}/drain", KeyWith(Admin), || web::to(backends::drain)),
+    post("/backends/{name}/resume", KeyWith(Admin), || web::to(backends::resume)),
+    get("/queue", Scope(Admin), || web::to(queue::get)),
+    post("/queue/pause", KeyWith(Admin), || web::to(queue::pause)),
+    post("/queue/resume", KeyWith(Admin), || web::to(queue::resume)),
     get("/webhook/secrets", KeyWith(Admin), || web::to(secrets::list)),
     post("/webhook/secrets/rotate", KeyWith(Admin), || web::to(secrets::rotate)),
     get("/.well-known/jwks.json", Nothing, || web::to(secrets::jwks)),
     get("/health", Nothing, || web::to(health::health)),
     get("/ready", NoKey, || web::to(health::ready)),
+    get("/metrics", Scope(Metrics), || web::to(metrics::metrics)),
     get("/openapi.json", Nothing, || web::to(openapi::document)),
 ];
 

@@ -1,26 +1,46 @@
 //! Which backends there are: those of the addresses, or the ComfyUI that is started here.
 
 use super::ground::Ground;
-use crate::comfy::{ComfyUrl, SocketOptions};
+use crate::comfy::{ComfyUrl, Route, SocketOptions};
 use crate::local::{self, LocalOptions, Parts, Standing, Supervisor};
-use crate::pool::Backend;
+use crate::pool::{Backend, Definition, Pool, Source};
+use anyhow::Context;
+use serde_json::{Map, Value};
 use std::sync::Arc;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-impl Ground<'_> {
-    /// Connects to all backends that have an address, while `gate` lets them in.
+impl Ground {
+    /// Connects to all backends of the settings; to those that are an address while `gate` lets them in.
     pub(super) fn open_backends(&self, gate: Option<&watch::Receiver<bool>>) -> anyhow::Result<Vec<Backend>> {
-        let token = self.settings.backends.bearer();
+        let route = Route::of(&self.settings.backends, Arc::clone(&self.clock))?;
         let open = |address: &url::Url| {
-            if token.is_some() && !is_private(address) {
-                warn!(backend = %address, "COMFYUI_TOKEN goes to this backend unencrypted; use https");
-            }
+            warn_of(&route, address);
             let url = address.as_str().parse::<ComfyUrl>()?;
-            let socket = SocketOptions { gate: gate.cloned(), token: token.cloned(), ..SocketOptions::default() };
-            self.open_backend(url.to_string(), url, socket)
+            let socket = SocketOptions { gate: gate.cloned(), route: route.clone(), ..SocketOptions::default() };
+            self.part().open_backend(url.to_string(), url, socket)
         };
-        self.settings.backends.addresses.iter().map(open).collect()
+        let defined = self.configured.defined.iter().map(|definition| self.open_defined(definition, Source::File));
+        self.configured.addresses.iter().map(open).chain(defined).collect()
+    }
+
+    /// Connects to a backend that has a definition.
+    pub(super) fn open_defined(&self, definition: &Definition, source: Source) -> anyhow::Result<Backend> {
+        let Definition { name, url, tags, slots, ahead, route } = definition.clone();
+        let failed = || format!("the backend `{}` cannot be begun", definition.name);
+        let way = Route::defined(&route, Arc::clone(&self.clock)).with_context(failed)?;
+        warn_of(&way, url.url());
+        let socket = SocketOptions { route: way, ..SocketOptions::default() };
+        let mut backend = self.part().open_backend(name, url, socket).with_context(failed)?;
+        backend.source = source;
+        backend.route = match serde_json::to_value(&route)? {
+            Value::Object(route) => route,
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => Map::new(),
+        };
+        backend.tags = tags;
+        backend.slots = slots;
+        backend.ahead = ahead.unwrap_or(backend.ahead);
+        Ok(backend)
     }
 
     /// Begins the local ComfyUI, where one is wished for, and connects to it. Returns how it stands, too.
@@ -34,9 +54,17 @@ impl Ground<'_> {
             info!(backend = %url, "COMFYUI_ADDRESS is not used: the ComfyUI that is started here is");
         }
         let socket = SocketOptions { gate: Some(supervisor.is_up()), ..SocketOptions::default() };
-        let backend = self.open_backend(local::NAME.to_owned(), url, socket)?;
+        let backend = self.part().open_backend(local::NAME.to_owned(), url, socket)?;
         self.keep_running(supervisor);
         Ok(Some((backend, standing)))
+    }
+
+    /// Takes backends into the pool, and returns it.
+    pub(super) fn admit(&self, backends: impl IntoIterator<Item = Backend>) -> Arc<Pool> {
+        for backend in backends {
+            self.pool.add(Arc::new(backend));
+        }
+        Arc::clone(&self.pool)
     }
 
     fn keep_running(&self, supervisor: Supervisor) {
@@ -46,6 +74,17 @@ impl Ground<'_> {
             tell: Arc::new(|line| info!("{line}")),
         };
         self.lifecycle.spawn_station("local", supervisor.run(parts, rand::random));
+    }
+}
+
+/// Says what an operator should know of the way to a backend.
+fn warn_of(route: &Route, address: &url::Url) {
+    if route.has_credentials() && !is_private(address) {
+        warn!(backend = %address, "what this backend is shown goes there unencrypted; use https");
+    }
+    if route.is_unverified() && address.scheme() == "https" {
+        warn!(backend = %address, "the certificate of this backend is not judged, so anybody on the way may read and change all; \
+                                   take `insecure_skip_verify` away, and name its authority in `tls.ca_file`");
     }
 }
 

@@ -6,30 +6,34 @@ use super::{estimates, workflows};
 use crate::access::Keys;
 use crate::clearing;
 use crate::comfy::{self, Client, ComfyUrl, SocketOptions};
-use crate::dispatch;
+use crate::dispatch::{self, Fitness, Outlooks};
+use crate::health::{self, Change, Health};
 use crate::inputs::Shelf;
 use crate::intake::Intake;
 use crate::inventory;
 use crate::job::Tenant;
 use crate::media::body_stream;
 use crate::notifier::{self, Standing};
-use crate::pool::{Backend, BackendEvent, BackendTap, Pool};
+use crate::pool::{self, Backend, BackendEvent, BackendTap, Pool, Roster, Source};
 use crate::signing::{self, Keyring};
 use crate::throttle::Throttle;
 use crate::tracker::{self, Desk, Tracker};
+use crate::vitals::{self, Vitals};
+use anyhow::Context;
 use std::collections::HashSet;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 /// How many events of a socket may wait for its tracker.
 const EVENT_QUEUE: usize = 8192;
 
-impl Ground<'_> {
+impl Ground {
     /// Connects to a backend, with a socket as `options` say, and follows what runs there under `name`.
     pub(super) fn open_backend(&self, name: String, url: ComfyUrl, options: SocketOptions) -> anyhow::Result<Backend> {
-        let client = Client::with_token(url.clone(), options.token.as_ref())?;
+        let client = Client::by(url.clone(), options.route.clone())?;
         let client = client.with_upload_limit(self.settings.inputs.bring_timeout);
         let desk = Arc::new(Desk::default());
         let reconnect = Arc::new(Notify::new());
@@ -58,12 +62,42 @@ impl Ground<'_> {
         let stop_of_it = stop.clone();
         self.begin("tracker", tracker::run(parts, tracker.clone(), commands, socket, stop.clone()));
         self.begin("inventory", inventory::run(self.stocktaking(&name, &client, &desk), stop.clone()));
+        let vitals = self.take_vitals(&name, &client, &desk, stop.clone());
+        let health = Arc::new(Health::new(self.clock.now()));
+        let watch = self.watch_over(&name, &client, &desk, &health, options.gate.clone());
+        self.begin("health", health::run(watch, stop.clone()));
         let clock = Arc::clone(&self.clock);
         self.begin("socket", comfy::socket::run(url, options, events, reconnect, clock, stop));
         let mut backend = Backend::new(name, client, tracker, desk);
         backend.ahead = self.settings.backends.queue.saturating_sub(1);
         backend.stop = stop_of_it;
+        backend.vitals = vitals;
+        backend.health = health;
+        backend.life = self.lifecycle.clone();
         Ok(backend)
+    }
+
+    /// Adds and removes backends while the gateway runs.
+    pub(super) async fn open_roster(&self, pool: &Arc<Pool>) -> anyhow::Result<Arc<Roster>> {
+        let (ground, inventory, estimates) = (self.clone(), Arc::clone(&self.inventory), Arc::clone(&self.estimates));
+        let parts = pool::Parts {
+            pool: Arc::clone(pool),
+            store: self.sqlite(),
+            jobs: Arc::clone(&self.store),
+            open: Arc::new(move |definition| {
+                ground.open_defined(definition, Source::Added).map_err(|error| format!("{error:#}"))
+            }),
+            forget: Arc::new(move |backend| {
+                inventory.forget(backend);
+                estimates.forget(backend);
+            }),
+            clock: Arc::clone(&self.clock),
+            lifecycle: self.lifecycle.clone(),
+            queue_bell: Arc::clone(&self.bells.queue),
+        };
+        let roster = Roster::begin(parts).await.context("the backends that were added cannot be read")?;
+        self.begin("roster", Arc::clone(&roster).run(self.lifecycle.stop()));
+        Ok(roster)
     }
 
     /// Takes jobs in for these backends.
@@ -79,6 +113,7 @@ impl Ground<'_> {
             default_workflow: self.settings.workflows.default.clone(),
             limits: self.settings.limits.usual,
             most: self.settings.limits.most,
+            max_runs: self.settings.limits.max_runs,
             bodies: Arc::clone(&self.bodies),
             kept_revisions: Mutex::new(HashSet::new()),
             random: |bytes| rand::fill(bytes),
@@ -98,14 +133,65 @@ impl Ground<'_> {
         }
     }
 
-    /// Gives waiting jobs to the backends.
-    pub(super) fn dispatch(&self, pool: &Arc<Pool>) {
+    /// Asks the backend's metrics agent, where agents are asked.
+    fn take_vitals(&self, backend: &str, client: &Client, desk: &Arc<Desk>, stop: CancellationToken) -> Arc<Vitals> {
+        let vitals = Arc::<Vitals>::default();
+        if let Some(every) = self.settings.backends.agent_every {
+            let parts = vitals::Parts {
+                backend: backend.to_owned(),
+                client: client.clone(),
+                desk: Arc::clone(desk),
+                vitals: Arc::clone(&vitals),
+                every,
+                clock: Arc::clone(&self.clock),
+            };
+            self.begin("vitals", vitals::run(parts, stop));
+        }
+        vitals
+    }
+
+    fn watch_over(
+        &self,
+        backend: &str,
+        client: &Client,
+        desk: &Arc<Desk>,
+        health: &Arc<Health>,
+        gate: Option<watch::Receiver<bool>>,
+    ) -> health::Parts {
+        let (pool, name) = (Arc::downgrade(&self.pool), backend.to_owned());
+        health::Parts {
+            backend: backend.to_owned(),
+            client: client.clone(),
+            desk: Arc::clone(desk),
+            health: Arc::clone(health),
+            every: self.settings.backends.health_every,
+            gate,
+            clock: Arc::clone(&self.clock),
+            queue_bell: Arc::clone(&self.bells.queue),
+            tell: Arc::new(move |change, now| {
+                let event = match change {
+                    Change::Back => BackendEvent::Connected,
+                    Change::Lost { reason } => BackendEvent::Lost { reason },
+                };
+                if let Some(pool) = pool.upgrade() {
+                    pool.tell(&name, now, event);
+                }
+            }),
+        }
+    }
+
+    /// Gives waiting jobs to the backends. Returns who answers how jobs wait.
+    pub(super) fn dispatch(&self, pool: &Arc<Pool>) -> Arc<Outlooks> {
+        let (fitness, estimates) = (Arc::<Fitness>::default(), Arc::clone(&self.estimates));
+        let clock = Arc::clone(&self.clock);
+        let outlooks = Arc::new(Outlooks::new(Arc::clone(pool), Arc::clone(&fitness), estimates, clock));
         let parts = dispatch::Parts {
             store: Arc::clone(&self.store),
             catalog: Arc::clone(&self.catalog),
             pool: Arc::clone(pool),
-            fitness: Arc::default(),
+            fitness,
             estimates: Arc::clone(&self.estimates),
+            outlooks: Arc::clone(&outlooks),
             shelf: Arc::new(Shelf::new(Arc::clone(&self.blobs), Arc::clone(&self.clock))),
             clock: Arc::clone(&self.clock),
             lifecycle: self.lifecycle.clone(),
@@ -120,6 +206,7 @@ impl Ground<'_> {
         };
         self.begin("dispatch", dispatch::run(parts, self.lifecycle.stop()));
         self.keep_estimates(pool);
+        outlooks
     }
 
     /// Keeps what is learnt of how long graphs run, and forgets backends that are gone.

@@ -2,7 +2,7 @@
 
 use super::SettingArgs;
 use crate::clock::SystemClock;
-use crate::comfy::{Client, ComfyUrl};
+use crate::comfy::{Client, ComfyUrl, Route};
 use crate::convert::{self, Source};
 use crate::definitions::Definitions;
 use crate::inventory::Inventory;
@@ -51,15 +51,15 @@ impl NodeArgs {
                 Ok(Some(Nodes { definitions, origin }))
             }
             (None, Some(url)) => {
-                let token = match &self.token {
-                    Some(token) => Some(token.clone()),
-                    None => SettingArgs::default().load()?.backends.bearer().cloned(),
+                let route = match &self.token {
+                    Some(token) => Route::bearer(token)?,
+                    None => Route::of(&SettingArgs::default().load()?.backends, SystemClock::start())?,
                 };
                 let whole = if url.contains("://") { url.clone() } else { format!("http://{url}") };
                 let address = whole
                     .parse()
                     .with_context(|| format!("--backend `{url}` is no address; write http://127.0.0.1:8188"))?;
-                ask(address, token.as_ref()).map(Some)
+                ask(address, route).map(Some)
             }
             (None, None) => Ok(None),
         }
@@ -74,7 +74,7 @@ impl NodeArgs {
         }
         let settings = SettingArgs::default().load()?;
         let address = settings.backends.addresses.first().context("the settings name no ComfyUI")?;
-        ask(address.as_str().parse()?, settings.backends.bearer())
+        ask(address.as_str().parse()?, Route::of(&settings.backends, SystemClock::start())?)
             .context("node definitions are needed: name a running ComfyUI by --backend, or a file by --object-info")
     }
 }
@@ -139,9 +139,9 @@ pub(super) fn is_stdin(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
 
-fn ask(address: ComfyUrl, token: Option<&Secret>) -> anyhow::Result<Nodes> {
+fn ask(address: ComfyUrl, route: Route) -> anyhow::Result<Nodes> {
     let origin = address.to_string();
-    let client = Client::with_token(address, token)?;
+    let client = Client::by(address, route)?;
     // One call needs no threads of its own.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let text = runtime

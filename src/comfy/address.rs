@@ -45,6 +45,11 @@ impl ComfyUrl {
         url
     }
 
+    /// Returns the base URL as it was read.
+    pub fn url(&self) -> &Url {
+        &self.0
+    }
+
     /// Says whether the connection is encrypted.
     pub fn is_https(&self) -> bool {
         self.0.scheme() == "https"

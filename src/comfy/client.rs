@@ -1,6 +1,8 @@
 //! The HTTP calls to one ComfyUI. Carries them and sorts what can go wrong; what that means for a job is decided by others.
 
+mod agent;
 mod answer;
+mod sending;
 mod upload;
 
 use upload::UPLOAD_LIMIT;
@@ -9,15 +11,18 @@ pub use upload::Upload;
 use super::address::ComfyUrl;
 use super::redact;
 use super::refusal::Refusal;
+use super::route::{Route, RouteError};
 use super::wire::{self, Accepted, ExtraData, HistoryEntry, PromptRequest, Queue, SystemStats};
 use crate::job::FileRef;
-use crate::secret::Secret;
-use answer::{cause, checked, failed, whole};
+pub(super) use answer::cause;
+use answer::{checked, failed, whole};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, InvalidHeaderValue};
+use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, RequestBuilder};
+use rustls::ClientConfig;
+use sending::Unsent;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -37,6 +42,9 @@ const SILENCE_LIMIT: Duration = Duration::from_mins(1);
 /// Kept connections end before a proxy between us and the server would end them.
 const IDLE_LIMIT: Duration = Duration::from_secs(30);
 
+/// What status 407 means.
+const PROXY_REFUSED: &str = "the proxy asks for other credentials (status 407); mend the user and password of `proxy`";
+
 /// Calls one ComfyUI; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Client {
@@ -44,6 +52,7 @@ pub struct Client {
     /// The same for what is long on its way there: to the other, a minute without an answer is silence.
     carrier: reqwest::Client,
     url: ComfyUrl,
+    route: Route,
     call_limit: Duration,
     submit_limit: Duration,
     upload_limit: Duration,
@@ -110,23 +119,19 @@ pub struct View {
 }
 
 impl Client {
-    /// Makes a client that uses no proxy, follows no redirects and keeps its connections.
+    /// Makes a client that goes straight there and shows nothing, follows no redirects and keeps its connections.
     pub fn new(url: ComfyUrl) -> Result<Self, ClientError> {
-        Self::with_token(url, None)
+        Self::by(url, Route::none())
     }
 
-    /// The same, with a bearer token that is shown with every call, to this server and to no other.
-    pub fn with_token(url: ComfyUrl, token: Option<&Secret>) -> Result<Self, ClientError> {
-        let mut headers = HeaderMap::new();
-        if let Some(token) = token {
-            let unfit = |_| ClientError::Unreachable("its token is not made of visible ASCII characters".into());
-            headers.insert(AUTHORIZATION, bearer(token).map_err(unfit)?);
-        }
+    /// The same by another route. What it shows goes with every call, to this server and to no other.
+    pub fn by(url: ComfyUrl, route: Route) -> Result<Self, ClientError> {
         let unbuilt = |error: reqwest::Error| ClientError::Unreachable(cause(&error));
-        let http = builder(&url, headers.clone()).read_timeout(SILENCE_LIMIT).build().map_err(unbuilt)?;
-        let carrier = builder(&url, headers).build().map_err(unbuilt)?;
+        let unfit = |error: RouteError| ClientError::Unreachable(error.to_string());
+        let http = builder(&url, &route).map_err(unfit)?.read_timeout(SILENCE_LIMIT).build().map_err(unbuilt)?;
+        let carrier = builder(&url, &route).map_err(unfit)?.build().map_err(unbuilt)?;
         let (call_limit, submit_limit, upload_limit) = (CALL_LIMIT, SUBMIT_LIMIT, UPLOAD_LIMIT);
-        Ok(Self { http, carrier, url, call_limit, submit_limit, upload_limit })
+        Ok(Self { http, carrier, url, route, call_limit, submit_limit, upload_limit })
     }
 
     /// Returns the same client with another limit for each call; a real server needs ten seconds or more.
@@ -169,10 +174,11 @@ impl Client {
         let body = serde_json::to_vec(&PromptRequest { prompt: graph, client_id, prompt_id, extra_data })
             .map_err(|error| SubmitError::Refused(Refusal::new("not_json", &error.to_string())))?;
         let call = self.request(Method::POST, &["prompt"]).timeout(self.submit_limit);
-        let sent = call.header(CONTENT_TYPE, HeaderValue::from_static("application/json")).body(body).send().await;
-        let response = sent.map_err(|error| {
-            let reason = cause(&error);
-            if error.is_connect() { SubmitError::Unreachable(reason) } else { SubmitError::Unanswered(reason) }
+        let call = call.header(CONTENT_TYPE, HeaderValue::from_static("application/json")).body(body);
+        let (response, _) = self.send(call).await.map_err(|unsent| match unsent {
+            Unsent::NoToken(reason) => SubmitError::Unreachable(reason),
+            Unsent::Failed(error) if error.is_connect() => SubmitError::Unreachable(cause(&error)),
+            Unsent::Failed(error) => SubmitError::Unanswered(cause(&error)),
         })?;
         let status = response.status().as_u16();
         verdict(status, whole(response).await)
@@ -219,8 +225,8 @@ impl Client {
 
     /// Fetches a file; the names in `file` are the backend's and only ever part of the query.
     pub async fn view(&self, file: &FileRef) -> Result<View, ClientError> {
-        let sent = self.http.get(view_url(&self.url, file)).timeout(VIEW_LIMIT).send().await;
-        let response = checked("GET /view", sent.map_err(|error| failed(&error))?).await?;
+        let call = self.http.get(view_url(&self.url, file)).timeout(VIEW_LIMIT);
+        let response = checked("GET /view", self.send_safely(call).await?).await?;
         let content_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let essence = content_type.and_then(|value| value.split(';').next()).map(str::trim).unwrap_or_default();
         Ok(View {
@@ -249,14 +255,14 @@ impl Client {
 
     async fn read(&self, path: &[&str]) -> Result<String, ClientError> {
         let call = format!("GET /{}", path.first().copied().unwrap_or_default());
-        let sent = self.request(Method::GET, path).timeout(self.call_limit).send().await;
-        whole(checked(&call, sent.map_err(|error| failed(&error))?).await?).await
+        let response = self.send_safely(self.request(Method::GET, path).timeout(self.call_limit)).await?;
+        whole(checked(&call, response).await?).await
     }
 
     async fn tell(&self, path: &str, body: &Value) -> Result<(), ClientError> {
         let call = self.request(Method::POST, &[path]).timeout(self.call_limit);
         let call = call.header(CONTENT_TYPE, HeaderValue::from_static("application/json")).body(body.to_string());
-        let response = call.send().await.map_err(|error| failed(&error))?;
+        let (response, _) = self.send(call).await?;
         let response = checked(&format!("POST /{path}"), response).await?;
         // Reading the empty body to its end lets the connection be used again.
         whole(response).await.map(drop)
@@ -274,24 +280,24 @@ impl std::fmt::Debug for View {
     }
 }
 
-/// Writes a token as the header that shows it; it is printed by nobody.
-pub(super) fn bearer(token: &Secret) -> Result<HeaderValue, InvalidHeaderValue> {
-    let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose()))?;
-    value.set_sensitive(true);
-    Ok(value)
-}
-
-fn builder(url: &ComfyUrl, headers: HeaderMap) -> reqwest::ClientBuilder {
-    let builder = reqwest::Client::builder().default_headers(headers);
+fn builder(url: &ComfyUrl, route: &Route) -> Result<reqwest::ClientBuilder, RouteError> {
+    let builder = reqwest::Client::builder().no_proxy();
+    let builder = match route.http_proxy()? {
+        Some(proxy) => builder.proxy(proxy),
+        None => builder,
+    };
     // Without TLS no authorities are needed, and a system may have none.
-    let builder = if url.is_https() { builder } else { builder.tls_certs_only([]) };
-    builder
-        .no_proxy()
+    let builder = if url.is_https() {
+        builder.tls_backend_preconfigured(ClientConfig::clone(&*route.tls()?))
+    } else {
+        builder.tls_certs_only([])
+    };
+    Ok(builder
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
         .http1_only()
         .connect_timeout(CONNECT_LIMIT)
-        .pool_idle_timeout(IDLE_LIMIT)
+        .pool_idle_timeout(IDLE_LIMIT))
 }
 
 /// Says what an answer to `POST /prompt` means.
@@ -301,6 +307,7 @@ fn verdict(status: u16, body: Result<String, ClientError>) -> Result<Accepted, S
             .ok_or_else(|| SubmitError::Ambiguous("status 200 with a body that is not ComfyUI's".to_owned())),
         // The graph is at fault: wrong, or larger than the server takes.
         (400 | 413, body) => Err(SubmitError::Refused(Refusal::from_answer(status, &body.unwrap_or_default()))),
+        (407, _) => Err(SubmitError::Unreachable(PROXY_REFUSED.to_owned())),
         // Whoever answered so did not let it through to a queue.
         (300..=499, _) => Err(SubmitError::Unreachable(format!("status {status} instead of ComfyUI's answer"))),
         (_, Ok(body)) => Err(SubmitError::Ambiguous(format!("status {status}: {}", redact(&body)))),

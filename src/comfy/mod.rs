@@ -11,6 +11,7 @@ mod hostile;
 
 mod redact;
 mod refusal;
+mod route;
 pub mod socket;
 pub mod wire;
 
@@ -20,5 +21,8 @@ pub use decode::{decode_binary, decode_text};
 pub use event::{Event, ImageFrame, ImageOrigin, NodeError, NodeOutput, NodeProgress};
 pub use redact::redact;
 pub use refusal::{NodeProblem, Refusal};
+pub use route::{
+    AuthOptions, BasicOptions, OAuthOptions, ProxyText, Route, RouteError, RouteOptions, SecretText, TlsOptions,
+};
 pub use socket::{SocketEvent, SocketOptions};
 pub use wire::{Accepted, Device, ExtraData, HistoryEnd, HistoryEntry, Queue, SystemStats, Timeline};

@@ -11,8 +11,8 @@ mod opening;
 use super::address::ComfyUrl;
 use super::event::Event;
 use super::held::Held;
+use super::route::Route;
 use crate::clock::{Clock, Timestamp};
-use crate::secret::Secret;
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,8 +69,8 @@ pub struct SocketOptions {
     pub largest_frame: usize,
     /// Says whether the server at the address is the one that is meant; no connection is begun before. None: it always is.
     pub gate: Option<watch::Receiver<bool>>,
-    /// What is shown as a bearer token when a connection is opened.
-    pub token: Option<Secret>,
+    /// How the server is reached, and what it is shown when a connection is opened.
+    pub route: Route,
     /// How many bytes of images may wait to be stored. With more the listener cannot follow, and loses the connection.
     pub most_held: usize,
 }
@@ -87,7 +87,7 @@ impl Default for SocketOptions {
             longest_pause: Duration::from_secs(5),
             largest_frame: 320 << 20,
             gate: None,
-            token: None,
+            route: Route::none(),
             most_held: 128 << 20,
         }
     }

@@ -2,6 +2,10 @@
 //!
 //! Other people's graphs are in most answers: they are skipped unread, whatever is in them (T12).
 
+mod stats;
+
+pub use stats::{Device, SystemStats, system_stats};
+
 use super::decode::{id, node_error, node_output};
 use super::event::{NodeError, NodeOutput};
 use super::refusal::{NodeProblem, failure, problems};
@@ -113,30 +117,6 @@ pub enum HistoryEnd {
     Unknown,
 }
 
-/// What `GET /system_stats` tells of a server.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct SystemStats {
-    /// The version of ComfyUI.
-    pub version: Option<String>,
-    /// Its GPUs, or its CPU.
-    pub devices: Vec<Device>,
-}
-
-/// One device of a server.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct Device {
-    /// Its name.
-    pub name: String,
-    /// `cuda`, `cpu` and so on.
-    #[serde(rename = "type")]
-    pub kind: String,
-    /// The bytes of its memory.
-    pub vram_total: Option<u64>,
-    /// The bytes of it that are free.
-    pub vram_free: Option<u64>,
-}
-
 impl Accepted {
     /// Returns why outputs of this prompt may be missing; none where all of it was accepted.
     pub fn to_warning(&self) -> Option<Failure> {
@@ -170,12 +150,6 @@ pub fn history(body: &str, prompt_id: &str) -> Result<Option<HistoryEntry>, Erro
     Ok(body.remove(prompt_id).map(HistoryEntry::from))
 }
 
-/// Reads `GET /system_stats`.
-pub fn system_stats(body: &str) -> Result<SystemStats, Error> {
-    let body: StatsBody = lenient::from_str(body)?;
-    Ok(SystemStats { version: body.system.comfyui_version, devices: body.devices })
-}
-
 #[derive(Deserialize)]
 struct QueueBody {
     queue_running: Vec<Item>,
@@ -194,18 +168,6 @@ struct EntryBody {
     outputs: Pruned,
     #[serde(default)]
     status: Pruned,
-}
-
-#[derive(Deserialize)]
-struct StatsBody {
-    system: SystemBody,
-    #[serde(default)]
-    devices: Vec<Device>,
-}
-
-#[derive(Deserialize)]
-struct SystemBody {
-    comfyui_version: Option<String>,
 }
 
 impl Item {

@@ -2,7 +2,7 @@
 
 use super::run::Parts;
 use crate::crash::{self, Point};
-use crate::job::{Failure, FailureCode, Happening, Job, Outcome, Tapped, freeze};
+use crate::job::{Failure, FailureCode, Happening, Job, Milestone, Outcome, Tapped, freeze};
 use crate::store::{Ending, Refused, persist};
 use crate::tracker::refused_everywhere;
 use futures_util::future::join_all;
@@ -90,6 +90,7 @@ pub(super) async fn end(parts: &Parts, job: &Job, run: Option<u32>, failure: Fai
 fn tell_end(parts: &Parts, job: &Job, ending: &Ending) {
     let (run, at, what) = (ending.run, ending.ended_at, Happening::Ended(ending.outcome.state()));
     parts.tap.tell(|| Tapped { job: job.id, tenant: job.tenant.clone(), run, at, what });
+    parts.tap.count(Milestone::Ended { job, outcome: &ending.outcome });
 }
 
 fn ending(parts: &Parts, job: &Job, run: Option<u32>, outcome: Outcome) -> Ending {

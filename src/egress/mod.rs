@@ -9,7 +9,7 @@ mod rules;
 pub use address::{Kind, kind};
 pub use refusal::{Blocked, Refusal};
 pub use resolver::{Lookup, LookupError, SystemLookup};
-pub use rules::Rules;
+pub use rules::{Rules, never_called};
 
 use std::sync::Arc;
 use url::Url;

@@ -26,6 +26,8 @@ const METADATA_NAMES: [&str; 7] = [
     "instance-data.ec2.internal",
 ];
 
+const CREDENTIALS_NAME: &str = "the name of a service that gives out credentials";
+
 /// Endings of names that only this machine or its own network can know.
 const HOUSE_ENDINGS: [&str; 6] = ["localhost", "local", "localdomain", "internal", "lan", "home.arpa"];
 
@@ -113,7 +115,7 @@ impl Rules {
             return Err(Refusal::invalid("its host is not a name"));
         }
         if METADATA_NAMES.contains(&name) {
-            let blocked = Blocked { what: "the name of a service that gives out credentials", way: Way::None };
+            let blocked = Blocked { what: CREDENTIALS_NAME, way: Way::None };
             return Err(Refusal::Host(name.to_owned(), blocked));
         }
         if self.is_private || !is_of_the_house(name) || self.is_allowed_host(name) {
@@ -125,6 +127,19 @@ impl Rules {
 
     fn is_allowed_host(&self, name: &str) -> bool {
         self.allow_hosts.iter().any(|pattern| pattern.matches(name))
+    }
+}
+
+/// Says what a URL leads to that is never called, whoever asks for it, as far as the URL tells; none where it may be called.
+pub fn never_called(url: &Url) -> Option<&'static str> {
+    let of = |address| match kind(address) {
+        Kind::Never(what) => Some(what),
+        Kind::Public | Kind::Loopback | Kind::Private | Kind::Shared | Kind::Reserved => None,
+    };
+    match url.host()? {
+        Host::Ipv4(address) => of(IpAddr::V4(address)),
+        Host::Ipv6(address) => of(IpAddr::V6(address)),
+        Host::Domain(name) => METADATA_NAMES.contains(&plain(name)).then_some(CREDENTIALS_NAME),
     }
 }
 

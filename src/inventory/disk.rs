@@ -23,6 +23,14 @@ pub(super) fn keep(folder: &Path, backend: &str, text: &str) -> io::Result<()> {
     fs::rename(aside, place)
 }
 
+/// Removes the copy of a backend's answer, where there is one.
+pub(super) fn remove(folder: &Path, backend: &str) -> io::Result<()> {
+    match fs::remove_file(place(folder, backend)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
 /// Names a backend's file: readable, and never the same for two.
 fn place(folder: &Path, backend: &str) -> PathBuf {
     let plain = |letter: char| if letter.is_ascii_alphanumeric() || letter == '.' { letter } else { '_' };

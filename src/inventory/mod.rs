@@ -100,6 +100,18 @@ impl Inventory {
         }
     }
 
+    /// Forgets a backend, and what the data folder knows of it. It takes some time, and must not be called where others wait.
+    pub fn forget(&self, backend: &str) {
+        let Some(stand) = self.shelf(backend) else { return };
+        self.shelves.write().unwrap_or_else(PoisonError::into_inner).retain(|shelf| shelf.backend != backend);
+        if let Err(error) = disk::remove(&self.folder, backend) {
+            warn!(backend, %error, "the backend's node definitions stay on the disk");
+        }
+        if stand.definitions().is_some() {
+            self.put_together();
+        }
+    }
+
     /// Returns the names of the backends.
     pub fn backends(&self) -> Vec<String> {
         self.shelves().iter().map(|shelf| shelf.backend.clone()).collect()
@@ -259,6 +271,20 @@ mod tests {
         later.admit("http://a:1");
         assert_eq!(later.backends(), ["http://a:1"]);
         assert!(later.known().node("Loader").is_some() && changes.has_changed().unwrap());
+    }
+
+    #[test]
+    fn a_backend_that_was_forgotten_is_not_known_under_its_name_again() {
+        let data = tempfile::tempdir().unwrap();
+        let inventory = inventory(data.path());
+        inventory.take("http://a:1", &answer("Loader", &["x"])).unwrap();
+        let changes = inventory.changes();
+        inventory.forget("http://a:1");
+        assert!(inventory.known().is_empty() && changes.has_changed().unwrap());
+        assert!(!inventory.take("http://a:1", &answer("Loader", &["x"])).unwrap(), "nobody keeps what comes late");
+        inventory.admit("http://a:1");
+        assert_eq!((inventory.of("http://a:1"), inventory.known().is_empty()), (None, true));
+        assert_eq!(std::fs::read_dir(data.path().join("object_info")).unwrap().count(), 0);
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub use placement::{Placement, StructureHash};
 pub use profile::{Learn, NodeLabel, NodeTime, Profile, Ran};
 pub use request::{Limits, ParamValue, Params, Request, Timeouts};
 pub use state::{JobState, Outcome};
-pub use tap::{Happening, Tap, Tapped};
+pub use tap::{Happening, Milestone, RunEnd, Tap, Tapped};
 pub use tenant::{Tenant, TenantError};
 pub use turns::{Candidate, Turns};
 pub use wish::{Conversion, DeliveryMode, WebhookEvent};

@@ -2,7 +2,11 @@
 
 use crate::clock::Timestamp;
 use crate::comfy::Client;
+use crate::health::Health;
+use crate::lifecycle::Lifecycle;
 use crate::tracker::{Desk, Tracker};
+use crate::vitals::Vitals;
+use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,6 +21,38 @@ pub enum Duty {
     Draining,
 }
 
+/// Who says that a backend is there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Source {
+    /// The settings: an address, or the ComfyUI that is started here.
+    Settings,
+    /// The file of backends.
+    File,
+    /// An operator, while the gateway ran.
+    Added,
+}
+
+impl Source {
+    /// Returns the word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Settings => "settings",
+            Self::File => "file",
+            Self::Added => "added",
+        }
+    }
+}
+
+impl Duty {
+    /// Returns the word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Serving => "serving",
+            Self::Draining => "draining",
+        }
+    }
+}
+
 /// One ComfyUI server.
 #[derive(Debug)]
 pub struct Backend {
@@ -28,6 +64,10 @@ pub struct Backend {
     pub tracker: Tracker,
     /// What its tracker knows.
     pub desk: Arc<Desk>,
+    /// How it is.
+    pub health: Arc<Health>,
+    /// What its metrics agent tells.
+    pub vitals: Arc<Vitals>,
     /// What a workflow may ask a backend to have, such as `flux` or `24gb`.
     pub tags: BTreeSet<String>,
     /// How many prompts it runs at once: 1, unless its address leads to several workers.
@@ -36,6 +76,12 @@ pub struct Backend {
     pub ahead: usize,
     /// Ends all that is done for it: its socket, its tracker, its health checks.
     pub stop: CancellationToken,
+    /// All tasks that are there for it.
+    pub life: Lifecycle,
+    /// Who says that it is there.
+    pub source: Source,
+    /// How it is reached, as it may be shown: its secrets are three stars.
+    pub route: Map<String, Value>,
     is_draining: AtomicBool,
 }
 
@@ -47,10 +93,15 @@ impl Backend {
             client,
             tracker,
             desk,
+            health: Arc::new(Health::new(Timestamp::from_millis(0))),
+            vitals: Arc::default(),
             tags: BTreeSet::new(),
             slots: 1,
             ahead: 0,
             stop: CancellationToken::new(),
+            life: Lifecycle::new(),
+            source: Source::Settings,
+            route: Map::new(),
             is_draining: AtomicBool::new(false),
         }
     }

@@ -2,15 +2,21 @@
 //! while the gateway runs. Which job goes where is decided by dispatch; connecting to one is left to `app`.
 
 mod backend;
+mod definition;
 mod estimates;
 mod eta;
+mod file;
 mod news;
+mod roster;
 mod weights;
 
-pub use backend::{Backend, Duty};
+pub use backend::{Backend, Duty, Source};
+pub use definition::{Definition, Field, Mistake};
 pub use estimates::{EstimateChanges, Estimates, Reading};
 pub use eta::{end_of_run, remaining};
+pub use file::read_file;
 pub use news::{BackendEvent, BackendNews, BackendTap};
+pub use roster::{Forget, Open, Parts, Roster, RosterError};
 
 use crate::clock::Timestamp;
 use crate::job::JobId;

@@ -69,6 +69,8 @@ impl ComfyExecutor {
         let Context { mut settings, patience, .. } = context;
         let scratch = Scratch::make()?;
         settings.storage.folder = scratch.path().join("data");
+        // Nobody would read it.
+        settings.backends.agent_every = None;
         settings.limits.usual.queue = QUEUE;
         settings.limits.most.queue = settings.limits.most.queue.max(QUEUE);
         settings.limits.most.run = settings.limits.most.run.max(QUEUE);
@@ -106,6 +108,7 @@ impl ComfyExecutor {
         // What a server of others asks for is nobody else's to see.
         context.settings.backends.token = None;
         context.settings.backends.token_file = None;
+        context.settings.backends.route_file = None;
         Self::begin(context, Some(own)).await
     }
 

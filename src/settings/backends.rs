@@ -2,6 +2,7 @@
 
 use super::parse;
 use crate::secret::Secret;
+use std::path::PathBuf;
 use std::time::Duration;
 use url::Url;
 
@@ -12,14 +13,22 @@ pub struct BackendSettings {
     pub addresses: Vec<Url>,
     /// Whether somebody has named them.
     pub are_named: Said,
+    /// The file that defines further ones.
+    pub file: Option<PathBuf>,
     /// How many prompts are kept on each of them at once, the running one included.
     pub queue: usize,
     /// How often each of them is asked which nodes and models it has.
     pub object_info_every: Duration,
+    /// How often each of them is asked how it is.
+    pub health_every: Duration,
+    /// How often the metrics agent of each of them is asked how busy its machine is; none where agents are not asked.
+    pub agent_every: Option<Duration>,
     /// What all of them are shown as a bearer token.
     pub token: Option<Secret>,
     /// The same, as it stood in a file.
     pub token_file: Option<Secret>,
+    /// The file that says how all of them are reached: credentials, proxy, TLS.
+    pub route_file: Option<PathBuf>,
     /// What partner nodes are given for jobs that bring no key of their own.
     pub partner_key: Option<Secret>,
 }
@@ -46,10 +55,14 @@ impl Default for BackendSettings {
         Self {
             addresses: vec![parse::backend("http://127.0.0.1:8188").expect("a URL by its text")],
             are_named: Said(false),
+            file: None,
             queue: 2,
             object_info_every: Duration::from_mins(5),
+            health_every: Duration::from_secs(30),
+            agent_every: Some(Duration::from_secs(15)),
             token: None,
             token_file: None,
+            route_file: None,
             partner_key: None,
         }
     }

@@ -184,6 +184,10 @@ pub(super) fn retention(text: &str) -> Result<Option<Duration>, String> {
     if text == "forever" { Ok(None) } else { duration(text).map(Some) }
 }
 
+pub(super) fn pace(text: &str) -> Result<Option<Duration>, String> {
+    if matches!(text, "0" | "off") { Ok(None) } else { duration(text).map(Some) }
+}
+
 pub(super) fn schedule(text: &str) -> Result<Vec<Duration>, String> {
     let steps: Vec<Duration> = parts(text)?.map(duration).collect::<Result<_, _>>()?;
     if steps.len() > 100 {
@@ -259,6 +263,13 @@ mod tests {
         {
             assert!(size(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_done_now_and_then_may_be_off() {
+        assert_eq!(pace("15s"), Ok(Some(Duration::from_secs(15))));
+        assert_eq!((pace("0"), pace("off")), (Ok(None), Ok(None)));
+        assert!(pace("15").is_err() && pace("never").is_err());
     }
 
     #[test]

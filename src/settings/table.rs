@@ -252,6 +252,14 @@ pub const SETTINGS: &[Setting] = &[
     )
     .list(),
     setting(
+        "COMFYGATE_BACKENDS",
+        "backends.file",
+        "",
+        "The file that defines the ComfyUI servers with their names, tags and credentials; with it COMFYUI_ADDRESS has no default, and where it is set both count.",
+        "a YAML file with a list of backends",
+        |settings, text| put(&mut settings.backends.file, parse::folder(text).map(Some)),
+    ),
+    setting(
         "COMFYGATE_BACKEND_QUEUE",
         "backends.queue",
         "2",
@@ -266,6 +274,22 @@ pub const SETTINGS: &[Setting] = &[
         "How often each ComfyUI is asked which nodes and models it has, besides when its socket comes up.",
         DURATION,
         |settings, text| put(&mut settings.backends.object_info_every, parse::duration(text)),
+    ),
+    setting(
+        "COMFYGATE_HEALTH_EVERY",
+        "backends.health_every",
+        "30s",
+        "How often each ComfyUI is asked how it is. Three questions in a row without an answer, and it gets no jobs until it answers.",
+        DURATION,
+        |settings, text| put(&mut settings.backends.health_every, parse::duration(text)),
+    ),
+    setting(
+        "COMFYGATE_AGENT_EVERY",
+        "backends.agent_every",
+        "15s",
+        "How often the metrics agent of each ComfyUI is asked how busy its machine and GPUs are; a ComfyUI without one is hardly ever asked.",
+        "a duration such as 15s, 1m or 5m; 0 or off to ask none",
+        |settings, text| put(&mut settings.backends.agent_every, parse::pace(text)),
     ),
     setting(
         "COMFYUI_TOKEN",
@@ -285,6 +309,14 @@ pub const SETTINGS: &[Setting] = &[
         |settings, text| put(&mut settings.backends.token_file, parse::token_file(text).map(Some)),
     )
     .secret(),
+    setting(
+        "COMFYUI_ROUTE_FILE",
+        "backends.route_file",
+        "",
+        "The file that says how every ComfyUI of COMFYUI_ADDRESS is reached: what it is shown, through which proxy, and how its certificate is judged.",
+        "a YAML or JSON file with auth, proxy and tls, each of which may be left out",
+        |settings, text| put(&mut settings.backends.route_file, parse::folder(text).map(Some)),
+    ),
     setting(
         "COMFY_ORG_API_KEY",
         "backends.partner_key",

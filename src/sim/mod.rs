@@ -31,9 +31,11 @@ mod stored;
 mod upload;
 mod validate;
 mod voice;
+mod witness;
 mod world;
 
 pub use script::{Fault, Refusal, When};
+pub use witness::{Moment, SimRun, Witness};
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -64,6 +66,10 @@ pub struct SimOptions {
     pub models: Option<Vec<String>>,
     /// More node classes, in the shape of an `/object_info` answer.
     pub classes: Option<String>,
+    /// What `GET /orchestrator/metrics` answers, as the metrics agent does; `None` where it is not installed.
+    pub agent: Option<String>,
+    /// Hears of each prompt that is worked.
+    pub witness: Option<Witness>,
 }
 
 /// A simulated server that runs until it is stopped or dropped.
@@ -125,6 +131,8 @@ impl Default for SimOptions {
             noise_image_bytes: 0,
             models: None,
             classes: None,
+            agent: None,
+            witness: None,
         }
     }
 }
@@ -133,7 +141,10 @@ impl Sim {
     /// Starts a server.
     pub async fn start(options: SimOptions) -> Result<Self, SimError> {
         let classes = Classes::load(options.classes.as_deref(), options.models.as_deref()).ok_or(SimError::Classes)?;
-        let world = Arc::new(World::new(classes, options.step, options.previews, options.noise_image_bytes));
+        let mut world = World::new(classes, options.step, options.previews, options.noise_image_bytes);
+        world.witness = options.witness;
+        let world = Arc::new(world);
+        world.change(|state| state.agent = options.agent);
         let listen = |source| SimError::Listen { addr: options.addr, source };
         let addr = server::open(&world, options.addr).await.map_err(listen)?;
         Ok(Self { addr, world })
@@ -180,6 +191,11 @@ impl Sim {
     /// Lets everything go on that hangs.
     pub fn release(&self) {
         self.world.release();
+    }
+
+    /// Lets the metrics agent answer something else from now on, or be gone.
+    pub fn set_agent(&self, answer: Option<String>) {
+        self.world.change(|state| state.agent = answer);
     }
 
     /// Deletes every output and temporary file, as somebody at the server's disk could.

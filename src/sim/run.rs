@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::Moment;
 use super::engine::{Item, Kept};
 use super::frames::{self, ProgressState};
 use super::graph::{Agenda, Graph, Node, Signature};
@@ -209,6 +210,7 @@ impl Run {
             ("messages", Json::List(std::mem::take(&mut self.messages))),
         ]);
         let (outputs, meta) = (std::mem::take(&mut self.outputs), std::mem::take(&mut self.meta));
+        self.world.witness(&self.item, if is_success { Moment::Succeeded } else { Moment::Failed });
         let delay = self.voice.history_delay();
         self.world.change(|state| {
             if delay.is_none() {

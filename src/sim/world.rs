@@ -16,7 +16,7 @@ use super::files::Files;
 use super::frames;
 use super::hub::{Audience, Hub};
 use super::script::{Fault, Script, Stage};
-use super::{SimImage, SimRequest};
+use super::{Moment, SimImage, SimRequest, SimRun, Witness};
 use crate::clock::{Clock, SystemClock};
 use crate::lifecycle::Lifecycle;
 
@@ -30,6 +30,7 @@ pub(super) struct World {
     pub(super) step: Duration,
     pub(super) previews: bool,
     pub(super) noise_image_bytes: usize,
+    pub(super) witness: Option<Witness>,
     pub(super) clock: Arc<SystemClock>,
     pub(super) lifecycle: Lifecycle,
     state: Mutex<State>,
@@ -49,6 +50,7 @@ pub(super) struct State {
     pub(super) images: VecDeque<SimImage>,
     pub(super) requests: VecDeque<SimRequest>,
     pub(super) hanging: usize,
+    pub(super) agent: Option<String>,
     stalled: bool,
     /// Ends when the process "dies": what runs is dropped.
     epoch: CancellationToken,
@@ -70,6 +72,7 @@ impl World {
             step,
             previews,
             noise_image_bytes,
+            witness: None,
             clock: SystemClock::start(),
             lifecycle: Lifecycle::new(),
             state: Mutex::default(),
@@ -120,9 +123,17 @@ impl World {
                 Some((item, state.script.strike(Stage::Run), state.epoch.clone()))
             });
             if let Some(taken) = taken {
+                self.witness(&taken.0, Moment::Begun);
                 return taken;
             }
             woken.await;
+        }
+    }
+
+    /// Tells whoever witnesses it what became of a prompt.
+    pub(super) fn witness(&self, item: &Item, moment: Moment) {
+        if let Some(witness) = &self.witness {
+            witness.tell(&SimRun { prompt: item.prompt.clone(), graph: item.graph.to_string(), moment });
         }
     }
 

@@ -1,6 +1,10 @@
 //! What the rest of the gateway may know of a backend and its runs at any moment, without asking its tracker; and the
 //! breaker, which leaves a backend alone that does not take prompts.
 
+mod link;
+
+pub use link::SocketState;
+
 use crate::clock::Timestamp;
 use crate::job::{JobId, PromptId};
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -46,6 +50,8 @@ pub(super) struct Load {
 struct State {
     is_connected: bool,
     last_loss: Option<String>,
+    /// It leaves questions without an answer, whatever its socket says.
+    unwell: Option<String>,
     load: Load,
     progress: HashMap<JobId, Progress>,
     /// The jobs of which a run is watched here, or its end is being stored.
@@ -69,6 +75,11 @@ struct Rest {
 }
 
 impl State {
+    /// Says whether a prompt would get there and be heard of.
+    fn takes_questions(&self) -> bool {
+        self.is_connected && self.unwell.is_none()
+    }
+
     /// Returns how many prompts may be on their way.
     fn trust(&self) -> usize {
         match &self.rest {
@@ -108,12 +119,18 @@ pub struct Desk {
     state: Mutex<State>,
     /// How often a socket has come up.
     connections: watch::Sender<u64>,
+    socket: watch::Sender<SocketState>,
 }
 
 impl Desk {
     /// Returns what changes whenever a socket has come up.
     pub fn connections(&self) -> watch::Receiver<u64> {
         self.connections.subscribe()
+    }
+
+    /// Returns how the socket is, and what changes with every try to connect, with its success and its loss.
+    pub fn socket(&self) -> watch::Receiver<SocketState> {
+        self.socket.subscribe()
     }
 
     /// Says whether there is a socket.
@@ -130,7 +147,8 @@ impl Desk {
             let stuck = state.stuck.first()?;
             Some(format!("accepts prompts and runs none: {stuck} was stopped and still runs; restart ComfyUI"))
         };
-        state.last_loss.clone().or_else(|| reason_of(&state.rest)).or_else(stuck).or_else(|| reason_of(&state.idle))
+        let silence = || state.last_loss.clone().or_else(|| state.unwell.clone());
+        silence().or_else(|| reason_of(&state.rest)).or_else(stuck).or_else(|| reason_of(&state.idle))
     }
 
     /// Says whether the backend did not take the last prompt, and has taken none since.
@@ -141,7 +159,7 @@ impl Desk {
     /// Says whether the backend may be given prompts, now or when it has room.
     pub fn is_open(&self, now: Timestamp) -> bool {
         let state = self.lock();
-        state.is_connected && state.trust() > 0 && state.most_prompts(1, now) > 0
+        state.takes_questions() && state.trust() > 0 && state.most_prompts(1, now) > 0
     }
 
     /// Returns how many more prompts may be sent to it now, if it may hold `depth`: none without a socket to hear of them,
@@ -149,7 +167,7 @@ impl Desk {
     pub fn room(&self, depth: usize, now: Timestamp) -> usize {
         let state = self.lock();
         let room = state.most_prompts(depth, now).saturating_sub(state.load.occupied);
-        if state.is_connected { room.min(state.trust().saturating_sub(state.load.unanswered)) } else { 0 }
+        if state.takes_questions() { room.min(state.trust().saturating_sub(state.load.unanswered)) } else { 0 }
     }
 
     /// Returns how many of those in its [`Desk::room`] may have input images: such a run has its place for as long as they are
@@ -179,6 +197,16 @@ impl Desk {
         if let Some(rest) = &mut self.lock().rest {
             rest.answers = true;
         }
+    }
+
+    /// Has the backend given no prompts, since it leaves questions without an answer though its socket may stand.
+    pub fn unwell(&self, reason: &str) {
+        self.lock().unwell = Some(reason.to_owned());
+    }
+
+    /// Ends that. Returns whether it was so.
+    pub fn well(&self) -> bool {
+        self.lock().unwell.take().is_some()
     }
 
     /// Returns the jobs of which a run is watched here, or its end is being stored.
@@ -249,6 +277,7 @@ impl Desk {
             idle.until = now;
         }
         drop(state);
+        self.socket.send_modify(SocketState::up);
         self.connections.send_modify(|times| *times += 1);
     }
 
@@ -256,6 +285,8 @@ impl Desk {
         let mut state = self.lock();
         state.is_connected = false;
         state.last_loss = Some(reason.to_owned());
+        drop(state);
+        self.socket.send_modify(|socket| socket.not_there(reason));
     }
 
     /// Notes the load. Returns true where more may be sent than before.

@@ -38,6 +38,10 @@ pub(super) const POLL_UNHEARD: Duration = Duration::from_secs(1);
 /// A socket that was silent for this long although the run has ended is deaf.
 pub(super) const DEAF_AFTER: Duration = Duration::from_secs(5);
 
+/// A backend at whose address nobody has listened for this long has lost what it ran, as ComfyUI does when it ends: where there is
+/// another backend, its jobs need not wait for it any longer.
+pub(super) const GONE_AFTER: Duration = Duration::from_secs(15);
+
 /// How long a history entry may be late after `execution_success`.
 pub(super) const HISTORY_PATIENCE: Duration = Duration::from_secs(5);
 

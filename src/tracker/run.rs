@@ -298,6 +298,7 @@ impl Room {
             | Input::Cancel
             | Input::Tick => None,
         };
+        self.parts.count_heard(&input);
         let told = heard(&input, &self.parts.backend, prompt);
         let run = &mut watched.run;
         let decided = self.parts.lifecycle.contain_now("step", || {

@@ -12,6 +12,8 @@ pub(crate) enum Wish {
     Tests(Choice),
     /// Run the long form.
     Long(Plan),
+    /// Run so many jobs on many backends.
+    Farm(usize),
 }
 
 /// Which tests to run, and how many at once.
@@ -44,10 +46,10 @@ impl Choice {
     }
 }
 
-/// Reads the arguments; `--kills`, `--jobs` or `--seed` ask for the long form, and only they.
+/// Reads the arguments; `--kills`, `--jobs`, `--seed` or `--farm` ask for a long form, and only they.
 pub(crate) fn read(arguments: &[String]) -> Result<Wish, String> {
     let mut choice = Choice::default();
-    let mut lists = false;
+    let (mut lists, mut is_farm) = (false, false);
     let (mut kills, mut jobs, mut seed) = (None, None, None);
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
@@ -61,6 +63,7 @@ pub(crate) fn read(arguments: &[String]) -> Result<Wish, String> {
             "--jobs" => jobs = Some(number(name, &value()?)?),
             "--seed" => seed = Some(number(name, &value()?)?),
             "--list" => lists = true,
+            "--farm" => is_farm = true,
             "--exact" => choice.exact = true,
             "--skip" => choice.skipped.push(value()?),
             // A run of measurements has nothing to run here.
@@ -83,6 +86,9 @@ pub(crate) fn read(arguments: &[String]) -> Result<Wish, String> {
             _ => choice.filters.push(argument.clone()),
         }
     }
+    if is_farm {
+        return Ok(Wish::Farm(jobs.unwrap_or(5000)));
+    }
     let is_long = kills.is_some() || jobs.is_some() || seed.is_some();
     Ok(match (lists, is_long) {
         (true, _) => Wish::List,
@@ -96,7 +102,9 @@ fn number<T: std::str::FromStr>(name: &str, value: &str) -> Result<T, String> {
 }
 
 fn unknown(name: &str) -> String {
-    format!("there is no option `{name}`; there are --kills, --jobs and --seed for the long form, and cargo test's own")
+    format!(
+        "there is no option `{name}`; there are --kills, --jobs, --seed and --farm for the long forms, and cargo test's own"
+    )
 }
 
 /// The tests of this file.
@@ -121,6 +129,7 @@ pub(crate) mod tests {
         let plan = |kills, jobs, seed| Wish::Long(Plan { kills, jobs, seed });
         assert_eq!(read(&split("--kills 7 --jobs=9")).unwrap(), plan(7, 9, None));
         assert_eq!(read(&split("--kills=1 --seed 3")).unwrap(), plan(1, 5000, Some(3)));
+        assert_eq!(read(&split("--farm --jobs 70")).unwrap(), Wish::Farm(70));
         for (words, complaint) in [
             ("--kills many", "--kills wants a whole number, not `many`"),
             ("--jobs", "--jobs wants a value"),

@@ -17,7 +17,7 @@ use tempfile::TempDir;
 
 /// After this long without any progress something must be wrong. The gate of a receiver that died may be shut for 30 seconds,
 /// and for a minute more if the one webhook that is tried then is refused on purpose.
-const STANDSTILL: Duration = Duration::from_mins(4);
+pub(crate) const STANDSTILL: Duration = Duration::from_mins(4);
 
 /// How long the loader may take for what is left, and for each job.
 const LOADING: Duration = Duration::from_mins(2);
@@ -202,7 +202,13 @@ impl<'a> Stage<'a> {
             // A job may be tried again whenever ComfyUI fails it, however often that is here.
             settings.push(("COMFYGATE_MAX_RUNS", "100"));
         }
-        Gateway::start(self.folder, self.ports[0].address, self.ports[1].address, &settings, order)
+        Gateway::start(
+            self.folder,
+            self.ports[0].address,
+            &format!("http://{}", self.ports[1].address),
+            &settings,
+            order,
+        )
     }
 
     /// Lets the gateway live once, and die.
@@ -318,7 +324,7 @@ fn text(path: &Path) -> anyhow::Result<&str> {
 }
 
 /// Writes the workflow whose picture comes over the socket, and the same with the picture as a file.
-fn write_workflows(folder: &Path) -> anyhow::Result<()> {
+pub(crate) fn write_workflows(folder: &Path) -> anyhow::Result<()> {
     let canvas = shipped::PAIRS.iter().find(|pair| pair.name == "canvas").context("no workflow `canvas`")?;
     let files = canvas.config.replace(r#"outputs: ["3"]"#, r#"outputs: ["4"]"#);
     anyhow::ensure!(files != canvas.config, "the shipped workflow declares other outputs now");

@@ -3,7 +3,7 @@
 
 use crate::campaign::{Campaign, End, Life, Upheaval};
 use crate::history::Who;
-use crate::{arguments, checker};
+use crate::{arguments, checker, farm};
 use anyhow::Context;
 use comfygate::crash::Point;
 use std::time::Duration;
@@ -17,7 +17,7 @@ pub(crate) struct Case {
 /// Every test.
 pub(crate) fn all() -> Vec<Case> {
     let mut cases = Vec::new();
-    let own: [(&str, fn()); 4] = [
+    let own: [(&str, fn()); 6] = [
         (
             "arguments::what_cargo_test_hands_to_every_program_never_starts_the_long_form",
             arguments::tests::what_cargo_test_hands_to_every_program_never_starts_the_long_form,
@@ -31,6 +31,14 @@ pub(crate) fn all() -> Vec<Case> {
             checker::tests::each_kind_of_violation_is_noticed_and_taken_for_nothing_else,
         ),
         ("checker::what_a_death_explains_is_no_violation", checker::tests::what_a_death_explains_is_no_violation),
+        (
+            "farm::a_second_run_counts_where_the_first_could_be_reached",
+            farm::tests::a_second_run_counts_where_the_first_could_be_reached,
+        ),
+        (
+            "farm::what_was_possible_is_what_each_could_do_while_it_lived",
+            farm::tests::what_was_possible_is_what_each_could_do_while_it_lived,
+        ),
     ];
     for (name, test) in own {
         cases.push(case(name, move || {
@@ -47,6 +55,9 @@ pub(crate) fn all() -> Vec<Case> {
     }));
     cases.push(case("random::nothing_is_lost_when_comfyui_and_the_receiver_die_too", || {
         at_random(6, 60, Cast::Everybody, Duration::from_millis(800))
+    }));
+    cases.push(case("farm::backends_that_die_freeze_and_lie_lose_no_job_and_run_none_twice", || {
+        farm::run(300, false)?.verdict()
     }));
     cases
 }

@@ -31,11 +31,12 @@ pub(crate) struct Backlog {
 }
 
 impl Gateway {
-    /// Starts it on the data in `folder`; `order` says at which point it is to die.
+    /// Starts it on the data in `folder`; `comfyui` are the addresses of its backends, `order` says at which
+    /// point it is to die.
     pub(crate) fn start(
         folder: &Path,
         address: SocketAddr,
-        comfyui: SocketAddr,
+        comfyui: &str,
         settings: &[(&str, &str)],
         order: Option<&str>,
     ) -> anyhow::Result<Self> {
@@ -44,7 +45,7 @@ impl Gateway {
         // An abort leaves no core behind.
         let mut command = Command::new("sh");
         command.args(["-c", "ulimit -c 0; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_comfygate"), "serve"]);
-        command.args(["--address", &address.to_string(), "--comfyui", &format!("http://{comfyui}")]);
+        command.args(["--address", &address.to_string(), "--comfyui", comfyui]);
         for (name, value) in settings {
             command.args(["--set", &format!("{name}={value}")]);
         }

@@ -153,7 +153,7 @@ fn id(row: &Row<'_>, column: usize) -> rusqlite::Result<String> {
 }
 
 /// Reads a log of one JSON text a line. A process that was killed may have left half a line at its end.
-fn lines<T: DeserializeOwned>(path: &Path) -> anyhow::Result<Vec<T>> {
+pub(crate) fn lines<T: DeserializeOwned>(path: &Path) -> anyhow::Result<Vec<T>> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let whole = text.lines().filter(|line| line.ends_with('}'));
     whole.map(|line| serde_json::from_str(line).with_context(|| format!("not a line of a log: {line}"))).collect()

@@ -55,7 +55,7 @@ struct Loader {
     client: reqwest::Client,
     gateway: String,
     sink: String,
-    files_only: bool,
+    workflows: Workflows,
     log: Mutex<File>,
     next: AtomicUsize,
 }
@@ -66,7 +66,7 @@ pub(crate) async fn load(gateway: &str, sink: &str, log: &Path, workflows: &str)
         client: reqwest::Client::builder().no_proxy().timeout(ANSWER_LIMIT).build()?,
         gateway: gateway.to_owned(),
         sink: sink.to_owned(),
-        files_only: workflows == "files",
+        workflows: Workflows::read(workflows)?,
         log: Mutex::new(File::options().create(true).append(true).open(log)?),
         next: AtomicUsize::new(0),
     };
@@ -83,6 +83,48 @@ pub(crate) async fn load(gateway: &str, sink: &str, log: &Path, workflows: &str)
     let posting = try_join_all((0..AT_ONCE).map(|_| loader.post_all(allowed.clone())));
     tokio::try_join!(listening, posting)?;
     Ok(())
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Workflows {
+    /// Pictures as files alone.
+    Files,
+    /// Some as files and some over the socket.
+    Both,
+    /// Those of many backends: files, and half of them need a model.
+    Farm,
+}
+
+impl Workflows {
+    fn read(word: &str) -> anyhow::Result<Self> {
+        match word {
+            "files" => Ok(Self::Files),
+            "both" => Ok(Self::Both),
+            "farm" => Ok(Self::Farm),
+            _ => bail!("there are no workflows `{word}`"),
+        }
+    }
+
+    /// Returns the request for a job.
+    fn body(self, number: usize, sink: &str) -> Value {
+        if self == Self::Farm && !number.is_multiple_of(2) {
+            return json!({
+                "workflow": "starter", "prompt": format!("job {number}"), "width": 64, "height": 64, "seed": number,
+                "steps": 2, "webhook_url": sink, "metadata": { "number": number },
+            });
+        }
+        let workflow = match number {
+            number if number % FAILING_EVERY == 5 && self != Self::Farm => "canvas-fails",
+            number if self != Self::Both || number.is_multiple_of(2) => "canvas-files",
+            _ => "canvas",
+        };
+        // A colour of its own gives each job a picture of its own.
+        json!({
+            "workflow": workflow, "prompt": format!("job {number}"), "width": 16, "height": 16, "color": number,
+            "webhook_url": sink, "metadata": { "number": number },
+        })
+    }
 }
 
 impl Loader {
@@ -110,7 +152,7 @@ impl Loader {
                 Ok((202, body)) => {
                     let id = body["prompt_id"].as_str().context("a 202 without an id")?.to_owned();
                     self.note(&Accepted { at: now(), key: key.clone(), id: id.clone(), cancel: None })?;
-                    if number % CANCELLED_EVERY == 3 {
+                    if number % CANCELLED_EVERY == 3 && self.workflows != Workflows::Farm {
                         let cancel = Some(self.cancel(&id).await.unwrap_or(Cancel::Unheard));
                         self.note(&Accepted { at: now(), key, id, cancel })?;
                     }
@@ -136,16 +178,7 @@ impl Loader {
     }
 
     async fn post_once(&self, number: usize, key: &str) -> anyhow::Result<(u16, Value)> {
-        let workflow = match number {
-            number if number % FAILING_EVERY == 5 => "canvas-fails",
-            number if self.files_only || number.is_multiple_of(2) => "canvas-files",
-            _ => "canvas",
-        };
-        // A colour of its own gives each job a picture of its own.
-        let body = json!({
-            "workflow": workflow, "prompt": format!("job {number}"), "width": 16, "height": 16, "color": number,
-            "webhook_url": self.sink, "metadata": { "number": number },
-        });
+        let body = self.workflows.body(number, &self.sink);
         let request = self.client.post(format!("{}/generate", self.gateway)).header("idempotency-key", key);
         let answer = request.header("content-type", "application/json").body(body.to_string()).send().await?;
         let status = answer.status().as_u16();

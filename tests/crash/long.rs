@@ -3,6 +3,7 @@
 use crate::arguments::Plan;
 use crate::campaign::{Campaign, Report};
 use crate::cases::{Cast, Chance, at_point, random};
+use crate::farm;
 use crate::history::Who;
 use comfygate::crash::Point;
 use std::process::ExitCode;
@@ -89,4 +90,20 @@ fn table(rows: &[Row]) -> String {
 fn line(name: &str, figures: [usize; 8], seconds: f64, wrong: usize) -> String {
     let figures = figures.map(|figure| figure.to_string()).join(" | ");
     format!("| {name} | {figures} | {seconds:.1} | {wrong} |\n")
+}
+
+/// Runs the form with many backends; fails where anything was lost or run twice, or the living were not kept busy.
+pub(crate) fn run_farm(jobs: usize) -> ExitCode {
+    println!("{jobs} jobs on eight backends");
+    let outcome = farm::run(jobs, true).and_then(|report| {
+        println!("{}", report.table());
+        report.full_verdict()
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            println!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }

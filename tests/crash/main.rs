@@ -1,7 +1,8 @@
 //! Nothing is lost, whatever dies: gateway, ComfyUI, receiver and loader are processes of their own, some of them are
 //! killed at named points and at random moments, and in the end three independent records are compared.
 //!
-//! `cargo test` runs a short form of it; `cargo test --release --test crash -- --kills 200 --jobs 5000` a long one.
+//! `cargo test` runs a short form of it; `cargo test --release --test crash -- --kills 200 --jobs 5000` a long one, and with
+//! `--farm --jobs 5000` the one with many backends.
 
 #![expect(clippy::disallowed_methods, reason = "a test of processes reads the clock and spawns its own tasks")]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "it has its own harness and prints what that found")]
@@ -11,6 +12,7 @@ mod arguments;
 mod campaign;
 mod cases;
 mod checker;
+mod farm;
 mod gateway;
 mod history;
 mod loader;
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         }
         Ok(Wish::Tests(choice)) => run::run(&choice),
         Ok(Wish::Long(plan)) => long::run(plan),
+        Ok(Wish::Farm(jobs)) => long::run_farm(jobs),
         Err(why) => {
             eprintln!("error: {why}");
             ExitCode::FAILURE

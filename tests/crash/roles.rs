@@ -1,7 +1,7 @@
 //! What this program is when it is started as a child of itself: ComfyUI, the receiver, or the loader. Each says `ready`
 //! in its first line; the first two end when their input is closed. Here too is the side of the parent.
 
-use crate::{loader, sink};
+use crate::{farm, loader, sink};
 use anyhow::{Context, bail, ensure};
 use comfygate::sim::{Fault, Sim, SimOptions, When};
 use std::collections::BTreeMap;
@@ -33,6 +33,12 @@ pub(crate) fn play(role: &str, arguments: &[String]) -> anyhow::Result<()> {
             text(3)?.parse()?,
         )),
         "play-loader" => runtime()?.block_on(loader::load(&text(0)?, &text(1)?, Path::new(&text(2)?), &text(3)?)),
+        farm::ROLE => runtime()?.block_on(farm::play(
+            text(0)?.parse()?,
+            Path::new(&text(1)?),
+            text(2)?.parse()?,
+            text(3)?.parse()?,
+        )),
         _ => bail!("there is no role `{role}`"),
     }
 }
@@ -86,7 +92,7 @@ async fn comfyui(addr: SocketAddr, log: &Path, loses: usize) -> anyhow::Result<(
     }
 }
 
-fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?)
 }
 
@@ -117,6 +123,16 @@ impl Role {
     pub(crate) fn tell(&mut self, line: &str) -> anyhow::Result<()> {
         let input = self.input.as_mut().context("its input is closed")?;
         writeln!(input, "{line}").with_context(|| format!("{} listens no more", self.name))
+    }
+
+    /// Says that no more lines come.
+    pub(crate) fn close(&mut self) {
+        drop(self.input.take());
+    }
+
+    /// Returns the id of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Kills it at this very moment.

@@ -1,6 +1,8 @@
 //! What is never shown: a string that is like no other goes through every input, and afterwards everything that the gateway
 //! has put out is searched for each of them. The table says where each may be found, and where it must.
 
+mod ways;
+
 use crate::image_hosts::Host;
 use crate::input_images::{photo, png, with_photos};
 use crate::support::{Program, Setup, client, eventually};
@@ -35,6 +37,8 @@ enum Place {
     Receiver,
     /// What ComfyUI knows.
     Backend,
+    /// What stands before `ComfyUI` hears.
+    Way,
     /// The database.
     Database,
     /// Stored outputs: `ComfyUI` writes the graph into its files.
@@ -43,7 +47,7 @@ enum Place {
     Files,
 }
 
-use Place::{Backend, Commands, Database, Files, Log, Operator, Outputs, Owner, Receiver, Strangers};
+use Place::{Backend, Commands, Database, Files, Log, Operator, Outputs, Owner, Receiver, Strangers, Way};
 
 /// Every canary: its name, where it must be found, so that it surely went in, and where else it may be.
 const TABLE: &[(&str, &[Place], &[Place])] = &[
@@ -84,6 +88,12 @@ const TABLE: &[(&str, &[Place], &[Place])] = &[
     // The beginning of every PNG, in base64 and as it stands.
     ("partnerkey", &[Backend], &[]),
     ("token", &[], &[]),
+    // What whoever stands before ComfyUI is shown.
+    ("basicpassword", &[Way], &[]),
+    ("headervalue", &[Way], &[]),
+    ("proxypassword", &[Way], &[]),
+    ("clientsecret", &[Way], &[]),
+    ("accesstoken", &[Way], &[]),
     ("operatorskey", &[Backend], &[]),
     ("image", &[Owner, Receiver, Outputs], &[Operator, Backend]),
 ];
@@ -415,6 +425,7 @@ async fn search_everything(format: &str) {
     }
 
     commands(&hunt, folder);
+    ways::reach_it_in_each_way(&hunt, folder, format, sim.addr()).await;
     let history = hunt.client.get(format!("{}/history", sim.url())).send().await.unwrap();
     hunt.keep(Backend, "the history", history.bytes().await.unwrap());
     for (what, bytes) in receiver.received() {

@@ -2,9 +2,13 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "this whole program is a test")]
 
+mod agent;
+mod backends;
+mod backends_command;
 mod canary;
 mod cancel;
 mod catalogue;
+mod choosing;
 mod clocks;
 mod comfylite;
 mod command_line;
@@ -18,6 +22,8 @@ mod delivery_modes;
 mod dry_run_images;
 mod elsewhere;
 mod events;
+#[path = "../support/exposition.rs"]
+mod exposition;
 mod faults;
 mod folder;
 mod forgetful;
@@ -41,6 +47,7 @@ mod local;
 mod lost_answers;
 mod lost_backend;
 mod lost_socket;
+mod metrics;
 mod other_hands;
 mod outputs;
 #[cfg(target_os = "linux")]
@@ -61,6 +68,7 @@ mod reloads;
 mod restarts;
 mod results;
 mod retention;
+mod routes;
 mod run_command;
 #[cfg(unix)]
 mod serve_local;

@@ -55,7 +55,7 @@ const SCHEMA_3: Stored = Stored {
 const SHOP_KEY: &str = "cg_727gznljqmvm_ARVkeCG81v6CusL3zBjVxP4I4IVBBzfkL6MGEmdungr";
 
 /// The schema of the present gateway.
-const NEWEST: u32 = 4;
+const NEWEST: u32 = 5;
 
 /// A job of the stored folder, and its webhook as it was sent there.
 #[derive(Deserialize, Debug)]

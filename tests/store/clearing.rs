@@ -1,6 +1,6 @@
 //! What is old is removed, what may still be needed never is, also while others put the same outputs again.
 
-use crate::support::{House, START, after, failed, image, keyed, new_job, offer, profile, request, succeeded};
+use crate::support::{House, START, after, failed, image, keyed, new_job, profile, request, succeeded};
 use bytes::Bytes;
 use comfygate::clearing::{self, Parts, ROUND, STEP};
 use comfygate::clock::{Clock, ManualClock, Timestamp};
@@ -336,9 +336,9 @@ impl Den {
         let mut job = new_job(number);
         job.request = request(has_webhook.then_some(crate::support::HOOK));
         let id = self.house.store.accept(job).await.unwrap();
-        let claimed = self.house.store.claim("gpu", offer(1), self.clock.now()).await.unwrap();
+        let claimed = self.house.claim_this(id, self.clock.now()).await;
         let (blob, _) = self.blobs.put(content.clone()).await.unwrap();
-        let ending = self.ending(id, Some(claimed[0].run.number), &blob);
+        let ending = self.ending(id, Some(claimed.run.number), &blob);
         assert!(self.house.store.finish(ending).await.unwrap());
         (id, blob)
     }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "this whole program is a test")]
 
+mod arrivals;
 mod clearing;
 mod crash;
 mod deliveries;

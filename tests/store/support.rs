@@ -6,7 +6,8 @@ use comfygate::job::{
     BlobId, Failure, FailureCode, FrozenBody, Job, JobId, Limits, NodeTime, Outcome, Output, ParamValue, Params,
     Profile, PromptId, Request, Segment, Tenant,
 };
-use comfygate::store::{Claimed, Ending, IdempotencyKey, NewJob, SqliteStore, Store};
+use comfygate::store::{Assignment, Claimed, Ending, IdempotencyKey, NewJob, SqliteStore, Store, Waiting};
+use std::cmp::Reverse;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,17 +57,38 @@ impl House {
         self.store.job(id).await.unwrap().unwrap()
     }
 
+    /// Claims at most so many of the jobs that `backend` has not refused: those of the highest priority, then the oldest.
+    pub(crate) async fn claim(&self, backend: &str, at_most: u8, now: Timestamp) -> Vec<Claimed> {
+        let mut waiting = self.waiting().await;
+        waiting.retain(|waiting| !waiting.unfit.contains(backend));
+        waiting.sort_by_key(|waiting| (Reverse(waiting.priority), waiting.place));
+        let jobs = waiting.into_iter().map(|waiting| waiting.job);
+        let assignments = jobs.zip(offer(at_most)).map(|(job, fresh)| assignment(job, backend, fresh)).collect();
+        self.store.claim(assignments, now).await.unwrap()
+    }
+
+    /// Returns all jobs that wait.
+    pub(crate) async fn waiting(&self) -> Vec<Waiting> {
+        self.store.arrivals(0, 1_000_000).await.unwrap().jobs
+    }
+
     /// Claims one job, which must be there.
     pub(crate) async fn claim_one(&self, backend: &str, now: Timestamp) -> Claimed {
-        let mut claimed = self.store.claim(backend, offer(1), now).await.unwrap();
+        let mut claimed = self.claim(backend, 1, now).await;
         assert_eq!(claimed.len(), 1);
         claimed.remove(0)
+    }
+
+    /// Claims this job, which must wait.
+    pub(crate) async fn claim_this(&self, id: JobId, now: Timestamp) -> Claimed {
+        let this = assignment(id, "gpu", offer(1).remove(0));
+        self.store.claim(vec![this], now).await.unwrap().pop().unwrap()
     }
 
     /// Takes a new job to its end.
     pub(crate) async fn ended(&self, number: u16) -> JobId {
         let id = self.accept(number).await;
-        let run = self.claim_one("gpu", after(number.into())).await.run.number;
+        let run = self.claim_this(id, after(number.into())).await.run.number;
         assert!(self.store.finish(succeeded(id, Some(run), after(10_000))).await.unwrap());
         id
     }
@@ -118,6 +140,10 @@ pub(crate) fn request(webhook_url: Option<&str>) -> Request {
         webhook_url: webhook_url.map(Into::into),
         ..Request::plain("flux", &"ab".repeat(32), limits)
     }
+}
+
+pub(crate) fn assignment(job: JobId, backend: &str, fresh: PromptId) -> Assignment {
+    Assignment { job, backend: backend.into(), variant: 0, fresh }
 }
 
 /// So many fresh prompt ids.

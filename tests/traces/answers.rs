@@ -108,10 +108,16 @@ fn the_system_tells_its_version() {
     let body = trace("63-history-queue-free-misc").answers("GET", "/system_stats").next().unwrap();
     let bytes = Some(25_276_502_016);
     let device = Device { name: "cpu".into(), kind: "cpu".into(), vram_total: bytes, vram_free: Some(24_133_312_512) };
-    assert_eq!(
-        wire::system_stats(body).unwrap(),
-        SystemStats { version: Some("0.3.64".into()), devices: vec![device] }
-    );
+    let expected = SystemStats {
+        version: Some("0.3.64".into()),
+        python: Some("3.11.7 (main, May  9 2026, 07:35:25) [GCC 12.2.0]".into()),
+        pytorch: Some("2.5.1+cu124".into()),
+        os: Some("posix".into()),
+        ram_total: bytes,
+        ram_free: Some(24_133_312_512),
+        devices: vec![device],
+    };
+    assert_eq!(wire::system_stats(body).unwrap(), expected);
 }
 
 fn started(event: &Event) -> Option<&str> {

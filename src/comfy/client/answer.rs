@@ -1,7 +1,7 @@
 //! An answer of the server: its status judged, its body read whole within a bound, and why there was none.
 
-use super::ClientError;
-use crate::comfy::redact;
+use super::{ClientError, PROXY_REFUSED};
+use crate::comfy::{redact, route};
 use reqwest::Response;
 use std::error::Error;
 
@@ -15,6 +15,7 @@ pub(super) async fn checked(call: &str, response: Response) -> Result<Response, 
     match status {
         200..=299 => Ok(response),
         404 => Err(ClientError::NotFound),
+        407 => Err(ClientError::Unreachable(PROXY_REFUSED.to_owned())),
         _ => {
             let body = redact(&beginning(response).await);
             Err(ClientError::Status { call: call.to_owned(), status, body })
@@ -22,15 +23,19 @@ pub(super) async fn checked(call: &str, response: Response) -> Result<Response, 
     }
 }
 
-pub(super) async fn whole(mut response: Response) -> Result<String, ClientError> {
-    let too_large = ClientError::TooLarge { limit: ANSWER_LIMIT };
-    if response.content_length().is_some_and(|length| length > ANSWER_LIMIT) {
+pub(super) async fn whole(response: Response) -> Result<String, ClientError> {
+    whole_within(response, ANSWER_LIMIT).await
+}
+
+pub(super) async fn whole_within(mut response: Response, limit: u64) -> Result<String, ClientError> {
+    let too_large = ClientError::TooLarge { limit };
+    if response.content_length().is_some_and(|length| length > limit) {
         return Err(too_large);
     }
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| failed(&error))? {
         body.extend_from_slice(&chunk);
-        if body.len() as u64 > ANSWER_LIMIT {
+        if body.len() as u64 > limit {
             return Err(too_large);
         }
     }
@@ -60,10 +65,10 @@ pub(super) fn failed(error: &reqwest::Error) -> ClientError {
 }
 
 /// Returns the innermost reason, which is the one that tells something.
-pub(super) fn cause(error: &reqwest::Error) -> String {
+pub(in crate::comfy) fn cause(error: &reqwest::Error) -> String {
     let mut innermost: &dyn Error = error;
     while let Some(source) = innermost.source() {
         innermost = source;
     }
-    innermost.to_string()
+    route::mended(innermost.to_string())
 }

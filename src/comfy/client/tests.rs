@@ -4,6 +4,7 @@ use super::answer::ANSWER_LIMIT;
 use super::*;
 use crate::comfy::wire::HistoryEnd;
 use crate::lifecycle::Lifecycle;
+use crate::secret::Secret;
 use futures_util::TryStreamExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -184,6 +185,29 @@ async fn an_answer_beyond_the_limit_is_not_read() {
 }
 
 #[tokio::test]
+async fn an_agents_answer_is_small_and_soon_there_or_none() {
+    let chunk = "x".repeat(0x8000);
+    let endless =
+        format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{}", format!("8000\r\n{chunk}\r\n").repeat(3));
+    let replies = vec![
+        json(200, "{}"),
+        json(404, ""),
+        json(200, &"x".repeat((64 << 10) + 1)),
+        Reply::Open(endless),
+        Reply::Open("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{".into()),
+    ];
+    let mut server = Server::start(replies).await;
+    let too_large = Err(ClientError::TooLarge { limit: 64 << 10 });
+    for expected in [Ok("{}".to_owned()), Err(ClientError::NotFound), too_large.clone(), too_large] {
+        assert_eq!(server.client().agent_metrics().await, expected);
+    }
+    assert!(server.request().await.starts_with("GET /prefix/orchestrator/metrics HTTP/1.1\r\n"));
+    // The client itself would wait three times as long.
+    let late = tokio::time::timeout(Duration::from_secs(10), server.client().agent_metrics()).await.unwrap();
+    assert!(matches!(late, Err(ClientError::TimedOut(_))), "{late:?}");
+}
+
+#[tokio::test]
 async fn of_an_error_that_never_ends_only_the_beginning_is_read() {
     let endless = format!("HTTP/1.1 500 X\r\ntransfer-encoding: chunked\r\n\r\n2000\r\n{}\r\n", "x".repeat(0x2000));
     let server = Server::start(vec![Reply::Open(endless)]).await;
@@ -196,7 +220,7 @@ async fn of_an_error_that_never_ends_only_the_beginning_is_read() {
 async fn a_token_is_shown_with_every_call_and_printed_by_nobody() {
     let answers = [r#"{"prompt_id": "p"}"#, r#"{"queue_running": [], "queue_pending": []}"#, "bytes", ""];
     let mut server = Server::start(answers.map(|body| json(200, body)).into()).await;
-    let client = Client::with_token(server.client().url().clone(), Some(&Secret::new("hunter2"))).unwrap();
+    let client = Client::by(server.client().url().clone(), Route::bearer(&Secret::new("hunter2")).unwrap()).unwrap();
     let key = Secret::new("partner");
     let extra = ExtraData { api_key_comfy_org: Some(&key) };
     client.submit_with(&json!({}), "c", "p", extra.clone()).await.unwrap();
@@ -212,7 +236,7 @@ async fn a_token_is_shown_with_every_call_and_printed_by_nobody() {
     }
     let printed = format!("{client:?} {extra:?}");
     assert!(!printed.contains("hunter2") && !printed.contains("partner"), "{printed}");
-    assert!(Client::with_token(client.url().clone(), Some(&Secret::new("a\nb"))).is_err());
+    assert!(Route::bearer(&Secret::new("a\nb")).is_err());
 }
 
 fn word(error: &SubmitError) -> String {

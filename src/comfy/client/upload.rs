@@ -1,6 +1,6 @@
 //! Brings images to the input folder of a server, and masks for them.
 
-use super::answer::{checked, failed, whole};
+use super::answer::{checked, whole};
 use super::{Client, ClientError};
 use crate::job::FileRef;
 use crate::lenient;
@@ -70,7 +70,7 @@ impl Client {
         let form = form.text("type", "input").text("subfolder", subfolder).part("image", part);
         let segments: Vec<&str> = path.split('/').collect();
         let call = self.carrier.post(self.url.call(&segments)).timeout(self.time_to_upload(length)).multipart(form);
-        let response = call.send().await.map_err(|error| failed(&error))?;
+        let (response, _) = self.send(call).await?;
         let body = whole(checked(&format!("POST /{path}"), response).await?).await?;
         stored(&body).ok_or_else(|| ClientError::Malformed(format!("POST /{path} without a name")))
     }

@@ -26,11 +26,6 @@ pub(super) fn told(error: &tungstenite::Error) -> String {
     if let tungstenite::Error::Capacity(CapacityError::MessageTooLong { size, max_size }) = error {
         return format!("a frame of {size} bytes is larger than the limit of {max_size}");
     }
-    if let tungstenite::Error::Http(answer) = error
-        && matches!(answer.status().as_u16(), 401 | 403)
-    {
-        return format!("{error}; is COMFYUI_TOKEN right?");
-    }
     error.to_string()
 }
 

@@ -2,16 +2,15 @@
 
 use super::Socket;
 use super::frame::{heard_event, told};
-use crate::comfy::client::bearer;
 use crate::comfy::event::Event;
 use crate::comfy::heard::{Counted, Heard};
+use crate::comfy::route::{Credentials, mended};
 use futures_util::{SinkExt, StreamExt};
-use reqwest::header::AUTHORIZATION;
 use tokio::net::TcpStream;
-use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream};
 use tracing::debug;
 
 /// The first message that we send: with it, image frames say where they come from (T3, T23).
@@ -33,8 +32,10 @@ pub(super) struct Connection {
 impl Socket {
     /// Connects, shakes hands and waits for the answer, so that no prompt is sent before it (T23).
     pub(super) async fn connect(&self, client_id: String) -> Result<Connection, String> {
+        // Has a limit of its own, and a reason of its own if it fails.
+        let shown = self.options.route.credentials().await?;
         let (mut stream, heard) = tokio::select! {
-            opened = self.open(&client_id) => opened?,
+            opened = self.open(&client_id, &shown) => opened?,
             () = self.after(self.options.connect_limit) => return Err("the connection did not stand in time".to_owned()),
         };
         let mut early = Vec::new();
@@ -58,23 +59,35 @@ impl Socket {
         Ok(Connection { client_id, stream, heard, early })
     }
 
-    async fn open(&self, client_id: &str) -> Result<(Stream, Heard), String> {
-        let url = self.url.ws_url(client_id);
+    async fn open(&self, client_id: &str, shown: &Credentials) -> Result<(Stream, Heard), String> {
+        let (route, url) = (&self.options.route, self.url.ws_url(client_id));
         let mut request = url.as_str().into_client_request().map_err(|error| told(&error))?;
-        if let Some(token) = &self.options.token {
-            let unfit = |_| "its token is not made of visible ASCII characters".to_owned();
-            request.headers_mut().insert(AUTHORIZATION, bearer(token).map_err(unfit)?);
-        }
-        let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
-        let port = url.port_or_known_default().unwrap_or(80);
-        let tcp = TcpStream::connect((host, port)).await.map_err(|error| error.to_string())?;
+        request.headers_mut().extend(shown.headers.clone());
+        let connector = if self.url.is_https() {
+            Connector::Rustls(route.tls().map_err(|error| error.to_string())?)
+        } else {
+            Connector::Plain
+        };
+        let tcp = route.connect(&url).await?;
         // Without it our small pings would wait; a failure only costs that.
         let _ = tcp.set_nodelay(true);
         let (counted, heard) = Counted::new(tcp);
         let largest = Some(self.options.largest_frame);
         let config = WebSocketConfig::default().max_frame_size(largest).max_message_size(largest);
-        let opening = tokio_tungstenite::client_async_tls_with_config(request, counted, Some(config), None);
-        let (stream, _) = Box::pin(opening).await.map_err(|error| told(&error))?;
-        Ok((stream, heard))
+        let opening = tokio_tungstenite::client_async_tls_with_config(request, counted, Some(config), Some(connector));
+        match Box::pin(opening).await {
+            Ok((stream, _)) => Ok((stream, heard)),
+            Err(error) => Err(self.refusal(&error, shown).await),
+        }
+    }
+
+    /// Says why a server did not open a socket. The next attempt shows another access token if it did not take this one.
+    async fn refusal(&self, error: &Error, shown: &Credentials) -> String {
+        let Error::Http(answer) = error else { return mended(told(error)) };
+        let status = answer.status().as_u16();
+        if status == 401 {
+            self.options.route.refused(shown).await;
+        }
+        if matches!(status, 401 | 403) { format!("{error}; {}", self.options.route.hint()) } else { told(error) }
     }
 }

@@ -136,6 +136,19 @@ async fn a_large_frame_that_comes_slowly_is_told_of_before_it_is_whole() {
 }
 
 #[tokio::test]
+async fn a_quiet_connection_is_kept_alive_by_a_ping_every_thirty_seconds_at_least() {
+    let mut bench = Bench::new(16).await;
+    let (mut peer, _) = bench.shake_hands().await;
+    for _ in 0..5 {
+        bench.clock.advance(Duration::from_secs(30));
+        assert!(within(peer.next()).await.unwrap().unwrap().is_ping());
+        // The answer to the ping goes out before this.
+        peer.send(Message::text(START)).await.unwrap();
+        assert_eq!(bench.event().await, Event::Started { prompt: "p".into() });
+    }
+}
+
+#[tokio::test]
 async fn a_silent_connection_is_pinged_and_given_up_without_an_answer() {
     let options = SocketOptions { pong_limit: Duration::from_secs(20), ..SocketOptions::default() };
     let mut bench = Bench::with(16, options, "http").await;

@@ -95,6 +95,7 @@ fn stats_name_version_and_devices() {
     let body = json!({"system": {"comfyui_version": "0.3.64", "ram_total": 1}, "devices": [
         {"name": "cpu", "type": "cpu", "index": null, "vram_total": 8, "vram_free": 3}]});
     let device = Device { name: "cpu".into(), kind: "cpu".into(), vram_total: Some(8), vram_free: Some(3) };
-    let expected = SystemStats { version: Some("0.3.64".into()), devices: vec![device] };
+    let (version, devices) = (Some("0.3.64".into()), vec![device]);
+    let expected = SystemStats { version, ram_total: Some(1), devices, ..SystemStats::default() };
     assert_eq!(system_stats(&body.to_string()).unwrap(), expected);
 }

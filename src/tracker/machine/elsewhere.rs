@@ -17,6 +17,24 @@ fn with_another() -> Plan {
 }
 
 #[test]
+fn what_ran_where_nobody_listens_any_more_goes_elsewhere_soon_and_waits_where_there_is_no_other() {
+    let lost = |elsewhere: bool, after: u64| {
+        let mut rig = Rig::running(Plan { elsewhere, ..plan() });
+        rig.take(Input::SocketLost { another_ran: false });
+        rig.after(after);
+        rig.take(Input::Evidence(Evidence::Unreachable))
+    };
+    let effects = lost(true, 15);
+    assert_eq!((effects.first(), requeued(&effects)), (Some(&Effect::StopUpstream), Some(true)));
+    assert_eq!(code(&effects), Some(FailureCode::BackendLost));
+    assert_eq!(lost(true, 14), [], "it may be back in a moment");
+    assert_eq!(lost(false, 15), [], "it is the only one, and may still have the result");
+    let mut hung = Rig::running(Plan { elsewhere: true, ..plan() });
+    hung.after(15);
+    assert_eq!(hung.take(Input::Evidence(Evidence::Hung)), [], "it may only be busy");
+}
+
+#[test]
 fn what_one_backend_lacks_another_may_have() {
     let mut rig = Rig::new(Plan { may_retry: false, ..with_another() });
     let failure = Failure::new(FailureCode::Validation, "no such model");

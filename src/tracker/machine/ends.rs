@@ -5,7 +5,7 @@ use crate::comfy::event::NodeError;
 use crate::job::{FailedNode, Failure, FailureCode, Outcome};
 use crate::store::Refused;
 use crate::tracker::harvest::Verdict;
-use crate::tracker::limits::CUT_OFF_RUNS;
+use crate::tracker::limits::{CUT_OFF_RUNS, GONE_AFTER};
 use std::time::Duration;
 
 /// How many characters of each backend's reason are told where they differ.
@@ -55,6 +55,17 @@ pub(super) fn silent(run: &mut Run, effects: &mut Vec<Effect>) {
         // Alone, the same backend would hang again.
         return if run.plan.elsewhere { retry(run, failure, true, effects) } else { fail(run, failure, effects) };
     }
+    lost(run, limit, effects);
+}
+
+/// Nobody listens at the backend's address, and there is another backend.
+pub(super) fn gone(run: &mut Run, effects: &mut Vec<Effect>) {
+    // Should only the way there be broken, the prompt may still go on.
+    effects.push(Effect::StopUpstream);
+    lost(run, GONE_AFTER.min(run.plan.limits.silence), effects);
+}
+
+fn lost(run: &mut Run, limit: Duration, effects: &mut Vec<Effect>) {
     let failure = timeout(FailureCode::BackendLost, "the backend could not be reached", limit);
     let counts = may_be_to_blame(run);
     retry(run, failure, counts, effects);

@@ -1,13 +1,15 @@
 //! What the queue and the history of a backend mean for a run, when they have been looked at.
 
-use super::ends::{conclude_if_complete, fail, interrupted, may_be_to_blame, node_failure, retry, silent, timeout};
+use super::ends::{
+    conclude_if_complete, fail, gone, interrupted, may_be_to_blame, node_failure, retry, silent, timeout,
+};
 use super::step::{begin, look, poll_interval};
 use super::{Backend, Effect, Phase, Run};
 use crate::clock::Timestamp;
 use crate::comfy::{HistoryEnd, HistoryEntry};
 use crate::job::{Failure, FailureCode};
 use crate::tracker::evidence::Evidence;
-use crate::tracker::limits::{DEAF_AFTER, HISTORY_PATIENCE, POLL_UNHEARD};
+use crate::tracker::limits::{DEAF_AFTER, GONE_AFTER, HISTORY_PATIENCE, POLL_UNHEARD};
 use std::time::Duration;
 
 pub(super) fn take_evidence(run: &mut Run, evidence: Evidence, now: Timestamp, effects: &mut Vec<Effect>) {
@@ -17,6 +19,9 @@ pub(super) fn take_evidence(run: &mut Run, evidence: Evidence, now: Timestamp, e
     let answered = match evidence {
         Evidence::Unreachable => {
             run.backend = Backend::Answers;
+            if run.plan.elsewhere && now >= run.last_sign + GONE_AFTER.min(run.plan.limits.silence) {
+                return gone(run, effects);
+            }
             false
         }
         Evidence::Hung => {

@@ -71,6 +71,8 @@ impl Setup {
         let mut settings = Settings::for_tests(folder.path().join("data"));
         settings.workflows.configs = folder.path().join("configs");
         settings.workflows.templates = folder.path().join("templates");
+        // Who asks for the agent and when is what one room of tests is about.
+        settings.backends.agent_every = None;
         settings.webhooks.schedule = vec![Duration::from_millis(50); 20];
         // What wrong keys are answered is what most tests are about, not how many of them are.
         settings.callers.guesses = Rate::per_minute(NonZeroU32::new(1_000_000).unwrap());

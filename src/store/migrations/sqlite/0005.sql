@@ -13,6 +13,8 @@ CREATE TABLE backend (
     -- As JSON; NULL for one of the settings.
     definition  TEXT,
     is_draining INTEGER NOT NULL DEFAULT 0 CHECK (is_draining IN (0, 1)),
+    -- It was taken back and goes: once its runs have ended, or at once. Empty while it stays.
+    leaving     TEXT NOT NULL DEFAULT '' CHECK (leaving IN ('', 'drained', 'now')),
     created_at  INTEGER NOT NULL
 ) WITHOUT ROWID;
 
@@ -47,3 +49,14 @@ CREATE TABLE profile (
     job     INTEGER PRIMARY KEY REFERENCES job (row) ON DELETE CASCADE,
     profile TEXT NOT NULL
 );
+
+-- The order in which jobs came to wait, new ones and those that wait again, so that who looks anew asks only for those that came since.
+ALTER TABLE job ADD COLUMN queued_as INTEGER NOT NULL DEFAULT 0;
+UPDATE job SET queued_as = row WHERE state = 'queued';
+-- Who goes next is decided in memory, so nothing is ordered by tenant and priority any more.
+DROP INDEX job_queued;
+CREATE INDEX job_waiting ON job (queued_as) WHERE state = 'queued' AND cancel_requested = 0;
+CREATE INDEX job_to_cancel ON job (cancel_requested) WHERE state = 'queued' AND cancel_requested = 1;
+-- With the tenant, so that the jobs of each that wait are counted by the index alone.
+DROP INDEX job_overdue;
+CREATE INDEX job_overdue ON job (queue_deadline, tenant) WHERE state = 'queued';

@@ -1,0 +1,142 @@
+//! `/backends`: an operator sees the backends, adds and removes them, and has them drained, while the gateway runs.
+
+use super::body::{parse_object, read};
+use super::{Api, ApiError};
+use crate::pool::{Backend, Definition, Duty, Mistake, RosterError};
+use crate::store::Leaving;
+use actix_web::http::header::LOCATION;
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde_json::{Map, Value, json};
+use std::collections::HashMap;
+use std::fmt::Write;
+
+/// Lists the backends in the order in which they came.
+pub(super) async fn list(api: web::Data<Api>) -> Result<HttpResponse, ApiError> {
+    let mut all = Vec::new();
+    for backend in api.pool.backends().iter() {
+        all.push(view(&api, backend).await?);
+    }
+    Ok(HttpResponse::Ok().json(json!({ "backends": all })))
+}
+
+/// Shows one.
+pub(super) async fn get(api: web::Data<Api>, name: web::Path<String>) -> Result<HttpResponse, ApiError> {
+    let backend = api.pool.get(&name).ok_or_else(|| RosterError::Unknown(shown(&name)))?;
+    Ok(HttpResponse::Ok().json(view(&api, &backend).await?))
+}
+
+/// Adds one. It need not be there yet.
+pub(super) async fn add(
+    api: web::Data<Api>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, ApiError> {
+    let body = read(&api, &request, payload).await?;
+    let definition = Definition::from_afar(parse_object(&body)?).map_err(|mistakes| wrong(&mistakes))?;
+    let backend = api.roster.add(&definition).await?;
+    let place = format!("/backends/{}", encoded(&backend.name));
+    Ok(HttpResponse::Created().insert_header((LOCATION, place)).json(view(&api, &backend).await?))
+}
+
+/// Lets one go.
+pub(super) async fn remove(
+    api: web::Data<Api>,
+    name: web::Path<String>,
+    query: web::Query<HashMap<String, String>>,
+) -> Result<HttpResponse, ApiError> {
+    let mut how = Leaving::Drained;
+    for (field, value) in query.iter() {
+        how = match (field.as_str(), value.as_str()) {
+            ("now", "true") => Leaving::Now,
+            ("now", "false") => how,
+            ("now", _) => {
+                let message = format!("now: `{}` is neither true nor false", shown(value));
+                return Err(ApiError::bad_request("not_allowed", message));
+            }
+            (field, _) => {
+                let message = format!("there is no parameter `{}`; there is now", shown(field));
+                return Err(ApiError::bad_request("unknown_field", message));
+            }
+        };
+    }
+    api.roster.remove(&name, how).await?;
+    Ok(HttpResponse::Accepted().json(json!({ "name": *name, "leaving": how.as_str() })))
+}
+
+/// Has one get no more jobs.
+pub(super) async fn drain(api: web::Data<Api>, name: web::Path<String>) -> Result<HttpResponse, ApiError> {
+    set_duty(&api, &name, Duty::Draining).await
+}
+
+/// Has one get jobs again.
+pub(super) async fn resume(api: web::Data<Api>, name: web::Path<String>) -> Result<HttpResponse, ApiError> {
+    set_duty(&api, &name, Duty::Serving).await
+}
+
+async fn set_duty(api: &Api, name: &str, duty: Duty) -> Result<HttpResponse, ApiError> {
+    let backend = api.roster.set_duty(name, duty).await?;
+    Ok(HttpResponse::Ok().json(view(api, &backend).await?))
+}
+
+async fn view(api: &Api, backend: &Backend) -> Result<Map<String, Value>, ApiError> {
+    let mut view = Map::new();
+    let desk = &backend.desk;
+    view.insert("name".into(), json!(backend.name));
+    view.insert("url".into(), json!(backend.client.url().to_string()));
+    view.insert("source".into(), json!(backend.source.as_str()));
+    view.insert("tags".into(), json!(backend.tags));
+    view.insert("slots".into(), json!(backend.slots));
+    view.insert("ahead".into(), json!(backend.ahead));
+    view.extend(backend.route.clone());
+    view.insert("duty".into(), json!(backend.duty().as_str()));
+    view.insert("leaving".into(), json!(api.roster.is_leaving(&backend.name).await?));
+    view.insert("connected".into(), json!(desk.is_connected()));
+    view.insert("prompts".into(), json!(desk.load()));
+    view.insert("error".into(), json!(desk.trouble()));
+    view.insert("health".into(), backend.health.view());
+    view.insert("agent".into(), backend.vitals.view(api.clock.now()));
+    Ok(view)
+}
+
+/// Tells everything that is wrong with a definition.
+fn wrong(mistakes: &[Mistake]) -> ApiError {
+    let message = mistakes.iter().map(|mistake| mistake.text.as_str()).collect::<Vec<_>>().join("; ");
+    let fields: Vec<Value> =
+        mistakes.iter().map(|mistake| json!({ "field": mistake.field, "message": mistake.text })).collect();
+    ApiError::bad_request("invalid_backend", message).with_details(json!({ "fields": fields }))
+}
+
+/// Returns a name as it stands in a path: every byte that may mean something there is written as its number.
+fn encoded(name: &str) -> String {
+    let mut path = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            path.push(char::from(byte));
+        } else {
+            // Writing to a text cannot fail.
+            let _ = write!(path, "%{byte:02X}");
+        }
+    }
+    path
+}
+
+fn shown(text: &str) -> String {
+    crate::names::shown(text)
+}
+
+impl From<RosterError> for ApiError {
+    fn from(error: RosterError) -> Self {
+        let message = error.to_string();
+        match error {
+            RosterError::Unknown(_) => Self::not_found(message),
+            RosterError::NameTaken(_) => Self::conflict("backend_exists", message),
+            RosterError::UrlTaken { .. } => Self::conflict("backend_url_taken", message),
+            RosterError::HasRuns { .. } => Self::conflict("backend_has_runs", message),
+            RosterError::Configured(_) => Self::conflict("backend_is_configured", message),
+            RosterError::IsGoing(_) => Self::conflict("backend_is_going", message),
+            RosterError::TooMany => Self::conflict("too_many_backends", message),
+            RosterError::NotOpened { .. } => Self::bad_request("invalid_backend", message),
+            RosterError::Store(error) => error.into(),
+        }
+    }
+}
