@@ -4,12 +4,15 @@
 //! in front opens. [`Works`] are the stations alone, for whoever runs jobs without a server.
 
 mod backends;
+mod configured;
+mod estimates;
 mod front;
 mod ground;
 mod stations;
 mod workflows;
 mod works;
 
+pub use configured::configured_backends;
 pub use works::{Server, Works};
 
 use crate::api::{self, Api};
@@ -17,6 +20,7 @@ use crate::clock::Clock;
 use crate::egress::{self, SystemLookup};
 use crate::lifecycle::Lifecycle;
 use crate::notifier::{Standing, TargetRules};
+use crate::pool::Pool;
 use crate::settings::Settings;
 use crate::signing::Office;
 use actix_web::dev::ServerHandle;
@@ -77,6 +81,11 @@ impl App {
         self.address
     }
 
+    /// Returns the backends.
+    pub fn pool(&self) -> &Arc<Pool> {
+        &self.api.pool
+    }
+
     /// Serves until `stop` ends or a station has failed, then stops: nothing new is taken in, what is under way gets
     /// its grace, and until that is over callers are still answered. What is on backends goes on there and is taken up at
     /// the next start. Returns false where a station has failed; a panic that was contained is no failure of the whole.
@@ -109,8 +118,10 @@ impl App {
 }
 
 /// Begins the stations and joins them with what answers to callers.
-async fn join(ground: Ground) -> anyhow::Result<Api> {
+async fn join(mut ground: Ground) -> anyhow::Result<Api> {
     let settings = Arc::clone(&ground.settings);
+    let standing = Arc::new(Standing::default());
+    let metrics = ground.count(&standing);
     let (backends, local) = match ground.open_local().await? {
         Some((backend, standing)) => (vec![backend], Some(standing)),
         None => (ground.open_backends(None)?, None),
@@ -119,7 +130,6 @@ async fn join(ground: Ground) -> anyhow::Result<Api> {
     let roster = ground.open_roster(&pool).await?;
     let intake = ground.intake(&pool);
     let keyring = ground.open_keyring().await;
-    let standing = Arc::new(Standing::default());
     let throttle = ground.open_throttle().await?;
     ground.watch_workflows();
     ground.dispatch(&pool);
@@ -128,7 +138,10 @@ async fn join(ground: Ground) -> anyhow::Result<Api> {
     let keys_required = settings.access.require_keys(ground.address);
     let keys = ground.open_keys(keys_required).await;
     let office = Office::new(ground.sqlite(), Arc::clone(&ground.clock), |bytes| rand::fill(bytes));
-    let Ground { address, store, blobs, catalog, inventory, bodies, guard, clock, inputs, .. } = ground;
+    let started_at = ground.clock.now();
+    let Ground {
+        address, lifecycle, store, blobs, catalog, inventory, bodies, guard, clock, inputs, estimates, ..
+    } = ground;
     Ok(Api {
         intake,
         inputs,
@@ -139,6 +152,8 @@ async fn join(ground: Ground) -> anyhow::Result<Api> {
         blobs,
         pool,
         roster,
+        estimates,
+        passage: api::Passage::default(),
         local,
         keys,
         keys_required,
@@ -154,6 +169,9 @@ async fn join(ground: Ground) -> anyhow::Result<Api> {
         body_limit: BODY_LIMIT,
         loopback_only: address.ip().is_loopback(),
         standing,
+        metrics,
+        lifecycle,
+        started_at,
         write_check: api::WriteCheck::default(),
         allowed_hosts: settings.callers.allowed_hosts.clone(),
         allowed_origins: settings.callers.allowed_origins.clone(),

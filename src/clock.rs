@@ -118,6 +118,23 @@ impl Clock for SystemClock {
     }
 }
 
+/// Measures how long something takes, finer than a [`Timestamp`]: for those who count, and for no deadline.
+#[derive(Clone, Copy, Debug)]
+pub struct Stopwatch(Instant);
+
+impl Stopwatch {
+    /// Begins to measure.
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that may ask the machine for the time")]
+    pub fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Returns how long it has been.
+    pub fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
 /// A clock that tests move by hand.
 #[derive(Debug)]
 pub struct ManualClock {

@@ -6,8 +6,8 @@ use crate::clock::{Clock, Timestamp};
 use crate::crash::{self, Point};
 use crate::inputs::{Inputs, Refused, take_images};
 use crate::job::{
-    BodyRules, Conversion, DeliveryMode, Happening, InputImages, Job, JobId, JobState, Limits, Outcome, Params,
-    Placement, Request, Tap, Tapped, Tenant, Timeouts, WebhookEvent, freeze,
+    BodyRules, Conversion, DeliveryMode, Happening, InputImages, Job, JobId, JobState, Limits, Milestone, Outcome,
+    Params, Placement, Request, Tap, Tapped, Tenant, Timeouts, WebhookEvent, freeze,
 };
 use crate::pool::Pool;
 use crate::secret::Secret;
@@ -48,6 +48,8 @@ pub struct Submission {
     pub priority: i32,
     /// What the caller wishes of the backend.
     pub placement: Placement,
+    /// How many runs the job may have; none for as many as the settings allow.
+    pub max_runs: Option<u32>,
     /// The caller's own limits.
     pub timeouts: Timeouts,
     /// The caller's idempotency key.
@@ -155,6 +157,8 @@ pub struct Intake {
     pub limits: Limits,
     /// The longest limits that a request may set.
     pub most: Limits,
+    /// The most runs that a request may wish for.
+    pub max_runs: u32,
     /// What final objects are written by.
     pub bodies: Arc<BodyRules>,
     /// Where callers' keys for partner nodes are kept.
@@ -240,6 +244,9 @@ impl Intake {
         }
         let id = accepted?;
         crash::pass(Point::Accepted);
+        if id == own {
+            self.tap.count(Milestone::Accepted);
+        }
         self.queue_bell.notify_one();
         Ok(Accepted { id, is_repeat: id != own })
     }
@@ -265,13 +272,15 @@ impl Intake {
         let outcome = Outcome::Cancelled;
         let body = freeze(job, &outcome, now, &self.bodies);
         crash::pass(Point::Ending);
-        let is_first = self.store.finish(Ending { job: job.id, run: None, outcome, body, ended_at: now }).await?;
+        let is_first =
+            self.store.finish(Ending { job: job.id, run: None, outcome, body, profile: None, ended_at: now }).await?;
         crash::pass(Point::Ended);
         self.delivery_bell.notify_one();
         if is_first {
             self.vault.forget(job.id);
             let what = Happening::Ended(JobState::Cancelled);
             self.tap.tell(|| Tapped { job: job.id, tenant: job.tenant.clone(), run: None, at: now, what });
+            self.tap.count(Milestone::Ended { job, outcome: &Outcome::Cancelled });
         }
         Ok(Cancelled::Now)
     }
@@ -296,6 +305,7 @@ impl Intake {
             conversion: submission.conversion,
             metadata: submission.metadata,
             priority: submission.priority,
+            max_runs: submission.max_runs,
             key_ticket: None,
             limits,
         }

@@ -66,6 +66,7 @@ pub mod lenient;
 pub mod lifecycle;
 pub mod local;
 pub mod media;
+pub mod metrics;
 pub mod names;
 pub mod notifier;
 pub mod pool;

@@ -7,8 +7,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every room may import these.
-const FLOOR: &[&str] =
-    &["clock", "crash", "hex", "job", "lenient", "lifecycle", "names", "secret", "settings", "telemetry", "vault"];
+const FLOOR: &[&str] = &[
+    "clock",
+    "crash",
+    "hex",
+    "job",
+    "lenient",
+    "lifecycle",
+    "metrics",
+    "names",
+    "secret",
+    "settings",
+    "telemetry",
+    "vault",
+];
 
 /// What a room may import besides. Arrows go down the list: nothing below imports what is above it.
 const ARROWS: &[(&str, &[&str])] = &[
@@ -28,6 +40,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "graph",
             "inventory",
             "local",
+            "pool",
             "runner",
             "signing",
             "sim",
@@ -67,9 +80,11 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "access",
             "check",
+            "comfy",
             "convert",
             "definitions",
             "graph",
+            "health",
             "inputs",
             "intake",
             "inventory",
@@ -80,6 +95,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "signing",
             "store",
             "throttle",
+            "vitals",
             "workflow",
         ],
     ),
@@ -149,6 +165,12 @@ const PURE: &[&str] = &[
     "definitions/input.rs",
     "definitions/node.rs",
     "definitions/read.rs",
+    "dispatch/choice.rs",
+    "dispatch/choice/merit.rs",
+    "dispatch/ledger.rs",
+    "dispatch/room.rs",
+    "dispatch/room/class.rs",
+    "dispatch/room/queue.rs",
     "egress/address.rs",
     "egress/refusal.rs",
     "egress/rules.rs",
@@ -177,6 +199,7 @@ const PURE: &[&str] = &[
     "job/link.rs",
     "job/output.rs",
     "job/payload.rs",
+    "job/profile.rs",
     "job/request.rs",
     "job/state.rs",
     "job/tap.rs",
@@ -202,6 +225,8 @@ const PURE: &[&str] = &[
     "notifier/announcing/ended.rs",
     "notifier/schedule.rs",
     "pool/estimates.rs",
+    "pool/eta.rs",
+    "pool/weights.rs",
     "runner/answers.rs",
     "runner/checking.rs",
     "runner/error.rs",
@@ -221,11 +246,13 @@ const PURE: &[&str] = &[
     "tracker/attribution.rs",
     "tracker/evidence.rs",
     "tracker/harvest.rs",
+    "tracker/harvest/advance.rs",
     "tracker/harvest/shortfall.rs",
     "tracker/machine.rs",
     "tracker/machine/ends.rs",
     "tracker/machine/looked_up.rs",
     "tracker/machine/step.rs",
+    "tracker/machine/stopwatch.rs",
     "tracker/machine/talk.rs",
     "names.rs",
     "vitals/read.rs",

@@ -35,8 +35,8 @@ pub(super) async fn taken_apart(
         let workflow = |name: Option<&str>| api.intake.workflow(name);
         let known = || api.catalog.definitions();
         let graphs: Option<&Known<'_>> = if api.raw_graphs { Some(&known) } else { None };
-        let (most, defaults) = (api.intake.most, api.defaults);
-        let rules = Rules { targets: &api.targets, most, defaults, workflow: &workflow, graphs };
+        let (most, max_runs, defaults) = (api.intake.most, api.intake.max_runs, api.defaults);
+        let rules = Rules { targets: &api.targets, most, max_runs, defaults, workflow: &workflow, graphs };
         let (asked, mut submission) = submission(&rules, &body, &mut fields, key)?;
         let graph = match asked {
             Asked::Workflow(workflow) => return Ok(Ok((Ready::Workflow(workflow), submission))),

@@ -24,6 +24,10 @@ pub struct ApiError {
     header: Option<(&'static str, Cow<'static, str>)>,
 }
 
+/// The code of a refusal, as it is found in the answer's extensions.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Code(pub(super) &'static str);
+
 impl ApiError {
     /// A fault of the request: 400 with `code`.
     pub fn bad_request(code: &'static str, message: impl Into<String>) -> Self {
@@ -101,6 +105,21 @@ impl ApiError {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message).with_header("retry-after", "5")
     }
 
+    /// 501: a backend cannot do it.
+    pub fn not_implemented(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_IMPLEMENTED, code, message)
+    }
+
+    /// 502: a backend gave no answer, or none that can be passed on.
+    pub fn bad_gateway(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_GATEWAY, code, message)
+    }
+
+    /// 504: a backend did not answer in time.
+    pub fn gateway_timeout(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::GATEWAY_TIMEOUT, code, message)
+    }
+
     /// 429 with `retry-after` in seconds.
     pub fn too_many(code: &'static str, message: impl Into<String>, retry_after: u64) -> Self {
         Self::new(StatusCode::TOO_MANY_REQUESTS, code, message).with_header("retry-after", retry_after.to_string())
@@ -115,6 +134,11 @@ impl ApiError {
     /// Returns the stable word for it.
     pub(super) fn code(&self) -> &'static str {
         self.code
+    }
+
+    /// Returns what is counted of it.
+    pub(super) fn counted(&self) -> Code {
+        Code(self.code)
     }
 
     fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
@@ -165,6 +189,8 @@ impl ResponseError for ApiError {
         if let Some((name, value)) = &self.header {
             answer.insert_header((*name, value.as_ref()));
         }
+        // For whoever counts refusals.
+        answer.extensions_mut().insert(Code(self.code));
         let mut answer = answer.json(body);
         // Here too, since an error that no handler made passes nobody who would add them.
         complete(answer.headers_mut());

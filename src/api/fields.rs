@@ -2,7 +2,7 @@
 
 use super::ApiError;
 use super::body::invalid_type;
-use crate::job::{JobId, Limits, Timeouts, WebhookEvent};
+use crate::job::{JobId, Limits, Placement, Timeouts, WebhookEvent};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -13,6 +13,10 @@ const METADATA_DEPTH: usize = 16;
 
 /// The longest list of events that is read; there are four.
 const MOST_EVENTS: usize = 16;
+
+/// How many names each list of a placement may have, and how long each may be.
+const MOST_NAMES: usize = 16;
+const LONGEST_NAME: usize = 64;
 
 /// Returns what the webhook is told of besides the end, of which it is always told.
 pub(super) fn webhook_events(value: Option<Value>, has_url: bool) -> Result<BTreeSet<WebhookEvent>, ApiError> {
@@ -70,6 +74,39 @@ pub(super) fn priority(value: Option<Value>) -> Result<i32, ApiError> {
         .ok_or_else(|| ApiError::bad_request("out_of_range", format!("priority: {priority} is outside -100..=100")))
 }
 
+/// Reads what a job wishes of its backend; anything where nothing is said.
+pub(super) fn placement(value: Option<Value>) -> Result<Placement, ApiError> {
+    let mut placement = Placement::default();
+    let wishes = match value {
+        None | Some(Value::Null) => return Ok(placement),
+        Some(Value::Object(wishes)) => wishes,
+        Some(other) => return Err(invalid_type("placement", "an object", &other)),
+    };
+    for (name, wish) in wishes {
+        let place = match name.as_str() {
+            "tags" => &mut placement.tags,
+            "prefer" => &mut placement.prefer,
+            "exclude" => &mut placement.exclude,
+            _ => {
+                let message =
+                    format!("placement: there is no `{}`; there are tags, prefer, exclude", name.escape_debug());
+                return Err(ApiError::bad_request("unknown_field", message));
+            }
+        };
+        *place = names(&format!("placement.{name}"), wish)?;
+    }
+    Ok(placement)
+}
+
+/// Reads how many runs a job may have, at most as many as the settings allow.
+pub(super) fn max_runs(value: Option<Value>, most: u32) -> Result<Option<u32>, ApiError> {
+    let Some(value) = value.filter(|value| !value.is_null()) else { return Ok(None) };
+    let Some(runs) = value.as_i64() else { return Err(invalid_type("max_runs", "a whole number", &value)) };
+    let allowed = u32::try_from(runs).ok().filter(|runs| (1..=most).contains(runs));
+    let refusal = || ApiError::bad_request("out_of_range", format!("max_runs: {runs} is outside 1..={most}"));
+    allowed.map(Some).ok_or_else(refusal)
+}
+
 /// Reads the limits that a request sets, none of which may be beyond `most`.
 pub(super) fn timeouts(most: &Limits, value: Option<Value>) -> Result<Timeouts, ApiError> {
     let mut timeouts = Timeouts::default();
@@ -92,6 +129,31 @@ pub(super) fn timeouts(most: &Limits, value: Option<Value>) -> Result<Timeouts, 
         *place = Some(timeout(&name, &wish, most)?);
     }
     Ok(timeouts)
+}
+
+fn names(field: &str, value: Value) -> Result<BTreeSet<String>, ApiError> {
+    let names = match value {
+        Value::Null => return Ok(BTreeSet::new()),
+        Value::Array(names) => names,
+        other @ (Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_)) => {
+            return Err(invalid_type(field, "a list of names", &other));
+        }
+    };
+    if names.len() > MOST_NAMES {
+        let message = format!("{field} has {} entries; at most {MOST_NAMES} are read", names.len());
+        return Err(ApiError::bad_request("too_long", message));
+    }
+    let read = |name: Value| match name {
+        Value::String(name) if !name.is_empty() && name.chars().count() <= LONGEST_NAME => Ok(name),
+        Value::String(_) => {
+            let message = format!("{field}: each name must have 1 to {LONGEST_NAME} characters");
+            Err(ApiError::bad_request("too_long", message))
+        }
+        other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+            Err(invalid_type(&format!("each of {field}"), "a name", &other))
+        }
+    };
+    names.into_iter().map(read).collect()
 }
 
 fn webhook_event(word: &Value) -> Result<WebhookEvent, ApiError> {
@@ -125,5 +187,47 @@ fn depth(value: &Value) -> usize {
         Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
         Value::Object(members) => 1 + members.values().map(depth).max().unwrap_or(0),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::ResponseError;
+    use serde_json::json;
+
+    #[test]
+    fn a_placement_names_backends_and_tags_within_bounds() {
+        let wish = json!({ "tags": ["flux"], "prefer": ["big", "big"], "exclude": null });
+        let names = |name: &str| BTreeSet::from([name.to_owned()]);
+        let expected = Placement { tags: names("flux"), prefer: names("big"), exclude: BTreeSet::new() };
+        assert_eq!(placement(Some(wish)).unwrap(), expected);
+        for nothing in [None, Some(json!(null)), Some(json!({}))] {
+            assert!(placement(nothing).unwrap().is_any());
+        }
+        let many: Vec<String> = (0..17).map(|number| number.to_string()).collect();
+        for (wish, code) in [
+            (json!("gpu"), "invalid_type"),
+            (json!({ "tags": "flux" }), "invalid_type"),
+            (json!({ "tags": [1] }), "invalid_type"),
+            (json!({ "avoid": ["a"] }), "unknown_field"),
+            (json!({ "exclude": many }), "too_long"),
+            (json!({ "prefer": ["a".repeat(65)] }), "too_long"),
+            (json!({ "prefer": [""] }), "too_long"),
+        ] {
+            let error = placement(Some(wish.clone())).unwrap_err();
+            assert_eq!((error.status_code().as_u16(), error.code()), (400, code), "{wish}");
+        }
+        assert!(placement(Some(json!({ "prefer": ["ä".repeat(64)] }))).is_ok());
+    }
+
+    #[test]
+    fn a_request_may_have_fewer_runs_than_the_settings_allow_and_no_more() {
+        assert_eq!(max_runs(None, 3).unwrap(), None);
+        assert_eq!(max_runs(Some(json!(1)), 3).unwrap(), Some(1));
+        assert_eq!(max_runs(Some(json!(3)), 3).unwrap(), Some(3));
+        for wish in [json!(0), json!(4), json!(-1), json!(1_u64 << 40), json!("2"), json!(1.5)] {
+            assert_eq!(max_runs(Some(wish.clone()), 3).unwrap_err().status_code().as_u16(), 400, "{wish}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 mod admit;
 mod apart;
 mod backends;
+mod backends_pass;
 mod bench;
 mod body;
 mod caller;
@@ -19,6 +20,7 @@ mod health;
 mod jobs;
 mod keys;
 mod link;
+mod metrics;
 mod openapi;
 mod queue;
 mod raw;
@@ -34,6 +36,7 @@ mod wishes;
 mod workflows;
 
 pub(crate) use admit::identify;
+pub use backends_pass::Passage;
 pub use bench::Bench;
 pub use capacity::most_connections;
 pub(crate) use contain::contain;
@@ -43,6 +46,7 @@ pub(crate) use guard::guard;
 pub(crate) use headers::headers;
 pub use health::WriteCheck;
 pub use keys::{check_name, key_view, usual_scopes};
+pub(crate) use metrics::count;
 pub use raw::Known;
 pub use routing::Needs;
 pub use secrets::secret_view;
@@ -52,14 +56,15 @@ pub use verdicts::Verdicts;
 pub use wishes::Defaults;
 
 use crate::access::Keys;
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::inputs::Inputs;
 use crate::intake::Intake;
 use crate::job::BodyRules;
+use crate::lifecycle::Lifecycle;
 use crate::local;
 use crate::media::Blobs;
 use crate::notifier::{Standing, TargetRules};
-use crate::pool::{Pool, Roster};
+use crate::pool::{Estimates, Pool, Roster};
 use crate::signing::{Keyring, Office};
 use crate::store::Store;
 use crate::throttle::Throttle;
@@ -92,6 +97,10 @@ pub struct Api {
     pub pool: Arc<Pool>,
     /// Changes who they are.
     pub roster: Arc<Roster>,
+    /// How long graphs run on them.
+    pub estimates: Arc<Estimates>,
+    /// The way of what is passed on to one of them.
+    pub passage: Passage,
     /// How the ComfyUI stands that is started here; none where none is.
     pub local: Option<watch::Receiver<local::Standing>>,
     /// The keys of callers.
@@ -128,6 +137,12 @@ pub struct Api {
     pub allowed_hosts: Vec<String>,
     /// The origins of web pages that may use the gateway from a browser.
     pub allowed_origins: Vec<String>,
+    /// What is counted.
+    pub metrics: crate::metrics::Metrics,
+    /// Knows of the panics that were contained.
+    pub lifecycle: Lifecycle,
+    /// When the gateway started.
+    pub started_at: Timestamp,
     /// The gateway is stopping: nothing new is taken in.
     pub draining: AtomicBool,
 }
@@ -143,7 +158,7 @@ impl Api {
     }
 }
 
-use crate::job::Scope::{Admin, Read, Submit};
+use crate::job::Scope::{Admin, Metrics, Read, Submit};
 use Needs::{KeyWith, NoKey, Nothing, Scope, ScopeOrLink};
 
 /// The route table: every call on one screen, with what it needs. `HEAD` goes with `GET`.
@@ -155,6 +170,7 @@ const ROUTES: &[Call] = &[
     delete("/uploads/{id}", Scope(Submit), || web::to(uploads::delete)),
     get("/jobs", Scope(Read), || web::to(jobs::list)),
     get("/jobs/{id}", Scope(Read), || web::to(jobs::get)),
+    get("/jobs/{id}/profile", Scope(Read), || web::to(jobs::profile)),
     post("/jobs/{id}/cancel", Scope(Submit), || web::to(jobs::cancel)),
     get("/jobs/{id}/outputs/{n}", ScopeOrLink(Read), || web::to(jobs::output)),
     get("/jobs/{id}/deliveries", Scope(Read), || web::to(deliveries::of_job)),
@@ -177,11 +193,25 @@ const ROUTES: &[Call] = &[
     get("/queue", Scope(Admin), || web::to(queue::get)),
     post("/queue/pause", KeyWith(Admin), || web::to(queue::pause)),
     post("/queue/resume", KeyWith(Admin), || web::to(queue::resume)),
+    get("/backends/{name}/health", Scope(Admin), || web::to(backends_pass::health)),
+    get("/backends/{name}/stats", Scope(Admin), || web::to(backends_pass::stats)),
+    get("/backends/{name}/features", Scope(Admin), || web::to(backends_pass::features)),
+    get("/backends/{name}/queue", Scope(Admin), || web::to(backends_pass::queue)),
+    get("/backends/{name}/history", Scope(Admin), || web::to(backends_pass::history)),
+    get("/backends/{name}/history/{prompt_id}", Scope(Admin), || web::to(backends_pass::history_of)),
+    get("/backends/{name}/models", Scope(Admin), || web::to(backends_pass::folders)),
+    get("/backends/{name}/models/{folder}", Scope(Admin), || web::to(backends_pass::models)),
+    get("/backends/{name}/embeddings", Scope(Admin), || web::to(backends_pass::embeddings)),
+    get("/backends/{name}/nodes/{class}", Scope(Admin), || web::to(backends_pass::node)),
+    get("/backends/{name}/logs", Scope(Admin), || web::to(backends_pass::logs)),
+    post("/backends/{name}/free", KeyWith(Admin), || web::to(backends_pass::free)),
+    post("/backends/{name}/interrupt", KeyWith(Admin), || web::to(backends_pass::interrupt)),
     get("/webhook/secrets", KeyWith(Admin), || web::to(secrets::list)),
     post("/webhook/secrets/rotate", KeyWith(Admin), || web::to(secrets::rotate)),
     get("/.well-known/jwks.json", Nothing, || web::to(secrets::jwks)),
     get("/health", Nothing, || web::to(health::health)),
     get("/ready", NoKey, || web::to(health::ready)),
+    get("/metrics", Scope(Metrics), || web::to(metrics::metrics)),
     get("/openapi.json", Nothing, || web::to(openapi::document)),
 ];
 

@@ -3,12 +3,12 @@
 use super::apart::{Ready, taken_apart};
 use super::body::{invalid_type, optional_text, parse_object, read};
 use super::caller::Caller;
-use super::fields::{check_metadata, chosen_id, priority, timeouts, webhook_events};
+use super::fields::{check_metadata, chosen_id, max_runs, placement, priority, timeouts, webhook_events};
 use super::raw::{Known, raw_graph};
 use super::wishes::{Defaults, Wishes, partner_key, wishes};
 use super::{Api, ApiError};
 use crate::intake::{IntakeError, Submission};
-use crate::job::{JobId, Limits};
+use crate::job::{JobId, Limits, Tenant};
 use crate::notifier::TargetRules;
 use crate::store::IdempotencyKey;
 use crate::workflow::{Pair, ParamError, RESERVED, RawGraph};
@@ -35,6 +35,8 @@ pub struct Rules<'a> {
     pub targets: &'a TargetRules,
     /// The longest limits that a request may set.
     pub most: Limits,
+    /// The most runs that a request may wish for.
+    pub max_runs: u32,
     /// What holds where a request does not say it.
     pub defaults: Defaults,
     /// Finds a workflow by its name, the default one where there is none.
@@ -135,6 +137,8 @@ pub(super) fn submission(
     }
     let id = optional_text(fields, "prompt_id")?.as_deref().map(chosen_id).transpose()?;
     let priority = priority(fields.remove("priority"))?;
+    let placement = placement(fields.remove("placement"))?;
+    let max_runs = max_runs(fields.remove("max_runs"), rules.max_runs)?;
     let timeouts = timeouts(&rules.most, fields.remove("timeouts"))?;
     let Wishes { delivery, strip_metadata, conversion } = wishes(fields, rules.defaults)?;
     let partner_key = partner_key(fields)?;
@@ -159,10 +163,12 @@ pub(super) fn submission(
             conversion,
             metadata,
             priority,
+            placement,
+            max_runs,
             timeouts,
             idempotency,
             partner_key,
-            ..Submission::default()
+            tenant: Tenant::default(),
         },
     ))
 }

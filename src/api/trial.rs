@@ -37,8 +37,8 @@ pub(super) async fn dry_run(
     let given = given_params(&fields);
     let mut problems = Vec::new();
     let find = |_: Option<&str>| Ok(Arc::clone(&workflow));
-    let (most, defaults) = (api.intake.most, api.defaults);
-    let rules = Rules { targets: &api.targets, most, defaults, workflow: &find, graphs: None };
+    let (most, max_runs, defaults) = (api.intake.most, api.intake.max_runs, api.defaults);
+    let rules = Rules { targets: &api.targets, most, max_runs, defaults, workflow: &find, graphs: None };
     let (mut given, images) = match submission(&rules, &body, &mut fields, None) {
         Ok((_, submission)) => (submission.params, submission.images),
         Err(error) => {

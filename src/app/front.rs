@@ -29,6 +29,7 @@ pub(super) fn serve(
             .wrap(actix_web::middleware::from_fn(api::guard))
             .wrap(actix_web::middleware::from_fn(api::headers))
             .wrap(actix_web::middleware::from_fn(api::contain))
+            .wrap(actix_web::middleware::from_fn(api::count))
             .configure(api::routes)
     })
     .on_connect(move |connection, extensions| crowd.meet(connection, extensions))

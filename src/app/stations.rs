@@ -2,11 +2,11 @@
 //! clearing; and beside them who watches the workflows, the keys and the callers.
 
 use super::ground::Ground;
-use super::workflows;
+use super::{estimates, workflows};
 use crate::access::Keys;
 use crate::clearing;
 use crate::comfy::{self, Client, ComfyUrl, SocketOptions};
-use crate::dispatch;
+use crate::dispatch::{self, Fitness, Outlooks};
 use crate::health::{self, Change, Health};
 use crate::inputs::Shelf;
 use crate::intake::Intake;
@@ -14,7 +14,7 @@ use crate::inventory;
 use crate::job::Tenant;
 use crate::media::body_stream;
 use crate::notifier::{self, Standing};
-use crate::pool::{self, Backend, BackendEvent, Pool, Roster, Source};
+use crate::pool::{self, Backend, BackendEvent, BackendTap, Pool, Roster, Source};
 use crate::signing::{self, Keyring};
 use crate::throttle::Throttle;
 use crate::tracker::{self, Desk, Tracker};
@@ -39,7 +39,7 @@ impl Ground {
         let reconnect = Arc::new(Notify::new());
         let (tracker, commands) = Tracker::channel();
         let (events, socket) = mpsc::channel(EVENT_QUEUE);
-        let announcer = self.announcer.clone();
+        let (announcer, estimates) = (self.announcer.clone(), Arc::clone(&self.estimates));
         let parts = tracker::Parts {
             backend: name.clone(),
             client: client.clone(),
@@ -55,6 +55,7 @@ impl Ground {
             bodies: Arc::clone(&self.bodies),
             vault: Arc::clone(&self.vault),
             announce: Arc::new(move |announcement| announcer.announce(announcement)),
+            learn: Arc::new(move |ran| estimates.learn(ran)),
             tap: self.tap.clone(),
         };
         let stop = self.lifecycle.stop().child_token();
@@ -78,14 +79,18 @@ impl Ground {
 
     /// Adds and removes backends while the gateway runs.
     pub(super) async fn open_roster(&self, pool: &Arc<Pool>) -> anyhow::Result<Arc<Roster>> {
-        let (ground, inventory) = (self.clone(), Arc::clone(&self.inventory));
+        let (ground, inventory, estimates) = (self.clone(), Arc::clone(&self.inventory), Arc::clone(&self.estimates));
         let parts = pool::Parts {
             pool: Arc::clone(pool),
             store: self.sqlite(),
+            jobs: Arc::clone(&self.store),
             open: Arc::new(move |definition| {
                 ground.open_defined(definition, Source::Added).map_err(|error| format!("{error:#}"))
             }),
-            forget: Arc::new(move |backend| inventory.forget(backend)),
+            forget: Arc::new(move |backend| {
+                inventory.forget(backend);
+                estimates.forget(backend);
+            }),
             clock: Arc::clone(&self.clock),
             lifecycle: self.lifecycle.clone(),
             queue_bell: Arc::clone(&self.bells.queue),
@@ -108,6 +113,7 @@ impl Ground {
             default_workflow: self.settings.workflows.default.clone(),
             limits: self.settings.limits.usual,
             most: self.settings.limits.most,
+            max_runs: self.settings.limits.max_runs,
             bodies: Arc::clone(&self.bodies),
             kept_revisions: Mutex::new(HashSet::new()),
             random: |bytes| rand::fill(bytes),
@@ -159,6 +165,7 @@ impl Ground {
             desk: Arc::clone(desk),
             health: Arc::clone(health),
             every: self.settings.backends.health_every,
+            limit: health::LIMIT,
             gate,
             clock: Arc::clone(&self.clock),
             queue_bell: Arc::clone(&self.bells.queue),
@@ -174,14 +181,18 @@ impl Ground {
         }
     }
 
-    /// Gives waiting jobs to the backends.
-    pub(super) fn dispatch(&self, pool: &Arc<Pool>) {
+    /// Gives waiting jobs to the backends. Returns who answers how jobs wait.
+    pub(super) fn dispatch(&self, pool: &Arc<Pool>) -> Arc<Outlooks> {
+        let (fitness, estimates) = (Arc::<Fitness>::default(), Arc::clone(&self.estimates));
+        let clock = Arc::clone(&self.clock);
+        let outlooks = Arc::new(Outlooks::new(Arc::clone(pool), Arc::clone(&fitness), estimates, clock));
         let parts = dispatch::Parts {
             store: Arc::clone(&self.store),
             catalog: Arc::clone(&self.catalog),
             pool: Arc::clone(pool),
-            fitness: Arc::default(),
+            fitness,
             estimates: Arc::clone(&self.estimates),
+            outlooks: Arc::clone(&outlooks),
             shelf: Arc::new(Shelf::new(Arc::clone(&self.blobs), Arc::clone(&self.clock))),
             clock: Arc::clone(&self.clock),
             lifecycle: self.lifecycle.clone(),
@@ -195,6 +206,26 @@ impl Ground {
             vault: Arc::clone(&self.vault),
         };
         self.begin("dispatch", dispatch::run(parts, self.lifecycle.stop()));
+        self.keep_estimates(pool);
+        outlooks
+    }
+
+    /// Keeps what is learnt of how long graphs run, and forgets backends that are gone.
+    fn keep_estimates(&self, pool: &Pool) {
+        let learnt = Arc::clone(&self.estimates);
+        pool.listen(BackendTap::new(move |news| match news.event {
+            BackendEvent::Removed => learnt.forget(&news.backend),
+            // It may come back as a new process, which has loaded nothing.
+            BackendEvent::Lost { .. } => learnt.cooled(&news.backend),
+            BackendEvent::Added
+            | BackendEvent::Draining
+            | BackendEvent::Resumed
+            | BackendEvent::Connected
+            | BackendEvent::Blocked { .. }
+            | BackendEvent::Unblocked { .. } => {}
+        }));
+        let (estimates, clock) = (Arc::clone(&self.estimates), Arc::clone(&self.clock));
+        self.begin("estimates", estimates::keep(estimates, self.sqlite(), clock, self.lifecycle.stop()));
     }
 
     /// Tells callers how their jobs ended.

@@ -3,6 +3,7 @@
 use super::ground::Ground;
 use crate::clock::Clock;
 use crate::comfy::Client;
+use crate::dispatch::Outlooks;
 use crate::egress::SystemLookup;
 use crate::intake::Intake;
 use crate::inventory::Inventory;
@@ -20,6 +21,8 @@ use tokio::sync::watch;
 pub struct Works {
     /// Takes jobs in, and wishes to cancel.
     pub intake: Arc<Intake>,
+    /// Says how jobs wait.
+    pub outlooks: Arc<Outlooks>,
     /// Has what became of them.
     pub store: Arc<dyn Store>,
     /// Has their outputs.
@@ -52,7 +55,10 @@ impl Works {
     ) -> anyhow::Result<Self> {
         let lifecycle = Lifecycle::new();
         let lookup = Arc::new(SystemLookup);
-        let mut ground = Ground::lay(settings, clock, lifecycle.clone(), settings.server.address, lookup).await?;
+        // It works with the addresses that it is given, and with no pool.
+        let mut settings = settings.clone();
+        settings.backends.file = None;
+        let mut ground = Ground::lay(&settings, clock, lifecycle.clone(), settings.server.address, lookup).await?;
         ground.tap = tap;
         let pool = ground.admit(ground.open_backends(gate.as_ref())?);
         let intake = ground.intake(&pool);
@@ -62,9 +68,9 @@ impl Works {
             desk: Arc::clone(&backend.desk),
         };
         let servers = pool.backends().iter().map(server).collect();
-        ground.dispatch(&pool);
+        let outlooks = ground.dispatch(&pool);
         let Ground { store, blobs, inventory, .. } = ground;
-        Ok(Self { intake, store, blobs, inventory, servers, lifecycle })
+        Ok(Self { intake, outlooks, store, blobs, inventory, servers, lifecycle })
     }
 
     /// Tells every station to stop and waits until all have.

@@ -34,7 +34,7 @@ pub(super) struct CreateArgs {
     /// Whose jobs it makes and sees.
     #[arg(long, default_value = "default")]
     tenant: Tenant,
-    /// What it allows: submit, read, admin, with commas between.
+    /// What it allows: submit, read, metrics, admin, with commas between.
     #[arg(long, default_value_t = usual_scopes())]
     scopes: Scopes,
     /// For how long, such as 90days; else for ever.

@@ -2,7 +2,7 @@
 
 use super::run::Parts;
 use crate::crash::{self, Point};
-use crate::job::{Failure, FailureCode, Happening, Job, Outcome, Tapped, freeze};
+use crate::job::{Failure, FailureCode, Happening, Job, Milestone, Outcome, Tapped, freeze};
 use crate::store::{Ending, Refused, persist};
 use crate::tracker::refused_everywhere;
 use futures_util::future::join_all;
@@ -61,6 +61,7 @@ async fn end_waiting(parts: &Parts, job: &Job) -> bool {
     crash::pass(Point::Ended);
     parts.delivery_bell.notify_one();
     if matches!(stored, Ok(true)) {
+        parts.outlooks.hall().room.remove(job.id);
         parts.vault.forget(job.id);
         tell_end(parts, job, &ending);
     }
@@ -79,6 +80,7 @@ pub(super) async fn end(parts: &Parts, job: &Job, run: Option<u32>, failure: Fai
         let stored = persist(parts.clock.as_ref(), &parts.lifecycle.stop(), "the end", write).await;
         crash::pass(Point::Ended);
         if stored == Some(true) {
+            parts.outlooks.hall().room.remove(job.id);
             parts.vault.forget(job.id);
             tell_end(parts, job, &ending);
         }
@@ -90,11 +92,13 @@ pub(super) async fn end(parts: &Parts, job: &Job, run: Option<u32>, failure: Fai
 fn tell_end(parts: &Parts, job: &Job, ending: &Ending) {
     let (run, at, what) = (ending.run, ending.ended_at, Happening::Ended(ending.outcome.state()));
     parts.tap.tell(|| Tapped { job: job.id, tenant: job.tenant.clone(), run, at, what });
+    parts.tap.count(Milestone::Ended { job, outcome: &ending.outcome });
 }
 
 fn ending(parts: &Parts, job: &Job, run: Option<u32>, outcome: Outcome) -> Ending {
     let now = parts.clock.now();
-    Ending { job: job.id, run, body: freeze(job, &outcome, now, &parts.bodies), outcome, ended_at: now }
+    let body = freeze(job, &outcome, now, &parts.bodies);
+    Ending { job: job.id, run, outcome, body, profile: None, ended_at: now }
 }
 
 pub(super) fn internal(message: &str) -> Failure {

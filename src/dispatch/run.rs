@@ -1,21 +1,24 @@
-//! The task of dispatch: waits for work and room, claims jobs, lets the tracker watch, submits.
+//! The task of dispatch: waits for work and room, has jobs claimed (`round`), lets the tracker watch, submits.
 
 use super::ending::{end, end_overdue, end_stranded, internal};
 use super::fitness::Fitness;
+use super::outlook::Outlooks;
 use super::partner::partner_key;
+use super::room::Room;
+use super::round::{claim_round, forget_gone};
 use super::sending::{Ready, Sending};
-use crate::clock::{Clock, Timestamp};
+use crate::clock::Clock;
 use crate::crash::{self, Point};
 use crate::inputs::Shelf;
-use crate::job::{BodyRules, Failure, Job, JobId, PromptId, Request, Tap};
+use crate::job::{BodyRules, Failure, Job, JobId, NodeLabel, Request, Tap};
 use crate::lifecycle::{Lifecycle, Panicked};
 use crate::pool::{Backend, Estimates, Pool};
-use crate::store::{Claimed, Revision, Store, StoreError, Vacancy, persist};
+use crate::store::{Claimed, Revision, Store, StoreError, persist};
 use crate::telemetry::job_span;
 use crate::tracker::{Plan, Run, SubmitResult};
 use crate::vault::Vault;
 use crate::workflow::{Built, Catalog, Pair, Source};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,6 +47,8 @@ pub struct Parts {
     pub fitness: Arc<Fitness>,
     /// How long runs take there.
     pub estimates: Arc<Estimates>,
+    /// Who waits and what is on the backends; others may ask.
+    pub outlooks: Arc<Outlooks>,
     /// Brings input images to them.
     pub shelf: Arc<Shelf>,
     /// The time.
@@ -73,19 +78,27 @@ pub async fn run(parts: Parts, stop: CancellationToken) {
     let mut revisions = HashMap::new();
     let lifecycle = parts.lifecycle.clone();
     // At the start that is every run of an earlier life; afterwards it should be none.
-    let _ = lifecycle.contain("recover", recover(&parts, &mut revisions)).await;
+    let _ = lifecycle.contain("recover", Box::pin(recover(&parts, &mut revisions))).await;
     // Other backends may be configured now than before; while the gateway runs, the last refusal ends its job.
     let _ = lifecycle.contain("stranded", end_stranded(&parts)).await;
+    let mut changes = parts.pool.changes();
     let mut next_sweep = parts.clock.now();
     let mut next_look = next_sweep + STRAY_POLL;
     loop {
         if parts.clock.now() >= next_look {
-            let _ = lifecycle.contain("recover", recover(&parts, &mut revisions)).await;
+            let _ = lifecycle.contain("recover", Box::pin(recover(&parts, &mut revisions))).await;
+            if let Ok(Err(error)) = lifecycle.contain("forget", forget_gone(&parts)).await {
+                warn!(%error, "it is not known who has gone from the queue");
+            }
             next_look = parts.clock.now() + STRAY_POLL;
         }
         let claimed_any = tokio::select! {
             () = stop.cancelled() => return,
-            any = lifecycle.contain("dispatch", claim_round(&parts, &mut revisions)) => any.unwrap_or(false),
+            any = lifecycle.contain("dispatch", fill(&parts, &mut revisions)) => any.unwrap_or_else(|Panicked| {
+                // Who was on the way between memory and the store is found there.
+                parts.outlooks.hall().room = Room::default();
+                false
+            }),
         };
         let now = parts.clock.now();
         let sweeps = now >= next_sweep;
@@ -99,6 +112,8 @@ pub async fn run(parts: Parts, stop: CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => return,
             () = parts.queue_bell.notified() => {}
+            // The pool lives as long as the parts.
+            _ = changes.changed() => {}
             () = parts.clock.sleep_until(now + POLL) => {}
         }
     }
@@ -137,42 +152,23 @@ async fn take_up(parts: &Parts, claimed: Claimed, revisions: &mut HashMap<String
             // The wall clock may have gone back since.
             let watched =
                 Run::recovered(plan(parts, &claimed, &ready.built), job.started_at.map(|at| at.min(now)), now);
+            let (id, graph) = (claimed.job.id, claimed.job.request.structure.clone());
             backend.tracker.watch(watched, claimed.job).await;
+            let seconds = parts.estimates.read().expected(&graph, &backend.name).unwrap_or_default().as_secs_f64();
+            parts.outlooks.hall().ledger.given(&backend.name, id, graph, seconds, now);
         }
         Err(failure) => end(parts, job, Some(run.number), failure).await,
     }
 }
 
-/// Fills every backend that has room. Returns whether any job was claimed.
-async fn claim_round(parts: &Parts, revisions: &mut HashMap<String, Arc<Pair>>) -> bool {
-    if parts.pool.is_paused() {
-        return false;
+/// Gives waiting jobs to the backends that have room. Returns whether there may be more to do at once.
+async fn fill(parts: &Parts, revisions: &mut HashMap<String, Arc<Pair>>) -> bool {
+    let (given, is_any) = claim_round(parts).await;
+    for (backend, claimed) in given {
+        let span = job_span(claimed.job.id);
+        launch_or_end(parts, &backend, claimed, revisions).instrument(span).await;
     }
-    let now = parts.clock.now();
-    let all = parts.pool.backends();
-    let mut backends: Vec<&Arc<Backend>> = all.iter().collect();
-    backends.sort_by_key(|backend| std::cmp::Reverse(backend.room(now)));
-    let mut claimed_any = false;
-    for backend in backends {
-        let offered: Vec<PromptId> = (0..backend.room(now)).map(|_| PromptId::fresh((parts.random)())).collect();
-        if offered.is_empty() {
-            continue;
-        }
-        let others = others(&all, backend, now);
-        let (name, with_images) = (backend.name.clone(), backend.room_for_images());
-        let vacancy = Vacancy { backend: name, others, offered, with_images, per_tenant: parts.per_tenant };
-        match parts.store.claim_beside(vacancy, parts.clock.now()).await {
-            Ok(claimed) => {
-                for claimed in claimed {
-                    claimed_any = true;
-                    let span = job_span(claimed.job.id);
-                    launch_or_end(parts, backend, claimed, revisions).instrument(span).await;
-                }
-            }
-            Err(error) => warn!(%error, "no job could be claimed"),
-        }
-    }
-    claimed_any
+    is_any
 }
 
 /// A claimed job is launched, or ends: nobody else would see to it.
@@ -218,7 +214,7 @@ async fn launch(parts: &Parts, backend: &Backend, claimed: Claimed, revisions: &
 }
 
 fn plan(parts: &Parts, claimed: &Claimed, built: &Built) -> Plan {
-    let Claimed { job, run, tries, refused } = claimed;
+    let Claimed { job, run, tries, refused, .. } = claimed;
     let now = parts.clock.now();
     let may_take =
         |other: &Arc<Backend>| other.name != run.backend && refused.iter().all(|it| it.backend != other.name);
@@ -230,13 +226,22 @@ fn plan(parts: &Parts, claimed: &Claimed, built: &Built) -> Plan {
         elsewhere: parts.pool.backends().iter().any(may_take),
         refused: refused.clone(),
         nodes: built.graph.nodes().map(|(id, _)| id.to_owned()).collect(),
+        labels: labels(built),
+        weights: parts.estimates.weights(&job.request.structure),
         websocket_nodes: built.websocket_nodes.clone(),
         declared: built.outputs.clone(),
         expected_images: job.request.expected_images,
         limits: job.request.limits,
         queued_since: if *tries == 0 { job.created_at.min(now) } else { now },
-        may_retry: tries + 1 < parts.max_runs,
+        may_retry: tries + 1 < job.request.max_runs.unwrap_or(parts.max_runs).min(parts.max_runs),
     }
+}
+
+fn labels(built: &Built) -> BTreeMap<String, NodeLabel> {
+    let nodes = built.graph.nodes();
+    nodes
+        .map(|(id, node)| (id.to_owned(), NodeLabel { class: node.class_type.clone(), title: node.title.clone() }))
+        .collect()
 }
 
 /// Builds a job's graph from the revision that it was checked against.
@@ -278,13 +283,4 @@ async fn revision(
     }
     revisions.insert(hash, Arc::clone(&workflow));
     Ok(Some(workflow))
-}
-
-/// Returns the names of the backends to which `backend` leaves a job that it has lost: those that can take one at once,
-/// and as long as `backend` is in doubt also those that have no room now.
-fn others(backends: &[Arc<Backend>], backend: &Backend, now: Timestamp) -> Vec<String> {
-    let is_doubtful = backend.desk.is_doubtful();
-    let may_take = |other: &&Arc<Backend>| if is_doubtful { other.desk.is_open(now) } else { other.room(now) > 0 };
-    let others = backends.iter().filter(|other| other.name != backend.name).filter(may_take);
-    others.map(|other| other.name.clone()).collect()
 }

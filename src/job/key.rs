@@ -15,6 +15,8 @@ pub enum Scope {
     Submit,
     /// To read jobs, their outputs and their webhooks.
     Read,
+    /// To read what is counted of all tenants together, and nothing else: Prometheus's.
+    Metrics,
     /// Everything, for the jobs of all tenants: an operator's.
     Admin,
 }
@@ -45,10 +47,10 @@ pub struct KeyLimits {
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ScopeError {
     /// There is no such scope.
-    #[error("there is no scope `{0}`; there are submit, read, admin")]
+    #[error("there is no scope `{0}`; there are submit, read, metrics, admin")]
     Unknown(String),
     /// There is none at all.
-    #[error("a key needs a scope at least: submit, read, admin")]
+    #[error("a key needs a scope at least: submit, read, metrics, admin")]
     None,
 }
 
@@ -101,13 +103,14 @@ impl fmt::Display for KeyId {
 
 impl Scope {
     /// Every scope.
-    pub const ALL: [Self; 3] = [Self::Submit, Self::Read, Self::Admin];
+    pub const ALL: [Self; 4] = [Self::Submit, Self::Read, Self::Metrics, Self::Admin];
 
     /// Returns the word used in answers, on the command line and in the database.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Submit => "submit",
             Self::Read => "read",
+            Self::Metrics => "metrics",
             Self::Admin => "admin",
         }
     }
@@ -116,6 +119,7 @@ impl Scope {
         match self {
             Self::Submit => 1,
             Self::Read => 2,
+            Self::Metrics => 8,
             Self::Admin => 4,
         }
     }
@@ -123,7 +127,7 @@ impl Scope {
 
 impl Scopes {
     /// All of them.
-    pub const ALL: Self = Self(7);
+    pub const ALL: Self = Self(15);
 
     /// Says whether they allow what `scope` allows; an operator may do everything.
     pub fn allow(self, scope: Scope) -> bool {

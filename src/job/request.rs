@@ -146,6 +146,9 @@ pub struct Request {
     /// Higher runs first; 0 unless the caller says otherwise.
     #[serde(default)]
     pub priority: i32,
+    /// How many runs it may have; none for as many as the settings allow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_runs: Option<u32>,
     /// The ticket for the key that the caller gave for partner nodes; the key itself is in memory only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_ticket: Option<u64>,
@@ -175,6 +178,7 @@ impl Request {
             conversion: None,
             metadata: None,
             priority: 0,
+            max_runs: None,
             key_ticket: None,
             limits,
         }

@@ -1,6 +1,6 @@
 //! The states of a job, which moves are legal, and the ways in which it can end.
 
-use super::{Failure, Output};
+use super::{Failure, FailureCode, Output};
 
 /// How far a job is. Final states never change: the first end wins.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -68,6 +68,14 @@ impl Outcome {
             Self::Succeeded(_) => JobState::Succeeded,
             Self::Failed(..) => JobState::Failed,
             Self::Cancelled => JobState::Cancelled,
+        }
+    }
+
+    /// Returns why it failed; none where it did not.
+    pub fn code(&self) -> Option<FailureCode> {
+        match self {
+            Self::Failed(failure, _) => Some(failure.code),
+            Self::Succeeded(_) | Self::Cancelled => None,
         }
     }
 

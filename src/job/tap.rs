@@ -1,7 +1,7 @@
-//! A tap on the runs: by it one hears what happens to every job, webhook or not. Who listens, and what is made of it, is
-//! left to others.
+//! A tap on the runs: by it one hears what happens to every job, webhook or not, and by it jobs are counted. Who listens, and
+//! what is made of it, is left to others.
 
-use super::{Advance, JobId, JobState, News, Output, PromptId, Tenant};
+use super::{Advance, Job, JobId, JobState, News, Outcome, Output, PromptId, Tenant};
 use crate::clock::Timestamp;
 use std::fmt;
 use std::sync::Arc;
@@ -59,32 +59,145 @@ pub struct Tapped {
     pub what: Happening,
 }
 
-/// Who listens to the runs, if anybody does. What is told here is told once: who must know of an end for certain asks the
-/// store too.
+/// What is counted of jobs and of those who run them. Everything by reference: it is told for every job, and must cost next to nothing.
+#[derive(Clone, Copy, Debug)]
+pub enum Milestone<'a> {
+    /// A job is taken in.
+    Accepted,
+    /// A run has begun to execute.
+    Began {
+        /// The job as it was before, whose `run` may not be this one.
+        job: &'a Job,
+        /// Which of its runs this is, from 1.
+        run: u32,
+        /// Where.
+        backend: &'a str,
+        /// When.
+        at: Timestamp,
+    },
+    /// A backend has the results of some nodes already.
+    Cached {
+        /// Where.
+        backend: &'a str,
+        /// How many.
+        nodes: usize,
+    },
+    /// A node began to run.
+    Executing {
+        /// Where.
+        backend: &'a str,
+    },
+    /// The socket of a backend said something that says nothing.
+    Noise {
+        /// Whose.
+        backend: &'a str,
+    },
+    /// A run is over, whatever becomes of its job.
+    Over {
+        /// The job, with when the run began where it did.
+        job: &'a Job,
+        /// Where.
+        backend: &'a str,
+        /// How.
+        how: RunEnd,
+        /// When.
+        at: Timestamp,
+    },
+    /// A job has ended, and its result is stored.
+    Ended {
+        /// The job, as it was before.
+        job: &'a Job,
+        /// How.
+        outcome: &'a Outcome,
+    },
+}
+
+/// How a run was over.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum RunEnd {
+    /// With all outputs.
+    Succeeded,
+    /// With an error that another run would meet too, or that was the last one's.
+    Failed,
+    /// By the caller's wish.
+    Cancelled,
+    /// With an error that another run may not meet.
+    Again,
+    /// Its backend cannot run it; others may.
+    Elsewhere,
+}
+
+impl RunEnd {
+    /// Every way.
+    pub const ALL: [Self; 5] = [Self::Succeeded, Self::Failed, Self::Cancelled, Self::Again, Self::Elsewhere];
+
+    /// Returns how a run was over whose job ended with it.
+    pub fn of(outcome: &Outcome) -> Self {
+        match outcome {
+            Outcome::Succeeded(_) => Self::Succeeded,
+            Outcome::Failed(..) => Self::Failed,
+            Outcome::Cancelled => Self::Cancelled,
+        }
+    }
+
+    /// Returns the word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::Again => "again",
+            Self::Elsewhere => "elsewhere",
+        }
+    }
+}
+
+/// Who listens to the runs, and who counts them, if anybody does. What is told here is told once: who must know of an end for
+/// certain asks the store too.
 #[derive(Clone, Default)]
-pub struct Tap(Option<Arc<dyn Fn(Tapped) + Send + Sync>>);
+pub struct Tap {
+    listener: Option<Listener>,
+    counter: Option<Counter>,
+}
+
+type Listener = Arc<dyn Fn(Tapped) + Send + Sync>;
+type Counter = Arc<dyn Fn(Milestone<'_>) + Send + Sync>;
 
 impl Tap {
     /// Lets `listener` hear of everything. It must not wait; what it cannot take in at once it drops.
     pub fn new(listener: impl Fn(Tapped) + Send + Sync + 'static) -> Self {
-        Self(Some(Arc::new(listener)))
+        Self { listener: Some(Arc::new(listener)), counter: None }
+    }
+
+    /// The same tap, by which `counter` counts too. It must not wait.
+    #[must_use]
+    pub fn counted(self, counter: impl Fn(Milestone<'_>) + Send + Sync + 'static) -> Self {
+        Self { counter: Some(Arc::new(counter)), ..self }
     }
 
     /// Says whether anybody listens.
     pub fn is_there(&self) -> bool {
-        self.0.is_some()
+        self.listener.is_some()
     }
 
     /// Tells what happened, which is only made if somebody listens.
     pub fn tell(&self, tapped: impl FnOnce() -> Tapped) {
-        if let Some(listener) = &self.0 {
+        if let Some(listener) = &self.listener {
             listener(tapped());
+        }
+    }
+
+    /// Counts what happened.
+    pub fn count(&self, milestone: Milestone<'_>) {
+        if let Some(counter) = &self.counter {
+            counter(milestone);
         }
     }
 }
 
 impl fmt::Debug for Tap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Tap").field(&self.0.is_some()).finish()
+        let (listens, counts) = (self.listener.is_some(), self.counter.is_some());
+        f.debug_struct("Tap").field("listens", &listens).field("counts", &counts).finish()
     }
 }

@@ -225,6 +225,7 @@ impl Station {
                 schedule: Arc::clone(&self.schedule),
                 chance: (self.random)(),
                 give_up: self.give_up.clone(),
+                standing: Arc::clone(&self.standing),
             };
             self.lifecycle.spawn("delivery", sending.run().instrument(span));
         }
@@ -261,6 +262,7 @@ impl Station {
             let made = Made::failed(Trouble::HostDown, "the host was down until the deadline, so it was not called");
             let attempt = attempt_of(&delivery, made, now, now);
             tell(&delivery, &attempt, Verdict::GiveUp);
+            self.standing.ended(Verdict::GiveUp);
             let (store, clock, give_up) = (Arc::clone(&self.store), Arc::clone(&self.clock), self.give_up.clone());
             let ended = self.ended.clone();
             let storing = async move {

@@ -4,6 +4,7 @@
 use super::attempt::{Caller, Made};
 use super::gate::Sign;
 use super::schedule::{Answer, Round, Trouble, after};
+use super::standing::Standing;
 use super::target::lane_of;
 use crate::clock::{Clock, Timestamp};
 use crate::crash::{self, Point};
@@ -33,6 +34,7 @@ pub(super) struct Sending {
     pub(super) schedule: Arc<[Duration]>,
     pub(super) chance: f64,
     pub(super) give_up: CancellationToken,
+    pub(super) standing: Arc<Standing>,
 }
 
 /// Tells that a delivery is no longer under way.
@@ -93,8 +95,10 @@ impl Sending {
         let verdict = after(&Round::of(delivery, &self.schedule), &made.answer, now, self.chance);
         let sign = Sign::of(&made.answer);
         let pause_until = pause_until(&made.answer, verdict, now);
+        let answer = made.answer.code();
         let attempt = attempt_of(delivery, made, self.started_at, now);
         tell(delivery, &attempt, verdict);
+        self.standing.attempted(delivery, &attempt, answer, verdict);
         let write = || self.store.record_attempt(delivery.job, attempt.clone(), verdict);
         if persist(self.clock.as_ref(), &self.give_up, "an attempt", write).await.is_some() {
             self.fate = Fate::Settled { pause_until, sign };

@@ -1,21 +1,53 @@
-//! A job on its way to a backend: the places that are free there, the run that it is claimed for, and who cannot run it.
+//! A job on its way to a backend: how it waits, the backend and the run that it is claimed for, and who cannot run it.
 
-use crate::job::{Job, PromptId, RunRef};
-use std::num::NonZeroUsize;
+use crate::job::{Job, JobId, Placement, PromptId, RunRef, StructureHash, Tenant};
+use std::collections::BTreeSet;
 
-/// Free places on a backend, to be filled with waiting jobs.
+/// A job that waits, with all that matters for where it may go.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Vacancy {
+pub struct Waiting {
+    /// The job.
+    pub job: JobId,
+    /// Where it stands in the order of acceptance, which it keeps when it waits again.
+    pub place: i64,
+    /// Whose it is.
+    pub tenant: Tenant,
+    /// Higher runs first, among those of its tenant.
+    pub priority: i32,
+    /// The structures of its graphs, one for each variant; a single empty one where it is not known.
+    pub structures: Vec<StructureHash>,
+    /// What it wishes of a backend.
+    pub placement: Placement,
+    /// The backends that cannot run it, as they have said themselves.
+    pub unfit: BTreeSet<String>,
+    /// The backend of its last run; none before the first.
+    pub left: Option<String>,
+    /// Whether it has input images, which must be brought to the backend first.
+    pub with_images: bool,
+}
+
+/// The jobs that came to wait since some mark.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Arrivals {
+    /// The jobs, in the order in which they came to wait.
+    pub jobs: Vec<Waiting>,
+    /// Where to go on the next time.
+    pub mark: i64,
+    /// Whether there may be more already.
+    pub is_more: bool,
+}
+
+/// A waiting job and where it shall run.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Assignment {
+    /// The job.
+    pub job: JobId,
     /// The backend's name.
     pub backend: String,
-    /// Other backends. A job whose last run was on `backend` is left to them as long as one of them may run it.
-    pub others: Vec<String>,
-    /// One for each place: the prompt id of a run that is not its job's first.
-    pub offered: Vec<PromptId>,
-    /// How many of the places may be taken by jobs with input images.
-    pub with_images: usize,
-    /// How many jobs of one tenant may be on backends, all of them together; none for any number.
-    pub per_tenant: Option<NonZeroUsize>,
+    /// Which of the job's variants, from 0.
+    pub variant: u32,
+    /// The prompt id of the run, if it is not the job's first.
+    pub fresh: PromptId,
 }
 
 /// A claimed job and the run that it was claimed for; the intent is on disk.
@@ -25,6 +57,8 @@ pub struct Claimed {
     pub job: Job,
     /// The run: number, backend, prompt id.
     pub run: RunRef,
+    /// Which of the job's variants it is, from 0.
+    pub variant: u32,
     /// How many runs before this one counted as tries.
     pub tries: u32,
     /// The backends that cannot run the job.

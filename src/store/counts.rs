@@ -27,4 +27,6 @@ pub struct Backlog {
     pub running: u64,
     /// Webhooks that have not arrived.
     pub deliveries: u64,
+    /// When the oldest of those that wait for a backend was accepted; none where none waits.
+    pub oldest: Option<Timestamp>,
 }

@@ -10,6 +10,7 @@ mod cursor;
 mod delivery;
 mod ending;
 mod error;
+mod estimates;
 mod intake;
 mod keys;
 mod list;
@@ -21,27 +22,28 @@ mod signing;
 mod sqlite;
 mod uploads;
 
-pub use claim::{Claimed, Refused, Vacancy};
+pub use claim::{Arrivals, Assignment, Claimed, Refused, Waiting};
 pub use counts::{Backlog, Counts};
 pub use cursor::{Cursor, CursorError};
 pub use delivery::{Attempt, Delivery, DeliveryState, Verdict};
 pub use ending::{CancelWish, Ending, Finished};
 pub use error::StoreError;
+pub use estimates::EstimateStore;
 pub use intake::{IdempotencyKey, NewJob, Revision};
 pub use keys::{ApiKey, KeyStore};
 pub use list::{ListFilter, Listed};
 pub use own_secrets::OwnSecrets;
 pub use persist::persist;
-pub use pool::{KeptBackend, Leaving, PoolStore, QueueCounts, RunThere};
+pub use pool::{KeptBackend, Leaving, PoolStore, QueueCounts};
 pub use replay::{DeliveryFilter, ListedDelivery, ReplayFilter};
 pub use signing::{Rotation, SecretKind, SigningSecret, SigningStore};
 pub use sqlite::{Audit, Flaw, NamedBlob, OpenError, SqliteStore, audit, open_beside};
 pub use uploads::{NewUpload, Space, Upload, UploadStore};
 
 use crate::clock::Timestamp;
-use crate::job::{BlobId, Job, JobId, PromptId};
+use crate::job::{BlobId, Job, JobId, Profile, Tenant};
 use async_trait::async_trait;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -67,23 +69,24 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Returns the result of a job that has ended.
     async fn finished(&self, id: JobId) -> Result<Option<Finished>, StoreError>;
 
+    /// Returns how the last run of a job went; none where the job has not ended, or no run of it had begun.
+    async fn profile(&self, id: JobId) -> Result<Option<Profile>, StoreError>;
+
     /// Lists jobs, newest first.
     async fn list(&self, filter: ListFilter) -> Result<Vec<Listed>, StoreError>;
 
-    /// Claims waiting jobs for `backend` as [`claim_beside`](Self::claim_beside) does, without others and limits.
-    async fn claim(&self, backend: &str, offered: Vec<PromptId>, now: Timestamp) -> Result<Vec<Claimed>, StoreError> {
-        let (backend, with_images) = (backend.to_owned(), offered.len());
-        let vacancy = Vacancy { backend, others: Vec::new(), offered, with_images, per_tenant: None };
-        self.claim_beside(vacancy, now).await
-    }
+    /// Returns at most `limit` jobs that came to wait since `mark`, in the order in which they did: new ones, and those
+    /// that wait again. From 0 that is every job that waits. Those whose caller wished them cancelled are not among them.
+    /// Costs next to nothing where none came. A row that cannot be read is passed over with a line in the log.
+    async fn arrivals(&self, mark: i64, limit: u32) -> Result<Arrivals, StoreError>;
 
-    /// Claims waiting jobs, one for each place, and commits for each the intent to run it there. Tenants take turns; of a
-    /// tenant's jobs the one of the highest priority goes first, then the oldest. The first run of a job uses the job's own
-    /// id as prompt id, a later run the offered one.
-    ///
-    /// Jobs that cannot run on the backend are passed over, and so are those that are left to others. Neither holds up the
-    /// jobs behind it, nor does a tenant that has as many on backends as it may.
-    async fn claim_beside(&self, vacancy: Vacancy, now: Timestamp) -> Result<Vec<Claimed>, StoreError>;
+    /// Claims waiting jobs for backends, and commits for each the intent to run it there. The first run of a job uses the
+    /// job's own id as prompt id, a later run the fresh one. A job that does not wait any more, is to be cancelled, or
+    /// cannot be read is not among what is returned, and nothing of it is changed.
+    async fn claim(&self, assignments: Vec<Assignment>, now: Timestamp) -> Result<Vec<Claimed>, StoreError>;
+
+    /// Returns how many jobs of each tenant are on backends; a tenant without any is not in it.
+    async fn on_backends_by_tenant(&self) -> Result<HashMap<Tenant, usize>, StoreError>;
 
     /// Notes that a run began to execute. Returns false where that run is no longer the current one.
     async fn started(&self, id: JobId, run: u32, at: Timestamp) -> Result<bool, StoreError>;

@@ -8,7 +8,7 @@ use super::run::{Room, Watched};
 use super::storing::Storing;
 use super::upstream::{look_up, stop_upstream};
 use crate::clock::Timestamp;
-use crate::job::{Happening, News, PromptId};
+use crate::job::{Happening, Milestone, News, Profile, PromptId, RunEnd, Timing};
 use crate::media::Treatment;
 use crate::telemetry::job_span;
 use std::sync::Arc;
@@ -23,6 +23,8 @@ impl Room {
         let _in_span = span.enter();
         match effect {
             Effect::Started => {
+                let (job, backend) = (&watched.job, self.parts.backend.as_str());
+                self.parts.tap.count(Milestone::Began { job, run: number, backend, at: now });
                 watched.job.started_at = Some(now);
                 self.last_begun = Some(now);
                 self.parts.desk.runs_prompts();
@@ -52,11 +54,13 @@ impl Room {
             }
             Effect::Finish(outcome) => {
                 info!(backend = %self.parts.backend, state = outcome.state().as_str(), "run ended");
+                self.parts.count_over(watched, RunEnd::of(&outcome), now);
                 let (parts, end) = (self.parts.clone(), watched.end(now));
                 self.parts.lifecycle.spawn("finish", async move { ending::finish(&parts, &end, outcome).await });
             }
             Effect::Requeue { failure, counts } => {
                 warn!(backend = %self.parts.backend, reason = failure.message, counts, "run goes back into the queue");
+                self.parts.count_over(watched, RunEnd::Again, now);
                 self.parts.tap.tell(|| watched.tapped(now, Happening::Again { reason: failure.message }));
                 let (parts, end) = (self.parts.clone(), watched.end(now));
                 let how = Return::Again { counts };
@@ -66,6 +70,7 @@ impl Room {
                 // What ComfyUI says repeats what the caller sent. It is the job's, and not the log's.
                 let class = failure.node.as_ref().map(|node| node.class.as_str());
                 warn!(backend = %self.parts.backend, node.class = class, "the backend cannot run this job");
+                self.parts.count_over(watched, RunEnd::Elsewhere, now);
                 self.parts.tap.tell(|| watched.tapped(now, Happening::Again { reason: failure.message.clone() }));
                 let (parts, end) = (self.parts.clone(), watched.end(now));
                 let how = Return::Elsewhere { reason: failure.message };
@@ -108,6 +113,8 @@ impl Watched {
     fn end(&self, at: Timestamp) -> End {
         let plan = self.run.plan();
         let (run, prompt) = (plan.number, plan.prompt.clone());
-        End { job: self.job.clone(), run, prompt, at, _held: Arc::clone(&self.held) }
+        let queued_ms = Timing::of(&self.job, at).queued_ms;
+        let profile = self.run.profile(at).map(|profile| Profile { queued_ms, ..profile });
+        End { job: self.job.clone(), run, prompt, at, profile, _held: Arc::clone(&self.held) }
     }
 }

@@ -2,10 +2,10 @@
 //! here waits.
 
 use super::machine::{Input, Run, SubmitResult};
-use super::run::{Room, Watched};
+use super::run::{Parts, Room, Watched};
 use crate::clock::Timestamp;
 use crate::comfy::event::Event;
-use crate::job::{Announcement, Happening, News, PromptId, Tapped};
+use crate::job::{Announcement, Happening, Milestone, News, PromptId, RunEnd, Tapped};
 use std::sync::Arc;
 
 impl Room {
@@ -26,6 +26,31 @@ impl Room {
     pub(super) fn tap(&self, prompt: &PromptId, at: Timestamp, what: Happening) {
         if let Some(watched) = self.watched.get(prompt) {
             self.parts.tap.tell(|| watched.tapped(at, what));
+        }
+    }
+}
+
+impl Parts {
+    /// Counts a run that is over.
+    pub(super) fn count_over(&self, watched: &Watched, how: RunEnd, at: Timestamp) {
+        let (job, backend) = (&watched.job, self.backend.as_str());
+        self.tap.count(Milestone::Over { job, backend, how, at });
+    }
+
+    /// Counts what an input alone tells of its run.
+    pub(super) fn count_heard(&self, input: &Input) {
+        let backend = self.backend.as_str();
+        if let Input::Event(Event::Cached { nodes, .. }) = input {
+            self.tap.count(Milestone::Cached { backend, nodes: nodes.len() });
+        } else if let Input::Event(Event::Executing { .. }) = input {
+            self.tap.count(Milestone::Executing { backend });
+        }
+    }
+
+    /// Counts an event that is about nothing.
+    pub(super) fn count_noise(&self, event: &Event) {
+        if let Event::Noise { .. } = event {
+            self.tap.count(Milestone::Noise { backend: &self.backend });
         }
     }
 }

@@ -36,7 +36,7 @@ const PARAMETER: [&str; 13] = [
 ];
 
 /// The fields of a request that no parameter can be named after, since the request would never reach it.
-pub const RESERVED: [&str; 14] = [
+pub const RESERVED: [&str; 16] = [
     "workflow",
     "params",
     "images",
@@ -48,6 +48,8 @@ pub const RESERVED: [&str; 14] = [
     "convert",
     "metadata",
     "priority",
+    "placement",
+    "max_runs",
     "timeouts",
     "prompt_id",
     "idempotency_key",

@@ -87,7 +87,8 @@ fn examples_of_requests_are_taken() {
     let most = Limits { queue: day, start: day, silence: day, run: day };
     let guard = Guard::new(egress::Rules::new(&EgressSettings::default(), true), Arc::new(SystemLookup));
     let targets = TargetRules { guard, https_only: false };
-    let rules = Rules { targets: &targets, most, defaults: Defaults::default(), workflow: &find, graphs: None };
+    let (max_runs, defaults) = (100, Defaults::default());
+    let rules = Rules { targets: &targets, most, max_runs, defaults, workflow: &find, graphs: None };
     for (name, example) in examples {
         let read = read_submission(example["value"].to_string().as_bytes(), &rules);
         let (workflow, submission) = read.unwrap_or_else(|error| panic!("{name}: {error}"));

@@ -3,10 +3,14 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "this whole program is a test")]
 
 mod agent;
+mod backend_health;
 mod backends;
+mod backends_command;
+mod backends_passed;
 mod canary;
 mod cancel;
 mod catalogue;
+mod choosing;
 mod clocks;
 mod comfylite;
 mod command_line;
@@ -20,6 +24,8 @@ mod delivery_modes;
 mod dry_run_images;
 mod elsewhere;
 mod events;
+#[path = "../support/exposition.rs"]
+mod exposition;
 mod faults;
 mod folder;
 mod forgetful;
@@ -43,6 +49,7 @@ mod local;
 mod lost_answers;
 mod lost_backend;
 mod lost_socket;
+mod metrics;
 mod other_hands;
 mod outputs;
 #[cfg(target_os = "linux")]
@@ -52,6 +59,7 @@ mod own_folder;
 mod panics;
 mod partner_keys;
 mod process;
+mod profiles;
 #[path = "../support/proxy/mod.rs"]
 mod proxy;
 mod raw_graphs;

@@ -1,8 +1,8 @@
 //! Backends that cannot run a job, and backends that lost it: who is given it next, and when nobody can be.
 
-use crate::support::{House, after, cancelled, failed, new_job, offer, succeeded};
+use crate::support::{House, after, cancelled, failed, new_job, succeeded};
 use comfygate::job::{JobId, JobState};
-use comfygate::store::{Refused, SqliteStore, Store, Vacancy};
+use comfygate::store::{Refused, Store};
 use rusqlite::Connection;
 use std::sync::Arc;
 
@@ -14,14 +14,14 @@ async fn a_job_that_a_backend_cannot_run_is_never_given_to_it_again_and_costs_no
     assert!(house.store.pass_on(id, 1, "no such model").await.unwrap());
     assert_eq!(house.job(id).await.state, JobState::Queued);
     let house = house.reopened().await;
-    assert!(house.store.claim("a", offer(3), after(6)).await.unwrap().is_empty());
+    assert!(house.claim("a", 3, after(6)).await.is_empty());
     let again = house.claim_one("b", after(7)).await;
     assert_eq!((again.job.id, again.run.number, again.tries), (id, 2, 0));
     assert_eq!(again.refused, [refused("a", "no such model")]);
     assert_eq!(house.store.on_backends().await.unwrap(), [again]);
     // Back from a run that b lost, it still is nothing for a.
     assert!(house.store.requeue(id, 2, true, after(8)).await.unwrap());
-    assert!(house.store.claim("a", offer(3), after(9)).await.unwrap().is_empty());
+    assert!(house.claim("a", 3, after(9)).await.is_empty());
     assert_eq!(house.claim_one("b", after(10)).await.tries, 1);
 }
 
@@ -33,7 +33,7 @@ async fn it_is_one_transaction_that_a_job_waits_again_and_who_cannot_run_it() {
     assert!(house.store.pass_on(id, 1, "no").await.unwrap());
     let killed = house.as_if_killed_now();
     assert_eq!(killed.job(id).await.state, JobState::Queued);
-    assert!(killed.store.claim("a", offer(1), after(6)).await.unwrap().is_empty());
+    assert!(killed.claim("a", 1, after(6)).await.is_empty());
 }
 
 #[tokio::test]
@@ -59,36 +59,14 @@ async fn jobs_that_wait_for_another_backend_hold_nobody_up() {
     for number in 1..=40 {
         house.accept(number).await;
     }
-    for claimed in house.store.claim("a", offer(30), after(50)).await.unwrap() {
+    for claimed in house.claim("a", 30, after(50)).await {
         assert!(house.store.pass_on(claimed.job.id, 1, "no").await.unwrap());
     }
-    let next = house.store.claim("a", offer(4), after(60)).await.unwrap();
+    let next = house.claim("a", 4, after(60)).await;
     let ids: Vec<JobId> = next.iter().map(|claimed| claimed.job.id).collect();
     assert_eq!(ids, [31, 32, 33, 34].map(|number| new_job(number).id));
     // For another backend they stand where they stood.
     assert_eq!(house.claim_one("b", after(61)).await.job.id, new_job(1).id);
-}
-
-#[tokio::test]
-async fn a_job_that_a_backend_lost_is_left_to_the_others_as_long_as_one_may_take_it() {
-    let house = House::new();
-    let id = house.accept(1).await;
-    house.claim_one("a", after(5)).await;
-    assert!(house.store.requeue(id, 1, false, after(6)).await.unwrap());
-    let claim = async |backend: &str, others: &[&str]| {
-        let others = others.iter().map(|name| (*name).to_owned()).collect();
-        let vacancy = Vacancy { backend: backend.into(), others, offered: offer(1), with_images: 1, per_tenant: None };
-        house.store.claim_beside(vacancy, after(7)).await.unwrap()
-    };
-    assert!(claim("a", &["b"]).await.is_empty());
-    // One that cannot run it is no other one.
-    let by_b = claim("b", &["a"]).await;
-    assert_eq!(by_b[0].run.number, 2);
-    assert!(house.store.pass_on(id, 2, "no").await.unwrap());
-    assert!(claim("a", &["c"]).await.len() == 1, "a was not the last to lose it");
-    assert!(house.store.requeue(id, 3, true, after(8)).await.unwrap());
-    assert!(claim("a", &["b", "c"]).await.is_empty());
-    assert_eq!(claim("a", &["b"]).await[0].run.number, 4);
 }
 
 #[tokio::test]
@@ -100,7 +78,7 @@ async fn only_what_every_backend_has_refused_is_stranded() {
     }
     let ids = [1, 2, 3].map(|number| new_job(number).id);
     for backend in ["a", "b"] {
-        for claimed in house.store.claim(backend, offer(2), after(5)).await.unwrap() {
+        for claimed in house.claim(backend, 2, after(5)).await {
             let reason = format!("no, says {backend}");
             assert!(house.store.pass_on(claimed.job.id, claimed.run.number, &reason).await.unwrap());
         }
@@ -119,28 +97,6 @@ async fn only_what_every_backend_has_refused_is_stranded() {
     house.store.wish_cancel(ids[1]).await.unwrap();
     assert!(house.store.stranded(&all, 10).await.unwrap().is_empty());
     assert!(house.store.stranded(&[], 10).await.unwrap().is_empty());
-}
-
-#[tokio::test]
-async fn ten_thousand_jobs_that_wait_for_another_backend_hold_up_no_job_of_this_one() {
-    let house = House::new();
-    house.accept(1).await;
-    house.store.close().await;
-    let mut database = raw(&house);
-    let rows = database.transaction().unwrap();
-    rows.execute_batch(
-        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000)
-         INSERT INTO job (id, workflow, priority, created_at, queue_limit, queue_deadline, run_number, backend, prompt_id)
-         SELECT randomblob(16), 'flux', 5, 0, 1, 9999999999999, 1, 'a', 'p' FROM n;
-         INSERT INTO job_request SELECT row, (SELECT request FROM job_request LIMIT 1) FROM job WHERE priority = 5;
-         INSERT INTO unfit SELECT row, 'a', 'no' FROM job WHERE priority = 5;",
-    )
-    .unwrap();
-    rows.commit().unwrap();
-    drop(database);
-    let store = SqliteStore::open(house.folder.path()).unwrap();
-    let claimed = store.claim("a", offer(5), after(9)).await.unwrap();
-    assert_eq!(claimed.iter().map(|claimed| claimed.job.id).collect::<Vec<_>>(), [new_job(1).id]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! From acceptance to the end: what is durable, who gets a job, and that it ends once.
 
-use crate::support::{HOOK, House, after, cancelled, failed, keyed, new_job, offer, succeeded};
-use comfygate::job::{JobState, Outcome, ParamValue, PromptId};
+use crate::support::{HOOK, House, after, assignment, cancelled, failed, keyed, new_job, offer, succeeded};
+use comfygate::job::{JobId, JobState, Outcome, ParamValue, PromptId};
 use comfygate::store::{CancelWish, DeliveryState, Revision, Store, StoreError};
 use futures_util::future::join_all;
 use std::collections::BTreeSet;
@@ -94,14 +94,20 @@ async fn a_key_is_free_again_after_its_time() {
 async fn two_backends_that_claim_at_once_never_share_a_job() {
     let house = House::new();
     let accepted: BTreeSet<_> = join_all((0..200).map(|number| house.accept(number))).await.into_iter().collect();
-    let claims = (0..60).map(|turn| house.store.claim(if turn % 2 == 0 { "a" } else { "b" }, offer(5), after(300)));
+    let ids: Vec<_> = accepted.iter().copied().collect();
+    let all = |ids: &[JobId], backend: &str| {
+        ids.iter().zip(offer(5)).map(|(id, fresh)| assignment(*id, backend, fresh)).collect()
+    };
+    // Both want the same jobs, and take turns in being the first.
+    let turns = ids.chunks(5).enumerate().map(|(turn, ids)| (ids, if turn % 2 == 0 { ["a", "b"] } else { ["b", "a"] }));
+    let claims = turns.flat_map(|(ids, names)| names.map(|name| house.store.claim(all(ids, name), after(300))));
     let claimed: Vec<_> = join_all(claims).await.into_iter().flat_map(Result::unwrap).collect();
     let claimed_ids: BTreeSet<_> = claimed.iter().map(|claimed| claimed.job.id).collect();
     assert_eq!(claimed.len(), 200);
     assert_eq!(claimed_ids, accepted);
     let backends: BTreeSet<_> = claimed.iter().map(|claimed| claimed.run.backend.as_str()).collect();
     assert_eq!(backends, BTreeSet::from(["a", "b"]));
-    assert!(house.store.claim("a", offer(5), after(300)).await.unwrap().is_empty());
+    assert!(house.claim("a", 5, after(300)).await.is_empty());
 }
 
 #[tokio::test]
@@ -112,7 +118,7 @@ async fn jobs_are_claimed_by_priority_and_then_by_age() {
         new.request.priority = priority;
         house.store.accept(new).await.unwrap();
     }
-    let claimed = house.store.claim("gpu", offer(9), after(10)).await.unwrap();
+    let claimed = house.claim("gpu", 9, after(10)).await;
     let order: Vec<_> = claimed.iter().map(|claimed| claimed.job.id).collect();
     assert_eq!(order, [3, 5, 1, 4, 2].map(|number| new_job(number).id));
 }
@@ -162,10 +168,10 @@ async fn a_waiting_job_that_is_to_be_cancelled_is_never_claimed() {
     let id = house.accept(1).await;
     let wish = house.store.wish_cancel(id).await.unwrap();
     assert!(matches!(wish, CancelWish::Waiting(job) if job.id == id && job.cancel_requested));
-    assert!(house.store.claim("gpu", offer(3), after(5)).await.unwrap().is_empty());
+    assert!(house.claim("gpu", 3, after(5)).await.is_empty());
     // A crash before the end is stored: the job is found again.
     let house = house.reopened().await;
-    assert!(house.store.claim("gpu", offer(3), after(5)).await.unwrap().is_empty());
+    assert!(house.claim("gpu", 3, after(5)).await.is_empty());
     let overdue = house.store.overdue(after(5), 10).await.unwrap();
     assert_eq!(overdue.iter().map(|job| (job.id, job.cancel_requested)).collect::<Vec<_>>(), [(id, true)]);
     assert!(house.store.finish(cancelled(id, None, after(6))).await.unwrap());
@@ -185,7 +191,7 @@ async fn a_job_on_a_backend_keeps_the_wish_to_cancel_it() {
     assert!(house.store.on_backends().await.unwrap()[0].job.cancel_requested);
     // Back in the queue the wish still holds.
     assert!(house.store.requeue(id, 1, true, after(6)).await.unwrap());
-    assert!(house.store.claim("gpu", offer(1), after(7)).await.unwrap().is_empty());
+    assert!(house.claim("gpu", 1, after(7)).await.is_empty());
     assert_eq!(house.store.overdue(after(7), 10).await.unwrap().len(), 1);
 }
 

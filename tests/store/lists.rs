@@ -83,7 +83,7 @@ async fn lists_are_filtered_by_state_and_workflow() {
     assert_eq!(failed[0].error.as_deref(), Some("node `31` raised: out of memory"));
     assert_eq!(failed[0].job, house.job(new_job(2).id).await);
     let backlog = house.store.backlog().await.unwrap();
-    assert_eq!(backlog, Backlog { queued: 4, running: 2, deliveries: 2 });
+    assert_eq!(backlog, Backlog { queued: 4, running: 2, deliveries: 2, oldest: backlog.oldest });
 }
 
 #[tokio::test]

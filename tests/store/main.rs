@@ -2,10 +2,12 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "this whole program is a test")]
 
+mod arrivals;
 mod clearing;
 mod crash;
 mod deliveries;
 mod elsewhere;
+mod estimates;
 mod fsck;
 mod jobs;
 mod lists;

@@ -1,12 +1,11 @@
 //! Any sequence of verbs against a model in memory: no job is lost, no end is undone, one delivery for each end.
 
-use crate::support::{HOOK, House, after, cancelled, failed, new_job, offer, request, succeeded};
+use crate::support::{HOOK, House, after, assignment, cancelled, failed, new_job, offer, request, succeeded};
 use comfygate::clock::Timestamp;
 use comfygate::job::{JobId, JobState, Outcome};
-use comfygate::store::{Attempt, Backlog, CancelWish, DeliveryState, Ending, Store, Vacancy, Verdict};
+use comfygate::store::{Attempt, Backlog, CancelWish, DeliveryState, Ending, Store, Verdict, Waiting};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
-use std::num::NonZeroUsize;
 use std::time::Duration;
 
 const LEASE: Duration = Duration::from_millis(50);
@@ -14,7 +13,7 @@ const LEASE: Duration = Duration::from_millis(50);
 #[derive(Clone, Copy, Debug)]
 enum Verb {
     Accept { webhook: bool, tenant: Owner, priority: i32 },
-    Claim { at_most: u8, backend: Name, others: bool, per_tenant: usize },
+    Claim { first: u16, at_most: u8, backend: Name },
     Started { job: u16, run: Run },
     Requeue { job: u16, run: Run, counts: bool },
     PassOn { job: u16, run: Run },
@@ -92,15 +91,21 @@ struct Both {
     jobs: BTreeMap<JobId, Expected>,
     /// Moves on with every verb.
     now: u64,
-    /// Whose job was claimed last.
-    last_turn: Option<Owner>,
+    /// Up to where the arrivals were read, and who was among them.
+    mark: i64,
+    seen: BTreeMap<JobId, Waiting>,
 }
 
 async fn play(verbs: Vec<Verb>) {
-    let mut both = Both { house: House::new(), jobs: BTreeMap::new(), now: 0, last_turn: None };
+    let mut both = Both { house: House::new(), jobs: BTreeMap::new(), now: 0, mark: 0, seen: BTreeMap::new() };
     for verb in verbs {
         both.now += 100;
+        let is_restart = matches!(verb, Verb::Restart);
         both = both.perform(verb).await;
+        if is_restart {
+            (both.mark, both.seen) = (0, BTreeMap::new());
+        }
+        both.follow_arrivals().await;
         both.compare().await;
     }
     both.settle().await;
@@ -110,9 +115,7 @@ impl Both {
     async fn perform(mut self, verb: Verb) -> Self {
         match verb {
             Verb::Accept { webhook, tenant, priority } => self.accept(webhook, tenant, priority).await,
-            Verb::Claim { at_most, backend, others, per_tenant } => {
-                self.claim(at_most, backend, others, per_tenant).await;
-            }
+            Verb::Claim { first, at_most, backend } => self.claim(first, at_most, backend).await,
             Verb::Started { job, run } => {
                 let Some((id, number)) = self.pick(job, run) else { return self };
                 let on_backend = self.is_current(id, number);
@@ -147,10 +150,7 @@ impl Both {
             Verb::Finish { job, run, how } => self.finish(job, run, how).await,
             Verb::Deliver { at_most, verdict } => self.deliver(at_most, verdict).await,
             Verb::Replay { job } => self.replay(job).await,
-            Verb::Restart => {
-                self.house = self.house.reopened().await;
-                self.last_turn = None;
-            }
+            Verb::Restart => self.house = self.house.reopened().await,
         }
         self
     }
@@ -177,16 +177,16 @@ impl Both {
         self.jobs.insert(new.id, expected);
     }
 
-    async fn claim(&mut self, at_most: u8, backend: Name, others: bool, per_tenant: usize) {
-        let next = self.next_claims(at_most, backend, others, per_tenant);
-        let vacancy = Vacancy {
-            backend: NAMES[backend].into(),
-            others: if others { vec![NAMES[1 - backend].to_owned()] } else { Vec::new() },
-            offered: offer(at_most),
-            with_images: at_most.into(),
-            per_tenant: NonZeroUsize::new(per_tenant),
-        };
-        let claimed = self.house.store.claim_beside(vacancy, self.time()).await.unwrap();
+    /// Claims so many jobs, beginning with some one, whether they wait or not.
+    async fn claim(&mut self, first: u16, at_most: u8, backend: Name) {
+        let ids: Vec<JobId> = self.jobs.keys().copied().collect();
+        let named: Vec<JobId> =
+            ids.iter().cycle().skip(first.into()).take(ids.len().min(at_most.into())).copied().collect();
+        let waits = |id: &JobId| self.jobs[id].state == JobState::Queued && !self.jobs[id].cancel_requested;
+        let next: Vec<JobId> = named.iter().copied().filter(waits).collect();
+        let assignments =
+            named.iter().zip(offer(at_most)).map(|(id, fresh)| assignment(*id, NAMES[backend], fresh)).collect();
+        let claimed = self.house.store.claim(assignments, self.time()).await.unwrap();
         assert_eq!(claimed.iter().map(|claimed| claimed.job.id).collect::<Vec<_>>(), next);
         for claimed in claimed {
             let expected = self.expected(claimed.job.id);
@@ -199,35 +199,28 @@ impl Both {
         }
     }
 
-    /// Says what is to be claimed: of each tenant in turn the first job that may run here.
-    fn next_claims(&mut self, at_most: u8, backend: Name, others: bool, per_tenant: usize) -> Vec<JobId> {
-        let other = 1 - backend;
-        let is_left = |it: &Expected| others && it.last == Some(backend) && !it.unfit.contains(&other);
-        let waits = |it: &Expected| {
-            it.state == JobState::Queued && !it.cancel_requested && !it.unfit.contains(&backend) && !is_left(it)
-        };
-        let mut queues = OWNERS.map(|_| Vec::new());
-        let mut running = [0; OWNERS.len()];
+    /// Reads who came to wait since the last time, as dispatch does: who waits is known from that, at any time.
+    async fn follow_arrivals(&mut self) {
+        let arrivals = self.house.store.arrivals(self.mark, 1000).await.unwrap();
+        assert!(arrivals.mark >= self.mark);
+        self.mark = arrivals.mark;
+        self.seen.extend(arrivals.jobs.into_iter().map(|waiting| (waiting.job, waiting)));
+        let mut places = BTreeMap::new();
         for (id, expected) in &self.jobs {
-            if waits(expected) {
-                queues[expected.owner].push((-expected.priority, *id));
+            if expected.state != JobState::Queued || expected.cancel_requested {
+                continue;
             }
-            running[expected.owner] += usize::from(matches!(expected.state, JobState::Submitted | JobState::Running));
+            let waiting = &self.seen[id];
+            assert_eq!((waiting.tenant.name(), waiting.priority), (OWNERS[expected.owner], expected.priority));
+            assert_eq!(waiting.left.as_deref(), expected.last.map(|name| NAMES[name]));
+            assert_eq!(waiting.unfit, expected.unfit.iter().map(|name| NAMES[*name].to_owned()).collect());
+            places.insert(waiting.place, *id);
         }
-        for queue in &mut queues {
-            queue.sort();
-        }
-        let mut next = Vec::new();
-        for _ in 0..at_most {
-            let first = self.last_turn.map_or(0, |last| last + 1);
-            let mut ring = (0..OWNERS.len()).map(|step| (first + step) % OWNERS.len());
-            let may = |owner: &Owner| !queues[*owner].is_empty() && (per_tenant == 0 || running[*owner] < per_tenant);
-            let Some(owner) = ring.find(may) else { break };
-            next.push(queues[owner].remove(0).1);
-            running[owner] += 1;
-            self.last_turn = Some(owner);
-        }
-        next
+        // The ids of the model are in the order of acceptance.
+        assert!(places.values().is_sorted());
+        let all = self.house.waiting().await;
+        assert_eq!(all.len(), places.len());
+        assert!(all.iter().all(|waiting| self.seen[&waiting.job] == *waiting));
     }
 
     async fn wish_cancel(&mut self, job: u16) {
@@ -298,8 +291,7 @@ impl Both {
     /// Takes every job to its end and every delivery to its receiver: nothing is left over, and nothing came twice.
     async fn settle(mut self) {
         self.now += 1_000_000;
-        self.claim(u8::MAX, 0, false, 0).await;
-        self.claim(u8::MAX, 1, false, 0).await;
+        self.claim(0, u8::MAX, 0).await;
         for place in 0..u16::try_from(self.jobs.len()).unwrap() {
             self.finish(place, Run::Current, How::Success).await;
             self.finish(place, Run::Waiting, How::Cancel).await;
@@ -342,6 +334,8 @@ impl Both {
         let backlog = store.backlog().await.unwrap();
         assert_eq!((backlog.queued, backlog.running, backlog.deliveries), (queued, running, deliveries));
         assert_eq!(store.on_backends().await.unwrap().len() as u64, running);
+        let by_tenant = store.on_backends_by_tenant().await.unwrap();
+        assert_eq!(by_tenant.values().sum::<usize>() as u64, running);
         let to_cancel = self.jobs.values().filter(|it| it.state == JobState::Queued && it.cancel_requested).count();
         assert_eq!(store.overdue(self.time(), 1000).await.unwrap().len(), to_cancel);
     }
@@ -380,8 +374,8 @@ fn verb() -> impl Strategy<Value = Verb> {
     prop_oneof![
         4 => (any::<bool>(), 0..OWNERS.len(), -1..2_i32)
             .prop_map(|(webhook, tenant, priority)| Verb::Accept { webhook, tenant, priority }),
-        4 => (0_u8..4, 0..NAMES.len(), any::<bool>(), 0..4_usize)
-            .prop_map(|(at_most, backend, others, per_tenant)| Verb::Claim { at_most, backend, others, per_tenant }),
+        4 => (job.clone(), 0_u8..4, 0..NAMES.len())
+            .prop_map(|(first, at_most, backend)| Verb::Claim { first, at_most, backend }),
         2 => (job.clone(), run()).prop_map(|(job, run)| Verb::PassOn { job, run }),
         3 => (job.clone(), run()).prop_map(|(job, run)| Verb::Started { job, run }),
         2 => (job.clone(), run(), any::<bool>()).prop_map(|(job, run, counts)| Verb::Requeue { job, run, counts }),

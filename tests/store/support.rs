@@ -3,10 +3,11 @@
 use crate::own_folder::Folder;
 use comfygate::clock::Timestamp;
 use comfygate::job::{
-    BlobId, Failure, FailureCode, FrozenBody, Job, JobId, Limits, Outcome, Output, ParamValue, Params, PromptId,
-    Request, Segment, Tenant,
+    BlobId, Failure, FailureCode, FrozenBody, Job, JobId, Limits, NodeTime, Outcome, Output, ParamValue, Params,
+    Profile, PromptId, Request, Segment, Tenant,
 };
-use comfygate::store::{Claimed, Ending, IdempotencyKey, NewJob, SqliteStore, Store};
+use comfygate::store::{Assignment, Claimed, Ending, IdempotencyKey, NewJob, SqliteStore, Store, Waiting};
+use std::cmp::Reverse;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,17 +57,38 @@ impl House {
         self.store.job(id).await.unwrap().unwrap()
     }
 
+    /// Claims at most so many of the jobs that `backend` has not refused: those of the highest priority, then the oldest.
+    pub(crate) async fn claim(&self, backend: &str, at_most: u8, now: Timestamp) -> Vec<Claimed> {
+        let mut waiting = self.waiting().await;
+        waiting.retain(|waiting| !waiting.unfit.contains(backend));
+        waiting.sort_by_key(|waiting| (Reverse(waiting.priority), waiting.place));
+        let jobs = waiting.into_iter().map(|waiting| waiting.job);
+        let assignments = jobs.zip(offer(at_most)).map(|(job, fresh)| assignment(job, backend, fresh)).collect();
+        self.store.claim(assignments, now).await.unwrap()
+    }
+
+    /// Returns all jobs that wait.
+    pub(crate) async fn waiting(&self) -> Vec<Waiting> {
+        self.store.arrivals(0, 1_000_000).await.unwrap().jobs
+    }
+
     /// Claims one job, which must be there.
     pub(crate) async fn claim_one(&self, backend: &str, now: Timestamp) -> Claimed {
-        let mut claimed = self.store.claim(backend, offer(1), now).await.unwrap();
+        let mut claimed = self.claim(backend, 1, now).await;
         assert_eq!(claimed.len(), 1);
         claimed.remove(0)
+    }
+
+    /// Claims this job, which must wait.
+    pub(crate) async fn claim_this(&self, id: JobId, now: Timestamp) -> Claimed {
+        let this = assignment(id, "gpu", offer(1).remove(0));
+        self.store.claim(vec![this], now).await.unwrap().pop().unwrap()
     }
 
     /// Takes a new job to its end.
     pub(crate) async fn ended(&self, number: u16) -> JobId {
         let id = self.accept(number).await;
-        let run = self.claim_one("gpu", after(number.into())).await.run.number;
+        let run = self.claim_this(id, after(number.into())).await.run.number;
         assert!(self.store.finish(succeeded(id, Some(run), after(10_000))).await.unwrap());
         id
     }
@@ -120,6 +142,10 @@ pub(crate) fn request(webhook_url: Option<&str>) -> Request {
     }
 }
 
+pub(crate) fn assignment(job: JobId, backend: &str, fresh: PromptId) -> Assignment {
+    Assignment { job, backend: backend.into(), variant: 0, fresh }
+}
+
 /// So many fresh prompt ids.
 pub(crate) fn offer(count: u8) -> Vec<PromptId> {
     (0..count).map(|number| PromptId::fresh([number; 16])).collect()
@@ -140,7 +166,31 @@ pub(crate) fn succeeded(job: JobId, run: Option<u32>, ended_at: Timestamp) -> En
         Segment::Base64(output.sha256.clone(), output.bytes),
         Segment::Text(r#""]}"#.into()),
     ];
-    Ending { job, run, outcome: Outcome::Succeeded(vec![output]), body: FrozenBody { segments }, ended_at }
+    Ending {
+        job,
+        run,
+        outcome: Outcome::Succeeded(vec![output]),
+        body: FrozenBody { segments },
+        profile: run.map(profile),
+        ended_at,
+    }
+}
+
+/// How a run of one node went.
+pub(crate) fn profile(run: u32) -> Profile {
+    let node = NodeTime { id: "9".into(), class: Some("SaveImage".into()), title: None, at_ms: 1, ms: 70 };
+    Profile {
+        backend: "one".into(),
+        run,
+        queued_ms: 5,
+        waited_ms: None,
+        run_ms: 71,
+        nodes_executed: 1,
+        nodes_cached: 2,
+        partial: false,
+        is_from_history: false,
+        nodes: vec![node],
+    }
 }
 
 pub(crate) fn failed(job: JobId, run: Option<u32>, ended_at: Timestamp) -> Ending {
@@ -164,5 +214,5 @@ pub(crate) fn copy_files(from: &Path, to: &Path) {
 
 fn ending(job: JobId, run: Option<u32>, outcome: Outcome, ended_at: Timestamp) -> Ending {
     let text = format!(r#"{{"prompt_id":"{job}","status":"{}"}}"#, outcome.state().as_str());
-    Ending { job, run, outcome, body: FrozenBody { segments: vec![Segment::Text(text)] }, ended_at }
+    Ending { job, run, outcome, body: FrozenBody { segments: vec![Segment::Text(text)] }, profile: None, ended_at }
 }

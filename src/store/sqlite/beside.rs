@@ -1,6 +1,7 @@
 //! Opens the store beside a gateway that may be running on it, for commands that change a row or two.
 
 use super::SqliteStore;
+use super::arrivals::Numbers;
 use super::schema::{self, OpenError};
 use super::writer::Writer;
 use std::path::Path;
@@ -15,6 +16,7 @@ pub fn open_beside(folder: &Path) -> Result<Arc<SqliteStore>, OpenError> {
     let Some(connection) = schema::open_beside(&path)? else { return SqliteStore::open(folder) };
     let unusable = |source| OpenError::Folder { folder: folder.to_owned(), source };
     let readers = vec![schema::open_reader(&path)?];
+    let numbers = Numbers::after_all(&connection).map_err(|source| OpenError::Sqlite { path: path.clone(), source })?;
     let writer = Writer::start_beside(connection).map_err(unusable)?;
-    Ok(SqliteStore::over(readers, writer, None))
+    Ok(SqliteStore::over(readers, writer, numbers, None))
 }

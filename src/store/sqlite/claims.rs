@@ -1,59 +1,59 @@
 //! What happens to a job's rows from one run to the next: who claims it, who cannot run it, and that it waits again.
 
-use super::queues::Queues;
 use super::rows::{self, JOB, RowNumber, Stored};
 use crate::clock::Timestamp;
-use crate::job::{Job, JobId, JobState, PromptId, RunRef, Turns};
-use crate::store::{Claimed, Refused, StoreError, Vacancy};
+use crate::job::{Job, JobId, JobState, PromptId, RunRef};
+use crate::store::{Assignment, Claimed, Refused, StoreError};
 use rusqlite::{Connection, OptionalExtension, params};
+use tracing::error;
 
-/// Fills free places with waiting jobs, one for each offered prompt id; `others` are the vacancy's as a JSON list.
-/// Tenants take turns.
+/// Commits waiting jobs to backends, those of them that still wait.
 pub(super) fn claim(
     connection: &Connection,
-    vacancy: &Vacancy,
-    others: &str,
-    turns: &mut Turns,
+    assignments: &[Assignment],
     now: Timestamp,
 ) -> Result<Vec<Claimed>, StoreError> {
-    let mut queues = Queues::open(connection, vacancy, others)?;
-    let mut claimed = Vec::with_capacity(vacancy.offered.len());
-    for fresh in &vacancy.offered {
-        let last = turns.last().cloned();
-        let Some(next) = turns.give(queues.ring(last))? else { break };
-        queues.take(&next.tenant, next.thing);
-        claimed.push(begin_run(connection, next.thing.row, &vacancy.backend, fresh, now)?);
+    let mut claimed = Vec::with_capacity(assignments.len());
+    for assignment in assignments {
+        match begin_run(connection, assignment, now) {
+            Ok(begun) => claimed.extend(begun),
+            // Nothing of it is changed, and the others go on.
+            Err(StoreError::Damaged(what)) => {
+                error!(job.id = %assignment.job, what, "a waiting job cannot be read; it is set aside");
+            }
+            Err(error) => return Err(error),
+        }
     }
     Ok(claimed)
 }
 
-/// Commits a waiting job to a backend.
-fn begin_run(
-    connection: &Connection,
-    row: RowNumber,
-    backend: &str,
-    fresh: &PromptId,
-    now: Timestamp,
-) -> Result<Claimed, StoreError> {
-    let sql = format!("SELECT {JOB} FROM job JOIN job_request ON job_request.job = job.row WHERE job.row = ?1");
+/// Commits a job to a backend; none where it does not wait any more.
+fn begin_run(connection: &Connection, assignment: &Assignment, now: Timestamp) -> Result<Option<Claimed>, StoreError> {
+    let Assignment { job: id, backend, variant, fresh } = assignment;
+    let sql = format!(
+        "SELECT {JOB} FROM job JOIN job_request ON job_request.job = job.row
+         WHERE job.id = ?1 AND state = 'queued' AND cancel_requested = 0"
+    );
     let mut found = connection.prepare_cached(&sql)?;
-    let Stored { row, tries, mut job } = found.query_row([row], |row| Ok(rows::job(row)))??;
+    let mut waiting = found.query([id.as_bytes()])?;
+    let Some(row) = waiting.next()? else { return Ok(None) };
+    let Stored { row, tries, mut job } = rows::job(row)?;
     // A first run cannot have been refused before.
     let refused = if job.run.is_none() { Vec::new() } else { refusals(connection, row)? };
     let prompt = if job.run.is_none() { PromptId::first(job.id) } else { fresh.clone() };
     let number = connection
         .prepare_cached(
             "UPDATE job SET state = 'submitted', run_number = run_number + 1, backend = ?2, prompt_id = ?3,
-                            submitted_at = ?4, started_at = NULL
+                            submitted_at = ?4, started_at = NULL, variant = ?5
              WHERE row = ?1 RETURNING run_number",
         )?
-        .query_row(params![row, backend, prompt.as_str(), now.millis()], |row| row.get(0))?;
-    let run = RunRef { number, backend: backend.to_owned(), prompt };
+        .query_row(params![row, backend, prompt.as_str(), now.millis(), variant], |row| row.get(0))?;
+    let run = RunRef { number, backend: backend.clone(), prompt };
     job.state = JobState::Submitted;
     job.run = Some(run.clone());
     job.submitted_at = Some(now);
     job.started_at = None;
-    Ok(Claimed { job, run, tries, refused })
+    Ok(Some(Claimed { job, run, variant: *variant, tries, refused }))
 }
 
 /// Notes that a run executes; a second time changes nothing.
@@ -67,32 +67,39 @@ pub(super) fn started(connection: &Connection, id: JobId, run: u32, at: Timestam
     Ok(changed > 0)
 }
 
-/// Puts a job back into the queue. A run that counts gives the job its whole queue limit again.
+/// Puts a job back into the queue, with this number among those who came to wait. A run that counts gives the job its whole queue limit again.
 pub(super) fn requeue(
     connection: &Connection,
     id: JobId,
     run: u32,
     counts: bool,
     at: Timestamp,
+    queued_as: i64,
 ) -> Result<bool, StoreError> {
     let changed = connection
         .prepare_cached(
-            "UPDATE job SET state = 'queued', submitted_at = NULL, started_at = NULL, tries = tries + ?3,
+            "UPDATE job SET state = 'queued', queued_as = ?5, submitted_at = NULL, started_at = NULL, tries = tries + ?3,
                             queue_deadline = iif(?3, max(queue_deadline, ?4 + queue_limit), queue_deadline)
              WHERE id = ?1 AND run_number = ?2 AND state IN ('submitted', 'running')",
         )?
-        .execute(params![id.as_bytes(), run, counts, at.millis()])?;
+        .execute(params![id.as_bytes(), run, counts, at.millis(), queued_as])?;
     Ok(changed > 0)
 }
 
 /// Puts a job back into the queue for other backends: that of its last run cannot run it.
-pub(super) fn pass_on(connection: &Connection, id: JobId, run: u32, reason: &str) -> Result<bool, StoreError> {
+pub(super) fn pass_on(
+    connection: &Connection,
+    id: JobId,
+    run: u32,
+    reason: &str,
+    queued_as: i64,
+) -> Result<bool, StoreError> {
     let refused: Option<(RowNumber, String)> = connection
         .prepare_cached(
-            "UPDATE job SET state = 'queued', submitted_at = NULL, started_at = NULL
+            "UPDATE job SET state = 'queued', queued_as = ?3, submitted_at = NULL, started_at = NULL
              WHERE id = ?1 AND run_number = ?2 AND state IN ('submitted', 'running') RETURNING row, backend",
         )?
-        .query_row(params![id.as_bytes(), run], |row| Ok((row.get(0)?, row.get(1)?)))
+        .query_row(params![id.as_bytes(), run, queued_as], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     let Some((row, backend)) = refused else { return Ok(false) };
     connection
@@ -124,14 +131,14 @@ pub(super) fn stranded(
 /// Returns the jobs that are on a backend.
 pub(super) fn on_backends(connection: &Connection) -> Result<Vec<Claimed>, StoreError> {
     let sql = format!(
-        "SELECT {JOB} FROM job INDEXED BY job_on_backend JOIN job_request ON job_request.job = job.row
+        "SELECT {JOB}, job.variant FROM job INDEXED BY job_on_backend JOIN job_request ON job_request.job = job.row
          WHERE state IN ('submitted', 'running') ORDER BY row"
     );
-    let found = rows::all(connection.prepare_cached(&sql)?.query(())?, rows::job)?;
+    let found = rows::all(connection.prepare_cached(&sql)?.query(())?, |row| Ok((rows::job(row)?, row.get(14)?)))?;
     let mut claimed = Vec::with_capacity(found.len());
-    for Stored { row, tries, job } in found {
+    for (Stored { row, tries, job }, variant) in found {
         let Some(run) = job.run.clone() else { continue };
-        claimed.push(Claimed { job, run, tries, refused: refusals(connection, row)? });
+        claimed.push(Claimed { job, run, variant, tries, refused: refusals(connection, row)? });
     }
     Ok(claimed)
 }

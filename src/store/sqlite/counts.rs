@@ -22,9 +22,8 @@ impl Counts for SqliteStore {
 }
 
 fn waiting(connection: &Connection) -> Result<HashMap<Tenant, u64>, StoreError> {
-    // Grouped as the index is ordered, so that nothing is sorted.
     let mut statement = connection.prepare_cached(
-        "SELECT tenant, count(*) FROM job INDEXED BY job_queued WHERE state = 'queued' GROUP BY cancel_requested, tenant",
+        "SELECT tenant, count(*) FROM job INDEXED BY job_overdue WHERE state = 'queued' GROUP BY tenant",
     )?;
     let mut found = statement.query(())?;
     let mut waiting = HashMap::new();

@@ -11,9 +11,14 @@ use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 /// How many forgotten idempotency keys are removed with each new one.
 const FORGOTTEN_AT_ONCE: u32 = 4;
 
-/// Stores a job and its key; `request` is the request as JSON.
+/// Stores a job and its key; `request` is the request as JSON, `queued_as` its number among those who came to wait.
 /// Returns none, having written nothing, where another job has the id.
-pub(super) fn accept(connection: &Connection, new: &NewJob, request: &str) -> Result<Option<JobId>, StoreError> {
+pub(super) fn accept(
+    connection: &Connection,
+    new: &NewJob,
+    request: &str,
+    queued_as: i64,
+) -> Result<Option<JobId>, StoreError> {
     if let Some(key) = &new.idempotency
         && let Some(holder) = holder(connection, key, new.created_at)?
     {
@@ -25,8 +30,8 @@ pub(super) fn accept(connection: &Connection, new: &NewJob, request: &str) -> Re
     let inserted = connection
         .prepare_cached(
             "INSERT INTO job (id, workflow, priority, created_at, queue_limit, queue_deadline, tenant,
-                              structures, placement)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (id) DO NOTHING",
+                              structures, placement, queued_as)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT (id) DO NOTHING",
         )?
         .execute(params![
             new.id.as_bytes(),
@@ -38,6 +43,7 @@ pub(super) fn accept(connection: &Connection, new: &NewJob, request: &str) -> Re
             new.tenant.stored(),
             new.request.structure.as_str(),
             placement,
+            queued_as,
         ])?;
     if inserted == 0 {
         return Ok(None);
@@ -131,7 +137,7 @@ pub(super) fn wish_cancel(connection: &Connection, id: JobId) -> Result<CancelWi
 pub(super) fn overdue(connection: &Connection, now: Timestamp, limit: u32) -> Result<Vec<Job>, StoreError> {
     let sql = format!(
         "SELECT {JOB} FROM
-            (SELECT row AS due FROM (SELECT row FROM job INDEXED BY job_queued
+            (SELECT row AS due FROM (SELECT row FROM job INDEXED BY job_to_cancel
                 WHERE state = 'queued' AND cancel_requested = 1 LIMIT ?2)
              UNION
              SELECT row FROM (SELECT row FROM job INDEXED BY job_overdue
@@ -139,7 +145,14 @@ pub(super) fn overdue(connection: &Connection, now: Timestamp, limit: u32) -> Re
          JOIN job ON job.row = due JOIN job_request ON job_request.job = job.row
          ORDER BY cancel_requested DESC, queue_deadline LIMIT ?2"
     );
-    rows::all(connection.prepare_cached(&sql)?.query(params![now.millis(), limit])?, |row| Ok(rows::job(row)?.job))
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut due = statement.query(params![now.millis(), limit])?;
+    let mut overdue = Vec::new();
+    while let Some(row) = due.next()? {
+        // One that cannot be read was told of when it was to be claimed, and holds up no other.
+        overdue.extend(rows::job(row).ok().map(|stored| stored.job));
+    }
+    Ok(overdue)
 }
 
 /// Lets no job wait longer than its queue limit from `now`. Returns how many were changed.
@@ -158,7 +171,7 @@ pub(super) fn list(connection: &Connection, filter: &ListFilter) -> Result<Vec<L
     let (index, condition) = match filter.state {
         None if filter.tenant.is_some() => ("INDEXED BY job_by_tenant", "1"),
         None => ("", "1"),
-        Some(JobState::Queued) => ("INDEXED BY job_queued", "state = 'queued'"),
+        Some(JobState::Queued) => ("INDEXED BY job_overdue", "state = 'queued'"),
         Some(JobState::Submitted) => {
             ("INDEXED BY job_on_backend", "state IN ('submitted', 'running') AND state = 'submitted'")
         }
@@ -202,10 +215,14 @@ pub(super) fn backlog(connection: &Connection) -> Result<Backlog, StoreError> {
     let mut statement = connection.prepare_cached(
         "SELECT (SELECT count(*) FROM job WHERE state = 'queued'),
                 (SELECT count(*) FROM job WHERE state IN ('submitted', 'running')),
-                (SELECT count(*) FROM delivery WHERE state = 'pending')",
+                (SELECT count(*) FROM delivery WHERE state = 'pending'),
+                (SELECT created_at FROM job WHERE row =
+                    (SELECT min(row) FROM job INDEXED BY job_overdue WHERE state = 'queued'))",
     )?;
     let backlog = statement.query_row((), |row| {
-        Ok(Backlog { queued: rows::count(row, 0)?, running: rows::count(row, 1)?, deliveries: rows::count(row, 2)? })
+        let count = |place| rows::count(row, place);
+        let oldest = row.get::<_, Option<i64>>(3)?.map(Timestamp::from_millis);
+        Ok(Backlog { queued: count(0)?, running: count(1)?, deliveries: count(2)?, oldest })
     });
     Ok(backlog?)
 }

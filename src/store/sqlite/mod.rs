@@ -1,19 +1,20 @@
 //! The embedded engine: SQLite in a folder that one process owns, one thread that writes, a few connections that read.
 //!
-//! What each verb does to the rows is in `jobs`, `claims`, `deliveries`, `replays`, `clearing`, `keys`, `signing` and `uploads`; here they are sent
+//! What each verb does to the rows is in `jobs`, `arrivals`, `claims`, `deliveries`, `replays`, `clearing`, `estimates`, `keys`, `signing` and `uploads`; here they are sent
 //! to the writer or a reader.
 
+mod arrivals;
 mod audit;
 mod beside;
 mod claims;
 mod clearing;
 mod counts;
 mod deliveries;
+mod estimates;
 mod jobs;
 mod keys;
 mod own_secrets;
 mod pool;
-mod queues;
 mod readers;
 mod replays;
 mod rows;
@@ -27,16 +28,18 @@ pub use beside::open_beside;
 pub use schema::OpenError;
 
 use crate::clock::Timestamp;
-use crate::job::{BlobId, Job, JobId, Turns};
+use crate::job::{BlobId, Job, JobId, Profile, Tenant};
+use crate::metrics::Commits;
 use crate::store::{
-    Attempt, Backlog, CancelWish, Claimed, Cleared, Delivery, DeliveryFilter, DeliveryState, Ending, Finished,
-    IdempotencyKey, ListFilter, Listed, ListedDelivery, NewJob, Refused, ReplayFilter, Revision, Store, StoreError,
-    Vacancy, Verdict,
+    Arrivals, Assignment, Attempt, Backlog, CancelWish, Claimed, Cleared, Delivery, DeliveryFilter, DeliveryState,
+    Ending, Finished, IdempotencyKey, ListFilter, Listed, ListedDelivery, NewJob, Refused, ReplayFilter, Revision,
+    Store, StoreError, Verdict,
 };
+use arrivals::Numbers;
 use async_trait::async_trait;
 use readers::Readers;
 use rusqlite::Connection;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::Path;
@@ -54,8 +57,8 @@ pub struct SqliteStore {
     // In the order in which they are dropped: the lock outlives the connections.
     readers: Readers,
     writer: Arc<Writer>,
-    /// Whose job is claimed next; begun anew at each start.
-    turns: tokio::sync::Mutex<Turns>,
+    /// What those are numbered by who come to wait.
+    numbers: Arc<Numbers>,
     /// With which tenant the next deliveries begin.
     due_turn: AtomicUsize,
     lock: Mutex<Option<File>>,
@@ -71,20 +74,27 @@ impl SqliteStore {
         let path = folder.join("comfygate.db");
         let connection = schema::open(&path)?;
         // The lock says that nobody else is left who could hold a lease.
-        deliveries::release_all(&connection).map_err(|source| OpenError::Sqlite { path: path.clone(), source })?;
+        let failed = |source| OpenError::Sqlite { path: path.clone(), source };
+        deliveries::release_all(&connection).map_err(failed)?;
+        let numbers = Numbers::after_all(&connection).map_err(failed)?;
         let readers = (0..READERS).map(|_| schema::open_reader(&path)).collect::<Result<Vec<_>, _>>()?;
         let writer = Writer::start(connection).map_err(unusable)?;
-        Ok(Self::over(readers, writer, Some(lock)))
+        Ok(Self::over(readers, writer, numbers, Some(lock)))
     }
 
-    fn over(readers: Vec<Connection>, writer: Writer, lock: Option<File>) -> Arc<Self> {
+    fn over(readers: Vec<Connection>, writer: Writer, numbers: Numbers, lock: Option<File>) -> Arc<Self> {
         Arc::new(Self {
             readers: Readers::new(readers),
             writer: Arc::new(writer),
-            turns: tokio::sync::Mutex::default(),
+            numbers: Arc::new(numbers),
             due_turn: AtomicUsize::new(0),
             lock: Mutex::new(lock),
         })
+    }
+
+    /// Returns what is counted of its transactions.
+    pub fn commits(&self) -> Commits {
+        self.writer.commits()
     }
 
     /// Finishes the writes that wait, closes the database and gives the folder free. Later calls are refused.
@@ -102,7 +112,9 @@ impl Store for SqliteStore {
     async fn accept(&self, new: NewJob) -> Result<JobId, StoreError> {
         let request = json(&new.request)?;
         let id = new.id;
-        let accepted = self.writer.write(move |connection| jobs::accept(connection, &new, &request)).await?;
+        let numbers = Arc::clone(&self.numbers);
+        let work = move |connection: &Connection| jobs::accept(connection, &new, &request, numbers.draw());
+        let accepted = self.writer.write(work).await?;
         accepted.ok_or(StoreError::IdInUse(id))
     }
 
@@ -127,23 +139,24 @@ impl Store for SqliteStore {
         self.readers.read(move |connection| deliveries::finished(connection, id)).await
     }
 
+    async fn profile(&self, id: JobId) -> Result<Option<Profile>, StoreError> {
+        self.readers.read(move |connection| estimates::profile(connection, id)).await
+    }
+
     async fn list(&self, filter: ListFilter) -> Result<Vec<Listed>, StoreError> {
         self.readers.read(move |connection| jobs::list(connection, &filter)).await
     }
 
-    async fn claim_beside(&self, vacancy: Vacancy, now: Timestamp) -> Result<Vec<Claimed>, StoreError> {
-        let others = json(&vacancy.others)?;
-        // One claim at a time. Turns move on only with a claim that is stored, and the writer may do its work twice.
-        let mut turns = self.turns.lock().await;
-        let before = turns.clone();
-        let work = move |connection: &Connection| {
-            let mut turns = before.clone();
-            let claimed = claims::claim(connection, &vacancy, &others, &mut turns, now)?;
-            Ok((claimed, turns))
-        };
-        let (claimed, after) = self.writer.write(work).await?;
-        *turns = after;
-        Ok(claimed)
+    async fn arrivals(&self, mark: i64, limit: u32) -> Result<Arrivals, StoreError> {
+        self.readers.read(move |connection| arrivals::arrivals(connection, mark, limit)).await
+    }
+
+    async fn claim(&self, assignments: Vec<Assignment>, now: Timestamp) -> Result<Vec<Claimed>, StoreError> {
+        self.writer.write(move |connection| claims::claim(connection, &assignments, now)).await
+    }
+
+    async fn on_backends_by_tenant(&self) -> Result<HashMap<Tenant, usize>, StoreError> {
+        self.readers.read(arrivals::on_backends_by_tenant).await
     }
 
     async fn started(&self, id: JobId, run: u32, at: Timestamp) -> Result<bool, StoreError> {
@@ -152,12 +165,14 @@ impl Store for SqliteStore {
     }
 
     async fn requeue(&self, id: JobId, run: u32, counts: bool, at: Timestamp) -> Result<bool, StoreError> {
-        self.writer.write(move |connection| claims::requeue(connection, id, run, counts, at)).await
+        let numbers = Arc::clone(&self.numbers);
+        self.writer.write(move |connection| claims::requeue(connection, id, run, counts, at, numbers.draw())).await
     }
 
     async fn pass_on(&self, id: JobId, run: u32, reason: &str) -> Result<bool, StoreError> {
         let reason = reason.to_owned();
-        self.writer.write(move |connection| claims::pass_on(connection, id, run, &reason)).await
+        let numbers = Arc::clone(&self.numbers);
+        self.writer.write(move |connection| claims::pass_on(connection, id, run, &reason, numbers.draw())).await
     }
 
     async fn stranded(&self, backends: &[String], limit: u32) -> Result<Vec<(Job, Vec<Refused>)>, StoreError> {
@@ -171,7 +186,8 @@ impl Store for SqliteStore {
 
     async fn finish(&self, ending: Ending) -> Result<bool, StoreError> {
         let body = json(&ending.body)?;
-        self.writer.write(move |connection| deliveries::finish(connection, &ending, &body)).await
+        let profile = ending.profile.as_ref().map(json).transpose()?;
+        self.writer.write(move |connection| deliveries::finish(connection, &ending, &body, profile.as_deref())).await
     }
 
     async fn overdue(&self, now: Timestamp, limit: u32) -> Result<Vec<Job>, StoreError> {

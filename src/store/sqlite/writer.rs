@@ -4,8 +4,10 @@
 //! caller's: it comes as a closure over the connection. It may be called twice, since a batch in which one fails is done
 //! again with each apart from the others: then that one alone is undone, and all the other batches need no savepoints.
 
+use crate::clock::Stopwatch;
 use crate::crash::{self, Point};
 use crate::lifecycle::{Panicked, caught, panic_text};
+use crate::metrics::Commits;
 use crate::store::StoreError;
 use rusqlite::Connection;
 use std::fmt;
@@ -31,6 +33,7 @@ const FOLD_ALL: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
 pub(super) struct Writer {
     queue: SyncSender<Message>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    commits: Commits,
 }
 
 impl Writer {
@@ -47,11 +50,13 @@ impl Writer {
 
     fn spawn(connection: Connection, at_the_end: &'static str) -> std::io::Result<Self> {
         let (queue, inbox) = sync_channel(QUEUE);
+        let commits = Commits::of(connection.path());
+        let counts = commits.clone();
         let thread = std::thread::Builder::new().name("store-writer".into()).spawn(move || {
-            run(&connection, &inbox);
+            run(&connection, &inbox, &counts);
             checkpoint(&connection, at_the_end);
         })?;
-        Ok(Self { queue, thread: Mutex::new(Some(thread)) })
+        Ok(Self { queue, thread: Mutex::new(Some(thread)), commits })
     }
 
     /// Does `work` in a transaction and returns its answer once that is on disk. An error undoes this work alone.
@@ -86,6 +91,11 @@ impl Writer {
             Err(TrySendError::Disconnected(_)) => return Err(closed()),
         }
         answer.await.unwrap_or_else(|_| Err(closed()))
+    }
+
+    /// Returns what is counted of its transactions.
+    pub(super) fn commits(&self) -> Commits {
+        self.commits.clone()
     }
 
     /// Finishes what waits, folds the log into the database and ends the thread. Blocks; a second time does nothing.
@@ -186,7 +196,7 @@ where
     }
 }
 
-fn run(connection: &Connection, inbox: &Receiver<Message>) {
+fn run(connection: &Connection, inbox: &Receiver<Message>, commits: &Commits) {
     let mut batch = Vec::with_capacity(BATCH);
     let mut log_grew = false;
     let mut closing = false;
@@ -210,9 +220,11 @@ fn run(connection: &Connection, inbox: &Receiver<Message>) {
                 Err(_) => break,
             }
         }
+        let watch = Stopwatch::start();
         let work = || set_safety(connection, &batch, &mut safety).and_then(|()| transact(connection, &mut batch));
         let committed = caught("store writer", work).unwrap_or_else(|Panicked| Err(undone_after_panic(connection)));
         if committed.is_ok() {
+            commits.done(batch.len(), watch.elapsed());
             // What is on disk is answered as stored, whatever happens here.
             let _ = caught("store writer", || crash::pass(Point::Written));
         }

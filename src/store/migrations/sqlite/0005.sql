@@ -43,3 +43,20 @@ CREATE TABLE estimate (
     at        INTEGER NOT NULL,
     PRIMARY KEY (structure, backend)
 ) WITHOUT ROWID;
+
+-- The order in which jobs came to wait, new ones and those that wait again, so that who looks anew asks only for those that came since.
+ALTER TABLE job ADD COLUMN queued_as INTEGER NOT NULL DEFAULT 0;
+UPDATE job SET queued_as = row WHERE state = 'queued';
+-- Who goes next is decided in memory, so nothing is ordered by tenant and priority any more.
+DROP INDEX job_queued;
+CREATE INDEX job_waiting ON job (queued_as) WHERE state = 'queued' AND cancel_requested = 0;
+CREATE INDEX job_to_cancel ON job (cancel_requested) WHERE state = 'queued' AND cancel_requested = 1;
+-- With the tenant, so that the jobs of each that wait are counted by the index alone.
+DROP INDEX job_overdue;
+CREATE INDEX job_overdue ON job (queue_deadline, tenant) WHERE state = 'queued';
+
+-- How the last run of a job that has ended went, as JSON; absent where none had begun.
+CREATE TABLE profile (
+    job     INTEGER PRIMARY KEY REFERENCES job (row) ON DELETE CASCADE,
+    profile TEXT NOT NULL
+);
