@@ -105,6 +105,8 @@ pub struct Run {
     /// Why it is not known whether ComfyUI took it.
     doubt: Option<Doubt>,
     life: Life,
+    /// Why its backend should be given no more of such graphs for a while.
+    fault: Option<String>,
 }
 
 impl Run {
@@ -172,6 +174,12 @@ impl Run {
     /// Says whether the end was told.
     pub fn is_done(&self) -> bool {
         self.phase == Phase::Done
+    }
+
+    /// Returns why its backend should be given no more graphs like its own for a while; none where it failed for no such
+    /// reason.
+    pub fn fault(&self) -> Option<&str> {
+        self.fault.as_deref()
     }
 
     /// Returns how far the whole graph is, from 0 to 1, while it runs.
@@ -282,6 +290,7 @@ impl Run {
             backend: Backend::Answers,
             doubt: None,
             life: Life::This,
+            fault: None,
         }
     }
 }

@@ -7,6 +7,7 @@ mod clearing;
 mod crash;
 mod deliveries;
 mod elsewhere;
+mod fitness;
 mod fsck;
 mod jobs;
 mod lists;

@@ -192,6 +192,7 @@ fn plan(prompt: &str, graph: &Value) -> Plan {
         prompt: PromptId(prompt.into()),
         backend: "here".into(),
         refused: Vec::new(),
+        may_join: false,
         elsewhere: false,
         nodes: nodes.keys().cloned().collect(),
         websocket_nodes: nodes.iter().filter_map(sends).collect::<BTreeSet<String>>(),

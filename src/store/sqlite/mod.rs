@@ -10,6 +10,7 @@ mod claims;
 mod clearing;
 mod counts;
 mod deliveries;
+mod fitness;
 mod jobs;
 mod keys;
 mod own_secrets;
@@ -31,8 +32,8 @@ use crate::job::{BlobId, Job, JobId, Tenant};
 use crate::metrics::Commits;
 use crate::store::{
     Arrivals, Assignment, Attempt, Backlog, CancelWish, Claimed, Cleared, Delivery, DeliveryFilter, DeliveryState,
-    Ending, Finished, IdempotencyKey, ListFilter, Listed, ListedDelivery, NewJob, Refused, ReplayFilter, Revision,
-    Store, StoreError, Verdict,
+    Ending, Finished, IdempotencyKey, ListFilter, Listed, ListedDelivery, NewJob, ReplayFilter, Revision, Store,
+    StoreError, Verdict,
 };
 use arrivals::Numbers;
 use async_trait::async_trait;
@@ -168,11 +169,6 @@ impl Store for SqliteStore {
         let reason = reason.to_owned();
         let numbers = Arc::clone(&self.numbers);
         self.writer.write(move |connection| claims::pass_on(connection, id, run, &reason, numbers.draw())).await
-    }
-
-    async fn stranded(&self, backends: &[String], limit: u32) -> Result<Vec<(Job, Vec<Refused>)>, StoreError> {
-        let (count, backends) = (backends.len(), json(&backends)?);
-        self.readers.read(move |connection| claims::stranded(connection, &backends, count, limit)).await
     }
 
     async fn wish_cancel(&self, id: JobId) -> Result<CancelWish, StoreError> {
