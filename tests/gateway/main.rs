@@ -27,6 +27,7 @@ mod events;
 #[path = "../support/exposition.rs"]
 mod exposition;
 mod faults;
+mod fitness;
 mod folder;
 mod forgetful;
 #[cfg(target_os = "linux")]

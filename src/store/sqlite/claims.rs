@@ -2,7 +2,7 @@
 
 use super::rows::{self, JOB, RowNumber, Stored};
 use crate::clock::Timestamp;
-use crate::job::{Job, JobId, JobState, PromptId, RunRef};
+use crate::job::{JobId, JobState, PromptId, RunRef};
 use crate::store::{Assignment, Claimed, Refused, StoreError};
 use rusqlite::{Connection, OptionalExtension, params};
 use tracing::error;
@@ -108,26 +108,6 @@ pub(super) fn pass_on(
     Ok(true)
 }
 
-/// Returns waiting jobs that each of `count` backends, named in a JSON list, has refused.
-pub(super) fn stranded(
-    connection: &Connection,
-    backends: &str,
-    count: usize,
-    limit: u32,
-) -> Result<Vec<(Job, Vec<Refused>)>, StoreError> {
-    let sql = format!(
-        "SELECT {JOB} FROM
-            (SELECT job AS refused FROM unfit WHERE backend IN (SELECT value FROM json_each(?1))
-             GROUP BY job HAVING count(*) = ?2)
-         JOIN job ON job.row = refused JOIN job_request ON job_request.job = job.row
-         WHERE state = 'queued' AND cancel_requested = 0 LIMIT ?3"
-    );
-    let known = params![backends, rows::whole(count), limit];
-    let stranded = rows::all(connection.prepare_cached(&sql)?.query(known)?, rows::job)?;
-    let with_reasons = |stored: Stored| Ok((stored.job, refusals(connection, stored.row)?));
-    stranded.into_iter().map(with_reasons).collect()
-}
-
 /// Returns the jobs that are on a backend.
 pub(super) fn on_backends(connection: &Connection) -> Result<Vec<Claimed>, StoreError> {
     let sql = format!(
@@ -143,7 +123,8 @@ pub(super) fn on_backends(connection: &Connection) -> Result<Vec<Claimed>, Store
     Ok(claimed)
 }
 
-fn refusals(connection: &Connection, job: RowNumber) -> Result<Vec<Refused>, StoreError> {
+/// Returns who has refused a job.
+pub(super) fn refusals(connection: &Connection, job: RowNumber) -> Result<Vec<Refused>, StoreError> {
     let mut statement =
         connection.prepare_cached("SELECT backend, reason FROM unfit WHERE job = ?1 ORDER BY backend")?;
     rows::all(statement.query([job])?, |row| Ok(Refused { backend: row.get(0)?, reason: row.get(1)? }))
