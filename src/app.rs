@@ -20,6 +20,7 @@ use crate::clock::Clock;
 use crate::egress::{self, SystemLookup};
 use crate::lifecycle::Lifecycle;
 use crate::notifier::{Standing, TargetRules};
+use crate::pool::Pool;
 use crate::settings::Settings;
 use crate::signing::Office;
 use actix_web::dev::ServerHandle;
@@ -80,6 +81,11 @@ impl App {
         self.address
     }
 
+    /// Returns the backends.
+    pub fn pool(&self) -> &Arc<Pool> {
+        &self.api.pool
+    }
+
     /// Serves until `stop` ends or a station has failed, then stops: nothing new is taken in, what is under way gets
     /// its grace, and until that is over callers are still answered. What is on backends goes on there and is taken up at
     /// the next start. Returns false where a station has failed; a panic that was contained is no failure of the whole.
@@ -126,7 +132,7 @@ async fn join(mut ground: Ground) -> anyhow::Result<Api> {
     let keyring = ground.open_keyring().await;
     let throttle = ground.open_throttle().await?;
     ground.watch_workflows();
-    ground.dispatch(&pool);
+    let outlooks = ground.dispatch(&pool);
     ground.notify(keyring.clone(), &standing);
     ground.clear();
     let keys_required = settings.access.require_keys(ground.address);
@@ -145,8 +151,10 @@ async fn join(mut ground: Ground) -> anyhow::Result<Api> {
         verdicts: api::Verdicts::new(inventory),
         blobs,
         pool,
-        estimates,
+        outlooks,
         roster,
+        estimates,
+        passage: api::Passage::default(),
         local,
         keys,
         keys_required,

@@ -80,8 +80,10 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "access",
             "check",
+            "comfy",
             "convert",
             "definitions",
+            "dispatch",
             "graph",
             "health",
             "inputs",

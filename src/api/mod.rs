@@ -3,6 +3,7 @@
 mod admit;
 mod apart;
 mod backends;
+mod backends_pass;
 mod bench;
 mod body;
 mod caller;
@@ -35,6 +36,7 @@ mod wishes;
 mod workflows;
 
 pub(crate) use admit::identify;
+pub use backends_pass::Passage;
 pub use bench::Bench;
 pub use capacity::most_connections;
 pub(crate) use contain::contain;
@@ -55,6 +57,7 @@ pub use wishes::Defaults;
 
 use crate::access::Keys;
 use crate::clock::{Clock, Timestamp};
+use crate::dispatch::Outlooks;
 use crate::inputs::Inputs;
 use crate::intake::Intake;
 use crate::job::BodyRules;
@@ -93,10 +96,14 @@ pub struct Api {
     pub blobs: Arc<Blobs>,
     /// The backends.
     pub pool: Arc<Pool>,
-    /// How long graphs run on them.
-    pub estimates: Arc<Estimates>,
+    /// How jobs wait for them.
+    pub outlooks: Arc<Outlooks>,
     /// Changes who they are.
     pub roster: Arc<Roster>,
+    /// How long graphs run on them.
+    pub estimates: Arc<Estimates>,
+    /// The way of what is passed on to one of them.
+    pub passage: Passage,
     /// How the ComfyUI stands that is started here; none where none is.
     pub local: Option<watch::Receiver<local::Standing>>,
     /// The keys of callers.
@@ -189,6 +196,19 @@ const ROUTES: &[Call] = &[
     get("/queue", Scope(Admin), || web::to(queue::get)),
     post("/queue/pause", KeyWith(Admin), || web::to(queue::pause)),
     post("/queue/resume", KeyWith(Admin), || web::to(queue::resume)),
+    get("/backends/{name}/health", Scope(Admin), || web::to(backends_pass::health)),
+    get("/backends/{name}/stats", Scope(Admin), || web::to(backends_pass::stats)),
+    get("/backends/{name}/features", Scope(Admin), || web::to(backends_pass::features)),
+    get("/backends/{name}/queue", Scope(Admin), || web::to(backends_pass::queue)),
+    get("/backends/{name}/history", Scope(Admin), || web::to(backends_pass::history)),
+    get("/backends/{name}/history/{prompt_id}", Scope(Admin), || web::to(backends_pass::history_of)),
+    get("/backends/{name}/models", Scope(Admin), || web::to(backends_pass::folders)),
+    get("/backends/{name}/models/{folder}", Scope(Admin), || web::to(backends_pass::models)),
+    get("/backends/{name}/embeddings", Scope(Admin), || web::to(backends_pass::embeddings)),
+    get("/backends/{name}/nodes/{class}", Scope(Admin), || web::to(backends_pass::node)),
+    get("/backends/{name}/logs", Scope(Admin), || web::to(backends_pass::logs)),
+    post("/backends/{name}/free", KeyWith(Admin), || web::to(backends_pass::free)),
+    post("/backends/{name}/interrupt", KeyWith(Admin), || web::to(backends_pass::interrupt)),
     get("/webhook/secrets", KeyWith(Admin), || web::to(secrets::list)),
     post("/webhook/secrets/rotate", KeyWith(Admin), || web::to(secrets::rotate)),
     get("/.well-known/jwks.json", Nothing, || web::to(secrets::jwks)),

@@ -165,6 +165,7 @@ impl Ground {
             desk: Arc::clone(desk),
             health: Arc::clone(health),
             every: self.settings.backends.health_every,
+            limit: health::LIMIT,
             gate,
             clock: Arc::clone(&self.clock),
             queue_bell: Arc::clone(&self.bells.queue),

@@ -177,6 +177,29 @@ async fn what_cannot_be_added_is_told_with_everything_that_is_wrong() {
 }
 
 #[actix_web::test]
+async fn the_credentials_of_a_backend_are_shown_as_three_stars_over_restarts_too() {
+    const CANARY: &str = "canary-7f3e9a-of-a-backend";
+    let gateway = operated().start().await;
+    let other = sim().await;
+    let body = json!({ "name": "gpu-2", "url": other.url(), "auth": { "bearer": CANARY } });
+    let answer = gateway.post("/backends", &body).await;
+    assert_eq!((answer.status, &answer.json()["auth"]), (201, &json!({ "bearer": "***" })));
+    let gateway = gateway.restart().await;
+    assert_eq!(until_connected(&gateway, "gpu-2").await["auth"], json!({ "bearer": "***" }));
+    for path in ["/backends", "/backends/gpu-2", "/ready", "/queue"] {
+        let text = String::from_utf8(gateway.get(path).await.bytes).unwrap();
+        assert!(!text.contains(CANARY), "{path}: {text}");
+    }
+    for here in ["env:COMFYGATE_ADMIN_KEY", "file:/etc/passwd"] {
+        let body = json!({ "name": "gpu-3", "url": "http://gpu", "auth": { "bearer": here } });
+        let refused = gateway.post("/backends", &body).await;
+        assert_eq!((refused.status, refused.code().as_str()), (400, "invalid_backend"), "{here}");
+    }
+    gateway.close().await;
+    other.stop().await;
+}
+
+#[actix_web::test]
 async fn what_contradicts_the_backends_there_are_is_a_conflict() {
     let gateway = operated().start().await;
     let (inbox, other) = (Inbox::open(), sim().await);

@@ -3,8 +3,10 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "this whole program is a test")]
 
 mod agent;
+mod backend_health;
 mod backends;
 mod backends_command;
+mod backends_passed;
 mod canary;
 mod cancel;
 mod catalogue;

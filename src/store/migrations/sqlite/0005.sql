@@ -44,12 +44,6 @@ CREATE TABLE estimate (
     PRIMARY KEY (structure, backend)
 ) WITHOUT ROWID;
 
--- How the last run of a job that has ended went, as JSON; absent where none had begun.
-CREATE TABLE profile (
-    job     INTEGER PRIMARY KEY REFERENCES job (row) ON DELETE CASCADE,
-    profile TEXT NOT NULL
-);
-
 -- The order in which jobs came to wait, new ones and those that wait again, so that who looks anew asks only for those that came since.
 ALTER TABLE job ADD COLUMN queued_as INTEGER NOT NULL DEFAULT 0;
 UPDATE job SET queued_as = row WHERE state = 'queued';
@@ -60,3 +54,9 @@ CREATE INDEX job_to_cancel ON job (cancel_requested) WHERE state = 'queued' AND 
 -- With the tenant, so that the jobs of each that wait are counted by the index alone.
 DROP INDEX job_overdue;
 CREATE INDEX job_overdue ON job (queue_deadline, tenant) WHERE state = 'queued';
+
+-- How the last run of a job that has ended went, as JSON; absent where none had begun.
+CREATE TABLE profile (
+    job     INTEGER PRIMARY KEY REFERENCES job (row) ON DELETE CASCADE,
+    profile TEXT NOT NULL
+);
