@@ -83,6 +83,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "comfy",
             "convert",
             "definitions",
+            "dispatch",
             "graph",
             "health",
             "inputs",
