@@ -61,6 +61,7 @@ async fn end_waiting(parts: &Parts, job: &Job) -> bool {
     crash::pass(Point::Ended);
     parts.delivery_bell.notify_one();
     if matches!(stored, Ok(true)) {
+        parts.outlooks.hall().room.remove(job.id);
         parts.vault.forget(job.id);
         tell_end(parts, job, &ending);
     }
@@ -79,6 +80,7 @@ pub(super) async fn end(parts: &Parts, job: &Job, run: Option<u32>, failure: Fai
         let stored = persist(parts.clock.as_ref(), &parts.lifecycle.stop(), "the end", write).await;
         crash::pass(Point::Ended);
         if stored == Some(true) {
+            parts.outlooks.hall().room.remove(job.id);
             parts.vault.forget(job.id);
             tell_end(parts, job, &ending);
         }

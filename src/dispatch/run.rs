@@ -5,7 +5,7 @@ use super::fitness::Fitness;
 use super::outlook::Outlooks;
 use super::partner::partner_key;
 use super::room::Room;
-use super::round::claim_round;
+use super::round::{claim_round, forget_gone};
 use super::sending::{Ready, Sending};
 use crate::clock::Clock;
 use crate::crash::{self, Point};
@@ -78,7 +78,7 @@ pub async fn run(parts: Parts, stop: CancellationToken) {
     let mut revisions = HashMap::new();
     let lifecycle = parts.lifecycle.clone();
     // At the start that is every run of an earlier life; afterwards it should be none.
-    let _ = lifecycle.contain("recover", recover(&parts, &mut revisions)).await;
+    let _ = lifecycle.contain("recover", Box::pin(recover(&parts, &mut revisions))).await;
     // Other backends may be configured now than before; while the gateway runs, the last refusal ends its job.
     let _ = lifecycle.contain("stranded", end_stranded(&parts)).await;
     let mut changes = parts.pool.changes();
@@ -86,7 +86,10 @@ pub async fn run(parts: Parts, stop: CancellationToken) {
     let mut next_look = next_sweep + STRAY_POLL;
     loop {
         if parts.clock.now() >= next_look {
-            let _ = lifecycle.contain("recover", recover(&parts, &mut revisions)).await;
+            let _ = lifecycle.contain("recover", Box::pin(recover(&parts, &mut revisions))).await;
+            if let Ok(Err(error)) = lifecycle.contain("forget", forget_gone(&parts)).await {
+                warn!(%error, "it is not known who has gone from the queue");
+            }
             next_look = parts.clock.now() + STRAY_POLL;
         }
         let claimed_any = tokio::select! {

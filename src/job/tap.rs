@@ -59,7 +59,7 @@ pub struct Tapped {
     pub what: Happening,
 }
 
-/// What is counted of jobs. Everything by reference: it is told for every job, and must cost next to nothing.
+/// What is counted of jobs and of those who run them. Everything by reference: it is told for every job, and must cost next to nothing.
 #[derive(Clone, Copy, Debug)]
 pub enum Milestone<'a> {
     /// A job is taken in.
@@ -81,6 +81,16 @@ pub enum Milestone<'a> {
         backend: &'a str,
         /// How many.
         nodes: usize,
+    },
+    /// A node began to run.
+    Executing {
+        /// Where.
+        backend: &'a str,
+    },
+    /// The socket of a backend said something that says nothing.
+    Noise {
+        /// Whose.
+        backend: &'a str,
     },
     /// A run is over, whatever becomes of its job.
     Over {

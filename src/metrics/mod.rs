@@ -148,7 +148,7 @@ mod tests {
 
     fn metrics() -> (Metrics, Tap) {
         let is_workflow = |name: &str| name.starts_with("known");
-        let metrics = Metrics::new(Commits::default(), Arc::default(), is_workflow);
+        let metrics = Metrics::new(Commits::of(None), Arc::default(), is_workflow);
         let tap = metrics.count_at(Tap::default());
         (metrics, tap)
     }

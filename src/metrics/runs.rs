@@ -1,8 +1,8 @@
 //! Counts jobs and runs, by what the tap tells of them.
 
 use super::list::{
-    BACKEND_EVENTS, CACHED_NODES, JOBS_ACCEPTED, JOBS_ENDED, JOBS_REFUSED, MODEL_SWAPS, OUTPUT_BYTES, OUTPUTS,
-    QUEUE_WAIT, RUN_SECONDS, RUNS,
+    BACKEND_EVENTS, CACHED_NODES, EXECUTED_NODES, JOBS_ACCEPTED, JOBS_ENDED, JOBS_REFUSED, MODEL_SWAPS, NOISE,
+    OUTPUT_BYTES, OUTPUTS, QUEUE_WAIT, RUN_SECONDS, RUNS,
 };
 use super::sheet::Sheet;
 use super::table::{OTHER, Table};
@@ -48,6 +48,8 @@ struct OfBackend {
     took: Histogram,
     swaps: Counter,
     cached: Counter,
+    executed: Counter,
+    noise: Counter,
     last: Mutex<Option<StructureHash>>,
     events: Table<Counter>,
 }
@@ -82,6 +84,12 @@ impl Runs {
             }
             Milestone::Cached { backend, nodes } => {
                 self.backends.row(backend).cached.inc_by(u64::try_from(nodes).unwrap_or(u64::MAX));
+            }
+            Milestone::Executing { backend } => {
+                self.backends.row(backend).executed.inc();
+            }
+            Milestone::Noise { backend } => {
+                self.backends.row(backend).noise.inc();
             }
             Milestone::Over { job, backend, how, at } => {
                 let backend = self.backends.row(backend);
@@ -140,6 +148,8 @@ impl Runs {
         sheet.histogram(&RUN_SECONDS, each().map(|(name, row)| ([name], row.took.clone())))?;
         sheet.counter(&MODEL_SWAPS, each().map(|(name, row)| ([name], row.swaps.get())))?;
         sheet.counter(&CACHED_NODES, each().map(|(name, row)| ([name], row.cached.get())))?;
+        sheet.counter(&EXECUTED_NODES, each().map(|(name, row)| ([name], row.executed.get())))?;
+        sheet.counter(&NOISE, each().map(|(name, row)| ([name], row.noise.get())))?;
         let events: Vec<_> = each().map(|(name, row)| (name, row.events.rows())).collect();
         let events = events
             .iter()
@@ -174,6 +184,8 @@ impl OfBackend {
             took: Histogram::new(RUN_TIMES),
             swaps: Counter::default(),
             cached: Counter::default(),
+            executed: Counter::default(),
+            noise: Counter::default(),
             last: Mutex::default(),
             events: Table::new(MOST_WORDS, Counter::default),
         }

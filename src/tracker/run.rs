@@ -186,6 +186,7 @@ impl Room {
             }
             SocketEvent::Receiving => self.for_each_run(&Input::Receiving),
             SocketEvent::Event(event) => {
+                self.parts.count_noise(&event);
                 let event = self.attribution.of(event);
                 let Some(prompt) = event.prompt().map(|id| PromptId(id.to_owned())) else { return };
                 self.feed(&prompt, Input::Event(event));

@@ -117,7 +117,7 @@ async fn another_tenants_job_is_answered_like_one_that_is_not_there_by_every_cal
                 assert_eq!(theirs.status, 404, "{what}");
                 // The id that was asked for comes back, whosever it is.
                 assert_eq!(same(&theirs, id), same(&nobodys, &like(id)), "{what}");
-                if method == "GET" && !path.contains("/outputs/") {
+                if method == "GET" && !path.contains("/outputs/") && !path.ends_with("/profile") {
                     assert_eq!(house.as_a(method, &filled(path, id), &Value::Null).await.status, 200, "{what}");
                 }
             }

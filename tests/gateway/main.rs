@@ -59,6 +59,7 @@ mod own_folder;
 mod panics;
 mod partner_keys;
 mod process;
+mod profiles;
 #[path = "../support/proxy/mod.rs"]
 mod proxy;
 mod raw_graphs;

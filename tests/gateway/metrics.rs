@@ -4,7 +4,7 @@ use crate::exposition::Exposition;
 use crate::keys::{ask, make, with_keys};
 use crate::support::{Inbox, Setup, TestGateway, canvas, client, eventually};
 use comfygate::metrics::METRICS;
-use comfygate::sim::{Fault, Sim};
+use comfygate::sim::{Fault, Sim, When};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -67,6 +67,9 @@ async fn what_happens_to_jobs_runs_webhooks_and_requests_is_counted() {
     assert_eq!(told.value("comfygate_delivery_first_attempt_seconds_count", &[]), Some(2.0));
     let outputs = told.value("comfygate_outputs_total", &[]);
     assert!(outputs == Some(2.0) && told.value("comfygate_output_bytes_total", &[]).unwrap() >= 200.0, "{told:?}");
+    assert!(of("comfygate_executed_nodes_total", &[]) >= 4.0, "{told:?}");
+    let size = |file| told.value("comfygate_store_bytes", &[("file", file)]).unwrap();
+    assert!(size("database") >= 4096.0 && size("log") > 0.0, "{told:?}");
     let version = [("version", env!("CARGO_PKG_VERSION"))];
     assert_eq!(told.value("comfygate_build_info", &version), Some(1.0));
     gateway.close().await;
@@ -243,4 +246,42 @@ async fn a_backend_that_is_added_drained_and_removed_comes_and_goes_with_its_row
     .await;
     gateway.close().await;
     other.stop().await;
+}
+
+#[actix_web::test]
+async fn frames_that_say_nothing_are_passed_over_and_counted() {
+    let gateway = TestGateway::start().await;
+    let before = told(&gateway).await.value("comfygate_backend_noise_total", &[]).unwrap_or(0.0);
+    gateway.sim.inject_when(Fault::ForeignEvents, When::Every);
+    let id = gateway.generate(&canvas("")).await;
+    gateway.until(&id, "success").await;
+    let counted = told(&gateway).await.value("comfygate_backend_noise_total", &[]).unwrap();
+    assert!(counted >= before + 2.0, "{before} {counted}");
+    gateway.sim.clear_faults();
+    gateway.close().await;
+}
+
+#[actix_web::test]
+async fn what_the_agent_of_a_backend_tells_of_its_gpus_is_told_in_bytes_and_ratios() {
+    let mut setup = Setup::new();
+    let gpus: Vec<Value> = (0..40).map(|index| json!({ "index": index, "memory_total_mb": 2, "memory_used_mb": 1, "utilization_percent": 50, "temperature_c": 61 })).collect();
+    let answer = json!({ "agent_version": "1", "cpu_percent": 25, "ram_total_mb": 4, "ram_used_mb": 3, "gpus": gpus });
+    setup.sim.agent = Some(answer.to_string());
+    setup.settings.backends.agent_every = Some(Duration::from_secs(1));
+    let gateway = setup.start().await;
+    let told = until(&gateway, "comfygate_backend_cpu_ratio", &[], 0.25).await;
+    let mebibyte = 1_048_576.0;
+    for (name, value) in [
+        ("comfygate_backend_memory_bytes", 4.0 * mebibyte),
+        ("comfygate_backend_memory_used_bytes", 3.0 * mebibyte),
+        ("comfygate_backend_gpu_utilization_ratio", 0.5),
+        ("comfygate_backend_gpu_memory_bytes", 2.0 * mebibyte),
+        ("comfygate_backend_gpu_memory_used_bytes", mebibyte),
+        ("comfygate_backend_gpu_temperature_celsius", 61.0),
+    ] {
+        let values: Vec<f64> = told.rows(name).map(|(_, value)| value).collect();
+        let count = if name.contains("_gpu_") { 16 } else { 1 };
+        assert_eq!(values, vec![value; count], "{name}");
+    }
+    gateway.close().await;
 }

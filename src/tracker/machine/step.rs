@@ -126,9 +126,9 @@ fn take_submitted(run: &mut Run, result: SubmitResult, now: Timestamp, effects: 
     match result {
         SubmitResult::Accepted(warning) => {
             run.warning = run.warning.take().or(warning);
+            run.stopwatch.taken(now);
             if still_submitting {
                 run.phase = Phase::Waiting { since: now, free_since: now };
-                run.stopwatch.taken(now);
                 run.last_sign = now;
             }
             if run.cancel_since.is_some() && run.occupies_backend() {

@@ -58,7 +58,9 @@ impl Stopwatch {
 
     pub(super) fn taken(&mut self, now: Timestamp) {
         if !self.is_partial {
-            self.taken.get_or_insert(now);
+            // The answer may come after the first event.
+            let taken = self.began.map_or(now, |began| began.min(now));
+            self.taken.get_or_insert(taken);
         }
     }
 
