@@ -89,6 +89,7 @@ mod tokens;
 mod upgrade;
 mod upload_space;
 mod uploads;
+mod variants;
 mod webhooks;
 mod workflow_commands;
 mod workflows;
