@@ -32,9 +32,11 @@ impl Chances {
     pub(super) fn of(fitness: &Fitness, kind: &Kind, backends: &[Arc<Backend>], now: Timestamp) -> Self {
         let reason = |backend: &Arc<Backend>| {
             let mut reasons =
-                kind.graphs.iter().map(|graph| match fitness.weigh(graph, &kind.placement, backend, now) {
-                    Fit::Unfit(reason) => Some(reason),
-                    Fit::Fits | Fit::Blocked(_) => None,
+                kind.graphs.iter().enumerate().map(|(variant, graph)| {
+                    match fitness.weigh(graph, &kind.placement.of_variant(variant), backend, now) {
+                        Fit::Unfit(reason) => Some(reason),
+                        Fit::Fits | Fit::Blocked(_) => None,
+                    }
                 });
             // One variant that fits is enough.
             let first = reasons.next().flatten()?;
@@ -65,8 +67,10 @@ impl Chances {
 /// Returns the backends that lack what jobs of a kind need, and might have got it since they were asked: those that are not
 /// what the jobs wish for stay so, and those without a socket do not answer.
 pub(super) fn doubtful(kind: &Kind, backends: &[Arc<Backend>]) -> BTreeSet<String> {
-    let may_answer =
-        |backend: &&Arc<Backend>| unwished(&kind.placement, backend).is_none() && backend.desk.is_connected();
+    let is_wished = |backend: &Arc<Backend>| {
+        (0..kind.graphs.len()).any(|variant| unwished(&kind.placement.of_variant(variant), backend).is_none())
+    };
+    let may_answer = |backend: &&Arc<Backend>| is_wished(backend) && backend.desk.is_connected();
     backends.iter().filter(may_answer).map(|backend| backend.name.clone()).collect()
 }
 

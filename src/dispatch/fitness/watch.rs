@@ -159,7 +159,10 @@ async fn learn(
     }
     for graph in unknown.iter().take(LEARNT) {
         let Some(example) = examples.get(graph) else { continue };
-        let Ok(Some(job)) = parts.store.job(*example).await else { continue };
+        let Ok(Some(mut job)) = parts.store.job(*example).await else { continue };
+        let variant = job.request.structures().position(|structure| structure == graph);
+        let Some(variant) = variant.and_then(|place| u32::try_from(place).ok()) else { continue };
+        job.request = job.request.as_variant(variant);
         if let Ok(ready) = rebuild(parts, &job, revisions).await
             && job.request.structure == *graph
         {

@@ -78,7 +78,7 @@ pub(super) fn requeue(
 ) -> Result<bool, StoreError> {
     let changed = connection
         .prepare_cached(
-            "UPDATE job SET state = 'queued', queued_as = ?5, submitted_at = NULL, started_at = NULL, tries = tries + ?3,
+            "UPDATE job SET state = 'queued', queued_as = ?5, variant = 0, submitted_at = NULL, started_at = NULL, tries = tries + ?3,
                             queue_deadline = iif(?3, max(queue_deadline, ?4 + queue_limit), queue_deadline)
              WHERE id = ?1 AND run_number = ?2 AND state IN ('submitted', 'running')",
         )?
@@ -96,7 +96,7 @@ pub(super) fn pass_on(
 ) -> Result<bool, StoreError> {
     let refused: Option<(RowNumber, String)> = connection
         .prepare_cached(
-            "UPDATE job SET state = 'queued', queued_as = ?3, submitted_at = NULL, started_at = NULL
+            "UPDATE job SET state = 'queued', queued_as = ?3, variant = 0, submitted_at = NULL, started_at = NULL
              WHERE id = ?1 AND run_number = ?2 AND state IN ('submitted', 'running') RETURNING row, backend",
         )?
         .query_row(params![id.as_bytes(), run, queued_as], |row| Ok((row.get(0)?, row.get(1)?)))
