@@ -243,7 +243,9 @@ fn what_could_not_be_claimed_stands_where_it_stood() {
     let chosen = scene.decide(vec![stand("a", 3)]);
     assert_eq!(scene.room.len(), 2);
     scene.room.turns = before;
-    chosen.into_iter().for_each(|choice| scene.room.put_back(choice.taken));
+    for choice in chosen {
+        scene.room.put_back(choice.taken);
+    }
     assert_eq!(scene.numbers(vec![stand("a", 9)]), [0, 1, 2, 3, 4]);
     assert!(scene.room.is_empty());
 }
