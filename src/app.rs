@@ -4,21 +4,23 @@
 //! in front opens. [`Works`] are the stations alone, for whoever runs jobs without a server.
 
 mod backends;
+mod configured;
+mod estimates;
 mod front;
 mod ground;
 mod stations;
 mod workflows;
 mod works;
 
+pub use configured::configured_backends;
 pub use works::{Server, Works};
 
 use crate::api::{self, Api};
 use crate::clock::Clock;
 use crate::egress::{self, SystemLookup};
 use crate::lifecycle::Lifecycle;
-use crate::metrics::Metrics;
 use crate::notifier::{Standing, TargetRules};
-use crate::pool::{BackendTap, Pool};
+use crate::pool::Pool;
 use crate::settings::Settings;
 use crate::signing::Office;
 use actix_web::dev::ServerHandle;
@@ -79,6 +81,11 @@ impl App {
         self.address
     }
 
+    /// Returns the backends.
+    pub fn pool(&self) -> &Arc<Pool> {
+        &self.api.pool
+    }
+
     /// Serves until `stop` ends or a station has failed, then stops: nothing new is taken in, what is under way gets
     /// its grace, and until that is over callers are still answered. What is on backends goes on there and is taken up at
     /// the next start. Returns false where a station has failed; a panic that was contained is no failure of the whole.
@@ -115,7 +122,6 @@ async fn join(mut ground: Ground) -> anyhow::Result<Api> {
     let settings = Arc::clone(&ground.settings);
     let standing = Arc::new(Standing::default());
     let metrics = ground.count(&standing);
-    listen(&ground.pool, &metrics);
     let (backends, local) = match ground.open_local().await? {
         Some((backend, standing)) => (vec![backend], Some(standing)),
         None => (ground.open_backends(None)?, None),
@@ -133,7 +139,9 @@ async fn join(mut ground: Ground) -> anyhow::Result<Api> {
     let keys = ground.open_keys(keys_required).await;
     let office = Office::new(ground.sqlite(), Arc::clone(&ground.clock), |bytes| rand::fill(bytes));
     let started_at = ground.clock.now();
-    let Ground { address, lifecycle, store, blobs, catalog, inventory, bodies, guard, clock, inputs, .. } = ground;
+    let Ground {
+        address, lifecycle, store, blobs, catalog, inventory, bodies, guard, clock, inputs, estimates, ..
+    } = ground;
     Ok(Api {
         intake,
         inputs,
@@ -144,6 +152,8 @@ async fn join(mut ground: Ground) -> anyhow::Result<Api> {
         blobs,
         pool,
         roster,
+        estimates,
+        passage: api::Passage::default(),
         local,
         keys,
         keys_required,
@@ -167,10 +177,4 @@ async fn join(mut ground: Ground) -> anyhow::Result<Api> {
         allowed_origins: settings.callers.allowed_origins.clone(),
         draining: AtomicBool::new(false),
     })
-}
-
-/// Has all that happens to backends counted.
-fn listen(pool: &Pool, metrics: &Metrics) {
-    let metrics = metrics.clone();
-    pool.listen(BackendTap::new(move |news| metrics.backend_event(&news.backend, news.event.as_str())));
 }

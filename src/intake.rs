@@ -272,14 +272,15 @@ impl Intake {
         let outcome = Outcome::Cancelled;
         let body = freeze(job, &outcome, now, &self.bodies);
         crash::pass(Point::Ending);
-        let is_first = self.store.finish(Ending { job: job.id, run: None, outcome, body, ended_at: now }).await?;
+        let is_first =
+            self.store.finish(Ending { job: job.id, run: None, outcome, body, profile: None, ended_at: now }).await?;
         crash::pass(Point::Ended);
         self.delivery_bell.notify_one();
         if is_first {
             self.vault.forget(job.id);
             let what = Happening::Ended(JobState::Cancelled);
             self.tap.tell(|| Tapped { job: job.id, tenant: job.tenant.clone(), run: None, at: now, what });
-            self.tap.count(Milestone::Ended { job, state: JobState::Cancelled, code: None });
+            self.tap.count(Milestone::Ended { job, outcome: &Outcome::Cancelled });
         }
         Ok(Cancelled::Now)
     }

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "this whole program is a test")]
 
+#[path = "documents/metrics.rs"]
+mod metrics;
 #[path = "documents/openapi.rs"]
 mod openapi;
 
@@ -16,8 +18,9 @@ use std::path::{Path, PathBuf};
 const NO_SETTINGS: [&str; 1] = ["COMFYGATE_ADRESS"];
 
 /// Files whose string literals in front of `=>`, `,` or behind `code:` may be codes of answers.
-const CODE_FILES: [&str; 27] = [
+const CODE_FILES: [&str; 28] = [
     "src/api/backends.rs",
+    "src/api/backends_pass.rs",
     "src/api/bench.rs",
     "src/api/body.rs",
     "src/api/caller.rs",
@@ -280,6 +283,9 @@ fn codes(source: &str) -> BTreeSet<String> {
         "forbidden(",
         "unsupported(",
         "unavailable(",
+        "not_implemented(",
+        "bad_gateway(",
+        "gateway_timeout(",
         "StatusCode::NOT_FOUND,",
         "too_many(",
     ]

@@ -440,7 +440,12 @@ impl Sender {
         let outcome = self.outcome(images).await;
         let body = freeze(&job, &outcome, now, &BodyRules::new("http://127.0.0.1:8083", LinkKey::new([7; 32])));
         let pieces: Vec<Bytes> = body_stream(Arc::clone(&self.blobs), body.clone()).try_collect().await.unwrap();
-        assert!(self.store.finish(Ending { job: id, run: None, outcome, body, ended_at: now }).await.unwrap());
+        assert!(
+            self.store
+                .finish(Ending { job: id, run: None, outcome, body, profile: None, ended_at: now })
+                .await
+                .unwrap()
+        );
         self.bell.notify_one();
         let (state, attempt) = tokio::time::timeout(PATIENCE, self.first_attempt(&job)).await.unwrap();
         let answer = (attempt.status, state, attempt.snippet.replace(' ', ""));

@@ -6,6 +6,7 @@
 #![expect(clippy::print_stdout, reason = "the table is what this program is for")]
 
 mod accept;
+mod choice;
 mod disk;
 mod figures;
 mod http;
@@ -27,7 +28,7 @@ use std::time::{Duration, Instant};
 const LONGEST: Duration = Duration::from_mins(8);
 
 /// What can be chosen alone.
-const PARTS: [&str; 6] = ["--accept", "--journey", "--latency", "--isolation", "--memory", "--overload"];
+const PARTS: [&str; 7] = ["--accept", "--journey", "--latency", "--isolation", "--memory", "--overload", "--choice"];
 
 /// Where the table goes, between these two lines.
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/PERFORMANCE.md");
@@ -80,6 +81,9 @@ fn main() -> anyhow::Result<()> {
             }
             if chosen("--overload") {
                 rows.extend(overload::measure(plan).await.context("far more requests than are let in")?);
+            }
+            if chosen("--choice") {
+                rows.push(choice::measure());
             }
             anyhow::Ok(rows)
         };

@@ -32,7 +32,7 @@ pub(super) async fn add(
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
     let body = read(&api, &request, payload).await?;
-    let definition = Definition::from_object(parse_object(&body)?).map_err(|mistakes| wrong(&mistakes))?;
+    let definition = Definition::from_afar(parse_object(&body)?).map_err(|mistakes| wrong(&mistakes))?;
     let backend = api.roster.add(&definition).await?;
     let place = format!("/backends/{}", encoded(&backend.name));
     Ok(HttpResponse::Created().insert_header((LOCATION, place)).json(view(&api, &backend).await?))
@@ -87,11 +87,14 @@ async fn view(api: &Api, backend: &Backend) -> Result<Map<String, Value>, ApiErr
     view.insert("tags".into(), json!(backend.tags));
     view.insert("slots".into(), json!(backend.slots));
     view.insert("ahead".into(), json!(backend.ahead));
+    view.extend(backend.route.clone());
     view.insert("duty".into(), json!(backend.duty().as_str()));
     view.insert("leaving".into(), json!(api.roster.is_leaving(&backend.name).await?));
     view.insert("connected".into(), json!(desk.is_connected()));
     view.insert("prompts".into(), json!(desk.load()));
     view.insert("error".into(), json!(desk.trouble()));
+    view.insert("health".into(), backend.health.view());
+    view.insert("agent".into(), backend.vitals.view(api.clock.now()));
     Ok(view)
 }
 

@@ -105,6 +105,21 @@ impl ApiError {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message).with_header("retry-after", "5")
     }
 
+    /// 501: a backend cannot do it.
+    pub fn not_implemented(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_IMPLEMENTED, code, message)
+    }
+
+    /// 502: a backend gave no answer, or none that can be passed on.
+    pub fn bad_gateway(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_GATEWAY, code, message)
+    }
+
+    /// 504: a backend did not answer in time.
+    pub fn gateway_timeout(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::GATEWAY_TIMEOUT, code, message)
+    }
+
     /// 429 with `retry-after` in seconds.
     pub fn too_many(code: &'static str, message: impl Into<String>, retry_after: u64) -> Self {
         Self::new(StatusCode::TOO_MANY_REQUESTS, code, message).with_header("retry-after", retry_after.to_string())

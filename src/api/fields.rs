@@ -135,7 +135,9 @@ fn names(field: &str, value: Value) -> Result<BTreeSet<String>, ApiError> {
     let names = match value {
         Value::Null => return Ok(BTreeSet::new()),
         Value::Array(names) => names,
-        other => return Err(invalid_type(field, "a list of names", &other)),
+        other @ (Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_)) => {
+            return Err(invalid_type(field, "a list of names", &other));
+        }
     };
     if names.len() > MOST_NAMES {
         let message = format!("{field} has {} entries; at most {MOST_NAMES} are read", names.len());
@@ -147,7 +149,9 @@ fn names(field: &str, value: Value) -> Result<BTreeSet<String>, ApiError> {
             let message = format!("{field}: each name must have 1 to {LONGEST_NAME} characters");
             Err(ApiError::bad_request("too_long", message))
         }
-        other => Err(invalid_type(&format!("each of {field}"), "a name", &other)),
+        other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+            Err(invalid_type(&format!("each of {field}"), "a name", &other))
+        }
     };
     names.into_iter().map(read).collect()
 }

@@ -2,9 +2,11 @@
 
 use super::caller::Caller;
 use super::{Api, ApiError};
+use crate::clock::Timestamp;
 use crate::intake::Cancelled;
 use crate::job::{Job, JobId, JobState, Output, OutputKind, live_view};
 use crate::media::body_stream;
+use crate::pool::end_of_run;
 use crate::store::{Cursor, CursorError, ListFilter, Listed};
 use actix_files::NamedFile;
 use actix_web::body::SizedStream;
@@ -32,6 +34,23 @@ pub(super) async fn get(api: web::Data<Api>, caller: Caller, id: web::Path<Strin
     let length = finished.body.content_length();
     let stream = body_stream(Arc::clone(&api.blobs), finished.body);
     Ok(HttpResponse::Ok().insert_header((CONTENT_TYPE, "application/json")).body(SizedStream::new(length, stream)))
+}
+
+/// Answers with how the last run of a job went, node by node.
+pub(super) async fn profile(
+    api: web::Data<Api>,
+    caller: Caller,
+    id: web::Path<String>,
+) -> Result<HttpResponse, ApiError> {
+    let job = find(&api, &caller, &id).await?;
+    if !job.state.is_final() {
+        let state = job.state.as_str();
+        return Err(ApiError::not_found(format!("job {} is {state}: it has a profile once it has ended", job.id)));
+    }
+    match api.store.profile(job.id).await? {
+        Some(profile) => Ok(HttpResponse::Ok().json(profile)),
+        None => Err(ApiError::not_found(format!("job {} has no profile: no run of it had begun", job.id))),
+    }
 }
 
 /// Lists jobs, newest first; `?status=&workflow=&tenant=&limit=&cursor=`.
@@ -130,7 +149,24 @@ fn living(api: &Api, caller: &Caller, job: &Job) -> Map<String, Value> {
     if let Some(progress) = progress {
         view.insert("progress".into(), json!({ "fraction": progress.fraction }));
     }
+    if let (JobState::Running, Some(started), Some(run)) = (job.state, job.started_at, &job.run) {
+        let now = api.clock.now();
+        let usual = api.estimates.read().expected(&job.request.structure, &run.backend);
+        if let Some(end) = end_of_run(started, now, usual, progress.as_ref()) {
+            tell_eta(&mut view, None, end, now);
+        }
+    }
     view
+}
+
+/// Says when a job should begin, where it has not begun, and when it should end.
+fn tell_eta(view: &mut Map<String, Value>, start: Option<Timestamp>, end: Timestamp, now: Timestamp) {
+    let mut eta = json!({ "end": end.rfc3339() });
+    if let Some(start) = start {
+        eta["start"] = json!(start.rfc3339());
+    }
+    view.insert("eta".into(), eta);
+    view.insert("eta_ms".into(), json!(end.millis_since(now)));
 }
 
 fn summary(api: &Api, caller: &Caller, entry: &Listed) -> Map<String, Value> {

@@ -3,15 +3,18 @@
 
 use super::error::Code;
 use super::{Api, ROUTES};
-use crate::clock::Stopwatch;
-use crate::metrics::{Format, Seen, SeenBackend, SeenStore};
+use crate::clock::{Stopwatch, Timestamp};
+use crate::health::{Link, Standing};
+use crate::metrics::{Format, Seen, SeenAgent, SeenBackend, SeenGpu, SeenStore};
 use crate::pool::{Backend, Duty};
+use crate::vitals::{AgentMetrics, Gpu};
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{ACCEPT, CONTENT_TYPE, VARY};
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpRequest, HttpResponse, web};
+use std::time::Duration;
 
 /// Where jobs come from.
 const GENERATE: &str = "/generate";
@@ -36,7 +39,7 @@ async fn look(api: &Api) -> Seen {
     Seen {
         store,
         is_paused: api.pool.is_paused(),
-        backends: api.pool.backends().iter().map(|backend| look_at(backend)).collect(),
+        backends: api.pool.backends().iter().map(|backend| look_at(backend, now)).collect(),
         hosts_down: api.standing.hosts_down(),
         partner_keys: api.intake.vault.len(),
         panics: api.lifecycle.panics(),
@@ -44,13 +47,38 @@ async fn look(api: &Api) -> Seen {
     }
 }
 
-fn look_at(backend: &Backend) -> SeenBackend {
+fn look_at(backend: &Backend, now: Timestamp) -> SeenBackend {
+    let health = backend.health.look();
+    let devices = health.system.as_ref().map(|system| system.devices.as_slice()).unwrap_or_default();
     SeenBackend {
         name: backend.name.clone(),
-        is_up: backend.desk.is_connected(),
+        is_up: backend.desk.is_connected() && health.standing != Standing::Down,
+        standing: Standing::ALL.map(|it| (it.as_str(), it == health.standing)).into(),
+        socket: Link::ALL.map(|it| (it.as_str(), it == health.socket.link)).into(),
+        misses: health.http.misses,
+        answer: health.http.took_ms.map(Duration::from_millis),
+        foreign: health.foreign,
+        agent: backend.vitals.fresh(now).map(|told| agent(&told)).unwrap_or_default(),
+        memory: devices.iter().map(|device| (device.vram_total, device.vram_free)).collect(),
         is_draining: backend.duty() == Duty::Draining,
         slots: backend.slots,
         prompts: backend.desk.load(),
+    }
+}
+
+fn agent(told: &AgentMetrics) -> SeenAgent {
+    let gpu = |gpu: &Gpu| SeenGpu {
+        index: gpu.index,
+        busy: gpu.utilization_ratio(),
+        memory: gpu.memory_total_bytes(),
+        memory_used: gpu.memory_used_bytes(),
+        celsius: gpu.temperature_c,
+    };
+    SeenAgent {
+        cpu: told.cpu_ratio(),
+        memory: told.memory_total_bytes(),
+        memory_used: told.memory_used_bytes(),
+        gpus: told.gpus.iter().map(gpu).collect(),
     }
 }
 

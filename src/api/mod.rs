@@ -3,6 +3,7 @@
 mod admit;
 mod apart;
 mod backends;
+mod backends_pass;
 mod bench;
 mod body;
 mod caller;
@@ -35,6 +36,7 @@ mod wishes;
 mod workflows;
 
 pub(crate) use admit::identify;
+pub use backends_pass::Passage;
 pub use bench::Bench;
 pub use capacity::most_connections;
 pub(crate) use contain::contain;
@@ -62,7 +64,7 @@ use crate::lifecycle::Lifecycle;
 use crate::local;
 use crate::media::Blobs;
 use crate::notifier::{Standing, TargetRules};
-use crate::pool::{Pool, Roster};
+use crate::pool::{Estimates, Pool, Roster};
 use crate::signing::{Keyring, Office};
 use crate::store::Store;
 use crate::throttle::Throttle;
@@ -95,6 +97,10 @@ pub struct Api {
     pub pool: Arc<Pool>,
     /// Changes who they are.
     pub roster: Arc<Roster>,
+    /// How long graphs run on them.
+    pub estimates: Arc<Estimates>,
+    /// The way of what is passed on to one of them.
+    pub passage: Passage,
     /// How the ComfyUI stands that is started here; none where none is.
     pub local: Option<watch::Receiver<local::Standing>>,
     /// The keys of callers.
@@ -164,6 +170,7 @@ const ROUTES: &[Call] = &[
     delete("/uploads/{id}", Scope(Submit), || web::to(uploads::delete)),
     get("/jobs", Scope(Read), || web::to(jobs::list)),
     get("/jobs/{id}", Scope(Read), || web::to(jobs::get)),
+    get("/jobs/{id}/profile", Scope(Read), || web::to(jobs::profile)),
     post("/jobs/{id}/cancel", Scope(Submit), || web::to(jobs::cancel)),
     get("/jobs/{id}/outputs/{n}", ScopeOrLink(Read), || web::to(jobs::output)),
     get("/jobs/{id}/deliveries", Scope(Read), || web::to(deliveries::of_job)),
@@ -186,6 +193,19 @@ const ROUTES: &[Call] = &[
     get("/queue", Scope(Admin), || web::to(queue::get)),
     post("/queue/pause", KeyWith(Admin), || web::to(queue::pause)),
     post("/queue/resume", KeyWith(Admin), || web::to(queue::resume)),
+    get("/backends/{name}/health", Scope(Admin), || web::to(backends_pass::health)),
+    get("/backends/{name}/stats", Scope(Admin), || web::to(backends_pass::stats)),
+    get("/backends/{name}/features", Scope(Admin), || web::to(backends_pass::features)),
+    get("/backends/{name}/queue", Scope(Admin), || web::to(backends_pass::queue)),
+    get("/backends/{name}/history", Scope(Admin), || web::to(backends_pass::history)),
+    get("/backends/{name}/history/{prompt_id}", Scope(Admin), || web::to(backends_pass::history_of)),
+    get("/backends/{name}/models", Scope(Admin), || web::to(backends_pass::folders)),
+    get("/backends/{name}/models/{folder}", Scope(Admin), || web::to(backends_pass::models)),
+    get("/backends/{name}/embeddings", Scope(Admin), || web::to(backends_pass::embeddings)),
+    get("/backends/{name}/nodes/{class}", Scope(Admin), || web::to(backends_pass::node)),
+    get("/backends/{name}/logs", Scope(Admin), || web::to(backends_pass::logs)),
+    post("/backends/{name}/free", KeyWith(Admin), || web::to(backends_pass::free)),
+    post("/backends/{name}/interrupt", KeyWith(Admin), || web::to(backends_pass::interrupt)),
     get("/webhook/secrets", KeyWith(Admin), || web::to(secrets::list)),
     post("/webhook/secrets/rotate", KeyWith(Admin), || web::to(secrets::rotate)),
     get("/.well-known/jwks.json", Nothing, || web::to(secrets::jwks)),

@@ -4,12 +4,14 @@ use super::ground::Ground;
 use crate::comfy::{ComfyUrl, Route, SocketOptions};
 use crate::local::{self, LocalOptions, Parts, Standing, Supervisor};
 use crate::pool::{Backend, Definition, Pool, Source};
+use anyhow::Context;
+use serde_json::{Map, Value};
 use std::sync::Arc;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
 impl Ground {
-    /// Connects to all backends that have an address, while `gate` lets them in.
+    /// Connects to all backends of the settings; to those that are an address while `gate` lets them in.
     pub(super) fn open_backends(&self, gate: Option<&watch::Receiver<bool>>) -> anyhow::Result<Vec<Backend>> {
         let route = Route::of(&self.settings.backends, Arc::clone(&self.clock))?;
         let open = |address: &url::Url| {
@@ -18,14 +20,23 @@ impl Ground {
             let socket = SocketOptions { gate: gate.cloned(), route: route.clone(), ..SocketOptions::default() };
             self.part().open_backend(url.to_string(), url, socket)
         };
-        self.settings.backends.addresses.iter().map(open).collect()
+        let defined = self.configured.defined.iter().map(|definition| self.open_defined(definition, Source::File));
+        self.configured.addresses.iter().map(open).chain(defined).collect()
     }
 
     /// Connects to a backend that has a definition.
     pub(super) fn open_defined(&self, definition: &Definition, source: Source) -> anyhow::Result<Backend> {
-        let Definition { name, url, tags, slots, ahead } = definition.clone();
-        let mut backend = self.part().open_backend(name, url, SocketOptions::default())?;
+        let Definition { name, url, tags, slots, ahead, route } = definition.clone();
+        let failed = || format!("the backend `{}` cannot be begun", definition.name);
+        let way = Route::defined(&route, Arc::clone(&self.clock)).with_context(failed)?;
+        warn_of(&way, url.url());
+        let socket = SocketOptions { route: way, ..SocketOptions::default() };
+        let mut backend = self.part().open_backend(name, url, socket).with_context(failed)?;
         backend.source = source;
+        backend.route = match serde_json::to_value(&route)? {
+            Value::Object(route) => route,
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => Map::new(),
+        };
         backend.tags = tags;
         backend.slots = slots;
         backend.ahead = ahead.unwrap_or(backend.ahead);

@@ -1,20 +1,19 @@
 //! What all parts stand on: the store with its blobs, the workflows, the guard of what goes out, the bells. Lays it, and brings
 //! in order what the last life of the gateway has left.
 
-use super::workflows;
+use super::configured::Configured;
+use super::{estimates, workflows};
 use crate::clock::{Clock, Timestamp};
-use crate::comfy::ComfyUrl;
 use crate::dispatch::Fitness;
 use crate::egress::{self, Guard};
 use crate::inputs::{self, Inputs};
 use crate::inventory::Inventory;
 use crate::job::{BodyRules, LinkKey, Tap};
 use crate::lifecycle::Lifecycle;
-use crate::local;
 use crate::media::Blobs;
 use crate::metrics::Metrics;
 use crate::notifier::{Announcer, Standing};
-use crate::pool::{Estimates, Pool};
+use crate::pool::{BackendTap, Estimates, Pool};
 use crate::settings::{InputSettings, Settings};
 use crate::store::{OwnSecrets, SqliteStore, Store};
 use crate::vault::Vault;
@@ -29,6 +28,8 @@ use tracing::{info, warn};
 #[derive(Clone)]
 pub(super) struct Ground {
     pub(super) settings: Arc<Settings>,
+    /// The backends that they define.
+    pub(super) configured: Arc<Configured>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) lifecycle: Lifecycle,
     /// Where the gateway listens.
@@ -71,21 +72,24 @@ impl Ground {
         address: SocketAddr,
         lookup: Arc<dyn egress::Lookup>,
     ) -> anyhow::Result<Self> {
+        let configured = Arc::new(Configured::read(settings)?);
         let sqlite = SqliteStore::open(&settings.storage.folder)?;
         let store: Arc<dyn Store> = Arc::<SqliteStore>::clone(&sqlite);
         let bodies = body_rules(settings, address, sqlite.as_ref(), clock.now()).await?;
         let blobs = Arc::new(Blobs::open(&settings.storage.folder)?);
         sweep(&store, &blobs).await;
         pull_in(&store, clock.now()).await;
-        let inventory = Arc::new(inventory(settings, &clock)?);
+        let inventory = Arc::new(Inventory::open(&settings.storage.folder, configured.names()?, Arc::clone(&clock)));
         let catalog = workflows::load(&settings.workflows, &inventory);
         let guard = guard(settings, address, lookup);
         let uploads = Arc::<SqliteStore>::clone(&sqlite);
         let (taken, limits) = (Arc::clone(&blobs), input_limits(&settings.inputs));
+        let estimates = estimates::load(sqlite.as_ref()).await;
         let random = |bytes: &mut [u8]| rand::fill(bytes);
         let inputs = Inputs::new(taken, uploads, Arc::clone(&clock), guard.clone(), limits, random);
         Ok(Self {
             settings: Arc::new(settings.clone()),
+            configured,
             address,
             sqlite,
             store,
@@ -101,24 +105,26 @@ impl Ground {
             tap: Tap::default(),
             pool: Arc::default(),
             fitness: Arc::new(Fitness::new(settings.backends.block_after)),
-            estimates: Arc::default(),
+            estimates,
             clock,
             lifecycle,
         })
     }
 
-    /// Returns the same ground for a part of the stations, which can be ended alone.
-    pub(super) fn part(&self) -> Self {
-        Self { lifecycle: self.lifecycle.part(), ..self.clone() }
-    }
-
-    /// Begins to count: what the tap tells, what the store writes, and what `standing` knows of webhooks.
+    /// Begins to count: what the tap tells, what happens to backends, what the store writes, and what `standing` knows of webhooks.
     pub(super) fn count(&mut self, standing: &Standing) -> Metrics {
         let catalog = Arc::clone(&self.catalog);
         let is_workflow = move |name: &str| catalog.workflow(name).is_some();
         let metrics = Metrics::new(self.sqlite.commits(), standing.counts(), is_workflow);
         self.tap = metrics.count_at(std::mem::take(&mut self.tap));
+        let events = metrics.clone();
+        self.pool.listen(BackendTap::new(move |news| events.backend_event(&news.backend, news.event.as_str())));
         metrics
+    }
+
+    /// Returns the same ground for a part of the stations, which can be ended alone.
+    pub(super) fn part(&self) -> Self {
+        Self { lifecycle: self.lifecycle.part(), ..self.clone() }
     }
 
     /// Returns the store as whoever wants another of its traits takes it.
@@ -142,19 +148,6 @@ fn input_limits(settings: &InputSettings) -> inputs::Limits {
         space: settings.upload_space,
         fetch: settings.fetch_timeout,
     }
-}
-
-/// Reads what the last life of the gateway knew of the backends' nodes.
-fn inventory(settings: &Settings, clock: &Arc<dyn Clock>) -> anyhow::Result<Inventory> {
-    let name = |address: &url::Url| Ok(address.as_str().parse::<ComfyUrl>()?.to_string());
-    // The one that is started here takes their place.
-    let is_local = settings.local.enabled && settings.local.home.is_some();
-    let backends = if is_local {
-        vec![local::NAME.to_owned()]
-    } else {
-        settings.backends.addresses.iter().map(name).collect::<anyhow::Result<Vec<_>>>()?
-    };
-    Ok(Inventory::open(&settings.storage.folder, backends, Arc::clone(clock)))
 }
 
 /// Returns what final objects are written by. The key of their links is drawn at the first start.

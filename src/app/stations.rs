@@ -2,7 +2,7 @@
 //! clearing; and beside them who watches the workflows, the keys and the callers.
 
 use super::ground::Ground;
-use super::workflows;
+use super::{estimates, workflows};
 use crate::access::Keys;
 use crate::clearing;
 use crate::comfy::{self, Client, ComfyUrl, SocketOptions};
@@ -14,7 +14,7 @@ use crate::inventory;
 use crate::job::Tenant;
 use crate::media::body_stream;
 use crate::notifier::{self, Standing};
-use crate::pool::{self, Backend, BackendEvent, Pool, Roster, Source};
+use crate::pool::{self, Backend, BackendEvent, BackendTap, Pool, Roster, Source};
 use crate::signing::{self, Keyring};
 use crate::throttle::Throttle;
 use crate::tracker::{self, Desk, Tracker};
@@ -39,7 +39,7 @@ impl Ground {
         let reconnect = Arc::new(Notify::new());
         let (tracker, commands) = Tracker::channel();
         let (events, socket) = mpsc::channel(EVENT_QUEUE);
-        let announcer = self.announcer.clone();
+        let (announcer, estimates) = (self.announcer.clone(), Arc::clone(&self.estimates));
         let parts = tracker::Parts {
             backend: name.clone(),
             client: client.clone(),
@@ -55,6 +55,7 @@ impl Ground {
             bodies: Arc::clone(&self.bodies),
             vault: Arc::clone(&self.vault),
             announce: Arc::new(move |announcement| announcer.announce(announcement)),
+            learn: Arc::new(move |ran| estimates.learn(ran)),
             tap: self.tap.clone(),
             accounts: self.accounts(),
         };
@@ -79,14 +80,18 @@ impl Ground {
 
     /// Adds and removes backends while the gateway runs.
     pub(super) async fn open_roster(&self, pool: &Arc<Pool>) -> anyhow::Result<Arc<Roster>> {
-        let (ground, inventory) = (self.clone(), Arc::clone(&self.inventory));
+        let (ground, inventory, estimates) = (self.clone(), Arc::clone(&self.inventory), Arc::clone(&self.estimates));
         let parts = pool::Parts {
             pool: Arc::clone(pool),
             store: self.sqlite(),
+            jobs: Arc::clone(&self.store),
             open: Arc::new(move |definition| {
                 ground.open_defined(definition, Source::Added).map_err(|error| format!("{error:#}"))
             }),
-            forget: Arc::new(move |backend| inventory.forget(backend)),
+            forget: Arc::new(move |backend| {
+                inventory.forget(backend);
+                estimates.forget(backend);
+            }),
             clock: Arc::clone(&self.clock),
             lifecycle: self.lifecycle.clone(),
             queue_bell: Arc::clone(&self.bells.queue),
@@ -161,6 +166,7 @@ impl Ground {
             desk: Arc::clone(desk),
             health: Arc::clone(health),
             every: self.settings.backends.health_every,
+            limit: health::LIMIT,
             gate,
             clock: Arc::clone(&self.clock),
             queue_bell: Arc::clone(&self.bells.queue),
@@ -204,7 +210,26 @@ impl Ground {
             vault: Arc::clone(&self.vault),
         };
         self.begin("dispatch", dispatch::run(parts, self.lifecycle.stop()));
+        self.keep_estimates(pool);
         outlooks
+    }
+
+    /// Keeps what is learnt of how long graphs run, and forgets backends that are gone.
+    fn keep_estimates(&self, pool: &Pool) {
+        let learnt = Arc::clone(&self.estimates);
+        pool.listen(BackendTap::new(move |news| match news.event {
+            BackendEvent::Removed => learnt.forget(&news.backend),
+            // It may come back as a new process, which has loaded nothing.
+            BackendEvent::Lost { .. } => learnt.cooled(&news.backend),
+            BackendEvent::Added
+            | BackendEvent::Draining
+            | BackendEvent::Resumed
+            | BackendEvent::Connected
+            | BackendEvent::Blocked { .. }
+            | BackendEvent::Unblocked { .. } => {}
+        }));
+        let (estimates, clock) = (Arc::clone(&self.estimates), Arc::clone(&self.clock));
+        self.begin("estimates", estimates::keep(estimates, self.sqlite(), clock, self.lifecycle.stop()));
     }
 
     /// Tells callers how their jobs ended.

@@ -55,7 +55,10 @@ impl Works {
     ) -> anyhow::Result<Self> {
         let lifecycle = Lifecycle::new();
         let lookup = Arc::new(SystemLookup);
-        let mut ground = Ground::lay(settings, clock, lifecycle.clone(), settings.server.address, lookup).await?;
+        // It works with the addresses that it is given, and with no pool.
+        let mut settings = settings.clone();
+        settings.backends.file = None;
+        let mut ground = Ground::lay(&settings, clock, lifecycle.clone(), settings.server.address, lookup).await?;
         ground.tap = tap;
         let pool = ground.admit(ground.open_backends(gate.as_ref())?);
         let intake = ground.intake(&pool);

@@ -1,5 +1,6 @@
 //! The commands; each is a few calls into the library.
 
+mod backends;
 mod convert;
 mod data;
 mod deliveries;
@@ -12,7 +13,7 @@ mod validate;
 mod webhook;
 mod workflows;
 
-use crate::app::App;
+use crate::app::{self, App};
 use crate::clock::SystemClock;
 use crate::demo;
 use crate::fsck;
@@ -23,6 +24,7 @@ use crate::sim::{Sim, SimOptions};
 use crate::telemetry;
 use crate::workflow::Catalog;
 use anyhow::Context;
+use backends::{BackendsCommand, QueueCommand};
 use clap::{Args, Parser, Subcommand};
 use convert::ConvertArgs;
 use deliveries::DeliveriesCommand;
@@ -75,6 +77,12 @@ enum Command {
     /// Make API keys, list them and take them back, in a data folder, whether a gateway runs there or not.
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// Add backends, remove them and have them drained, in a data folder, whether a gateway runs there or not.
+    #[command(subcommand)]
+    Backends(BackendsCommand),
+    /// Hold all jobs back from the backends, in a data folder, whether a gateway runs there or not.
+    #[command(subcommand)]
+    Queue(QueueCommand),
     /// The secrets that sign webhooks, and the check of a recorded webhook.
     #[command(subcommand)]
     Webhook(WebhookCommand),
@@ -177,6 +185,8 @@ impl Cli {
             Command::Fsck(args) => check_data(&args),
             Command::Deliveries(command) => deliveries::run(command),
             Command::Keys(command) => keys::run(command),
+            Command::Backends(command) => backends::run(&command),
+            Command::Queue(command) => backends::run_queue(&command),
             Command::Webhook(command) => webhook::run(command),
             Command::Sim(args) => sim(&args),
             Command::Demo(args) => {
@@ -257,6 +267,7 @@ fn check(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let catalog = Catalog::load_with(&settings.workflows.configs, &settings.workflows.templates, learnt);
     let mut out = std::io::stdout();
     let is_local_good = check_local(&settings, &mut out)?;
+    let backends = app::configured_backends(&settings);
     let problems = catalog.problems();
     for name in catalog.names() {
         writeln!(out, "{name}: good")?;
@@ -268,7 +279,14 @@ fn check(args: ServeArgs) -> anyhow::Result<ExitCode> {
     if !has_default {
         writeln!(out, "the default workflow `{}` is not there", settings.workflows.default)?;
     }
-    Ok(if problems.is_empty() && has_default && is_local_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    if let Err(error) = &backends {
+        writeln!(out, "the backends: {error:#}")?;
+    }
+    Ok(if problems.is_empty() && has_default && is_local_good && backends.is_ok() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// Looks whether the local ComfyUI could be started, where one is wished for, and tells what is missing.

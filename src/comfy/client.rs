@@ -2,8 +2,11 @@
 
 mod agent;
 mod answer;
+mod operator;
+mod sending;
 mod upload;
 
+pub use operator::Question;
 use upload::UPLOAD_LIMIT;
 pub use upload::Upload;
 
@@ -14,13 +17,14 @@ use super::route::{Route, RouteError};
 use super::wire::{self, Accepted, ExtraData, HistoryEntry, PromptRequest, Queue, SystemStats};
 use crate::job::FileRef;
 pub(super) use answer::cause;
-use answer::{checked, failed, whole};
+use answer::{ANSWER_LIMIT, checked, failed, whole, whole_within};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
-use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use reqwest::{Method, RequestBuilder};
 use rustls::ClientConfig;
+use sending::Unsent;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -37,6 +41,8 @@ const SUBMIT_LIMIT: Duration = Duration::from_mins(1);
 const VIEW_LIMIT: Duration = Duration::from_mins(15);
 /// The longest silence within an answer.
 const SILENCE_LIMIT: Duration = Duration::from_mins(1);
+/// The largest answer that tells a few numbers and names.
+const SMALL: u64 = 1 << 20;
 /// Kept connections end before a proxy between us and the server would end them.
 const IDLE_LIMIT: Duration = Duration::from_secs(30);
 
@@ -200,25 +206,20 @@ impl Client {
         self.tell("queue", &json!({ "delete": [prompt_id] })).await
     }
 
-    /// Interrupts a prompt if it runs at this moment. Success says nothing: look how it ends (T29).
-    pub async fn interrupt(&self, prompt_id: &str) -> Result<(), ClientError> {
+    /// Interrupts a prompt if it runs at this moment, and returns whether it did. Success says no more: look how it ends (T29).
+    pub async fn interrupt(&self, prompt_id: &str) -> Result<bool, ClientError> {
         // Servers from before targeted interrupts ignore the id, and all take an empty one for none: then an interrupt
         // hits whoever is running (T30).
         let runs_now = self.queue().await?.running.iter().any(|running| running == prompt_id);
         if prompt_id.is_empty() || !runs_now {
-            return Ok(());
+            return Ok(false);
         }
-        self.tell("interrupt", &json!({ "prompt_id": prompt_id })).await
+        self.tell("interrupt", &json!({ "prompt_id": prompt_id })).await.map(|()| true)
     }
 
     /// Removes a prompt from the history, which holds whole graphs and has a limited length (T38).
     pub async fn forget(&self, prompt_id: &str) -> Result<(), ClientError> {
         self.tell("history", &json!({ "delete": [prompt_id] })).await
-    }
-
-    /// Lets the server unload its models and empty its caches, once it runs nothing.
-    pub async fn free(&self) -> Result<(), ClientError> {
-        self.tell("free", &json!({ "unload_models": true, "free_memory": true })).await
     }
 
     /// Fetches a file; the names in `file` are the backend's and only ever part of the query.
@@ -236,13 +237,13 @@ impl Client {
 
     /// Asks the cheapest question there is and returns how many prompts run or wait, everybody's included.
     pub async fn probe(&self) -> Result<u64, ClientError> {
-        let body = self.read(&["prompt"]).await?;
+        let body = self.read_within(&["prompt"], SMALL).await?;
         wire::queue_remaining(&body).ok_or_else(|| ClientError::Malformed("GET /prompt without queue_remaining".into()))
     }
 
     /// Returns the version and the devices.
     pub async fn system_stats(&self) -> Result<SystemStats, ClientError> {
-        let body = self.read(&["system_stats"]).await?;
+        let body = self.read_within(&["system_stats"], SMALL).await?;
         wire::system_stats(&body).map_err(|error| ClientError::Malformed(format!("GET /system_stats: {error}")))
     }
 
@@ -252,9 +253,21 @@ impl Client {
     }
 
     async fn read(&self, path: &[&str]) -> Result<String, ClientError> {
+        self.read_within(path, ANSWER_LIMIT).await
+    }
+
+    async fn read_within(&self, path: &[&str], limit: u64) -> Result<String, ClientError> {
+        self.read_part(path, &[], limit).await
+    }
+
+    async fn read_part(&self, path: &[&str], query: &[(&str, u64)], limit: u64) -> Result<String, ClientError> {
         let call = format!("GET /{}", path.first().copied().unwrap_or_default());
-        let response = self.send_safely(self.request(Method::GET, path).timeout(self.call_limit)).await?;
-        whole(checked(&call, response).await?).await
+        let mut url = self.url.call(path);
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query.iter().map(|(name, value)| (name, value.to_string())));
+        }
+        let response = self.send_safely(self.http.get(url).timeout(self.call_limit)).await?;
+        whole_within(checked(&call, response).await?, limit).await
     }
 
     async fn tell(&self, path: &str, body: &Value) -> Result<(), ClientError> {
@@ -266,23 +279,6 @@ impl Client {
         whole(response).await.map(drop)
     }
 
-    /// Sends a call that changes nothing; once more if an access token was not taken and there may be another.
-    async fn send_safely(&self, call: RequestBuilder) -> Result<Response, ClientError> {
-        let again = call.try_clone();
-        match (self.send(call).await?, again) {
-            ((_, true), Some(again)) => Ok(self.send(again).await?.0),
-            ((response, _), _) => Ok(response),
-        }
-    }
-
-    /// Sends a call with what the backend is shown. Says besides whether it was not let in and the next one shows another token.
-    async fn send(&self, call: RequestBuilder) -> Result<(Response, bool), Unsent> {
-        let shown = self.route.credentials().await.map_err(Unsent::NoToken)?;
-        let response = call.headers(shown.headers.clone()).send().await.map_err(Unsent::Failed)?;
-        let is_refused = response.status() == StatusCode::UNAUTHORIZED;
-        Ok((response, is_refused && self.route.refused(&shown).await))
-    }
-
     fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
         self.http.request(method, self.url.call(path))
     }
@@ -292,23 +288,6 @@ impl std::fmt::Debug for View {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (kind, length) = (&self.content_type, &self.content_length);
         f.debug_struct("View").field("content_type", kind).field("content_length", length).finish_non_exhaustive()
-    }
-}
-
-/// Why a call has no answer.
-enum Unsent {
-    /// It was not sent, for want of an access token.
-    NoToken(String),
-    /// It failed on its way, or its answer did.
-    Failed(reqwest::Error),
-}
-
-impl From<Unsent> for ClientError {
-    fn from(unsent: Unsent) -> Self {
-        match unsent {
-            Unsent::NoToken(reason) => Self::Unreachable(reason),
-            Unsent::Failed(error) => failed(&error),
-        }
     }
 }
 

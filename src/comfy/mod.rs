@@ -16,7 +16,7 @@ pub mod socket;
 pub mod wire;
 
 pub use address::{AddressError, ComfyUrl};
-pub use client::{Client, ClientError, SubmitError, Upload, View};
+pub use client::{Client, ClientError, Question, SubmitError, Upload, View};
 pub use decode::{decode_binary, decode_text};
 pub use event::{Event, ImageFrame, ImageOrigin, NodeError, NodeOutput, NodeProgress};
 pub use redact::redact;
@@ -25,4 +25,4 @@ pub use route::{
     AuthOptions, BasicOptions, OAuthOptions, ProxyText, Route, RouteError, RouteOptions, SecretText, TlsOptions,
 };
 pub use socket::{SocketEvent, SocketOptions};
-pub use wire::{Accepted, Device, ExtraData, HistoryEnd, HistoryEntry, Queue, SystemStats};
+pub use wire::{Accepted, Device, ExtraData, HistoryEnd, HistoryEntry, Queue, SystemStats, Timeline};

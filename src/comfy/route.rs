@@ -145,7 +145,7 @@ impl Route {
     pub(super) async fn credentials(&self) -> Result<Credentials, String> {
         let mut headers = self.0.fixed.clone();
         let Some(tokens) = &self.0.tokens else { return Ok(Credentials { headers, token: None }) };
-        let (shown, number) = tokens.get().await?;
+        let (shown, number) = Box::pin(tokens.get()).await?;
         headers.insert(AUTHORIZATION, shown);
         Ok(Credentials { headers, token: Some(number) })
     }

@@ -19,6 +19,7 @@ use serde_json::{Error, Value};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 /// The body of `POST /prompt`. All three are always there and the ids are always text: other types crash the server or
 /// make it deaf (T5, T6, T7).
@@ -80,8 +81,27 @@ pub struct HistoryEntry {
     pub end: HistoryEnd,
     /// What each node gave, also of a prompt that failed later.
     pub outputs: Vec<(String, NodeOutput)>,
-    /// When it began, by the server's clock, in milliseconds since 1970.
-    pub execution_start_ms: Option<i64>,
+    /// When what happened.
+    pub timeline: Timeline,
+}
+
+/// What the history says of the course of a prompt, by the server's clock in milliseconds since 1970.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Timeline {
+    /// When it began.
+    pub start_ms: Option<i64>,
+    /// When it ended.
+    pub end_ms: Option<i64>,
+    /// The nodes that did not run, since their results were kept.
+    pub cached: Vec<String>,
+}
+
+impl Timeline {
+    /// Returns how long it ran; none where that is not said, or its end is said to be before its beginning.
+    pub fn took(&self) -> Option<Duration> {
+        let millis = self.end_ms?.checked_sub(self.start_ms?)?;
+        u64::try_from(millis).ok().map(Duration::from_millis)
+    }
 }
 
 /// How a prompt ended.
@@ -191,7 +211,7 @@ impl From<EntryBody> for HistoryEntry {
         Self {
             end: end(messages).unwrap_or_else(|| end_without_message(&status)),
             outputs: outputs.map(|(node, output)| (node.clone(), node_output(output))).collect(),
-            execution_start_ms: messages.iter().find_map(started_at),
+            timeline: timeline(messages),
         }
     }
 }
@@ -218,11 +238,21 @@ fn end_without_message(status: &Value) -> HistoryEnd {
     HistoryEnd::Failed(NodeError { message: "ComfyUI did not say why it failed".to_owned(), ..NodeError::default() })
 }
 
-fn started_at(message: &Value) -> Option<i64> {
-    if message.get(0)?.as_str()? != "execution_start" {
-        return None;
+fn timeline(messages: &[Value]) -> Timeline {
+    let mut timeline = Timeline::default();
+    for message in messages {
+        let at = message.get(1).and_then(|data| data.get("timestamp")).and_then(Value::as_i64);
+        match message.get(0).and_then(Value::as_str).unwrap_or_default() {
+            "execution_start" => timeline.start_ms = timeline.start_ms.or(at),
+            "execution_success" | "execution_error" | "execution_interrupted" => timeline.end_ms = at,
+            "execution_cached" => {
+                let nodes = message.get(1).and_then(|data| data.get("nodes")).and_then(Value::as_array);
+                timeline.cached = nodes.into_iter().flatten().filter_map(id).collect();
+            }
+            _ => {}
+        }
     }
-    message.get(1)?.get("timestamp")?.as_i64()
+    timeline
 }
 
 #[cfg(test)]

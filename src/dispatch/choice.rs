@@ -115,8 +115,8 @@ impl<K: Knowledge> Round<'_, K> {
         if !self.merits.has_room() || self.idle.contains(tenant) || self.has_its_fill(tenant) {
             return None;
         }
-        let heads = room.queues().get(tenant)?.heads();
-        let place = heads.filter_map(|(priority, class, head)| self.place(room, priority, class, head)).next();
+        let mut heads = room.queues().get(tenant)?.heads();
+        let place = heads.find_map(|(priority, class, head)| self.place(room, priority, class, head));
         if place.is_none() {
             self.idle.insert(tenant.clone());
         }

@@ -42,6 +42,7 @@ async fn end_waiting(parts: &Parts, job: &Job) -> bool {
     crash::pass(Point::Ended);
     parts.delivery_bell.notify_one();
     if matches!(stored, Ok(true)) {
+        parts.outlooks.hall().room.remove(job.id);
         parts.vault.forget(job.id);
         tell_end(parts, job, &ending);
     }
@@ -60,6 +61,7 @@ pub(super) async fn end(parts: &Parts, job: &Job, run: Option<u32>, failure: Fai
         let stored = persist(parts.clock.as_ref(), &parts.lifecycle.stop(), "the end", write).await;
         crash::pass(Point::Ended);
         if stored == Some(true) {
+            parts.outlooks.hall().room.remove(job.id);
             parts.vault.forget(job.id);
             tell_end(parts, job, &ending);
         }
@@ -71,13 +73,13 @@ pub(super) async fn end(parts: &Parts, job: &Job, run: Option<u32>, failure: Fai
 fn tell_end(parts: &Parts, job: &Job, ending: &Ending) {
     let (run, at, what) = (ending.run, ending.ended_at, Happening::Ended(ending.outcome.state()));
     parts.tap.tell(|| Tapped { job: job.id, tenant: job.tenant.clone(), run, at, what });
-    let (state, code) = (ending.outcome.state(), ending.outcome.code());
-    parts.tap.count(Milestone::Ended { job, state, code });
+    parts.tap.count(Milestone::Ended { job, outcome: &ending.outcome });
 }
 
 fn ending(parts: &Parts, job: &Job, run: Option<u32>, outcome: Outcome) -> Ending {
     let now = parts.clock.now();
-    Ending { job: job.id, run, body: freeze(job, &outcome, now, &parts.bodies), outcome, ended_at: now }
+    let body = freeze(job, &outcome, now, &parts.bodies);
+    Ending { job: job.id, run, outcome, body, profile: None, ended_at: now }
 }
 
 pub(super) fn internal(message: &str) -> Failure {

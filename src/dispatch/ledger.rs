@@ -71,12 +71,13 @@ impl Ledger {
             let ran = entry.began.map_or(0.0, |began| at.since(began).as_secs_f64());
             (entry.seconds - ran).max(entry.seconds * STILL)
         };
-        self.pages.get(backend).map_or(0.0, |page| page.runs.iter().map(rest).sum())
+        self.pages.get(backend).map_or(0.0, |page| page.runs.iter().map(rest).fold(0.0, |sum, rest| sum + rest))
     }
 
-    /// Returns the structure that a backend was given last, if its models are still there; none where it was given nothing.
-    pub(super) fn warm(&self, backend: &str) -> Option<Option<&StructureHash>> {
-        self.pages.get(backend).map(|page| page.warm.as_ref())
+    /// Returns the structure that a backend was given last, if its models are still there, and `before` where it was given
+    /// nothing yet.
+    pub(super) fn warm<'a>(&'a self, backend: &str, before: Option<&'a StructureHash>) -> Option<&'a StructureHash> {
+        self.pages.get(backend).map_or(before, |page| page.warm.as_ref())
     }
 
     /// Returns when a backend was given the last job.
@@ -113,10 +114,11 @@ mod tests {
         assert_eq!([12, 17].map(|seconds| backlog(&ledger, seconds)), ["20.0", "15.0"]);
         ledger.settle("a", &HashSet::new(), 1, at(40));
         assert_eq!((backlog(&ledger, 40).as_str(), ledger.last_given("a")), ("0.0", Some(at(0))));
-        assert_eq!(ledger.warm("a"), Some(Some(&graph("y"))));
+        let before = graph("z");
+        assert_eq!(ledger.warm("a", Some(&before)), Some(&graph("y")));
         ledger.cooled("a");
-        assert_eq!((ledger.warm("a"), ledger.warm("b")), (Some(None), None));
+        assert_eq!((ledger.warm("a", Some(&before)), ledger.warm("b", Some(&before))), (None, Some(&before)));
         ledger.keep(|name| name == "b");
-        assert_eq!(ledger.warm("a"), None);
+        assert_eq!(ledger.warm("a", Some(&before)), Some(&before));
     }
 }

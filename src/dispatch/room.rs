@@ -12,7 +12,7 @@ use crate::clock::Timestamp;
 use crate::job::{JobId, Tenant, Turns};
 use crate::store::{Arrivals, Waiting};
 use class::Classes;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 /// All jobs that wait.
 #[derive(Debug, Default)]
@@ -149,6 +149,14 @@ impl Room {
         self.classes.take(spot.class);
         self.classes.leave(spot.class);
         true
+    }
+
+    /// Lets all leave but these.
+    pub(super) fn keep(&mut self, waiting: &HashSet<JobId>) {
+        let gone: Vec<JobId> = self.spots.keys().filter(|job| !waiting.contains(job)).copied().collect();
+        for job in gone {
+            self.remove(job);
+        }
     }
 
     fn let_in(&mut self, waiting: Waiting, now: Timestamp) {

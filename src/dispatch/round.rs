@@ -9,7 +9,7 @@ use crate::clock::Timestamp;
 use crate::job::{Placement, PromptId, StructureHash};
 use crate::pool::{Backend, Duty, Reading};
 use crate::store::{Assignment, Claimed, StoreError};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use tracing::warn;
 
@@ -57,7 +57,9 @@ pub(super) async fn claim_round(parts: &Parts) -> (Vec<Given>, bool) {
         Err(error) => {
             warn!(%error, "no job could be claimed");
             hall.room.turns = before;
-            chosen.into_iter().for_each(|choice| hall.room.put_back(choice.taken));
+            for choice in chosen {
+                hall.room.put_back(choice.taken);
+            }
             (Vec::new(), false)
         }
     }
@@ -77,6 +79,26 @@ async fn take_in(parts: &Parts) -> Result<(), StoreError> {
             return Ok(());
         }
     }
+}
+
+/// Lets those leave the room who have gone otherwise, such as cancelled ones that no backend was free for.
+pub(super) async fn forget_gone(parts: &Parts) -> Result<(), StoreError> {
+    take_in(parts).await?;
+    let known = parts.outlooks.hall().room.len() as u64;
+    if parts.store.backlog().await?.queued >= known {
+        return Ok(());
+    }
+    let (mut waiting, mut mark) = (HashSet::new(), 0);
+    loop {
+        let arrivals = parts.store.arrivals(mark, PAGE).await?;
+        waiting.extend(arrivals.jobs.iter().map(|waiting| waiting.job));
+        mark = arrivals.mark;
+        if !arrivals.is_more {
+            break;
+        }
+    }
+    parts.outlooks.hall().room.keep(&waiting);
+    Ok(())
 }
 
 fn choose(parts: &Parts, backends: &[Arc<Backend>], allowance: Allowance) -> Vec<Choice> {
@@ -108,7 +130,7 @@ fn stand(backend: &Backend, ledger: &mut Ledger, estimates: &Reading<'_>, now: T
         room_for_images: backend.room_for_images(),
         backlog: ledger.backlog(name, now),
         // What ran there before dispatch gave it anything is known too.
-        warm: ledger.warm(name).unwrap_or_else(|| estimates.last_ran(name)).cloned(),
+        warm: ledger.warm(name, estimates.last_ran(name)).cloned(),
         last_given: ledger.last_given(name),
     }
 }

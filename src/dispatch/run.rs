@@ -5,13 +5,13 @@ use super::fitness::{Fit, Fitness, watch};
 use super::outlook::Outlooks;
 use super::partner::partner_key;
 use super::room::Room;
-use super::round::claim_round;
+use super::round::{claim_round, forget_gone};
 use super::sending::{Ready, Sending};
 use crate::clock::Clock;
 use crate::crash::{self, Point};
 use crate::inputs::Shelf;
 use crate::inventory::Inventory;
-use crate::job::{BodyRules, Failure, Job, JobId, Request, Tap};
+use crate::job::{BodyRules, Failure, Job, JobId, NodeLabel, Request, Tap};
 use crate::lifecycle::{Lifecycle, Panicked};
 use crate::pool::{Backend, Estimates, Pool};
 use crate::store::{Claimed, FitnessStore, Refused, Revision, Store, StoreError, persist};
@@ -19,7 +19,7 @@ use crate::telemetry::job_span;
 use crate::tracker::{Plan, Run, SubmitResult};
 use crate::vault::Vault;
 use crate::workflow::{Built, Catalog, Pair, Source};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -87,13 +87,16 @@ pub async fn run(parts: Parts, stop: CancellationToken) {
     let mut revisions = HashMap::new();
     let lifecycle = parts.lifecycle.clone();
     // At the start that is every run of an earlier life; afterwards it should be none.
-    let _ = lifecycle.contain("recover", recover(&parts, &mut revisions)).await;
+    let _ = lifecycle.contain("recover", Box::pin(recover(&parts, &mut revisions))).await;
     let mut changes = parts.pool.changes();
     let mut next_sweep = parts.clock.now();
     let mut next_look = next_sweep + STRAY_POLL;
     loop {
         if parts.clock.now() >= next_look {
-            let _ = lifecycle.contain("recover", recover(&parts, &mut revisions)).await;
+            let _ = lifecycle.contain("recover", Box::pin(recover(&parts, &mut revisions))).await;
+            if let Ok(Err(error)) = lifecycle.contain("forget", forget_gone(&parts)).await {
+                warn!(%error, "it is not known who has gone from the queue");
+            }
             next_look = parts.clock.now() + STRAY_POLL;
         }
         let claimed_any = tokio::select! {
@@ -260,6 +263,8 @@ fn plan(parts: &Parts, claimed: &Claimed, built: &Built) -> Plan {
         refused,
         may_join: now < job.created_at + parts.wait_for_backends,
         nodes: built.graph.nodes().map(|(id, _)| id.to_owned()).collect(),
+        labels: labels(built),
+        weights: parts.estimates.weights(&job.request.structure),
         websocket_nodes: built.websocket_nodes.clone(),
         declared: built.outputs.clone(),
         expected_images: job.request.expected_images,
@@ -267,6 +272,13 @@ fn plan(parts: &Parts, claimed: &Claimed, built: &Built) -> Plan {
         queued_since: if *tries == 0 { job.created_at.min(now) } else { now },
         may_retry: tries + 1 < job.request.max_runs.unwrap_or(parts.max_runs).min(parts.max_runs),
     }
+}
+
+fn labels(built: &Built) -> BTreeMap<String, NodeLabel> {
+    let nodes = built.graph.nodes();
+    nodes
+        .map(|(id, node)| (id.to_owned(), NodeLabel { class: node.class_type.clone(), title: node.title.clone() }))
+        .collect()
 }
 
 /// Builds a job's graph from the revision that it was checked against.

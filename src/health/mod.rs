@@ -5,5 +5,5 @@ mod run;
 mod sight;
 mod state;
 
-pub use run::{Change, Parts, run};
+pub use run::{Change, LIMIT, Parts, run};
 pub use sight::{Health, HttpSight, Link, Sight, SocketSight, Standing};

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 /// How long an answer may take. A healthy server stalls for seconds while it encodes images (T26).
-const LIMIT: Duration = Duration::from_secs(10);
+pub const LIMIT: Duration = Duration::from_secs(10);
 
 /// How soon a backend is asked again that did not answer, or whose socket has come or gone a moment ago.
 const SOON: Duration = Duration::from_secs(10);
@@ -36,6 +36,8 @@ pub struct Parts {
     pub health: Arc<Health>,
     /// How often it is asked.
     pub every: Duration,
+    /// How long an answer may take; [`LIMIT`], save in tests.
+    pub limit: Duration,
     /// Says whether the server at its address is the one that is meant; it is not asked before. None: it always is.
     pub gate: Option<watch::Receiver<bool>>,
     /// The time.
@@ -60,7 +62,7 @@ pub enum Change {
 
 /// Watches over a backend until told to stop.
 pub async fn run(parts: Parts, stop: CancellationToken) {
-    let client = parts.client.clone().with_limit(LIMIT);
+    let client = parts.client.clone().with_limit(parts.limit);
     let mut socket = parts.desk.socket();
     let mut watch = Watch {
         state: State::new(parts.clock.now()),
@@ -180,3 +182,6 @@ async fn question(client: Client, desk: Arc<Desk>, with_stats: bool, asked: Time
         Err(error) => Finding::Missed { asked, reason: error.to_string() },
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -104,6 +104,9 @@ impl Standing {
 }
 
 impl Link {
+    /// Every way that it can be.
+    pub const ALL: [Self; 4] = [Self::Connecting, Self::Connected, Self::Disconnected, Self::Reconnecting];
+
     /// Returns the word for it.
     pub fn as_str(self) -> &'static str {
         match self {

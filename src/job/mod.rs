@@ -12,6 +12,7 @@ mod link;
 mod output;
 mod payload;
 mod placement;
+mod profile;
 mod request;
 mod state;
 mod tap;
@@ -27,8 +28,9 @@ pub use input::{InputImage, InputImages, InputMask, UploadId, UploadIdError, des
 pub use key::{KeyId, KeyIdError, KeyLimits, Scope, ScopeError, Scopes};
 pub use link::{LinkError, LinkKey};
 pub use output::{BlobId, FileRef, Output, OutputKind};
-pub use payload::{BodyRules, Timing, freeze, live_view};
+pub use payload::{BodyRules, Timing, freeze, freeze_run, live_view};
 pub use placement::{Placement, StructureHash};
+pub use profile::{Learn, NodeLabel, NodeTime, Profile, Ran};
 pub use request::{Limits, ParamValue, Params, Request, Timeouts};
 pub use state::{JobState, Outcome};
 pub use tap::{Happening, Milestone, RunEnd, Tap, Tapped};

@@ -3,7 +3,7 @@
 //! How its images reach the receiver is the caller's wish, and the operator's where they are too large to be in it.
 
 use super::input::described;
-use super::{DeliveryMode, FrozenBody, Job, JobState, LinkKey, Outcome, Output, OutputKind, Segment};
+use super::{DeliveryMode, FrozenBody, Job, JobState, LinkKey, Outcome, Output, OutputKind, Profile, Segment};
 use crate::clock::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -58,12 +58,30 @@ impl Timing {
     }
 }
 
-/// Freezes the final object of `job`, which ended with `outcome` at `now`.
+/// Freezes the final object of `job`, which ended with `outcome` at `now` and without a run.
 pub fn freeze(job: &Job, outcome: &Outcome, now: Timestamp, rules: &BodyRules) -> FrozenBody {
+    freeze_run(job, outcome, None, now, rules)
+}
+
+/// Freezes the final object of `job`, which ended with `outcome` at `now`, and says how its last run went.
+pub fn freeze_run(
+    job: &Job,
+    outcome: &Outcome,
+    profile: Option<&Profile>,
+    now: Timestamp,
+    rules: &BodyRules,
+) -> FrozenBody {
+    let common = |outputs: &[Output]| {
+        let mut more = common(job, outputs, now, rules);
+        if let Some(profile) = profile {
+            more.insert("profile".into(), profile.brief());
+        }
+        more
+    };
     match outcome {
-        Outcome::Succeeded(outputs) => success(job, outputs, now, rules),
+        Outcome::Succeeded(outputs) => success(job, outputs, common(outputs), rules),
         Outcome::Failed(failure, outputs) => {
-            let mut more = common(job, outputs, now, rules);
+            let mut more = common(outputs);
             more.insert("type".into(), json!("generation.failure"));
             more.insert("code".into(), json!(failure.code));
             if let Some(node) = &failure.node {
@@ -72,7 +90,7 @@ pub fn freeze(job: &Job, outcome: &Outcome, now: Timestamp, rules: &BodyRules) -
             failed(job, &failure.message, more)
         }
         Outcome::Cancelled => {
-            let mut more = common(job, &[], now, rules);
+            let mut more = common(&[]);
             more.insert("type".into(), json!("generation.failure"));
             more.insert("code".into(), json!("cancelled"));
             failed(job, "the job was cancelled by its caller", more)
@@ -108,8 +126,7 @@ pub fn live_view(job: &Job, now: Timestamp) -> Map<String, Value> {
 }
 
 /// Writes the images into the body unless the caller wants links, or the body would be too large with them.
-fn success(job: &Job, outputs: &[Output], now: Timestamp, rules: &BodyRules) -> FrozenBody {
-    let mut more = common(job, outputs, now, rules);
+fn success(job: &Job, outputs: &[Output], mut more: Map<String, Value>, rules: &BodyRules) -> FrozenBody {
     more.insert("type".into(), json!("generation.success"));
     let images: Vec<&Output> = outputs.iter().filter(|output| output.kind() == OutputKind::Image).collect();
     let wants_them = match job.request.delivery {

@@ -1,7 +1,7 @@
 //! A tap on the runs: by it one hears what happens to every job, webhook or not, and by it jobs are counted. Who listens, and
 //! what is made of it, is left to others.
 
-use super::{Advance, FailureCode, Job, JobId, JobState, News, Outcome, Output, PromptId, Tenant};
+use super::{Advance, Job, JobId, JobState, News, Outcome, Output, PromptId, Tenant};
 use crate::clock::Timestamp;
 use std::fmt;
 use std::sync::Arc;
@@ -59,14 +59,14 @@ pub struct Tapped {
     pub what: Happening,
 }
 
-/// What is counted of jobs. Everything by reference: it is told for every job, and must cost next to nothing.
+/// What is counted of jobs and of those who run them. Everything by reference: it is told for every job, and must cost next to nothing.
 #[derive(Clone, Copy, Debug)]
 pub enum Milestone<'a> {
     /// A job is taken in.
     Accepted,
     /// A run has begun to execute.
     Began {
-        /// The job, whose `run` may not be this one.
+        /// The job as it was before, whose `run` may not be this one.
         job: &'a Job,
         /// Which of its runs this is, from 1.
         run: u32,
@@ -81,6 +81,16 @@ pub enum Milestone<'a> {
         backend: &'a str,
         /// How many.
         nodes: usize,
+    },
+    /// A node began to run.
+    Executing {
+        /// Where.
+        backend: &'a str,
+    },
+    /// The socket of a backend said something that says nothing.
+    Noise {
+        /// Whose.
+        backend: &'a str,
     },
     /// A run is over, whatever becomes of its job.
     Over {
@@ -97,10 +107,8 @@ pub enum Milestone<'a> {
     Ended {
         /// The job, as it was before.
         job: &'a Job,
-        /// Its final state.
-        state: JobState,
-        /// Why, where it failed.
-        code: Option<FailureCode>,
+        /// How.
+        outcome: &'a Outcome,
     },
 }
 

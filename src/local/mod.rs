@@ -14,6 +14,7 @@ mod tail;
 
 pub use error::ServerNotReady;
 pub use options::{Found, LocalOptions};
+pub use redact::redact as without_secrets;
 pub use start::{Ended, Local, Parts};
 pub use supervisor::{Condition, Standing, Supervisor};
 

@@ -29,7 +29,7 @@ const KEY_LENGTH: usize = 20;
 const STARS: &str = "***";
 
 /// Returns the line without what is nobody's to see.
-pub(super) fn redact(line: &str) -> String {
+pub fn redact(line: &str) -> String {
     let mut shown = String::with_capacity(line.len());
     let mut rest = line;
     while let Some(letter) = rest.chars().next() {

@@ -16,7 +16,7 @@ mod table;
 pub use deliveries::{Called, Deliveries};
 pub use format::Format;
 pub use list::{Kind, Listed, METRICS};
-pub use seen::{Seen, SeenBackend, SeenStore};
+pub use seen::{Seen, SeenAgent, SeenBackend, SeenGpu, SeenStore};
 pub use store::Commits;
 
 use crate::job::Tap;
@@ -120,5 +120,114 @@ impl Collector for Answer {
         self.counts.deliveries.write(&mut sheet)?;
         self.counts.commits.write(&mut sheet)?;
         self.counts.requests.write(&mut sheet)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::job::{Job, JobId, JobState, Limits, Milestone, Outcome, Request, RunEnd, StructureHash, Tenant};
+
+    const DAY: Duration = Duration::from_hours(24);
+
+    fn job(workflow: &str) -> Job {
+        Job {
+            id: JobId::from_bytes([7; 16]),
+            tenant: Tenant::default(),
+            request: Request::plain(workflow, "r", Limits { queue: DAY, start: DAY, silence: DAY, run: DAY }),
+            state: JobState::Running,
+            run: None,
+            cancel_requested: false,
+            created_at: Timestamp::from_millis(1_000),
+            submitted_at: Some(Timestamp::from_millis(1_500)),
+            started_at: None,
+            ended_at: None,
+        }
+    }
+
+    fn metrics() -> (Metrics, Tap) {
+        let is_workflow = |name: &str| name.starts_with("known");
+        let metrics = Metrics::new(Commits::of(None), Arc::default(), is_workflow);
+        let tap = metrics.count_at(Tap::default());
+        (metrics, tap)
+    }
+
+    fn pool(names: impl IntoIterator<Item = String>) -> Seen {
+        let backends = names.into_iter().map(|name| SeenBackend { name, ..SeenBackend::default() }).collect();
+        Seen { backends, ..Seen::default() }
+    }
+
+    /// Counts the rows of one metric.
+    fn rows(text: &str, start: &str) -> usize {
+        text.lines().filter(|line| line.starts_with(start)).count()
+    }
+
+    #[test]
+    fn ten_thousand_backends_and_workflows_have_no_more_rows_than_there_may_be() {
+        let (metrics, tap) = metrics();
+        let at = Timestamp::from_millis(9_000);
+        for number in 0..10_000 {
+            let backend = &format!("b{number}");
+            for workflow in [format!("known{number}"), format!("nobodys{number}")] {
+                let job = &job(&workflow);
+                tap.count(Milestone::Began { job, run: 1, backend, at });
+                tap.count(Milestone::Over { job, backend, how: RunEnd::Cancelled, at });
+                tap.count(Milestone::Ended { job, outcome: &Outcome::Cancelled });
+                metrics.backend_event(backend, "backend_lost");
+            }
+        }
+        let all = metrics.text(pool((0..10_000).map(|number| format!("b{number}"))), Format::OpenMetrics);
+        assert_eq!(rows(&all, "comfygate_runs_total{"), 513 * RunEnd::ALL.len());
+        assert_eq!(rows(&all, "comfygate_run_seconds_count{"), 513);
+        assert_eq!(rows(&all, "comfygate_backend_events_total{"), 513);
+        assert_eq!(rows(&all, "comfygate_jobs_ended_total{"), 201);
+        let others = r#"comfygate_jobs_ended_total{workflow="other",status="cancelled",code=""} 19800"#;
+        assert!(all.contains(others), "the others are not lost");
+        assert!(all.contains("comfygate_queue_wait_seconds_count 20000\n"));
+    }
+
+    #[test]
+    fn a_backend_that_is_removed_takes_its_rows_along() {
+        let (metrics, tap) = metrics();
+        let (job, at) = (&job("known"), Timestamp::from_millis(9_000));
+        for backend in ["stays", "goes"] {
+            tap.count(Milestone::Over { job, backend, how: RunEnd::Again, at });
+        }
+        let before = metrics.text(pool(["stays".into(), "goes".into()]), Format::OpenMetrics);
+        let after = metrics.text(pool(["stays".into()]), Format::OpenMetrics);
+        assert!(before.contains(r#"backend="goes""#) && before.contains(r#"backend="stays""#));
+        assert!(!after.contains(r#"backend="goes""#) && after.contains(r#"backend="stays""#));
+        // One that comes late is gone with the next answer.
+        tap.count(Milestone::Over { job, backend: "goes", how: RunEnd::Again, at });
+        assert!(!metrics.text(pool(["stays".into()]), Format::OpenMetrics).contains(r#"backend="goes""#));
+    }
+
+    #[test]
+    fn a_run_of_a_graph_of_another_structure_is_a_swap() {
+        let (metrics, tap) = metrics();
+        let at = Timestamp::from_millis(9_000);
+        for structure in ["a", "a", "b", "b", "a"] {
+            let mut job = job("known");
+            job.request.structure = StructureHash(structure.into());
+            tap.count(Milestone::Began { job: &job, run: 2, backend: "one", at });
+        }
+        let text = metrics.text(pool(["one".into()]), Format::OpenMetrics);
+        assert!(text.contains("comfygate_model_swaps_total{backend=\"one\"} 2\n"), "{text}");
+        assert!(
+            text.contains("comfygate_queue_wait_seconds_count 0\n"),
+            "a later run has not waited since the beginning"
+        );
+    }
+
+    #[test]
+    fn a_name_with_quotes_and_line_feeds_stays_one_value() {
+        let (metrics, tap) = metrics();
+        let (job, at) = (&job("known"), Timestamp::from_millis(9_000));
+        let name = "a\"} 1\nb\\";
+        tap.count(Milestone::Over { job, backend: name, how: RunEnd::Again, at });
+        let text = metrics.text(pool([name.to_owned()]), Format::Classic);
+        let expected = r#"comfygate_runs_total{backend="a\"} 1\nb\\",outcome="again"} 1"#;
+        assert!(text.lines().any(|line| line == expected), "{text}");
     }
 }

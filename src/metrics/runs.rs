@@ -1,11 +1,12 @@
 //! Counts jobs and runs, by what the tap tells of them.
 
 use super::list::{
-    BACKEND_EVENTS, CACHED_NODES, JOBS_ACCEPTED, JOBS_ENDED, JOBS_REFUSED, MODEL_SWAPS, QUEUE_WAIT, RUN_SECONDS, RUNS,
+    BACKEND_EVENTS, CACHED_NODES, EXECUTED_NODES, JOBS_ACCEPTED, JOBS_ENDED, JOBS_REFUSED, MODEL_SWAPS, NOISE,
+    OUTPUT_BYTES, OUTPUTS, QUEUE_WAIT, RUN_SECONDS, RUNS,
 };
 use super::sheet::Sheet;
 use super::table::{OTHER, Table};
-use crate::job::{FailureCode, JobState, Milestone, RunEnd, StructureHash};
+use crate::job::{FailureCode, JobState, Milestone, Outcome, RunEnd, StructureHash};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::histogram::Histogram;
 use std::fmt;
@@ -28,6 +29,8 @@ pub(super) struct Runs {
     wait: Histogram,
     workflows: Table<OfWorkflow>,
     backends: Table<OfBackend>,
+    outputs: Counter,
+    output_bytes: Counter,
 }
 
 /// How the jobs of a workflow ended: well, by a wish, or with each code.
@@ -45,6 +48,8 @@ struct OfBackend {
     took: Histogram,
     swaps: Counter,
     cached: Counter,
+    executed: Counter,
+    noise: Counter,
     last: Mutex<Option<StructureHash>>,
     events: Table<Counter>,
 }
@@ -57,6 +62,8 @@ impl Default for Runs {
             wait: Histogram::new(WAITS),
             workflows: Table::new(MOST_WORKFLOWS, OfWorkflow::default),
             backends: Table::new(MOST_BACKENDS, OfBackend::new),
+            outputs: Counter::default(),
+            output_bytes: Counter::default(),
         }
     }
 }
@@ -69,13 +76,20 @@ impl Runs {
                 self.accepted.inc();
             }
             Milestone::Began { job, run, backend, at } => {
-                if run == 1 {
+                // One that is taken up again after a restart has begun before.
+                if run == 1 && job.started_at.is_none() {
                     self.wait.observe(at.since(job.created_at).as_secs_f64());
                 }
                 self.backends.row(backend).began(&job.request.structure);
             }
             Milestone::Cached { backend, nodes } => {
                 self.backends.row(backend).cached.inc_by(u64::try_from(nodes).unwrap_or(u64::MAX));
+            }
+            Milestone::Executing { backend } => {
+                self.backends.row(backend).executed.inc();
+            }
+            Milestone::Noise { backend } => {
+                self.backends.row(backend).noise.inc();
             }
             Milestone::Over { job, backend, how, at } => {
                 let backend = self.backends.row(backend);
@@ -84,9 +98,13 @@ impl Runs {
                     backend.took.observe(at.since(began).as_secs_f64());
                 }
             }
-            Milestone::Ended { job, state, code } => {
+            Milestone::Ended { job, outcome } => {
                 let name = job.request.workflow.as_str();
-                self.workflows.row(if is_known(name) { name } else { OTHER }).ended(state, code);
+                self.workflows.row(if is_known(name) { name } else { OTHER }).ended(outcome);
+                for output in outcome.outputs() {
+                    self.outputs.inc();
+                    self.output_bytes.inc_by(output.bytes);
+                }
             }
         }
     }
@@ -118,6 +136,8 @@ impl Runs {
             told.map(|(status, code, count)| ([name.as_ref(), status, code], count))
         });
         sheet.counter(&JOBS_ENDED, ended)?;
+        sheet.counter(&OUTPUTS, [([], self.outputs.get())])?;
+        sheet.counter(&OUTPUT_BYTES, [([], self.output_bytes.get())])?;
         sheet.histogram(&QUEUE_WAIT, [([], self.wait.clone())])?;
         let backends = self.backends.rows();
         let each = || backends.iter().map(|(name, row)| (name.as_ref(), row));
@@ -128,6 +148,8 @@ impl Runs {
         sheet.histogram(&RUN_SECONDS, each().map(|(name, row)| ([name], row.took.clone())))?;
         sheet.counter(&MODEL_SWAPS, each().map(|(name, row)| ([name], row.swaps.get())))?;
         sheet.counter(&CACHED_NODES, each().map(|(name, row)| ([name], row.cached.get())))?;
+        sheet.counter(&EXECUTED_NODES, each().map(|(name, row)| ([name], row.executed.get())))?;
+        sheet.counter(&NOISE, each().map(|(name, row)| ([name], row.noise.get())))?;
         let events: Vec<_> = each().map(|(name, row)| (name, row.events.rows())).collect();
         let events = events
             .iter()
@@ -137,11 +159,11 @@ impl Runs {
 }
 
 impl OfWorkflow {
-    fn ended(&self, state: JobState, code: Option<FailureCode>) {
-        match (state, code) {
-            (JobState::Succeeded, _) => self.succeeded.inc(),
-            (_, Some(code)) => self.failed[code as usize].inc(),
-            (_, None) => self.cancelled.inc(),
+    fn ended(&self, outcome: &Outcome) {
+        match outcome {
+            Outcome::Succeeded(_) => self.succeeded.inc(),
+            Outcome::Failed(failure, _) => self.failed[failure.code as usize].inc(),
+            Outcome::Cancelled => self.cancelled.inc(),
         };
     }
 
@@ -162,6 +184,8 @@ impl OfBackend {
             took: Histogram::new(RUN_TIMES),
             swaps: Counter::default(),
             cached: Counter::default(),
+            executed: Counter::default(),
+            noise: Counter::default(),
             last: Mutex::default(),
             events: Table::new(MOST_WORDS, Counter::default),
         }

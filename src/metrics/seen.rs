@@ -1,14 +1,18 @@
 //! What is not counted but looked at when somebody asks: how things stand at that moment.
 
 use super::list::{
-    BACKEND_DRAINING, BACKEND_PROMPTS, BACKEND_SLOTS, BACKEND_UP, BUILD_INFO, CPU_SECONDS, DELIVERIES_PENDING,
-    HOSTS_DOWN, MEMORY, MOST_FILES, OPEN_FILES, PANICS, PARTNER_KEYS, QUEUE_JOBS, QUEUE_OLDEST, QUEUE_PAUSED,
-    START_TIME,
+    BACKEND_CPU, BACKEND_DRAINING, BACKEND_FOREIGN, BACKEND_MEMORY, BACKEND_MEMORY_USED, BACKEND_MISSES, BACKEND_PROBE,
+    BACKEND_PROMPTS, BACKEND_SLOTS, BACKEND_SOCKET, BACKEND_STANDING, BACKEND_UP, BACKEND_VRAM, BACKEND_VRAM_FREE,
+    BUILD_INFO, CPU_SECONDS, DELIVERIES_PENDING, GPU_BUSY, GPU_CELSIUS, GPU_MEMORY, GPU_MEMORY_USED, HOSTS_DOWN,
+    MEMORY, MOST_FILES, Metric, OPEN_FILES, PANICS, PARTNER_KEYS, QUEUE_JOBS, QUEUE_OLDEST, QUEUE_PAUSED, START_TIME,
 };
 use super::process::Process;
 use super::sheet::{Sheet, flag, number, size};
 use std::fmt;
 use std::time::Duration;
+
+/// The devices of which is told, by their places: a backend lists as many as it likes.
+const DEVICES: [&str; 16] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15"];
 
 /// How things stand.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -55,6 +59,48 @@ pub struct SeenBackend {
     pub slots: usize,
     /// How many it holds.
     pub prompts: usize,
+    /// How many of others are there; none where it does not say.
+    pub foreign: Option<u64>,
+    /// How it is all in all: every word for it, and whether that is it.
+    pub standing: Vec<(&'static str, bool)>,
+    /// The same for its socket.
+    pub socket: Vec<(&'static str, bool)>,
+    /// How many questions in a row it left without an answer.
+    pub misses: u32,
+    /// How long its last answer took.
+    pub answer: Option<Duration>,
+    /// The memory of its devices in bytes, and how much of it is free.
+    pub memory: Vec<(Option<u64>, Option<u64>)>,
+    /// What its agent tells; all none where there is no agent.
+    pub agent: SeenAgent,
+}
+
+/// How busy a machine is.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct SeenAgent {
+    /// Its processors, from 0 to 1.
+    pub cpu: Option<f64>,
+    /// Its memory in bytes.
+    pub memory: Option<f64>,
+    /// How much of it is taken.
+    pub memory_used: Option<f64>,
+    /// Its GPUs; more than 16 are not told of.
+    pub gpus: Vec<SeenGpu>,
+}
+
+/// How busy a GPU is.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct SeenGpu {
+    /// Which one.
+    pub index: u64,
+    /// How busy it is, from 0 to 1.
+    pub busy: Option<f64>,
+    /// Its memory in bytes.
+    pub memory: Option<f64>,
+    /// How much of it is taken.
+    pub memory_used: Option<f64>,
+    /// How hot it is.
+    pub celsius: Option<f64>,
 }
 
 impl Seen {
@@ -65,13 +111,7 @@ impl Seen {
         sheet.gauge(&QUEUE_JOBS, jobs.into_iter().flatten())?;
         sheet.gauge(&QUEUE_OLDEST, store.map(|store| ([], store.oldest.as_secs_f64())))?;
         sheet.gauge(&QUEUE_PAUSED, [([], flag(self.is_paused))])?;
-        let each = |of: fn(&SeenBackend) -> f64| {
-            self.backends.iter().map(move |backend| ([backend.name.as_str()], of(backend))).collect::<Vec<_>>()
-        };
-        sheet.gauge(&BACKEND_UP, each(|backend| flag(backend.is_up)))?;
-        sheet.gauge(&BACKEND_PROMPTS, each(|backend| size(backend.prompts)))?;
-        sheet.gauge(&BACKEND_SLOTS, each(|backend| size(backend.slots)))?;
-        sheet.gauge(&BACKEND_DRAINING, each(|backend| flag(backend.is_draining)))?;
+        self.write_backends(sheet)?;
         sheet.gauge(&DELIVERIES_PENDING, store.map(|store| ([], number(store.deliveries))))?;
         sheet.gauge(&HOSTS_DOWN, [([], size(self.hosts_down))])?;
         sheet.gauge(&PARTNER_KEYS, [([], size(self.partner_keys))])?;
@@ -83,5 +123,51 @@ impl Seen {
         sheet.gauge(&MEMORY, process.memory.map(|bytes| ([], number(bytes))))?;
         sheet.gauge(&OPEN_FILES, process.open_files.map(|count| ([], size(count))))?;
         sheet.gauge(&MOST_FILES, process.most_files.map(|count| ([], number(count))))
+    }
+
+    fn write_backends(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
+        sheet.gauge(&BACKEND_UP, self.each(|backend| Some(flag(backend.is_up))))?;
+        sheet.gauge(&BACKEND_STANDING, self.states(|backend| &backend.standing))?;
+        sheet.gauge(&BACKEND_SOCKET, self.states(|backend| &backend.socket))?;
+        sheet.gauge(&BACKEND_MISSES, self.each(|backend| Some(f64::from(backend.misses))))?;
+        sheet.gauge(&BACKEND_PROBE, self.each(|backend| backend.answer.map(|took| took.as_secs_f64())))?;
+        sheet.gauge(&BACKEND_PROMPTS, self.each(|backend| Some(size(backend.prompts))))?;
+        sheet.gauge(&BACKEND_FOREIGN, self.each(|backend| backend.foreign.map(number)))?;
+        sheet.gauge(&BACKEND_SLOTS, self.each(|backend| Some(size(backend.slots))))?;
+        sheet.gauge(&BACKEND_DRAINING, self.each(|backend| Some(flag(backend.is_draining))))?;
+        sheet.gauge(&BACKEND_VRAM, self.devices(|(total, _)| *total))?;
+        sheet.gauge(&BACKEND_VRAM_FREE, self.devices(|(_, free)| *free))?;
+        sheet.gauge(&BACKEND_CPU, self.each(|backend| backend.agent.cpu))?;
+        sheet.gauge(&BACKEND_MEMORY, self.each(|backend| backend.agent.memory))?;
+        sheet.gauge(&BACKEND_MEMORY_USED, self.each(|backend| backend.agent.memory_used))?;
+        self.gpus(&GPU_BUSY, sheet, |gpu| gpu.busy)?;
+        self.gpus(&GPU_MEMORY, sheet, |gpu| gpu.memory)?;
+        self.gpus(&GPU_MEMORY_USED, sheet, |gpu| gpu.memory_used)?;
+        self.gpus(&GPU_CELSIUS, sheet, |gpu| gpu.celsius)
+    }
+
+    fn each(&self, of: fn(&SeenBackend) -> Option<f64>) -> impl Iterator<Item = ([&str; 1], f64)> {
+        self.backends.iter().filter_map(move |backend| Some(([backend.name.as_str()], of(backend)?)))
+    }
+
+    fn states(&self, of: fn(&SeenBackend) -> &Vec<(&'static str, bool)>) -> impl Iterator<Item = ([&str; 2], f64)> {
+        let each = move |backend| of(backend).iter().map(move |(word, is_it)| (backend, word, is_it));
+        self.backends.iter().flat_map(each).map(|(backend, word, is_it)| ([backend.name.as_str(), *word], flag(*is_it)))
+    }
+
+    fn devices(&self, of: fn(&(Option<u64>, Option<u64>)) -> Option<u64>) -> impl Iterator<Item = ([&str; 2], f64)> {
+        self.backends.iter().flat_map(move |backend| {
+            let told = DEVICES.into_iter().zip(&backend.memory);
+            told.filter_map(move |(place, memory)| Some(([backend.name.as_str(), place], number(of(memory)?))))
+        })
+    }
+
+    fn gpus(&self, metric: &Metric<2>, sheet: &mut Sheet<'_>, of: fn(&SeenGpu) -> Option<f64>) -> fmt::Result {
+        let mut told = Vec::new();
+        for backend in &self.backends {
+            let gpus = backend.agent.gpus.iter().take(DEVICES.len());
+            told.extend(gpus.filter_map(|gpu| Some((backend.name.as_str(), gpu.index.to_string(), of(gpu)?))));
+        }
+        sheet.gauge(metric, told.iter().map(|(name, index, value)| ([*name, index.as_str()], *value)))
     }
 }

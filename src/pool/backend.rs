@@ -6,6 +6,7 @@ use crate::health::Health;
 use crate::lifecycle::Lifecycle;
 use crate::tracker::{Desk, Tracker};
 use crate::vitals::Vitals;
+use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -79,6 +80,8 @@ pub struct Backend {
     pub life: Lifecycle,
     /// Who says that it is there.
     pub source: Source,
+    /// How it is reached, as it may be shown: its secrets are three stars.
+    pub route: Map<String, Value>,
     is_draining: AtomicBool,
 }
 
@@ -98,6 +101,7 @@ impl Backend {
             stop: CancellationToken::new(),
             life: Lifecycle::new(),
             source: Source::Settings,
+            route: Map::new(),
             is_draining: AtomicBool::new(false),
         }
     }

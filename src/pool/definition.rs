@@ -1,7 +1,7 @@
 //! What a backend is by its definition: read from the fields of a file or of a request, with everything that is wrong with it, and
 //! written for whoever keeps it. Connecting to it is left to `app`.
 
-use crate::comfy::ComfyUrl;
+use crate::comfy::{ComfyUrl, RouteOptions};
 use crate::egress;
 use crate::names;
 use serde_json::{Map, Value, json};
@@ -17,7 +17,7 @@ const MOST_SLOTS: u64 = 64;
 const MOST_AHEAD: u64 = 1000;
 
 /// The fields of a definition.
-const FIELDS: [&str; 5] = ["name", "url", "tags", "slots", "ahead"];
+const FIELDS: [&str; 8] = ["name", "url", "tags", "slots", "ahead", "auth", "proxy", "tls"];
 
 /// What a backend is.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -32,6 +32,8 @@ pub struct Definition {
     pub slots: usize,
     /// How many prompts wait there besides; none for as many as with any other backend.
     pub ahead: Option<usize>,
+    /// How it is reached: what it is shown, the proxy on the way, its certificate.
+    pub route: RouteOptions,
 }
 
 /// One field of a definition as it stands somewhere.
@@ -59,7 +61,14 @@ pub struct Mistake {
 impl Definition {
     /// Makes the definition of a backend of which nothing but its address is said.
     pub fn at(url: ComfyUrl) -> Self {
-        Self { name: url.to_string(), url, tags: BTreeSet::new(), slots: 1, ahead: None }
+        Self {
+            name: url.to_string(),
+            url,
+            tags: BTreeSet::new(),
+            slots: 1,
+            ahead: None,
+            route: RouteOptions::default(),
+        }
     }
 
     /// Reads a definition. Tells everything that is wrong with it.
@@ -74,6 +83,10 @@ impl Definition {
         let tags = reader.take("tags", read_tags).unwrap_or_default();
         let slots = reader.take("slots", |value| whole(value, 1, MOST_SLOTS)).unwrap_or(1);
         let ahead = reader.take("ahead", |value| whole(value, 0, MOST_AHEAD));
+        let mut route = RouteOptions::default();
+        route.auth = reader.take("auth", |value| part("auth", value)).unwrap_or_default().auth;
+        route.proxy = reader.take("proxy", |value| part("proxy", value)).unwrap_or_default().proxy;
+        route.tls = reader.take("tls", |value| part("tls", value)).unwrap_or_default().tls;
         for Field { name, line, .. } in reader.fields {
             let text = format!("there is no field `{}`{}", names::shown(&name), names::hint(&name, FIELDS));
             reader.mistakes.push(Mistake { field: names::shown(&name), text, line });
@@ -81,7 +94,7 @@ impl Definition {
         match url {
             Some(url) if reader.mistakes.is_empty() => {
                 let name = name.unwrap_or_else(|| url.to_string());
-                Ok(Self { name, url, tags, slots, ahead })
+                Ok(Self { name, url, tags, slots, ahead, route })
             }
             Some(_) | None => Err(reader.mistakes),
         }
@@ -92,12 +105,31 @@ impl Definition {
         Self::read(object.into_iter().map(|(name, value)| Field { name, value, line: None }).collect())
     }
 
+    /// Reads a definition from an object that came from elsewhere: it may not name files and variables of this machine, since
+    /// what they hold is sent to the backend.
+    pub fn from_afar(object: Map<String, Value>) -> Result<Self, Vec<Mistake>> {
+        let definition = Self::from_object(object)?;
+        let mistake = |place: &str| {
+            let field = place.split('.').next().unwrap_or_default().to_owned();
+            let text = format!(
+                "{place}: it would be read from this machine; write it out, or define the backend in a file there"
+            );
+            Mistake { field, text, line: None }
+        };
+        let mistakes: Vec<Mistake> = definition.route.read_here().into_iter().map(mistake).collect();
+        if mistakes.is_empty() { Ok(definition) } else { Err(mistakes) }
+    }
+
     /// Writes it so that it can be read again, with its secrets.
     pub fn exposed(&self) -> Value {
+        let route = self.route.exposed();
         let mut whole =
             json!({ "name": self.name, "url": self.url.to_string(), "tags": self.tags, "slots": self.slots });
         if let Some(ahead) = self.ahead {
             whole["ahead"] = json!(ahead);
+        }
+        if let (Some(whole), Value::Object(parts)) = (whole.as_object_mut(), route) {
+            whole.extend(parts);
         }
         whole
     }
@@ -147,6 +179,11 @@ fn read_name(value: &Value) -> Result<String, String> {
     Err(format!(
         "`{shown}` is not 1 to {LONGEST_NAME} visible ASCII characters without spaces; write one such as gpu-1"
     ))
+}
+
+/// Reads one part of the way to a backend.
+fn part(name: &str, value: &Value) -> Result<RouteOptions, String> {
+    serde_json::from_value(json!({ name: value })).map_err(|error| error.to_string())
 }
 
 fn read_tags(value: &Value) -> Result<BTreeSet<String>, String> {

@@ -1,10 +1,11 @@
 //! How long graphs run on backends, learnt from the runs that there were, and which graph ran last where. Who measures runs,
 //! and who keeps what is learnt, is left to others.
 
+use super::weights::Weights;
 use crate::clock::Timestamp;
-use crate::job::{Estimate, StructureHash};
-use std::collections::{HashMap, HashSet};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use crate::job::{Estimate, Ran, StructureHash};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 /// How much the newest run counts against all before it.
@@ -25,6 +26,7 @@ const LONGEST: Duration = Duration::from_hours(24 * 30);
 #[derive(Debug, Default)]
 pub struct Estimates {
     known: RwLock<Known>,
+    weights: Weights,
 }
 
 /// The estimates as they are now. Reading is cheap; nothing is learnt as long as this lives, so it must not live long.
@@ -91,7 +93,25 @@ impl Estimates {
             known.put(estimate.structure, estimate.backend, means);
         }
         known.forget_some();
-        Self { known: RwLock::new(known) }
+        Self { known: RwLock::new(known), weights: Weights::default() }
+    }
+
+    /// Learns from a run that has ended its job. How long it took counts only where it succeeded and something ran.
+    pub fn learn(&self, ran: &Ran) {
+        let (graph, profile) = (&ran.structure, &ran.profile);
+        if ran.is_success && profile.is_telling() {
+            self.ran(graph, &profile.backend, Duration::from_millis(profile.run_ms), ran.at);
+            if !profile.partial {
+                self.weights.learn(graph, &profile.nodes);
+            }
+        } else if profile.nodes_executed > 0 {
+            self.touched(graph, &profile.backend);
+        }
+    }
+
+    /// Returns how long the nodes of a graph usually take, in milliseconds; empty where that is not known.
+    pub fn weights(&self, graph: &StructureHash) -> Arc<BTreeMap<String, f64>> {
+        self.weights.of(graph)
     }
 
     /// Notes how long a run that succeeded took, from its first node to its last. Runs in which every result was kept from

@@ -4,12 +4,17 @@
 mod backend;
 mod definition;
 mod estimates;
+mod eta;
+mod file;
 mod news;
 mod roster;
+mod weights;
 
 pub use backend::{Backend, Duty, Source};
 pub use definition::{Definition, Field, Mistake};
 pub use estimates::{EstimateChanges, Estimates, Reading};
+pub use eta::{end_of_run, remaining};
+pub use file::read_file;
 pub use news::{BackendEvent, BackendNews, BackendTap};
 pub use roster::{Forget, Open, Parts, Roster, RosterError};
 

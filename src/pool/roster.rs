@@ -9,7 +9,7 @@ use crate::clock::Clock;
 use crate::comfy::ComfyUrl;
 use crate::lifecycle::Lifecycle;
 use crate::secret::Secret;
-use crate::store::{KeptBackend, Leaving, PoolStore, QueueCounts, StoreError};
+use crate::store::{KeptBackend, Leaving, PoolStore, QueueCounts, Store, StoreError};
 use serde_json::Value;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -36,6 +36,8 @@ pub struct Parts {
     pub pool: Arc<Pool>,
     /// What must be remembered of them.
     pub store: Arc<dyn PoolStore>,
+    /// Where their runs are.
+    pub jobs: Arc<dyn Store>,
     /// How one is begun.
     pub open: Open,
     /// How one is forgotten.
@@ -83,7 +85,7 @@ pub enum RosterError {
         /// The name.
         name: String,
         /// How many.
-        count: usize,
+        count: u64,
     },
     /// It is one of the settings.
     #[error(
@@ -148,7 +150,7 @@ impl Roster {
         let Parts { pool, store, clock, .. } = &self.parts;
         self.is_free(definition)?;
         let name = &definition.name;
-        let count = store.runs_on(name).await?.len();
+        let count = store.runs_on(name).await?;
         if count > 0 {
             return Err(RosterError::HasRuns { name: name.clone(), count });
         }

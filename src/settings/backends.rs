@@ -13,6 +13,8 @@ pub struct BackendSettings {
     pub addresses: Vec<Url>,
     /// Whether somebody has named them.
     pub are_named: Said,
+    /// The file that defines further ones.
+    pub file: Option<PathBuf>,
     /// How many prompts are kept on each of them at once, the running one included.
     pub queue: usize,
     /// How often each of them is asked which nodes and models it has.
@@ -57,6 +59,7 @@ impl Default for BackendSettings {
         Self {
             addresses: vec![parse::backend("http://127.0.0.1:8188").expect("a URL by its text")],
             are_named: Said(false),
+            file: None,
             queue: 2,
             object_info_every: Duration::from_mins(5),
             health_every: Duration::from_secs(30),

@@ -252,6 +252,14 @@ pub const SETTINGS: &[Setting] = &[
     )
     .list(),
     setting(
+        "COMFYGATE_BACKENDS",
+        "backends.file",
+        "",
+        "The file that defines the ComfyUI servers with their names, tags and credentials; with it COMFYUI_ADDRESS has no default, and where it is set both count.",
+        "a YAML file with a list of backends",
+        |settings, text| put(&mut settings.backends.file, parse::folder(text).map(Some)),
+    ),
+    setting(
         "COMFYGATE_BACKEND_QUEUE",
         "backends.queue",
         "2",

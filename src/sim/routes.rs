@@ -78,6 +78,7 @@ fn tell(world: &World, path: &str, request: &Request) -> Response {
         "/features" => Some(frames::features()),
         "/object_info" => Some(world.classes.table().clone()),
         "/system_stats" => Some(system_stats()),
+        "/internal/logs/raw" => Some(logs()),
         "/embeddings" | "/extensions" => Some(Json::List(Vec::new())),
         "/models" => Some(Json::List(vec!["checkpoints".into(), "diffusion_models".into(), "vae".into()])),
         _ => None,
@@ -203,6 +204,14 @@ fn is_foreign(request: &Request) -> bool {
 
 fn wrong_method() -> Response {
     Response::new(405, "text/plain; charset=utf-8", "405: Method Not Allowed")
+}
+
+/// The log of a server that has just started, in the shape of ComfyUI's.
+fn logs() -> Json {
+    let line = |text: &str| Json::object([("t", "2026-05-09T07:35:25.492923".into()), ("m", text.into())]);
+    let entries = vec![line("Device: cpu\n"), line("Starting server\n")];
+    let size = Json::object([("cols", 80_u64.into()), ("rows", 24_u64.into())]);
+    Json::object([("entries", Json::List(entries)), ("size", size)])
 }
 
 fn system_stats() -> Json {

@@ -1,7 +1,7 @@
 //! The end of a job: what is stored of it, what is read back, and what became of the wish for an earlier one.
 
 use crate::clock::Timestamp;
-use crate::job::{FrozenBody, Job, JobId, JobState, Outcome, Output};
+use crate::job::{FrozenBody, Job, JobId, JobState, Outcome, Output, Profile};
 
 /// The end of a job: final state, outputs, frozen body and delivery, all in one transaction.
 #[derive(Clone, PartialEq, Debug)]
@@ -15,6 +15,8 @@ pub struct Ending {
     pub outcome: Outcome,
     /// The final object.
     pub body: FrozenBody,
+    /// How its last run went, where one had begun.
+    pub profile: Option<Profile>,
     /// When.
     pub ended_at: Timestamp,
 }

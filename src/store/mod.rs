@@ -10,6 +10,7 @@ mod cursor;
 mod delivery;
 mod ending;
 mod error;
+mod estimates;
 mod fitness;
 mod intake;
 mod keys;
@@ -28,20 +29,21 @@ pub use cursor::{Cursor, CursorError};
 pub use delivery::{Attempt, Delivery, DeliveryState, Verdict};
 pub use ending::{CancelWish, Ending, Finished};
 pub use error::StoreError;
+pub use estimates::EstimateStore;
 pub use fitness::{FitnessStore, Incapable, Kind};
 pub use intake::{IdempotencyKey, NewJob, Revision};
 pub use keys::{ApiKey, KeyStore};
 pub use list::{ListFilter, Listed};
 pub use own_secrets::OwnSecrets;
 pub use persist::persist;
-pub use pool::{KeptBackend, Leaving, PoolStore, QueueCounts, RunThere};
+pub use pool::{KeptBackend, Leaving, PoolStore, QueueCounts};
 pub use replay::{DeliveryFilter, ListedDelivery, ReplayFilter};
 pub use signing::{Rotation, SecretKind, SigningSecret, SigningStore};
 pub use sqlite::{Audit, Flaw, NamedBlob, OpenError, SqliteStore, audit, open_beside};
 pub use uploads::{NewUpload, Space, Upload, UploadStore};
 
 use crate::clock::Timestamp;
-use crate::job::{BlobId, Job, JobId, Tenant};
+use crate::job::{BlobId, Job, JobId, Profile, Tenant};
 use async_trait::async_trait;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -68,6 +70,9 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Returns the result of a job that has ended.
     async fn finished(&self, id: JobId) -> Result<Option<Finished>, StoreError>;
+
+    /// Returns how the last run of a job went; none where the job has not ended, or no run of it had begun.
+    async fn profile(&self, id: JobId) -> Result<Option<Profile>, StoreError>;
 
     /// Lists jobs, newest first.
     async fn list(&self, filter: ListFilter) -> Result<Vec<Listed>, StoreError>;

@@ -3,7 +3,6 @@
 
 use super::StoreError;
 use crate::clock::Timestamp;
-use crate::job::{JobId, PromptId};
 use crate::secret::Secret;
 use async_trait::async_trait;
 use std::fmt;
@@ -45,15 +44,6 @@ pub struct KeptBackend {
     pub leaving: Option<Leaving>,
 }
 
-/// A run that is on a backend, or meant for it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct RunThere {
-    /// The job.
-    pub job: JobId,
-    /// The backend's name for the run.
-    pub prompt: PromptId,
-}
-
 /// How many jobs are in each state that has not ended.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct QueueCounts {
@@ -84,12 +74,8 @@ pub trait PoolStore: Send + Sync + fmt::Debug {
     /// Forgets a backend that was added, and all that was learnt of it: another server may have its name next.
     async fn forget_backend(&self, name: &str) -> Result<(), StoreError>;
 
-    /// Returns the runs that are on a backend.
-    async fn runs_on(&self, backend: &str) -> Result<Vec<RunThere>, StoreError>;
-
-    /// Puts the jobs back into the queue whose runs are on a backend. These runs do not count as tries, and the queue limit
-    /// of their jobs begins anew at `at`. Returns how many they are.
-    async fn take_back(&self, backend: &str, at: Timestamp) -> Result<u64, StoreError>;
+    /// Counts the runs that are on a backend, or meant for it.
+    async fn runs_on(&self, backend: &str) -> Result<u64, StoreError>;
 
     /// Says whether the queue is paused.
     async fn is_paused(&self) -> Result<bool, StoreError>;

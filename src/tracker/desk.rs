@@ -36,6 +36,8 @@ const PLACING: usize = 3;
 pub struct Progress {
     /// From 0 to 1 over the whole graph.
     pub fraction: f64,
+    /// Nodes count in it by how long they usually take, not all the same.
+    pub is_weighed: bool,
 }
 
 /// How many runs a backend holds.

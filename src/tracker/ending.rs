@@ -5,7 +5,9 @@ use super::desk::Held;
 use super::run::Parts;
 use crate::clock::Timestamp;
 use crate::crash::{self, Point};
-use crate::job::{Failure, FailureCode, Happening, Job, JobState, Milestone, Outcome, PromptId, Tapped, freeze};
+use crate::job::{
+    Failure, FailureCode, Happening, Job, Milestone, Outcome, Profile, PromptId, Ran, Tapped, freeze_run,
+};
 use crate::store::{Ending, persist};
 use std::sync::Arc;
 use tracing::{debug, error};
@@ -20,6 +22,8 @@ pub(super) struct End {
     pub(super) run: u32,
     pub(super) prompt: PromptId,
     pub(super) at: Timestamp,
+    /// How the run went, where it had begun.
+    pub(super) profile: Option<Profile>,
     /// Says until all of this is dropped that somebody sees to the job.
     pub(super) _held: Arc<Held>,
 }
@@ -53,7 +57,8 @@ pub(super) async fn finish(parts: &Parts, end: &End, outcome: Outcome) {
         if let Ok(Some(is_first)) = parts.lifecycle.contain("finish", storing).await {
             parts.delivery_bell.notify_one();
             if is_first {
-                tell_end(parts, end, outcome.state(), outcome.code());
+                tell_end(parts, end, &outcome);
+                tell_profile(parts, end, succeeded);
             }
             if succeeded {
                 forget(parts, end).await;
@@ -94,14 +99,12 @@ pub(super) async fn put_back(parts: &Parts, end: &End, how: &Return) {
 
 /// Ends the job as failed, with as little as possible that could fail too.
 async fn finish_plainly(parts: &Parts, end: &End, why: &str) {
-    let storing = async {
-        let outcome = Outcome::Failed(Failure::new(FailureCode::Internal, why), Vec::new());
-        store(parts, frozen(parts, end, outcome)).await
-    };
+    let outcome = Outcome::Failed(Failure::new(FailureCode::Internal, why), Vec::new());
+    let storing = async { store(parts, frozen(parts, end, outcome.clone())).await };
     if let Ok(Some(is_first)) = parts.lifecycle.contain("finish", storing).await {
         parts.delivery_bell.notify_one();
         if is_first {
-            tell_end(parts, end, JobState::Failed, Some(FailureCode::Internal));
+            tell_end(parts, end, &outcome);
         }
     } else {
         // Dispatch finds it, and asks the backend what became of it.
@@ -109,20 +112,29 @@ async fn finish_plainly(parts: &Parts, end: &End, why: &str) {
     }
 }
 
-fn tell_end(parts: &Parts, end: &End, state: JobState, code: Option<FailureCode>) {
-    parts.tap.count(Milestone::Ended { job: &end.job, state, code });
+fn tell_end(parts: &Parts, end: &End, outcome: &Outcome) {
+    parts.tap.count(Milestone::Ended { job: &end.job, outcome });
     parts.tap.tell(|| Tapped {
         job: end.job.id,
         tenant: end.job.tenant.clone(),
         run: Some(end.run),
         at: end.at,
-        what: Happening::Ended(state),
+        what: Happening::Ended(outcome.state()),
     });
 }
 
+/// What a run teaches is told once it is certain that it ended the job.
+fn tell_profile(parts: &Parts, end: &End, is_success: bool) {
+    if let Some(profile) = end.profile.clone() {
+        let structure = end.job.request.structure.clone();
+        (parts.learn)(&Ran { structure, profile, is_success, at: end.at });
+    }
+}
+
 fn frozen(parts: &Parts, end: &End, outcome: Outcome) -> Ending {
-    let body = freeze(&end.job, &outcome, end.at, &parts.bodies);
-    Ending { job: end.job.id, run: Some(end.run), outcome, body, ended_at: end.at }
+    let profile = end.profile.clone();
+    let body = freeze_run(&end.job, &outcome, profile.as_ref(), end.at, &parts.bodies);
+    Ending { job: end.job.id, run: Some(end.run), outcome, body, profile, ended_at: end.at }
 }
 
 async fn store(parts: &Parts, ending: Ending) -> Option<bool> {

@@ -1,5 +1,6 @@
 //! The outputs of one run: what it has produced, what of it is stored, and whether that is what was expected. Pure.
 
+mod advance;
 mod shortfall;
 
 use super::machine::Plan;
@@ -9,6 +10,9 @@ use crate::media::Kept;
 use bytes::Bytes;
 use shortfall::{gone, missing, not_stored, too_large, unavailable};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// How many nodes are followed that nodes of the graph were expanded into.
+const INNER: usize = 1024;
 
 /// Where an output stands among those of its run.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -111,7 +115,7 @@ pub(super) struct Harvest {
     executing: BTreeSet<String>,
     /// The node that was heard of last.
     latest: Option<String>,
-    cached: usize,
+    cached: BTreeSet<String>,
     texts_of: BTreeSet<String>,
 }
 
@@ -125,13 +129,13 @@ impl Harvest {
             bars: BTreeMap::new(),
             executing: BTreeSet::new(),
             latest: None,
-            cached: 0,
+            cached: BTreeSet::new(),
             texts_of: BTreeSet::new(),
         }
     }
 
     pub(super) fn cached(&mut self, nodes: &[String]) {
-        self.cached = nodes.len();
+        self.cached = nodes.iter().filter(|node| self.nodes.contains(*node)).cloned().collect();
     }
 
     pub(super) fn executing(&mut self, node: &str) {
@@ -141,14 +145,18 @@ impl Harvest {
 
     pub(super) fn progress_state(&mut self, nodes: &[NodeProgress]) {
         for node in nodes {
-            let bar = Bar { value: node.value, max: node.max, finished: node.finished };
-            self.bars.insert(node.node.clone(), bar);
+            if !self.is_too_much(&node.node) {
+                let bar = Bar { value: node.value, max: node.max, finished: node.finished };
+                self.bars.insert(node.node.clone(), bar);
+            }
         }
     }
 
     pub(super) fn bar_moved(&mut self, node: &str, value: f64, max: f64) {
         let finished = self.bars.get(node).is_some_and(|bar| bar.finished);
-        self.bars.insert(node.to_owned(), Bar { value, max, finished });
+        if !self.is_too_much(node) {
+            self.bars.insert(node.to_owned(), Bar { value, max, finished });
+        }
         self.latest = Some(node.to_owned());
     }
 
@@ -165,17 +173,14 @@ impl Harvest {
         slot.output()
     }
 
-    /// Returns how far the graph is, from 0 to 1: each node counts the same.
-    pub(super) fn progress(&self, nodes: usize) -> f64 {
-        let part = |bar: &Bar| match bar {
-            Bar { finished: true, .. } => 1.0,
-            Bar { value, max, .. } if *max > 0.0 => (value / max).clamp(0.0, 1.0),
-            Bar { .. } => 0.0,
-        };
-        let done: f64 = self.bars.values().map(part).sum();
-        #[expect(clippy::cast_precision_loss, reason = "a graph has far fewer nodes than an f64 has digits")]
-        let (cached, nodes) = (self.cached as f64, nodes.max(1) as f64);
-        ((done + cached) / nodes).clamp(0.0, 1.0)
+    /// Returns how far the graph is, from 0 to 1: each node counts by how long it usually takes, or all the same.
+    pub(super) fn progress(&self, plan: &Plan) -> f64 {
+        advance::progress(plan, &self.cached, &self.bars)
+    }
+
+    /// Says whether nodes count in that by how long they usually take.
+    pub(super) fn is_weighed(&self, plan: &Plan) -> bool {
+        advance::is_weighed(plan, &self.cached)
     }
 
     /// Takes an image frame: a result if a `SaveImageWebsocket` node of this graph made it, else a preview.
@@ -308,6 +313,12 @@ impl Harvest {
         }
         let outer = node.split('.').next().unwrap_or(node);
         if self.nodes.contains(outer) { outer.to_owned() } else { node.to_owned() }
+    }
+
+    /// Says whether a bar would be one too many: those of the graph's own nodes all have room, and some that they became.
+    fn is_too_much(&self, node: &str) -> bool {
+        let is_full = self.bars.len() >= self.nodes.len() + INNER;
+        is_full && !self.nodes.contains(node) && !self.bars.contains_key(node)
     }
 
     /// Says whether the outputs of a node can come into the result: where the workflow declares its outputs, only theirs.

@@ -6,6 +6,7 @@
 mod ends;
 mod looked_up;
 mod step;
+mod stopwatch;
 mod talk;
 
 pub use ends::refused_everywhere;
@@ -15,8 +16,9 @@ pub use talk::{Effect, Input, Plan, SubmitResult};
 use super::harvest::{Harvest, SlotId};
 use super::limits::{CANCEL_LIMIT, COLLECT_LIMIT, Deadline, LOOKUP_LIMIT, POLL_HEARD, SUBMIT_LIMIT};
 use crate::clock::Timestamp;
-use crate::job::{Failure, FailureCode, NodeAdvance, Outcome, Output};
+use crate::job::{Failure, FailureCode, NodeAdvance, Outcome, Output, Profile};
 use std::time::Duration;
+use stopwatch::Stopwatch;
 
 #[derive(Clone, PartialEq, Debug)]
 enum Phase {
@@ -107,6 +109,9 @@ pub struct Run {
     life: Life,
     /// Why its backend should be given no more of such graphs for a while.
     fault: Option<String>,
+    stopwatch: Stopwatch,
+    /// How far it ever was: it does not go back.
+    farthest: f64,
 }
 
 impl Run {
@@ -121,7 +126,8 @@ impl Run {
             Some(since) => Phase::Running { since },
             None => Phase::Submitting { since: now, ambiguous: true },
         };
-        Self { life: Life::EarlierAndUnproven, ..Self::new(plan, phase, false, now, now) }
+        let stopwatch = Stopwatch::recovered(started_at);
+        Self { life: Life::EarlierAndUnproven, stopwatch, ..Self::new(plan, phase, false, now, now) }
     }
 
     /// Returns what was known of the run when it began.
@@ -185,14 +191,24 @@ impl Run {
     /// Returns how far the whole graph is, from 0 to 1, while it runs.
     pub fn progress(&self) -> Option<f64> {
         match self.phase {
-            Phase::Running { .. } => Some(self.harvest.progress(self.plan.nodes.len())),
+            Phase::Running { .. } => Some(self.farthest),
             Phase::Submitting { .. } | Phase::Waiting { .. } | Phase::Collecting { .. } | Phase::Done => None,
         }
+    }
+
+    /// Says whether nodes count in its progress by how long they usually take.
+    pub fn is_weighed(&self) -> bool {
+        self.harvest.is_weighed(&self.plan)
     }
 
     /// Returns which node the run is at, and how far that is.
     pub fn at_node(&self) -> Option<NodeAdvance> {
         self.harvest.at_node()
+    }
+
+    /// Returns how the run went, if it ends at `until`; none where it never began.
+    pub fn profile(&self, until: Timestamp) -> Option<Profile> {
+        self.stopwatch.profile(&self.plan, until)
     }
 
     /// Returns an output that is stored.
@@ -291,6 +307,8 @@ impl Run {
             doubt: None,
             life: Life::This,
             fault: None,
+            stopwatch: Stopwatch::default(),
+            farthest: 0.0,
         }
     }
 }
@@ -305,6 +323,8 @@ mod lost;
 mod orders;
 #[cfg(test)]
 mod outputs;
+#[cfg(test)]
+mod profiles;
 #[cfg(test)]
 mod recovered;
 #[cfg(test)]

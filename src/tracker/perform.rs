@@ -8,7 +8,7 @@ use super::run::{Room, Watched};
 use super::storing::Storing;
 use super::upstream::{look_up, stop_upstream};
 use crate::clock::Timestamp;
-use crate::job::{FailureCode, Happening, Milestone, News, PromptId, RunEnd};
+use crate::job::{FailureCode, Happening, Milestone, News, Profile, PromptId, RunEnd, Timing};
 use crate::media::Treatment;
 use crate::telemetry::job_span;
 use std::sync::Arc;
@@ -23,9 +23,9 @@ impl Room {
         let _in_span = span.enter();
         match effect {
             Effect::Started => {
-                watched.job.started_at = Some(now);
                 let (job, backend) = (&watched.job, self.parts.backend.as_str());
                 self.parts.tap.count(Milestone::Began { job, run: number, backend, at: now });
+                watched.job.started_at = Some(now);
                 self.last_begun = Some(now);
                 self.parts.desk.runs_prompts();
                 self.tell(prompt, now, |_| Some(News::Started));
@@ -116,6 +116,8 @@ impl Watched {
     fn end(&self, at: Timestamp) -> End {
         let plan = self.run.plan();
         let (run, prompt) = (plan.number, plan.prompt.clone());
-        End { job: self.job.clone(), run, prompt, at, _held: Arc::clone(&self.held) }
+        let queued_ms = Timing::of(&self.job, at).queued_ms;
+        let profile = self.run.profile(at).map(|profile| Profile { queued_ms, ..profile });
+        End { job: self.job.clone(), run, prompt, at, profile, _held: Arc::clone(&self.held) }
     }
 }

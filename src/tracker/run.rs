@@ -17,7 +17,7 @@ use super::telling::heard;
 use crate::clock::{Clock, Timestamp};
 use crate::comfy::{Client, SocketEvent};
 use crate::crash::{self, Point};
-use crate::job::{Advance, Announce, Audience, BodyRules, Job, News, PromptId, Tap};
+use crate::job::{Advance, Announce, Audience, BodyRules, Job, Learn, News, PromptId, Tap};
 use crate::lifecycle::{Lifecycle, Panicked};
 use crate::media::Blobs;
 use crate::store::Store;
@@ -59,6 +59,8 @@ pub struct Parts {
     pub vault: Arc<Vault>,
     /// Takes what receivers want to be told of before the end; never waits.
     pub announce: Announce,
+    /// Hears how each run went that has ended its job.
+    pub learn: Learn,
     /// Hears what happens to every run, whether a receiver wants to be told or not.
     pub tap: Tap,
     /// Hears what every run that is over has shown of its backend.
@@ -187,6 +189,7 @@ impl Room {
             }
             SocketEvent::Receiving => self.for_each_run(&Input::Receiving),
             SocketEvent::Event(event) => {
+                self.parts.count_noise(&event);
                 let event = self.attribution.of(event);
                 let Some(prompt) = event.prompt().map(|id| PromptId(id.to_owned())) else { return };
                 self.feed(&prompt, Input::Event(event));
@@ -308,7 +311,8 @@ impl Room {
         });
         let (effects, progress) = decided.unwrap_or_else(|Panicked| (watched.run.break_off(), None));
         if let Some(fraction) = progress {
-            self.parts.desk.progress(watched.job.id, Progress { fraction });
+            let is_weighed = watched.run.is_weighed();
+            self.parts.desk.progress(watched.job.id, Progress { fraction, is_weighed });
         }
         if waiting_since.is_some_and(|since| now >= since + STANDSTILL) {
             self.note_standstill(&effects, now);

@@ -39,8 +39,18 @@ impl Parts {
 
     /// Counts what an input alone tells of its run.
     pub(super) fn count_heard(&self, input: &Input) {
+        let backend = self.backend.as_str();
         if let Input::Event(Event::Cached { nodes, .. }) = input {
-            self.tap.count(Milestone::Cached { backend: &self.backend, nodes: nodes.len() });
+            self.tap.count(Milestone::Cached { backend, nodes: nodes.len() });
+        } else if let Input::Event(Event::Executing { .. }) = input {
+            self.tap.count(Milestone::Executing { backend });
+        }
+    }
+
+    /// Counts an event that is about nothing.
+    pub(super) fn count_noise(&self, event: &Event) {
+        if let Event::Noise { .. } = event {
+            self.tap.count(Milestone::Noise { backend: &self.backend });
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The metrics agent of a ComfyUI: asked now and then, shown with its backend, believed in nothing, and missed by nobody.
 
+use crate::proxy::{At, Effect, On};
 use crate::support::{Setup, TestGateway, as_time_goes_by, eventually};
 use comfygate::clock::ManualClock;
 use comfygate::sim::{Fault, Sim};
@@ -52,6 +53,27 @@ async fn no_agent_is_asked_where_that_is_off() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert_eq!(asked(&gateway.sim), 0);
+    gateway.close().await;
+}
+
+#[actix_web::test]
+async fn whoever_answers_where_no_socket_stands_is_not_asked() {
+    let (mut setup, clock) = Setup::with_manual_clock();
+    setup.sim.agent = Some(ANSWER.to_owned());
+    setup.settings.backends.agent_every = Some(Duration::from_secs(15));
+    let (gateway, proxy) = setup.start_behind_proxy().await;
+    until_asked(&gateway.sim, 1).await;
+    proxy.arm_every(On::WebSocket, At::Request(0), Effect::Reset);
+    proxy.strike(&On::WebSocket, Effect::Reset);
+    as_time_goes_by(&clock, "the socket is lost", async || (gateway.get("/ready").await.status == 503).then_some(()))
+        .await;
+    let before = asked(&gateway.sim);
+    for _ in 0..20 {
+        clock.advance(Duration::from_secs(15));
+        gateway.get("/ready").await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(asked(&gateway.sim), before);
     gateway.close().await;
 }
 

@@ -51,6 +51,7 @@ async fn a_backend_that_is_removed_at_once_gives_its_runs_up_and_their_jobs_end_
     assert_eq!((other.queued(), other.connections()), (0, 0), "what was given up does not run on");
     let queue = gateway.get("/queue").await.json();
     assert_eq!(fields(&queue, "queued submitted running"), json!([2, 0, 0]));
+    assert_eq!(tries(&gateway), [0, 0], "what an operator did is no try");
     resume(&gateway, &gateway.sim.url()).await;
     let mut ended = Vec::new();
     for _ in &ids {
@@ -176,6 +177,29 @@ async fn what_cannot_be_added_is_told_with_everything_that_is_wrong() {
 }
 
 #[actix_web::test]
+async fn the_credentials_of_a_backend_are_shown_as_three_stars_over_restarts_too() {
+    const CANARY: &str = "canary-7f3e9a-of-a-backend";
+    let gateway = operated().start().await;
+    let other = sim().await;
+    let body = json!({ "name": "gpu-2", "url": other.url(), "auth": { "bearer": CANARY } });
+    let answer = gateway.post("/backends", &body).await;
+    assert_eq!((answer.status, &answer.json()["auth"]), (201, &json!({ "bearer": "***" })));
+    let gateway = gateway.restart().await;
+    assert_eq!(until_connected(&gateway, "gpu-2").await["auth"], json!({ "bearer": "***" }));
+    for path in ["/backends", "/backends/gpu-2", "/ready", "/queue"] {
+        let text = String::from_utf8(gateway.get(path).await.bytes).unwrap();
+        assert!(!text.contains(CANARY), "{path}: {text}");
+    }
+    for here in ["env:COMFYGATE_ADMIN_KEY", "file:/etc/passwd"] {
+        let body = json!({ "name": "gpu-3", "url": "http://gpu", "auth": { "bearer": here } });
+        let refused = gateway.post("/backends", &body).await;
+        assert_eq!((refused.status, refused.code().as_str()), (400, "invalid_backend"), "{here}");
+    }
+    gateway.close().await;
+    other.stop().await;
+}
+
+#[actix_web::test]
 async fn what_contradicts_the_backends_there_are_is_a_conflict() {
     let gateway = operated().start().await;
     let (inbox, other) = (Inbox::open(), sim().await);
@@ -256,13 +280,13 @@ async fn nothing_is_left_of_backends_that_came_and_went() {
 }
 
 /// A gateway whose client shows the operator's key.
-fn operated() -> Setup {
+pub(crate) fn operated() -> Setup {
     let mut setup = Setup::new();
     setup.settings.access.admin_key = Some(Secret::new(OPERATOR));
     setup
 }
 
-async fn sim() -> Sim {
+pub(crate) async fn sim() -> Sim {
     Sim::start(SimOptions { step: Duration::ZERO, ..SimOptions::default() }).await.unwrap()
 }
 
@@ -282,20 +306,27 @@ async fn resume(gateway: &TestGateway, name: &str) {
     assert_eq!((answer.status, &answer.json()["duty"]), (200, &json!("serving")));
 }
 
-async fn view(gateway: &TestGateway, name: &str) -> Value {
+pub(crate) async fn view(gateway: &TestGateway, name: &str) -> Value {
     let answer = gateway.get(&format!("/backends/{}", encoded(name))).await;
     assert_eq!(answer.status, 200, "{}", answer.json());
     answer.json()
 }
 
-async fn until_connected(gateway: &TestGateway, name: &str) -> Value {
+pub(crate) async fn until_connected(gateway: &TestGateway, name: &str) -> Value {
     let connected = async || Some(view(gateway, name).await).filter(|view| view["connected"] == json!(true));
     eventually(&format!("{name} is connected"), connected).await
 }
 
-async fn until_gone(gateway: &TestGateway, name: &str) {
+pub(crate) async fn until_gone(gateway: &TestGateway, name: &str) {
     let gone = async || (gateway.get(&format!("/backends/{name}")).await.status == 404).then_some(());
     eventually(&format!("{name} is gone"), gone).await;
+}
+
+/// How many tries the store counts for each job.
+fn tries(gateway: &TestGateway) -> Vec<u32> {
+    let database = rusqlite::Connection::open(gateway.settings.storage.folder.join("comfygate.db")).unwrap();
+    let mut tries = database.prepare("SELECT tries FROM job ORDER BY row").unwrap();
+    tries.query_map((), |row| row.get(0)).unwrap().map(Result::unwrap).collect()
 }
 
 fn fields(view: &Value, names: &str) -> Value {
@@ -306,11 +337,11 @@ fn field(mistake: &Value) -> String {
     mistake["field"].as_str().unwrap().to_owned()
 }
 
-fn executions(sim: &Sim) -> usize {
+pub(crate) fn executions(sim: &Sim) -> usize {
     sim.executions().values().sum()
 }
 
-fn encoded(name: &str) -> String {
+pub(crate) fn encoded(name: &str) -> String {
     name.replace(':', "%3A").replace('/', "%2F")
 }
 

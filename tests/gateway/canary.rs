@@ -370,7 +370,7 @@ async fn search_everything(format: &str) {
         hunt.ask(Owner, &program, owner, get(&path)).await;
         hunt.ask(Operator, &program, &admin, get(&path)).await;
     }
-    for path in ["/ready", "/keys", "/health"] {
+    for path in ["/ready", "/keys", "/health", "/metrics"] {
         hunt.ask(Operator, &program, &admin, get(path)).await;
     }
     hunt.ask(Owner, &program, owner, get("/ready")).await;
@@ -500,7 +500,7 @@ async fn strangers(hunt: &Hunt, program: &Program, other: &str, id: &str, linked
         &[("proxy-authorization", format!("Bearer {}", hunt.text("bearer")))],
     ];
     let mut paths: Vec<String> =
-        ["/health", "/ready", "/jobs", "/deliveries", "/nothing", "/keys"].map(str::to_owned).into();
+        ["/health", "/ready", "/jobs", "/deliveries", "/nothing", "/keys", "/metrics"].map(str::to_owned).into();
     for id in [id, linked, failed] {
         paths.push(format!("/jobs/{id}"));
         paths.push(format!("/jobs/{id}/outputs/0"));

@@ -3,7 +3,10 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "this whole program is a test")]
 
 mod agent;
+mod backend_health;
 mod backends;
+mod backends_command;
+mod backends_passed;
 mod canary;
 mod cancel;
 mod catalogue;
@@ -57,6 +60,7 @@ mod own_folder;
 mod panics;
 mod partner_keys;
 mod process;
+mod profiles;
 #[path = "../support/proxy/mod.rs"]
 mod proxy;
 mod raw_graphs;

@@ -4,7 +4,7 @@ use crate::exposition::Exposition;
 use crate::keys::{ask, make, with_keys};
 use crate::support::{Inbox, Setup, TestGateway, canvas, client, eventually};
 use comfygate::metrics::METRICS;
-use comfygate::sim::{Fault, Sim};
+use comfygate::sim::{Fault, Sim, When};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -65,6 +65,11 @@ async fn what_happens_to_jobs_runs_webhooks_and_requests_is_counted() {
     let told = until(&gateway, "comfygate_deliveries_total", &[("outcome", "delivered")], 2.0).await;
     assert_eq!(told.value("comfygate_delivery_attempts_total", &[("answer", "ok")]), Some(2.0));
     assert_eq!(told.value("comfygate_delivery_first_attempt_seconds_count", &[]), Some(2.0));
+    let outputs = told.value("comfygate_outputs_total", &[]);
+    assert!(outputs == Some(2.0) && told.value("comfygate_output_bytes_total", &[]).unwrap() >= 200.0, "{told:?}");
+    assert!(of("comfygate_executed_nodes_total", &[]) >= 4.0, "{told:?}");
+    let size = |file| told.value("comfygate_store_bytes", &[("file", file)]).unwrap();
+    assert!(size("database") >= 4096.0 && size("log") > 0.0, "{told:?}");
     let version = [("version", env!("CARGO_PKG_VERSION"))];
     assert_eq!(told.value("comfygate_build_info", &version), Some(1.0));
     gateway.close().await;
@@ -202,6 +207,81 @@ async fn each_backend_has_rows_of_its_own_also_one_that_is_away() {
     let told = told(&gateway).await;
     let up = |url: &str| told.value("comfygate_backend_up", &[("backend", url.trim_end_matches('/'))]);
     assert_eq!((up(&gateway.sim.url()), up(&urls[0]), up(&urls[1])), (Some(1.0), Some(1.0), Some(0.0)));
+    let state = |name: &str, url: &str| {
+        let of = told.rows(name).filter(|(of, value)| of["backend"] == url.trim_end_matches('/') && *value == 1.0);
+        of.map(|(of, _)| of["state"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(state("comfygate_backend_socket", &urls[0]), ["connected"]);
+    assert_eq!(state("comfygate_backend_socket", &urls[1]), ["disconnected"]);
+    assert_eq!(state("comfygate_backend_standing", &urls[1]).len(), 1);
+    let device = [("backend", urls[0].trim_end_matches('/')), ("device", "0")];
+    eventually("the memory of a device is told", async || {
+        let told = crate::metrics::told(&gateway).await;
+        let memory = ["comfygate_backend_vram_bytes", "comfygate_backend_vram_free_bytes"];
+        memory.map(|name| told.value(name, &device)).into_iter().collect::<Option<Vec<_>>>()
+    })
+    .await;
     gateway.close().await;
     other.stop().await;
+}
+
+#[actix_web::test]
+async fn a_backend_that_is_added_drained_and_removed_comes_and_goes_with_its_rows() {
+    let gateway = with_keys().start().await;
+    let other = Sim::start(Setup::new().sim).await.unwrap();
+    let second = [("backend", "second")];
+    let added = gateway.post("/backends", &json!({ "name": "second", "url": other.url() })).await;
+    assert_eq!(added.status, 201, "{}", added.json());
+    until(&gateway, "comfygate_backend_up", &second, 1.0).await;
+    assert_eq!(gateway.post("/backends/second/drain", &Value::Null).await.status, 200);
+    let told = until(&gateway, "comfygate_backend_draining", &second, 1.0).await;
+    let events = |event| told.value("comfygate_backend_events_total", &[second[0], ("event", event)]);
+    assert_eq!((events("backend_added"), events("backend_draining")), (Some(1.0), Some(1.0)));
+    gateway.delete("/backends/second").await;
+    eventually("no row tells of it", async || {
+        let told = crate::metrics::told(&gateway).await;
+        let is_gone = told.values.keys().all(|(_, labels)| labels.get("backend").is_none_or(|name| name != "second"));
+        is_gone.then_some(())
+    })
+    .await;
+    gateway.close().await;
+    other.stop().await;
+}
+
+#[actix_web::test]
+async fn frames_that_say_nothing_are_passed_over_and_counted() {
+    let gateway = TestGateway::start().await;
+    let before = told(&gateway).await.value("comfygate_backend_noise_total", &[]).unwrap_or(0.0);
+    gateway.sim.inject_when(Fault::ForeignEvents, When::Every);
+    let id = gateway.generate(&canvas("")).await;
+    gateway.until(&id, "success").await;
+    let counted = told(&gateway).await.value("comfygate_backend_noise_total", &[]).unwrap();
+    assert!(counted >= before + 2.0, "{before} {counted}");
+    gateway.sim.clear_faults();
+    gateway.close().await;
+}
+
+#[actix_web::test]
+async fn what_the_agent_of_a_backend_tells_of_its_gpus_is_told_in_bytes_and_ratios() {
+    let mut setup = Setup::new();
+    let gpus: Vec<Value> = (0..40).map(|index| json!({ "index": index, "memory_total_mb": 2, "memory_used_mb": 1, "utilization_percent": 50, "temperature_c": 61 })).collect();
+    let answer = json!({ "agent_version": "1", "cpu_percent": 25, "ram_total_mb": 4, "ram_used_mb": 3, "gpus": gpus });
+    setup.sim.agent = Some(answer.to_string());
+    setup.settings.backends.agent_every = Some(Duration::from_secs(1));
+    let gateway = setup.start().await;
+    let told = until(&gateway, "comfygate_backend_cpu_ratio", &[], 0.25).await;
+    let mebibyte = 1_048_576.0;
+    for (name, value) in [
+        ("comfygate_backend_memory_bytes", 4.0 * mebibyte),
+        ("comfygate_backend_memory_used_bytes", 3.0 * mebibyte),
+        ("comfygate_backend_gpu_utilization_ratio", 0.5),
+        ("comfygate_backend_gpu_memory_bytes", 2.0 * mebibyte),
+        ("comfygate_backend_gpu_memory_used_bytes", mebibyte),
+        ("comfygate_backend_gpu_temperature_celsius", 61.0),
+    ] {
+        let values: Vec<f64> = told.rows(name).map(|(_, value)| value).collect();
+        let count = if name.contains("_gpu_") { 16 } else { 1 };
+        assert_eq!(values, vec![value; count], "{name}");
+    }
+    gateway.close().await;
 }

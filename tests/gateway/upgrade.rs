@@ -51,6 +51,19 @@ const SCHEMA_3: Stored = Stored {
     rows: [5, 2, 2],
 };
 
+const SCHEMA_4: Stored = Stored {
+    folder: "data-schema4",
+    receiver: "http://127.0.0.1:29447",
+    backend: "http://127.0.0.1:29448",
+    made_at: 1_795_306_972_469,
+    rows: [10, 5, 2],
+};
+
+/// The key of the tenant `shop` in the folder of schema 4, and the uploads that it has there: those of the parameters `extra_photo`
+/// and `photo`.
+const SHOP_KEY_4: &str = "cg_ersho6pixmj6_ofjGhZT1ql5VDDeTW1Z2dFLW6NtaJsMKAU8h8wHIr35";
+const UPLOADS: [&str; 2] = ["up_b32e68e8f060659e7a4f7fc731145dd0", "up_c73211db60220f43e58ff100caf984fd"];
+
 /// The key of the tenant `shop` in the folder of schema 3.
 const SHOP_KEY: &str = "cg_727gznljqmvm_ARVkeCG81v6CusL3zBjVxP4I4IVBBzfkL6MGEmdungr";
 
@@ -228,6 +241,73 @@ async fn a_folder_from_before_there_were_input_images_goes_on_and_takes_some_in(
     assert!(inbox.rest().is_empty(), "something was told twice");
     inbox.close().await;
     drop(keep_folder);
+}
+
+#[actix_web::test]
+async fn a_folder_from_before_jobs_knew_the_structure_of_their_graph_goes_on_with_all_that_waits() {
+    let mut setup = with_photos(with_keys());
+    let data = setup.settings.storage.folder.clone();
+    let old = SCHEMA_4.copy(&data);
+    assert_eq!(version(&data), 4);
+    assert_eq!(requests_with_a_structure(&data), 0);
+    setup.clock = Arc::new(LaterThen::new(Timestamp::from_millis(SCHEMA_4.made_at) + Duration::from_hours(2)));
+    let inbox = Inbox::open();
+    let keep_folder = Arc::clone(&setup.folder);
+    let move_in = async |sim: &Sim| {
+        let url = sim.url().trim_end_matches('/').to_owned();
+        SCHEMA_4.move_to(&data, inbox.url().trim_end_matches("/hook"), &url);
+        url
+    };
+    let gateway = setup.start_behind(move_in).await;
+    let mut told = BTreeMap::new();
+    for _ in ["pending", "running", "submitted", "queued", "queued_photo", "queued_graph"] {
+        let webhook = inbox.next().await;
+        assert_eq!(webhook.body["status"], "success", "{}", webhook.body);
+        told.insert(webhook.prompt_id().to_owned(), webhook);
+    }
+    let pending = &told[&old["pending"].id];
+    assert_eq!((Some(&pending.id), pending.attempt.as_str()), (old["pending"].webhook_id.as_ref(), "2"));
+    assert_eq!(pending.raw, old["pending"].body.as_ref().unwrap().as_bytes());
+    for name in ["running", "submitted", "queued", "queued_photo", "queued_graph"] {
+        assert_eq!(told[&old[name].id].images().len(), 1, "{name}");
+    }
+    let none = serde_json::Value::Null;
+    let as_shop = async |path: &str| ask(&gateway, SHOP_KEY_4, "GET", path, &none).await;
+    for (name, Old { id, body, .. }) in &old {
+        let answer = as_shop(&format!("/jobs/{id}")).await;
+        assert_eq!(answer.status, 200, "{name}");
+        if let Some(body) = body {
+            assert_eq!(String::from_utf8_lossy(&answer.bytes), *body, "{name}");
+        }
+        let has_output = !["failed", "cancelled"].contains(&name.as_str());
+        let output = gateway.get(&format!("/jobs/{id}/outputs/0")).await;
+        assert_eq!(output.status == 200, has_output, "{name}");
+    }
+    let worked_on = as_shop(&format!("/jobs/{}", old["queued_photo"].id)).await.json()["inputs"].clone();
+    assert_eq!(worked_on.as_array().map(Vec::len), Some(2), "{worked_on}");
+    for (id, image) in UPLOADS.iter().zip(worked_on.as_array().unwrap()) {
+        let upload = as_shop(&format!("/uploads/{id}")).await;
+        assert_eq!((upload.status, &upload.json()["sha256"]), (200, &image["sha256"]), "{worked_on}");
+    }
+    let as_sent = r#"{"workflow": "canvas", "prompt": "x", "width": 64, "height": 64, "color": 5, "metadata": {"name": "queued"}, "timeouts": {"queue": "1day"}, "webhook_url": "http://127.0.0.1:29447/hook"}"#;
+    let bearer = format!("Bearer {SHOP_KEY_4}");
+    let headers =
+        [("content-type", "application/json"), ("idempotency-key", "order-9"), ("authorization", bearer.as_str())];
+    let repeated = gateway.post_raw(&headers, as_sent).await;
+    assert_eq!((repeated.status, &repeated.json()["prompt_id"]), (202, &json!(old["queued"].id)));
+    gateway.close().await;
+    assert_eq!(version(&data), NEWEST);
+    assert!(inbox.rest().is_empty(), "something was told twice");
+    inbox.close().await;
+    drop(keep_folder);
+}
+
+/// How many stored requests know the structure of their graph.
+fn requests_with_a_structure(data: &Path) -> u32 {
+    let connection = Connection::open(data.join("comfygate.db")).unwrap();
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).unwrap();
+    let sql = "SELECT count(*) FROM job_request WHERE json_extract(request, '$.structure') IS NOT NULL";
+    connection.query_row(sql, (), |row| row.get(0)).unwrap()
 }
 
 fn log_bytes(data: &Path) -> u64 {

@@ -190,7 +190,7 @@ impl Rig {
         let outcome = Outcome::Succeeded(outputs);
         let body = freeze(&job, &outcome, now, &BodyRules::new("http://gateway", LinkKey::new([7; 32])));
         let expected = self.bytes_of(&body).await;
-        let ending = Ending { job: id, run: None, outcome, body, ended_at: now };
+        let ending = Ending { job: id, run: None, outcome, body, profile: None, ended_at: now };
         assert!(self.store.finish(ending).await.unwrap());
         self.bell.notify_one();
         (id, expected)

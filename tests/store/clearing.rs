@@ -1,6 +1,6 @@
 //! What is old is removed, what may still be needed never is, also while others put the same outputs again.
 
-use crate::support::{House, START, after, failed, image, keyed, new_job, request, succeeded};
+use crate::support::{House, START, after, failed, image, keyed, new_job, profile, request, succeeded};
 use bytes::Bytes;
 use comfygate::clearing::{self, Parts, ROUND, STEP};
 use comfygate::clock::{Clock, ManualClock, Timestamp};
@@ -20,6 +20,7 @@ async fn a_job_that_ended_long_ago_goes_with_all_that_belongs_to_it() {
     let house = House::new();
     let id = house.ended(1).await;
     house.store.record_attempt(id, attempt(1), Verdict::Delivered).await.unwrap();
+    assert_eq!(house.store.profile(id).await.unwrap(), Some(profile(1)));
     let cleared = house.store.clear(Some(after(9_999)), after(9_999), 10).await.unwrap();
     assert_eq!(cleared, Cleared::default(), "it ended a millisecond too late");
     let cleared = house.store.clear(Some(after(10_000)), after(10_000), 10).await.unwrap();
@@ -27,11 +28,12 @@ async fn a_job_that_ended_long_ago_goes_with_all_that_belongs_to_it() {
     assert_eq!(house.store.job(id).await.unwrap(), None);
     assert_eq!(house.store.finished(id).await.unwrap(), None);
     assert_eq!(house.store.delivery(id).await.unwrap(), None);
+    assert_eq!(house.store.profile(id).await.unwrap(), None);
     let listed = house.store.list(ListFilter { limit: 10, ..ListFilter::default() }).await.unwrap();
     assert_eq!(listed, []);
     house.store.close().await;
     let connection = rusqlite::Connection::open(house.database()).unwrap();
-    for table in ["job", "job_request", "output", "result", "delivery", "attempt"] {
+    for table in ["job", "job_request", "output", "result", "delivery", "attempt", "profile"] {
         let rows: i64 = connection.query_row(&format!("SELECT count(*) FROM {table}"), (), |row| row.get(0)).unwrap();
         assert_eq!(rows, 0, "{table}");
     }
@@ -58,7 +60,8 @@ async fn the_graph_that_came_with_a_job_goes_with_it_and_a_workflows_revision_st
         let job = house.store.job(id).await.unwrap().unwrap();
         if job.request.revision != "two" {
             let body = FrozenBody { segments: Vec::new() };
-            let ending = Ending { job: id, run: None, outcome: Outcome::Cancelled, body, ended_at: after(10) };
+            let ending =
+                Ending { job: id, run: None, outcome: Outcome::Cancelled, body, profile: None, ended_at: after(10) };
             house.store.finish(ending).await.unwrap();
         }
     }

@@ -7,6 +7,7 @@ mod clearing;
 mod crash;
 mod deliveries;
 mod elsewhere;
+mod estimates;
 mod fitness;
 mod fsck;
 mod jobs;

@@ -3,8 +3,8 @@
 use crate::own_folder::Folder;
 use comfygate::clock::Timestamp;
 use comfygate::job::{
-    BlobId, Failure, FailureCode, FrozenBody, Job, JobId, Limits, Outcome, Output, ParamValue, Params, PromptId,
-    Request, Segment, Tenant,
+    BlobId, Failure, FailureCode, FrozenBody, Job, JobId, Limits, NodeTime, Outcome, Output, ParamValue, Params,
+    Profile, PromptId, Request, Segment, Tenant,
 };
 use comfygate::store::{Assignment, Claimed, Ending, IdempotencyKey, NewJob, SqliteStore, Store, Waiting};
 use std::cmp::Reverse;
@@ -166,7 +166,31 @@ pub(crate) fn succeeded(job: JobId, run: Option<u32>, ended_at: Timestamp) -> En
         Segment::Base64(output.sha256.clone(), output.bytes),
         Segment::Text(r#""]}"#.into()),
     ];
-    Ending { job, run, outcome: Outcome::Succeeded(vec![output]), body: FrozenBody { segments }, ended_at }
+    Ending {
+        job,
+        run,
+        outcome: Outcome::Succeeded(vec![output]),
+        body: FrozenBody { segments },
+        profile: run.map(profile),
+        ended_at,
+    }
+}
+
+/// How a run of one node went.
+pub(crate) fn profile(run: u32) -> Profile {
+    let node = NodeTime { id: "9".into(), class: Some("SaveImage".into()), title: None, at_ms: 1, ms: 70 };
+    Profile {
+        backend: "one".into(),
+        run,
+        queued_ms: 5,
+        waited_ms: None,
+        run_ms: 71,
+        nodes_executed: 1,
+        nodes_cached: 2,
+        partial: false,
+        is_from_history: false,
+        nodes: vec![node],
+    }
 }
 
 pub(crate) fn failed(job: JobId, run: Option<u32>, ended_at: Timestamp) -> Ending {
@@ -190,5 +214,5 @@ pub(crate) fn copy_files(from: &Path, to: &Path) {
 
 fn ending(job: JobId, run: Option<u32>, outcome: Outcome, ended_at: Timestamp) -> Ending {
     let text = format!(r#"{{"prompt_id":"{job}","status":"{}"}}"#, outcome.state().as_str());
-    Ending { job, run, outcome, body: FrozenBody { segments: vec![Segment::Text(text)] }, ended_at }
+    Ending { job, run, outcome, body: FrozenBody { segments: vec![Segment::Text(text)] }, profile: None, ended_at }
 }

@@ -15,7 +15,7 @@ fn the_history_tells_the_end_that_the_socket_told() {
         let heard = trace.prompts();
         for (prompt, body) in trace.histories() {
             let entry = wire::history(body, &prompt).unwrap().unwrap();
-            assert!(entry.execution_start_ms.is_some(), "{}: {prompt}", trace.name);
+            assert!(entry.timeline.took().is_some(), "{}: {prompt}", trace.name);
             let same_prompt = heard.iter().find(|heard| heard.prompt == prompt && !heard.ends.is_empty());
             let Some(heard) = same_prompt else {
                 assert_eq!(entry.end, HistoryEnd::Succeeded, "{}: {prompt}", trace.name);

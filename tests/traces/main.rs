@@ -7,6 +7,7 @@ mod answers;
 mod damage;
 mod frames;
 mod noise;
+mod profiles;
 mod recording;
 mod refusals;
 mod replay;

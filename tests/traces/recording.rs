@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::LazyLock;
+use std::time::Duration;
 use tokio_tungstenite::tungstenite::Message;
 
 /// One recorded session.
@@ -20,6 +21,8 @@ pub(crate) struct Trace {
     pub(crate) text: String,
     lines: Vec<Line>,
     events: Vec<(String, Event)>,
+    /// When each of them came, in milliseconds from the beginning.
+    times: Vec<u64>,
 }
 
 /// What one socket heard of one prompt.
@@ -37,6 +40,7 @@ pub(crate) struct Heard {
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct Line {
+    t: f64,
     dir: String,
     sock: String,
     text: String,
@@ -80,8 +84,15 @@ impl Trace {
     fn read(path: &Path) -> Self {
         let text = fs::read_to_string(path).unwrap();
         let lines: Vec<Line> = text.lines().map(|line| lenient::from_str(line).unwrap()).collect();
-        let events = lines.iter().filter_map(|line| Some((line.sock.clone(), line.event()?))).collect();
-        Self { name: path.file_stem().unwrap().to_str().unwrap().to_owned(), text, lines, events }
+        let mut times = Vec::new();
+        let mut events = Vec::new();
+        for line in &lines {
+            if let Some(event) = line.event() {
+                times.push(u64::try_from(Duration::from_secs_f64(line.t).as_millis()).unwrap());
+                events.push((line.sock.clone(), event));
+            }
+        }
+        Self { name: path.file_stem().unwrap().to_str().unwrap().to_owned(), text, lines, events, times }
     }
 
     /// Returns what was heard, frame by frame.
@@ -158,6 +169,12 @@ impl Trace {
     /// Returns what one socket heard, of all prompts.
     pub(crate) fn heard_by(&self, socket: &str) -> impl Iterator<Item = &Event> {
         self.events.iter().filter(move |(heard_by, _)| heard_by == socket).map(|(_, event)| event)
+    }
+
+    /// The same, with the times at which it came, in milliseconds from the beginning.
+    pub(crate) fn timed(&self, socket: &str) -> impl Iterator<Item = (u64, &Event)> {
+        let timed = self.times.iter().copied().zip(&self.events);
+        timed.filter(move |(_, (heard_by, _))| heard_by == socket).map(|(time, (_, event))| (time, event))
     }
 
     fn calls(&self, method: &str, path: impl Fn(&str) -> bool) -> impl Iterator<Item = &Line> {

@@ -7,8 +7,9 @@ use comfygate::job::{BlobId, JobId, Limits, Outcome, PromptId};
 use comfygate::media::Kept;
 use comfygate::tracker::{Attribution, Effect, Evidence, Input, Plan, Run, SlotResult, Source, SubmitResult, step};
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// For each prompt that a socket heard of and whose graph is recorded: how it ended, and the node of each output. `again`
@@ -182,7 +183,7 @@ fn shown(outcome: &Outcome) -> String {
     text
 }
 
-fn plan(prompt: &str, graph: &Value) -> Plan {
+pub(crate) fn plan(prompt: &str, graph: &Value) -> Plan {
     let nodes = graph.as_object().unwrap();
     let sends = |(id, node): (&String, &Value)| (node["class_type"] == "SaveImageWebsocket").then(|| id.clone());
     let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
@@ -195,6 +196,8 @@ fn plan(prompt: &str, graph: &Value) -> Plan {
         may_join: false,
         elsewhere: false,
         nodes: nodes.keys().cloned().collect(),
+        labels: BTreeMap::new(),
+        weights: Arc::default(),
         websocket_nodes: nodes.iter().filter_map(sends).collect::<BTreeSet<String>>(),
         declared: None,
         expected_images: None,

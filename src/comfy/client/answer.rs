@@ -27,6 +27,7 @@ pub(super) async fn whole(response: Response) -> Result<String, ClientError> {
     whole_within(response, ANSWER_LIMIT).await
 }
 
+/// Reads an answer of at most `limit` bytes.
 pub(super) async fn whole_within(mut response: Response, limit: u64) -> Result<String, ClientError> {
     let too_large = ClientError::TooLarge { limit };
     if response.content_length().is_some_and(|length| length > limit) {

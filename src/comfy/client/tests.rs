@@ -227,7 +227,7 @@ async fn a_token_is_shown_with_every_call_and_printed_by_nobody() {
     client.queue().await.unwrap();
     let file = FileRef { filename: "a.png".into(), subfolder: String::new(), folder: "output".into() };
     client.view(&file).await.unwrap();
-    client.free().await.unwrap();
+    client.free(true, true).await.unwrap();
     for call in ["POST /prefix/prompt", "GET /prefix/queue", "GET /prefix/view", "POST /prefix/free"] {
         let request = server.request().await;
         assert!(request.starts_with(call) && request.contains("authorization: Bearer hunter2\r\n"), "{request}");

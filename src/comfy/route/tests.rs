@@ -229,10 +229,8 @@ async fn why_no_socket(url: &ComfyUrl, options: SocketOptions, clock: Arc<dyn Cl
     lifecycle.spawn("socket", keep);
     let event = tokio::time::timeout(Duration::from_mins(1), told.recv()).await.unwrap().unwrap();
     lifecycle.end().await;
-    match event {
-        SocketEvent::Unreachable { reason } => reason,
-        other => panic!("{other:?}"),
-    }
+    let SocketEvent::Unreachable { reason } = event else { panic!("{event:?}") };
+    reason
 }
 
 /// Writes an answer after which the connection ends.

@@ -31,7 +31,7 @@ pub(super) fn config(options: &TlsOptions) -> Result<Arc<ClientConfig>, RouteErr
     let provider = Arc::new(aws_lc_rs::default_provider());
     let unfit = |error: Error| RouteError::new("tls", error.to_string());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions();
-    let verifier = verifier(options, provider)?;
+    let verifier = verifier(options, &provider)?;
     let builder = builder.map_err(unfit)?.dangerous().with_custom_certificate_verifier(verifier);
     let config = match (&options.cert_file, &options.key_file) {
         (None, None) => builder.with_no_client_auth(),
@@ -70,7 +70,7 @@ pub(in crate::comfy) fn mended(reason: String) -> String {
     reason + hint
 }
 
-fn verifier(options: &TlsOptions, provider: Arc<CryptoProvider>) -> Result<Arc<dyn ServerCertVerifier>, RouteError> {
+fn verifier(options: &TlsOptions, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ServerCertVerifier>, RouteError> {
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     if let Some(path) = &options.ca_file {
         for certificate in certificates("tls.ca_file", path)? {
@@ -81,7 +81,7 @@ fn verifier(options: &TlsOptions, provider: Arc<CryptoProvider>) -> Result<Arc<d
         }
     }
     let unfit = |error: rustls::client::VerifierBuilderError| RouteError::new("tls", error.to_string());
-    let public = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+    let public = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
     let public = public.build().map_err(unfit)?;
     let name = options.server_name.clone().map(ServerName::try_from).transpose().map_err(|_| {
         RouteError::new("tls.server_name", "it is neither a name nor an address; write it like gpu.example")

@@ -17,7 +17,7 @@ pub struct SystemStats {
     pub version: Option<String>,
     /// The version of Python.
     pub python: Option<String>,
-    /// The version of PyTorch.
+    /// The version of `PyTorch`.
     pub pytorch: Option<String>,
     /// `posix`, `nt` and so on.
     pub os: Option<String>,

@@ -63,9 +63,14 @@ fn a_prompt_ends_as_its_last_message_says() {
 #[test]
 fn an_entry_tells_its_outputs_and_its_start() {
     let body = json!({"p": {"outputs": {"2": {"images": [{"filename": "a.png", "subfolder": "", "type": "output"}]}, "3": null},
-        "status": {"messages": [["execution_start", {"timestamp": 17}], ["execution_success", {}]]}}});
+        "status": {"messages": [["execution_start", {"timestamp": 17}], ["execution_cached", {"nodes": ["7", 8, null]}],
+            ["execution_success", {"timestamp": 1017}]]}}});
     let entry = history(&body.to_string(), "p").unwrap().unwrap();
-    assert_eq!(entry.execution_start_ms, Some(17));
+    let timeline = Timeline { start_ms: Some(17), end_ms: Some(1017), cached: vec!["7".into(), "8".into()] };
+    assert_eq!((entry.timeline.took(), entry.timeline), (Some(Duration::from_secs(1)), timeline));
+    let backwards = Timeline { start_ms: Some(5), end_ms: Some(4), cached: vec![] };
+    let far = Timeline { start_ms: Some(i64::MIN), end_ms: Some(i64::MAX), cached: vec![] };
+    assert_eq!((backwards.took(), far.took(), Timeline::default().took()), (None, None, None));
     assert_eq!(entry.outputs[0].1.files[0].filename, "a.png");
     assert_eq!(entry.outputs[1], ("3".into(), NodeOutput::default()));
     assert_eq!(history("{}", "p").unwrap(), None);

@@ -6,7 +6,7 @@ use crate::clock::Timestamp;
 use crate::job::{JobId, Placement, StructureHash};
 use crate::store::{Arrivals, Waiting};
 use proptest::prelude::*;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
@@ -246,6 +246,17 @@ fn what_could_not_be_claimed_stands_where_it_stood() {
     chosen.into_iter().for_each(|choice| scene.room.put_back(choice.taken));
     assert_eq!(scene.numbers(vec![stand("a", 9)]), [0, 1, 2, 3, 4]);
     assert!(scene.room.is_empty());
+}
+
+#[test]
+fn who_is_gone_leaves_no_trace() {
+    let mut scene = Scene::with((0..6).map(|number| of("mill", number, if number < 3 { "x" } else { "y" })));
+    let first = of("mill", 0, "x").job;
+    assert!(scene.room.remove(first) && !scene.room.remove(first));
+    scene.room.keep(&HashSet::from([1, 4].map(|number| of("mill", number, "x").job)));
+    assert_eq!((scene.room.len(), scene.room.classes().map(|(_, count)| count).sum::<usize>()), (2, 2));
+    assert_eq!(scene.numbers(vec![stand("a", 9)]), [1, 4]);
+    assert!(scene.room.queues().is_empty());
 }
 
 proptest! {

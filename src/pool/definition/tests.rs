@@ -13,10 +13,13 @@ fn a_definition_says_what_it_needs_to_and_is_written_as_it_can_be_read() {
     assert_eq!(least, Definition::at("http://10.0.0.7:8188".parse().unwrap()));
     let most = json!({
         "name": "gpu-1", "url": "https://gpu.example/comfy", "tags": ["24gb", "flux"], "slots": 64, "ahead": 0,
+        "auth": { "basic": { "user": "u", "password": "hunter2" } }, "proxy": "http://u:hunter3@proxy:3128",
+        "tls": { "server_name": "gpu" },
     });
     let definition = read(most.clone()).unwrap();
     assert_eq!((definition.name.as_str(), definition.slots, definition.ahead), ("gpu-1", 64, Some(0)));
     assert_eq!(definition.exposed(), most);
+    assert!(!format!("{definition:?}").contains("hunter"), "{definition:?}");
     for definition in [least, definition] {
         assert_eq!(read(definition.exposed()).unwrap(), definition);
     }
@@ -53,6 +56,9 @@ fn each_mistake_is_told_with_its_field_and_how_to_mend_it() {
         (json!({ "url": "http://a", "slots": "2" }), "slots", "from 1 to 64"),
         (json!({ "url": "http://a", "ahead": -1 }), "ahead", "from 0 to 1000"),
         (json!({ "url": "http://a", "ahead": 1.5 }), "ahead", "from 0 to 1000"),
+        (json!({ "url": "http://a", "auth": "hunter2" }), "auth", "`none`"),
+        (json!({ "url": "http://a", "auth": { "bearer": 7 } }), "auth", "quotes"),
+        (json!({ "url": "http://a", "tls": { "ca": "x" } }), "tls", "unknown field"),
         (json!({ "url": "http://a", "slot": 1 }), "slot", "did you mean `slots`?"),
     ];
     for (value, field, says) in cases {
@@ -77,4 +83,24 @@ fn addresses_of_a_house_are_addresses_of_backends() {
     {
         assert!(read(json!({ "url": url })).is_ok(), "{url}");
     }
+}
+
+#[test]
+fn what_comes_from_elsewhere_reads_no_file_and_no_variable_of_this_machine() {
+    let afar = |value: Value| {
+        let Value::Object(object) = value else { unreachable!("an object") };
+        Definition::from_afar(object)
+    };
+    for (field, value) in [
+        ("auth", json!({ "bearer": "env:COMFYGATE_ADMIN_KEY" })),
+        ("auth", json!({ "headers": { "X-Key": "file:/etc/shadow" } })),
+        ("proxy", json!("file:/etc/proxy")),
+        ("tls", json!({ "ca_file": "/etc/ca.pem" })),
+    ] {
+        let definition = json!({ "url": "http://a", field: value });
+        assert!(read(definition.clone()).is_ok());
+        let mistakes = afar(definition).unwrap_err();
+        assert_eq!((mistakes.len(), mistakes[0].field.as_str()), (1, field), "{mistakes:?}");
+    }
+    assert!(afar(json!({ "url": "http://a", "auth": { "bearer": "hunter2" } })).is_ok());
 }

@@ -5,6 +5,7 @@ use crate::job::PromptId;
 use crate::pool::{Backend, BackendEvent};
 use crate::store::{Leaving, StoreError, persist};
 use crate::tracker::stop_all;
+use futures_util::future::join_all;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tracing::warn;
@@ -14,6 +15,9 @@ const TO_END: Duration = Duration::from_secs(5);
 
 /// How long stopping what it runs may take.
 const TO_STOP: Duration = Duration::from_secs(10);
+
+/// How much of its queue limit a job must have left to wait again without a new one.
+const SPARE: Duration = Duration::from_mins(5);
 
 /// Says that a backend is just going, until it is gone or could not be let go.
 struct Going {
@@ -42,7 +46,7 @@ impl Roster {
             Leaving::Now => true,
             Leaving::Drained => {
                 let is_quiet = backend.desk.load() == 0 && backend.desk.held().is_empty();
-                is_quiet && self.parts.store.runs_on(&backend.name).await?.is_empty()
+                is_quiet && self.parts.store.runs_on(&backend.name).await? == 0
             }
         };
         if may_go {
@@ -63,27 +67,44 @@ impl Roster {
             warn!(backend = name, tasks = backend.life.tasks(), "not all that is done for the backend ended in time");
         }
         let clock = clock.as_ref();
-        let Some(runs) = persist(clock, &stop, "its runs", || store.runs_on(name)).await else { return };
-        if !runs.is_empty() {
-            let prompts: Vec<PromptId> = runs.into_iter().map(|run| run.prompt).collect();
-            let stopping = stop_all(&backend.client, &prompts, clock, TO_STOP);
-            let stopped = tokio::time::timeout(TO_STOP * 2, stopping).await;
-            if let Err(reason) = stopped.unwrap_or_else(|_| Err("it does not answer".to_owned())) {
-                warn!(backend = name, reason, "it is not sure that what the backend runs was stopped");
-            }
+        // It is in the pool until its jobs wait again, so that nobody takes its runs for lost.
+        if self.give_up_runs(backend).await.is_none() {
+            return;
         }
-        // Until now it was in the pool, so that nobody took its runs for lost.
-        let taken = persist(clock, &stop, "runs that wait again", || store.take_back(name, clock.now())).await;
         let forgotten = persist(clock, &stop, "the backend's removal", || store.forget_backend(name)).await;
-        if let (Some(taken), Some(())) = (taken, forgotten) {
-            if taken > 0 {
-                warn!(backend = name, taken, "the backend's runs were given up, and their jobs wait again");
-            }
+        if forgotten.is_some() {
             pool.remove(name);
             let (forget, gone) = (Arc::clone(forget), name.clone());
             // A panic in there is told by the runtime, and what stays is replaced when the name is used again.
             let _ = tokio::task::spawn_blocking(move || forget(&gone)).await;
             self.tell(backend, BackendEvent::Removed);
         }
+    }
+    /// Stops what a backend still runs, and has the jobs wait again. Returns none where that is not stored.
+    async fn give_up_runs(&self, backend: &Backend) -> Option<()> {
+        let Parts { jobs, clock, .. } = &self.parts;
+        let (clock, stop, name) = (clock.as_ref(), self.parts.lifecycle.stop(), &backend.name);
+        let mut runs = persist(clock, &stop, "the runs on the backends", || jobs.on_backends()).await?;
+        runs.retain(|claimed| claimed.run.backend == *name);
+        if runs.is_empty() {
+            return Some(());
+        }
+        let prompts: Vec<PromptId> = runs.iter().map(|claimed| claimed.run.prompt.clone()).collect();
+        let stopping = stop_all(&backend.client, &prompts, clock, TO_STOP);
+        let stopped = tokio::time::timeout(TO_STOP * 2, stopping).await;
+        if let Err(reason) = stopped.unwrap_or_else(|_| Err("it does not answer".to_owned())) {
+            warn!(backend = name, reason, "it is not sure that what the backend runs was stopped");
+        }
+        let now = clock.now();
+        let wait_again = runs.iter().map(|claimed| {
+            let (job, number) = (&claimed.job, claimed.run.number);
+            // A try that counts gives a job its queue limit anew, which it needs where that is over, or nearly.
+            let counts = job.created_at + job.request.limits.queue < now + SPARE;
+            persist(clock, &stop, "a job that waits again", move || jobs.requeue(job.id, number, counts, now))
+        });
+        let stored = join_all(wait_again).await;
+        warn!(backend = name, runs = runs.len(), "the backend's runs were given up, and their jobs wait again");
+        self.parts.queue_bell.notify_one();
+        stored.iter().all(Option::is_some).then_some(())
     }
 }

@@ -19,7 +19,7 @@ pub(super) fn claim(
             Ok(begun) => claimed.extend(begun),
             // Nothing of it is changed, and the others go on.
             Err(StoreError::Damaged(what)) => {
-                error!(job.id = %assignment.job, what, "a waiting job cannot be read; it is set aside")
+                error!(job.id = %assignment.job, what, "a waiting job cannot be read; it is set aside");
             }
             Err(error) => return Err(error),
         }

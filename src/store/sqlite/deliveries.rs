@@ -26,8 +26,14 @@ const FIRST_OF_EACH: &str = "WITH RECURSIVE owner (name) AS (
                       WHERE state = 'pending' AND tenant = name ORDER BY next_at LIMIT 1)
         FROM owner WHERE name IS NOT NULL)";
 
-/// Ends a job; `body` is the frozen body as JSON. Returns false where the job or the run has ended already.
-pub(super) fn finish(connection: &Connection, ending: &Ending, body: &str) -> Result<bool, StoreError> {
+/// Ends a job; `body` is the frozen body as JSON, and so is `profile`. Returns false where the job or the run has ended
+/// already.
+pub(super) fn finish(
+    connection: &Connection,
+    ending: &Ending,
+    body: &str,
+    profile: Option<&str>,
+) -> Result<bool, StoreError> {
     let (code, error) = match &ending.outcome {
         Outcome::Succeeded(_) | Outcome::Cancelled => (None, None),
         Outcome::Failed(failure, _) => (Some(failure.code.as_str()), Some(failure.message.as_str())),
@@ -73,6 +79,11 @@ pub(super) fn finish(connection: &Connection, ending: &Ending, body: &str) -> Re
     }
     crash::pass(Point::Halfway);
     connection.prepare_cached("INSERT INTO result (job, body) VALUES (?1, ?2)")?.execute(params![row, body])?;
+    if let Some(profile) = profile {
+        connection
+            .prepare_cached("INSERT INTO profile (job, profile) VALUES (?1, ?2)")?
+            .execute(params![row, profile])?;
+    }
     crash::pass(Point::Halfway);
     connection
         .prepare_cached(

@@ -217,7 +217,7 @@ pub(super) fn backlog(connection: &Connection) -> Result<Backlog, StoreError> {
                 (SELECT count(*) FROM job WHERE state IN ('submitted', 'running')),
                 (SELECT count(*) FROM delivery WHERE state = 'pending'),
                 (SELECT created_at FROM job WHERE row =
-                    (SELECT min(row) FROM job INDEXED BY job_queued WHERE state = 'queued'))",
+                    (SELECT min(row) FROM job INDEXED BY job_overdue WHERE state = 'queued'))",
     )?;
     let backlog = statement.query_row((), |row| {
         let count = |place| rows::count(row, place);

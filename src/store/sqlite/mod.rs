@@ -1,6 +1,6 @@
 //! The embedded engine: SQLite in a folder that one process owns, one thread that writes, a few connections that read.
 //!
-//! What each verb does to the rows is in `jobs`, `arrivals`, `claims`, `deliveries`, `replays`, `clearing`, `keys`, `signing` and `uploads`; here they are sent
+//! What each verb does to the rows is in `jobs`, `arrivals`, `claims`, `deliveries`, `replays`, `clearing`, `estimates`, `keys`, `signing` and `uploads`; here they are sent
 //! to the writer or a reader.
 
 mod arrivals;
@@ -10,6 +10,7 @@ mod claims;
 mod clearing;
 mod counts;
 mod deliveries;
+mod estimates;
 mod fitness;
 mod jobs;
 mod keys;
@@ -28,7 +29,7 @@ pub use beside::open_beside;
 pub use schema::OpenError;
 
 use crate::clock::Timestamp;
-use crate::job::{BlobId, Job, JobId, Tenant};
+use crate::job::{BlobId, Job, JobId, Profile, Tenant};
 use crate::metrics::Commits;
 use crate::store::{
     Arrivals, Assignment, Attempt, Backlog, CancelWish, Claimed, Cleared, Delivery, DeliveryFilter, DeliveryState,
@@ -139,6 +140,10 @@ impl Store for SqliteStore {
         self.readers.read(move |connection| deliveries::finished(connection, id)).await
     }
 
+    async fn profile(&self, id: JobId) -> Result<Option<Profile>, StoreError> {
+        self.readers.read(move |connection| estimates::profile(connection, id)).await
+    }
+
     async fn list(&self, filter: ListFilter) -> Result<Vec<Listed>, StoreError> {
         self.readers.read(move |connection| jobs::list(connection, &filter)).await
     }
@@ -177,7 +182,8 @@ impl Store for SqliteStore {
 
     async fn finish(&self, ending: Ending) -> Result<bool, StoreError> {
         let body = json(&ending.body)?;
-        self.writer.write(move |connection| deliveries::finish(connection, &ending, &body)).await
+        let profile = ending.profile.as_ref().map(json).transpose()?;
+        self.writer.write(move |connection| deliveries::finish(connection, &ending, &body, profile.as_deref())).await
     }
 
     async fn overdue(&self, now: Timestamp, limit: u32) -> Result<Vec<Job>, StoreError> {

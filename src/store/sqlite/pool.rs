@@ -2,9 +2,8 @@
 
 use super::{SqliteStore, rows};
 use crate::clock::Timestamp;
-use crate::job::PromptId;
 use crate::secret::Secret;
-use crate::store::{KeptBackend, Leaving, PoolStore, QueueCounts, RunThere, StoreError};
+use crate::store::{KeptBackend, Leaving, PoolStore, QueueCounts, StoreError};
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -37,14 +36,9 @@ impl PoolStore for SqliteStore {
         self.writer.write(move |connection| forget(connection, &name)).await
     }
 
-    async fn runs_on(&self, backend: &str) -> Result<Vec<RunThere>, StoreError> {
+    async fn runs_on(&self, backend: &str) -> Result<u64, StoreError> {
         let backend = backend.to_owned();
         self.readers.read(move |connection| runs_on(connection, &backend)).await
-    }
-
-    async fn take_back(&self, backend: &str, at: Timestamp) -> Result<u64, StoreError> {
-        let backend = backend.to_owned();
-        self.writer.write(move |connection| take_back(connection, &backend, at)).await
     }
 
     async fn is_paused(&self) -> Result<bool, StoreError> {
@@ -114,25 +108,11 @@ fn forget(connection: &Connection, name: &str) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn runs_on(connection: &Connection, backend: &str) -> Result<Vec<RunThere>, StoreError> {
+fn runs_on(connection: &Connection, backend: &str) -> Result<u64, StoreError> {
     let mut statement = connection.prepare_cached(
-        "SELECT id, prompt_id FROM job INDEXED BY job_on_backend
-         WHERE backend = ?1 AND state IN ('submitted', 'running') ORDER BY row",
+        "SELECT count(*) FROM job INDEXED BY job_on_backend WHERE backend = ?1 AND state IN ('submitted', 'running')",
     )?;
-    let read = |row: &Row<'_>| Ok(RunThere { job: rows::job_id(row, 0)?, prompt: PromptId(row.get(1)?) });
-    rows::all(statement.query([backend])?, read)
-}
-
-fn take_back(connection: &Connection, backend: &str, at: Timestamp) -> Result<u64, StoreError> {
-    let changed = connection
-        .prepare_cached(
-            "UPDATE job INDEXED BY job_on_backend
-             SET state = 'queued', submitted_at = NULL, started_at = NULL,
-                 queue_deadline = max(queue_deadline, ?2 + queue_limit)
-             WHERE backend = ?1 AND state IN ('submitted', 'running')",
-        )?
-        .execute(params![backend, at.millis()])?;
-    Ok(changed as u64)
+    Ok(statement.query_row([backend], |row| rows::count(row, 0))?)
 }
 
 fn is_paused(connection: &Connection) -> Result<bool, StoreError> {
@@ -154,7 +134,7 @@ fn set_paused(connection: &Connection, is_paused: bool) -> Result<(), StoreError
 
 fn queue_counts(connection: &Connection) -> Result<QueueCounts, StoreError> {
     let mut waiting = connection.prepare_cached(
-        "SELECT priority, count(*) FROM job INDEXED BY job_queued WHERE state = 'queued' GROUP BY priority ORDER BY priority DESC",
+        "SELECT priority, count(*) FROM job WHERE state = 'queued' GROUP BY priority ORDER BY priority DESC",
     )?;
     let waiting = rows::all(waiting.query(())?, |row| Ok((row.get(0)?, rows::count(row, 1)?)))?;
     let mut there = connection.prepare_cached(

@@ -50,7 +50,7 @@ impl Writer {
 
     fn spawn(connection: Connection, at_the_end: &'static str) -> std::io::Result<Self> {
         let (queue, inbox) = sync_channel(QUEUE);
-        let commits = Commits::default();
+        let commits = Commits::of(connection.path());
         let counts = commits.clone();
         let thread = std::thread::Builder::new().name("store-writer".into()).spawn(move || {
             run(&connection, &inbox, &counts);

@@ -3,7 +3,7 @@
 use super::rig::{PROMPT, plan, stored};
 use super::*;
 use crate::comfy::event::{Event, ImageFrame, ImageOrigin, NodeError, NodeOutput, NodeProgress};
-use crate::comfy::{HistoryEnd, HistoryEntry};
+use crate::comfy::{HistoryEnd, HistoryEntry, Timeline};
 use crate::job::{FailureCode, FileRef};
 use crate::tracker::evidence::Evidence;
 use crate::tracker::harvest::SlotResult;
@@ -268,7 +268,7 @@ fn evidence() -> impl Strategy<Value = Evidence> {
     let entry = (end, output()).prop_map(|(end, output)| HistoryEntry {
         end,
         outputs: vec![("9".into(), output)],
-        execution_start_ms: None,
+        timeline: Timeline::default(),
     });
     prop_oneof![
         any::<bool>().prop_map(|others_first| Evidence::Pending { others_first }),

@@ -118,6 +118,7 @@ fn still_waits(run: &mut Run, others_first: bool, now: Timestamp, effects: &mut 
 }
 
 fn take_history(run: &mut Run, entry: HistoryEntry, now: Timestamp, effects: &mut Vec<Effect>) {
+    run.stopwatch.history(&entry.timeline, &run.plan, now);
     for (node, output) in entry.outputs {
         for (slot, source) in run.harvest.executed(&node, output) {
             effects.push(Effect::Collect(slot, source));

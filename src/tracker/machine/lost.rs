@@ -3,7 +3,7 @@
 use super::rig::{PROMPT, Rig, code, ended, file, frame, images, plan, requeued, stored, succeeded, websocket_plan};
 use super::*;
 use crate::comfy::event::Event;
-use crate::comfy::{HistoryEnd, HistoryEntry};
+use crate::comfy::{HistoryEnd, HistoryEntry, Timeline};
 use crate::job::FailureCode;
 use crate::tracker::evidence::Evidence;
 
@@ -102,7 +102,7 @@ fn a_socket_in_the_middle_of_a_large_image_is_not_deaf() {
         Input::Evidence(Evidence::Ended(HistoryEntry {
             end: HistoryEnd::Succeeded,
             outputs: vec![],
-            execution_start_ms: None,
+            timeline: Timeline::default(),
         }))
     };
     for _ in 0..10 {

@@ -3,7 +3,7 @@
 use super::rig::{PROMPT, node_error, plan, stored};
 use super::*;
 use crate::comfy::event::{Event, NodeOutput};
-use crate::comfy::{HistoryEnd, HistoryEntry};
+use crate::comfy::{HistoryEnd, HistoryEntry, Timeline};
 use crate::job::{FailureCode, FileRef};
 use crate::tracker::evidence::Evidence;
 use crate::tracker::limits::{CANCEL_LIMIT, DEAF_AFTER};
@@ -134,7 +134,7 @@ fn input(word: Word) -> Input {
         Word::Deleted => Input::Evidence(Evidence::Absent),
         Word::History => {
             let outputs = vec![("9".to_owned(), NodeOutput { files: vec![file()], texts: Vec::new() })];
-            let entry = HistoryEntry { end: HistoryEnd::Succeeded, outputs, execution_start_ms: None };
+            let entry = HistoryEntry { end: HistoryEnd::Succeeded, outputs, timeline: Timeline::default() };
             Input::Evidence(Evidence::Ended(entry))
         }
         Word::Timeout => Input::Tick,

@@ -3,7 +3,7 @@
 use super::rig::plan;
 use super::*;
 use crate::comfy::event::NodeOutput;
-use crate::comfy::{HistoryEnd, HistoryEntry};
+use crate::comfy::{HistoryEnd, HistoryEntry, Timeline};
 use crate::job::{FailureCode, FileRef};
 use crate::tracker::evidence::Evidence;
 use crate::tracker::harvest::Source;
@@ -19,7 +19,7 @@ fn a_run_that_ended_while_the_gateway_was_down_has_not_run_too_long() {
     assert_eq!(step(&mut run, Input::Tick, BACK), [Effect::LookUp]);
     let file = FileRef { filename: "a.png".into(), subfolder: String::new(), folder: "output".into() };
     let outputs = vec![("9".to_owned(), NodeOutput { files: vec![file.clone()], texts: vec![] })];
-    let entry = HistoryEntry { end: HistoryEnd::Succeeded, outputs, execution_start_ms: None };
+    let entry = HistoryEntry { end: HistoryEnd::Succeeded, outputs, timeline: Timeline::default() };
     let effects = step(&mut run, Input::Evidence(Evidence::Ended(entry)), BACK);
     assert_eq!(effects, [Effect::Collect(SlotId(0), Source::File(file))]);
 }
@@ -88,7 +88,7 @@ fn images_that_were_lost_because_the_gateway_stopped_cost_no_try_for_a_while() {
         let plan = Plan { number, may_retry: number <= CUT_OFF_RUNS, websocket_nodes, ..plan() };
         let mut run = Run::recovered(plan, Some(BACK), BACK);
         step(&mut run, Input::Tick, BACK);
-        let entry = HistoryEntry { end: HistoryEnd::Succeeded, outputs: vec![], execution_start_ms: None };
+        let entry = HistoryEntry { end: HistoryEnd::Succeeded, outputs: vec![], timeline: Timeline::default() };
         match step(&mut run, Input::Evidence(Evidence::Ended(entry)), BACK).pop() {
             Some(Effect::Requeue { counts, .. }) => counts,
             Some(Effect::Finish(Outcome::Failed(failure, _))) => failure.code == FailureCode::OutputMissing,

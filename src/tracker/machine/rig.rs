@@ -2,13 +2,14 @@
 
 use super::*;
 use crate::comfy::event::{Event, ImageFrame, ImageOrigin, NodeError, NodeOutput};
-use crate::comfy::{HistoryEnd, HistoryEntry};
+use crate::comfy::{HistoryEnd, HistoryEntry, Timeline};
 use crate::job::{BlobId, FailureCode, FileRef, JobId, Limits, PromptId, Timeouts};
 use crate::media::Kept;
 use crate::tracker::evidence::Evidence;
 use crate::tracker::harvest::SlotResult;
 use bytes::Bytes;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 pub(super) const PROMPT: &str = "prompt-1";
@@ -29,6 +30,8 @@ pub(super) fn plan() -> Plan {
         may_join: false,
         elsewhere: false,
         nodes: ["1", "2", "9"].map(str::to_owned).into(),
+        labels: BTreeMap::new(),
+        weights: Arc::default(),
         websocket_nodes: BTreeSet::new(),
         declared: None,
         expected_images: Some(1),
@@ -68,6 +71,10 @@ impl Rig {
 
     pub(super) fn event(&mut self, event: Event) -> Vec<Effect> {
         self.take(Input::Event(event))
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.now
     }
 
     pub(super) fn after(&mut self, seconds: u64) -> &mut Self {
@@ -140,7 +147,7 @@ pub(super) fn stored(slot: usize) -> Input {
 
 pub(super) fn ended(outputs: Vec<(&str, Vec<FileRef>)>, end: HistoryEnd) -> Evidence {
     let outputs = outputs.into_iter().map(|(node, files)| (node.to_owned(), NodeOutput { files, texts: vec![] }));
-    Evidence::Ended(HistoryEntry { end, outputs: outputs.collect(), execution_start_ms: None })
+    Evidence::Ended(HistoryEntry { end, outputs: outputs.collect(), timeline: Timeline::default() })
 }
 
 pub(super) fn websocket_plan(images: u32) -> Plan {

@@ -34,6 +34,7 @@ pub fn step(run: &mut Run, input: Input, now: Timestamp) -> Vec<Effect> {
         Input::SocketLost { another_ran } => {
             run.waited_behind_another = another_ran && !run.is_running();
             run.socket_up = false;
+            run.stopwatch.deaf(now);
             run.heard = run.heard && !run.occupies_backend();
             run.next_look = run.next_look.min(now + POLL_UNHEARD);
         }
@@ -57,6 +58,9 @@ pub fn step(run: &mut Run, input: Input, now: Timestamp) -> Vec<Effect> {
         }
         Input::Tick => take_tick(run, now, &mut effects),
     }
+    if run.is_running() {
+        run.farthest = run.farthest.max(run.harvest.progress(&run.plan));
+    }
     effects
 }
 
@@ -67,6 +71,7 @@ fn take_event(run: &mut Run, event: Event, now: Timestamp, effects: &mut Vec<Eff
     run.last_sign = now;
     run.last_event = now;
     run.prove();
+    run.stopwatch.event(&event, &run.plan, now);
     match event {
         Event::Idle { .. } => {
             // The end itself was not heard: the history has it by now.
@@ -123,6 +128,7 @@ fn take_submitted(run: &mut Run, result: SubmitResult, now: Timestamp, effects: 
     match result {
         SubmitResult::Accepted(warning) => {
             run.warning = run.warning.take().or(warning);
+            run.stopwatch.taken(now);
             if still_submitting {
                 run.phase = Phase::Waiting { since: now, free_since: now };
                 run.last_sign = now;
@@ -216,6 +222,7 @@ fn take_tick(run: &mut Run, now: Timestamp, effects: &mut Vec<Effect>) {
 pub(super) fn begin(run: &mut Run, now: Timestamp, effects: &mut Vec<Effect>) {
     if matches!(run.phase, Phase::Submitting { .. } | Phase::Waiting { .. }) {
         run.phase = Phase::Running { since: now };
+        run.stopwatch.began(now);
         effects.push(Effect::Started);
     }
 }

@@ -4,9 +4,10 @@ use super::super::evidence::Evidence;
 use super::super::harvest::{SlotId, SlotResult, Source};
 use crate::clock::Timestamp;
 use crate::comfy::event::Event;
-use crate::job::{Failure, JobId, Limits, Outcome, PromptId};
+use crate::job::{Failure, JobId, Limits, NodeLabel, Outcome, PromptId};
 use crate::store::Refused;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// What must be known of a run before it is submitted.
 #[derive(Clone, PartialEq, Debug)]
@@ -27,6 +28,10 @@ pub struct Plan {
     pub may_join: bool,
     /// The ids of the submitted graph's nodes.
     pub nodes: BTreeSet<String>,
+    /// What those nodes are called.
+    pub labels: BTreeMap<String, NodeLabel>,
+    /// How long each of them usually takes, in milliseconds; empty where that is not known.
+    pub weights: Arc<BTreeMap<String, f64>>,
     /// Those of them that send their images over the socket only.
     pub websocket_nodes: BTreeSet<String>,
     /// The nodes whose outputs the workflow declares; none: every output node's.
@@ -39,6 +44,14 @@ pub struct Plan {
     pub queued_since: Timestamp,
     /// Whether the job may be tried once more after this run.
     pub may_retry: bool,
+}
+
+impl Plan {
+    /// Returns the node of the graph that `node` is or belongs to: what a node is expanded into has ids such as `5.0.0.2`.
+    pub(in crate::tracker) fn node_of_graph(&self, node: &str) -> Option<&str> {
+        let known = |id: &str| self.nodes.get(id).map(String::as_str);
+        known(node).or_else(|| known(node.split('.').next()?))
+    }
 }
 
 /// One thing that happened to a run.

@@ -7,6 +7,7 @@ use comfygate::app::App;
 use comfygate::clock::{Clock, ManualClock, SystemClock, Timestamp};
 use comfygate::egress::{Lookup, SystemLookup};
 use comfygate::lifecycle::Lifecycle;
+use comfygate::pool::Pool;
 use comfygate::settings::{Rate, Settings};
 use comfygate::sim::{Sim, SimOptions};
 use comfygate::workflow::shipped;
@@ -34,6 +35,7 @@ pub(crate) struct TestGateway {
     pub(crate) sim: Sim,
     pub(crate) settings: Settings,
     pub(crate) lifecycle: Lifecycle,
+    pub(crate) pool: Arc<Pool>,
     folder: Arc<Folder>,
     clock: Arc<dyn Clock>,
     lookup: Arc<dyn Lookup>,
@@ -161,7 +163,7 @@ impl TestGateway {
             }
         })
         .await;
-        let address = app.address();
+        let (address, pool) = (app.address(), Arc::clone(app.pool()));
         let (stop, stopped) = oneshot::channel::<()>();
         let (end, ended) = oneshot::channel();
         actix_web::rt::spawn(async move {
@@ -173,7 +175,7 @@ impl TestGateway {
             usual.insert("authorization", format!("Bearer {}", key.expose()).parse().unwrap());
         }
         let client = client().default_headers(usual).build().unwrap();
-        Self { sim, settings, lifecycle, folder, clock, lookup, address, client, stop: Some(stop), ended }
+        Self { sim, settings, lifecycle, pool, folder, clock, lookup, address, client, stop: Some(stop), ended }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

@@ -72,8 +72,8 @@ async fn a_token_that_is_not_taken_is_thrown_away_and_a_reading_call_tried_once_
     // Nor any other call that changes something.
     bench.clock.advance(REST);
     bench.wants("token-3");
-    assert!(matches!(bench.client.free().await, Err(ClientError::Status { status: 401, .. })));
-    bench.client.free().await.unwrap();
+    assert!(matches!(bench.client.free(true, true).await, Err(ClientError::Status { status: 401, .. })));
+    bench.client.free(true, true).await.unwrap();
     assert_eq!((bench.asked().len(), bench.backend.heard().len()), (4, 6));
 }
 

@@ -59,3 +59,9 @@ CREATE INDEX job_to_cancel ON job (cancel_requested) WHERE state = 'queued' AND 
 -- With the tenant, so that the jobs of each that wait are counted by the index alone.
 DROP INDEX job_overdue;
 CREATE INDEX job_overdue ON job (queue_deadline, tenant) WHERE state = 'queued';
+
+-- How the last run of a job that has ended went, as JSON; absent where none had begun.
+CREATE TABLE profile (
+    job     INTEGER PRIMARY KEY REFERENCES job (row) ON DELETE CASCADE,
+    profile TEXT NOT NULL
+);

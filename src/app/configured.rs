@@ -1,0 +1,92 @@
+//! Which backends the settings define: the addresses, and what stands in the file of backends.
+
+use crate::comfy::ComfyUrl;
+use crate::local;
+use crate::pool::{Definition, read_file};
+use crate::settings::Settings;
+use anyhow::bail;
+use url::Url;
+
+/// The backends of the settings.
+#[derive(Debug, Default)]
+pub(super) struct Configured {
+    /// Those of which nothing but the address is said.
+    pub(super) addresses: Vec<Url>,
+    /// Those of the file.
+    pub(super) defined: Vec<Definition>,
+    /// There is the one that is started here, and no other.
+    is_local: bool,
+}
+
+impl Configured {
+    /// Reads who they are. The default address counts only where nobody says anything.
+    pub(super) fn read(settings: &Settings) -> anyhow::Result<Self> {
+        let backends = &settings.backends;
+        if settings.local.enabled && settings.local.home.is_some() {
+            return Ok(Self { is_local: true, ..Self::default() });
+        }
+        let Some(file) = &backends.file else {
+            return Ok(Self { addresses: backends.addresses.clone(), ..Self::default() });
+        };
+        let defined = read_file(file)?;
+        let addresses = if backends.are_named.0 { backends.addresses.clone() } else { Vec::new() };
+        for address in &addresses {
+            let url: ComfyUrl = address.as_str().parse()?;
+            let name = url.to_string();
+            if let Some(double) = defined.iter().find(|other| other.url == url || other.name == name) {
+                let (other, file) = (&double.name, file.display());
+                bail!("COMFYUI_ADDRESS has {url}, and {file} has it as `{other}`; take it away in one of the two");
+            }
+        }
+        Ok(Self { addresses, defined, is_local: false })
+    }
+
+    /// Returns their names.
+    pub(super) fn names(&self) -> anyhow::Result<Vec<String>> {
+        if self.is_local {
+            return Ok(vec![local::NAME.to_owned()]);
+        }
+        let mut names = Vec::new();
+        for address in &self.addresses {
+            names.push(address.as_str().parse::<ComfyUrl>()?.to_string());
+        }
+        names.extend(self.defined.iter().map(|definition| definition.name.clone()));
+        Ok(names)
+    }
+}
+
+/// Returns the names of the backends that the settings define.
+pub fn configured_backends(settings: &Settings) -> anyhow::Result<Vec<String>> {
+    Configured::read(settings)?.names()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::{FileChoice, Sources};
+    use std::collections::BTreeMap;
+    use std::path::Path;
+
+    fn names(file: Option<&Path>, address: Option<&str>) -> anyhow::Result<Vec<String>> {
+        let file = file.map(|file| ("COMFYGATE_BACKENDS".to_owned(), file.display().to_string()));
+        let address = address.map(|address| ("COMFYUI_ADDRESS".to_owned(), address.to_owned()));
+        let cli: BTreeMap<_, _> = file.into_iter().chain(address).collect();
+        let sources = Sources { cli, env: [], dotenv: FileChoice::None, file: FileChoice::None };
+        Configured::read(&Settings::load(sources)?)?.names()
+    }
+
+    #[test]
+    fn the_file_takes_the_place_of_the_default_and_stands_beside_what_was_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("backends.yaml");
+        std::fs::write(&file, "- {name: gpu-1, url: 'http://10.0.0.7:8188'}\n- url: http://10.0.0.8:8188\n").unwrap();
+        let here = "http://127.0.0.1:8188";
+        assert_eq!(names(None, None).unwrap(), [here]);
+        assert_eq!(names(Some(&file), None).unwrap(), ["gpu-1", "http://10.0.0.8:8188"]);
+        assert_eq!(names(Some(&file), Some(here)).unwrap(), [here, "gpu-1", "http://10.0.0.8:8188"]);
+        let double = names(Some(&file), Some("http://10.0.0.7:8188")).unwrap_err().to_string();
+        assert!(double.contains("as `gpu-1`; take it away in one of the two"), "{double}");
+        let missing = names(Some(&folder.path().join("none.yaml")), None).unwrap_err().to_string();
+        assert!(missing.contains("none.yaml: cannot be read"), "{missing}");
+    }
+}
