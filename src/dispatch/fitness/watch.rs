@@ -51,7 +51,7 @@ pub(in crate::dispatch) async fn watch(parts: Arc<Parts>, stop: CancellationToke
     let mut tidy_at = parts.clock.now() + TIDY;
     loop {
         // A panic in there ends one look.
-        let _ = parts.lifecycle.contain("fitness", look(&parts, occasion, &mut revisions)).await;
+        let _ = parts.lifecycle.contain("fitness", Box::pin(look(&parts, occasion, &mut revisions))).await;
         let now = parts.clock.now();
         if now >= tidy_at {
             tidy(&parts, now);

@@ -109,7 +109,7 @@ fn memory_that_runs_out_here_may_suffice_elsewhere_as_long_as_there_are_tries() 
     let mut rig = Rig::running(with_another());
     rig.take(Input::SocketLost { another_ran: false });
     let end = HistoryEnd::Failed(node_error("torch.OutOfMemoryError"));
-    let entry = HistoryEntry { end, outputs: Vec::new(), execution_start_ms: None };
+    let entry = HistoryEntry { end, outputs: Vec::new(), timeline: Timeline::default() };
     assert_eq!(requeued(&rig.take(Input::Evidence(Evidence::Ended(entry)))), Some(true));
 }
 
