@@ -132,7 +132,7 @@ async fn join(mut ground: Ground) -> anyhow::Result<Api> {
     let keyring = ground.open_keyring().await;
     let throttle = ground.open_throttle().await?;
     ground.watch_workflows();
-    ground.dispatch(&pool);
+    let outlooks = ground.dispatch(&pool);
     ground.notify(keyring.clone(), &standing);
     ground.clear();
     let keys_required = settings.access.require_keys(ground.address);
@@ -151,6 +151,7 @@ async fn join(mut ground: Ground) -> anyhow::Result<Api> {
         verdicts: api::Verdicts::new(inventory),
         blobs,
         pool,
+        outlooks,
         roster,
         estimates,
         passage: api::Passage::default(),

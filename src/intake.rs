@@ -4,10 +4,10 @@
 
 use crate::clock::{Clock, Timestamp};
 use crate::crash::{self, Point};
-use crate::inputs::{Inputs, Refused, take_images};
+use crate::inputs::{GivenImages, Inputs, Refused, take_images};
 use crate::job::{
     BodyRules, Conversion, DeliveryMode, Happening, InputImages, Job, JobId, JobState, Limits, Milestone, Outcome,
-    Params, Placement, Request, Tap, Tapped, Tenant, Timeouts, WebhookEvent, freeze,
+    Params, Placement, Request, Tap, Tapped, Tenant, Timeouts, Variant, WebhookEvent, freeze,
 };
 use crate::pool::Pool;
 use crate::secret::Secret;
@@ -48,6 +48,8 @@ pub struct Submission {
     pub priority: i32,
     /// What the caller wishes of the backend.
     pub placement: Placement,
+    /// Other workflows that the job may run as, the best first.
+    pub variants: Vec<Arc<Pair>>,
     /// How many runs the job may have; none for as many as the settings allow.
     pub max_runs: Option<u32>,
     /// The caller's own limits.
@@ -111,6 +113,18 @@ pub struct DrawnGraph {
     seeds: BTreeMap<String, u64>,
     now: Timestamp,
     id: JobId,
+}
+
+/// What the workflows of a job have in common.
+struct Wish<'a> {
+    /// The parameters as the caller wrote them.
+    asked: &'a Map<String, Value>,
+    /// Those of them that are for images only.
+    images: &'a BTreeSet<String>,
+    /// The images that the first workflow takes.
+    given: &'a GivenImages,
+    /// The seed that the first workflow has.
+    seed: Option<u64>,
 }
 
 /// A submission that was taken in.
@@ -188,20 +202,70 @@ impl Intake {
 
     /// Checks a submission, stores it as a job, and wakes dispatch. The job is on disk when this answers.
     pub async fn accept(&self, workflow: &Pair, mut submission: Submission) -> Result<Accepted, IntakeError> {
+        let others = std::mem::take(&mut submission.variants);
+        let asked = if others.is_empty() { Map::new() } else { submission.params.clone() };
         let given = take_images(workflow, &mut submission.params, &submission.images).map_err(IntakeError::Params)?;
         let mut resolved = resolve(workflow, &submission.params, || self.draw_number()).map_err(IntakeError::Params)?;
         check(workflow, &resolved.params)?;
         resolved.params.retain(|name, _| !given.contains_key(name));
+        let of_others = Wish { asked: &asked, images: &submission.images, given: &given, seed: resolved.seed };
+        let variants = others.iter().map(|other| self.variant(other, &of_others));
+        let variants = variants.collect::<Result<Vec<_>, _>>()?;
         // Held until the job is stored.
         let taken = self.inputs.take(&submission.tenant, given).await?;
         crash::pass(Point::Received);
         self.keep_revision(workflow).await?;
+        for other in &others {
+            self.keep_revision(other).await?;
+        }
         let (now, id) = self.own_id(&submission);
         let (tenant, idempotency) = (submission.tenant.clone(), submission.idempotency.clone());
         let key = submission.partner_key.take();
         let structure = structure(workflow, &resolved.params)?;
-        let request = Request { structure, ..self.request(workflow, submission, resolved, taken.images.clone()) };
+        let mut request = self.request(workflow, submission, resolved, taken.images.clone());
+        if !others.is_empty() {
+            let own = std::iter::once(workflow).chain(others.iter().map(Arc::as_ref));
+            request.placement.tags.retain(|tag| !workflow.required_tags().contains(tag));
+            request.placement.by_variant = own.map(|pair| pair.required_tags().iter().cloned().collect()).collect();
+        }
+        let request = Request { structure, variants, ..request };
         self.store(NewJob { id, tenant, request, created_at: now, idempotency, own_revision: None }, key).await
+    }
+
+    /// Checks what was asked for against another workflow.
+    fn variant(&self, workflow: &Pair, wish: &Wish<'_>) -> Result<Variant, IntakeError> {
+        let named = |faults: Vec<ParamError>| {
+            let of = |fault: ParamError| ParamError {
+                message: format!("variant `{}`: {}", workflow.name(), fault.message),
+                ..fault
+            };
+            IntakeError::Params(faults.into_iter().map(of).collect())
+        };
+        let mut params = wish.asked.clone();
+        let given = take_images(workflow, &mut params, wish.images).map_err(named)?;
+        if !given.keys().eq(wish.given.keys()) {
+            let missing = wish
+                .given
+                .keys()
+                .chain(given.keys())
+                .find(|name| given.contains_key(*name) != wish.given.contains_key(*name));
+            let parameter = missing.cloned().unwrap_or_default();
+            let message = format!("`{parameter}` is an image for one of the workflows and not for the other");
+            return Err(named(vec![ParamError { code: "invalid_type", parameter, message }]));
+        }
+        let draw = || wish.seed.unwrap_or_else(|| self.draw_number());
+        let mut resolved = resolve(workflow, &params, draw).map_err(named)?;
+        check(workflow, &resolved.params)?;
+        resolved.params.retain(|name, _| !given.contains_key(name));
+        Ok(Variant {
+            workflow: workflow.name().to_owned(),
+            revision: workflow.revision().to_owned(),
+            structure: structure(workflow, &resolved.params)?,
+            params: resolved.params,
+            seed: resolved.seed,
+            output_names: workflow.output_names().clone(),
+            expected_images: resolved.expected_images,
+        })
     }
 
     /// Makes a graph that came with a request what can be stored: its seeds drawn, its id settled. It may take a moment, and must
@@ -307,6 +371,7 @@ impl Intake {
             priority: submission.priority,
             max_runs: submission.max_runs,
             key_ticket: None,
+            variants: Vec::new(),
             limits,
         }
     }

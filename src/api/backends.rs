@@ -7,22 +7,21 @@ use crate::store::Leaving;
 use actix_web::http::header::LOCATION;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Map, Value, json};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 
 /// Lists the backends in the order in which they came.
 pub(super) async fn list(api: web::Data<Api>) -> Result<HttpResponse, ApiError> {
-    let mut all = Vec::new();
-    for backend in api.pool.backends().iter() {
-        all.push(view(&api, backend).await?);
-    }
+    let leaving = api.roster.leaving().await?;
+    let backends = api.pool.backends();
+    let all: Vec<Map<String, Value>> = backends.iter().map(|backend| view(&api, backend, &leaving)).collect();
     Ok(HttpResponse::Ok().json(json!({ "backends": all })))
 }
 
 /// Shows one.
 pub(super) async fn get(api: web::Data<Api>, name: web::Path<String>) -> Result<HttpResponse, ApiError> {
     let backend = api.pool.get(&name).ok_or_else(|| RosterError::Unknown(shown(&name)))?;
-    Ok(HttpResponse::Ok().json(view(&api, &backend).await?))
+    Ok(HttpResponse::Ok().json(view(&api, &backend, &api.roster.leaving().await?)))
 }
 
 /// Adds one. It need not be there yet.
@@ -35,7 +34,7 @@ pub(super) async fn add(
     let definition = Definition::from_afar(parse_object(&body)?).map_err(|mistakes| wrong(&mistakes))?;
     let backend = api.roster.add(&definition).await?;
     let place = format!("/backends/{}", encoded(&backend.name));
-    Ok(HttpResponse::Created().insert_header((LOCATION, place)).json(view(&api, &backend).await?))
+    Ok(HttpResponse::Created().insert_header((LOCATION, place)).json(view(&api, &backend, &HashSet::new())))
 }
 
 /// Lets one go.
@@ -75,10 +74,10 @@ pub(super) async fn resume(api: web::Data<Api>, name: web::Path<String>) -> Resu
 
 async fn set_duty(api: &Api, name: &str, duty: Duty) -> Result<HttpResponse, ApiError> {
     let backend = api.roster.set_duty(name, duty).await?;
-    Ok(HttpResponse::Ok().json(view(api, &backend).await?))
+    Ok(HttpResponse::Ok().json(view(api, &backend, &api.roster.leaving().await?)))
 }
 
-async fn view(api: &Api, backend: &Backend) -> Result<Map<String, Value>, ApiError> {
+fn view(api: &Api, backend: &Backend, leaving: &HashSet<String>) -> Map<String, Value> {
     let mut view = Map::new();
     let desk = &backend.desk;
     view.insert("name".into(), json!(backend.name));
@@ -89,13 +88,13 @@ async fn view(api: &Api, backend: &Backend) -> Result<Map<String, Value>, ApiErr
     view.insert("ahead".into(), json!(backend.ahead));
     view.extend(backend.route.clone());
     view.insert("duty".into(), json!(backend.duty().as_str()));
-    view.insert("leaving".into(), json!(api.roster.is_leaving(&backend.name).await?));
+    view.insert("leaving".into(), json!(leaving.contains(&backend.name)));
     view.insert("connected".into(), json!(desk.is_connected()));
     view.insert("prompts".into(), json!(desk.load()));
     view.insert("error".into(), json!(desk.trouble()));
     view.insert("health".into(), backend.health.view());
     view.insert("agent".into(), backend.vitals.view(api.clock.now()));
-    Ok(view)
+    view
 }
 
 /// Tells everything that is wrong with a definition.

@@ -2,7 +2,7 @@
 
 use super::ApiError;
 use super::body::invalid_type;
-use crate::job::{JobId, Limits, Placement, Timeouts, WebhookEvent};
+use crate::job::{JobId, Limits, MOST_VARIANTS, Placement, Timeouts, WebhookEvent};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -96,6 +96,28 @@ pub(super) fn placement(value: Option<Value>) -> Result<Placement, ApiError> {
         *place = names(&format!("placement.{name}"), wish)?;
     }
     Ok(placement)
+}
+
+/// Reads the names of other workflows that a job may run as; none where nothing is said.
+pub(super) fn variants(value: Option<Value>, has_graph: bool) -> Result<Vec<String>, ApiError> {
+    let names = match value {
+        None | Some(Value::Null) => return Ok(Vec::new()),
+        Some(Value::Array(names)) => names,
+        Some(other) => return Err(invalid_type("variants", "a list of names of workflows", &other)),
+    };
+    if has_graph && !names.is_empty() {
+        let message = "variants go with a workflow of the catalogue, and not with a `graph` of the request's own";
+        return Err(ApiError::bad_request("not_allowed", message));
+    }
+    if names.len() >= MOST_VARIANTS {
+        let most = MOST_VARIANTS - 1;
+        return Err(ApiError::bad_request("too_long", format!("variants: {} names, at most {most}", names.len())));
+    }
+    let name = |name: Value| match name {
+        Value::String(name) => Ok(name),
+        other => Err(invalid_type("variants", "a list of names of workflows", &other)),
+    };
+    names.into_iter().map(name).collect()
 }
 
 /// Reads how many runs a job may have, at most as many as the settings allow.
@@ -200,7 +222,8 @@ mod tests {
     fn a_placement_names_backends_and_tags_within_bounds() {
         let wish = json!({ "tags": ["flux"], "prefer": ["big", "big"], "exclude": null });
         let names = |name: &str| BTreeSet::from([name.to_owned()]);
-        let expected = Placement { tags: names("flux"), prefer: names("big"), exclude: BTreeSet::new() };
+        let expected =
+            Placement { tags: names("flux"), prefer: names("big"), exclude: BTreeSet::new(), by_variant: Vec::new() };
         assert_eq!(placement(Some(wish)).unwrap(), expected);
         for nothing in [None, Some(json!(null)), Some(json!({}))] {
             assert!(placement(nothing).unwrap().is_any());

@@ -149,8 +149,18 @@ fn living(api: &Api, caller: &Caller, job: &Job) -> Map<String, Value> {
     if let Some(progress) = progress {
         view.insert("progress".into(), json!({ "fraction": progress.fraction }));
     }
+    let now = api.clock.now();
+    if job.state == JobState::Queued
+        && let Some(outlook) = api.outlooks.outlook(job.id)
+    {
+        view.insert("position".into(), json!(outlook.ahead.saturating_add(1)));
+        view.insert("waiting_reason".into(), json!(outlook.why.as_str()));
+        let is_known = api.estimates.read().anywhere(&job.request.structure).is_some();
+        if let (Some(start), Some(end), true) = (outlook.starts_at, outlook.ends_at, is_known) {
+            tell_eta(&mut view, Some(start), end, now);
+        }
+    }
     if let (JobState::Running, Some(started), Some(run)) = (job.state, job.started_at, &job.run) {
-        let now = api.clock.now();
         let usual = api.estimates.read().expected(&job.request.structure, &run.backend);
         if let Some(end) = end_of_run(started, now, usual, progress.as_ref()) {
             tell_eta(&mut view, None, end, now);

@@ -57,6 +57,7 @@ pub use wishes::Defaults;
 
 use crate::access::Keys;
 use crate::clock::{Clock, Timestamp};
+use crate::dispatch::Outlooks;
 use crate::inputs::Inputs;
 use crate::intake::Intake;
 use crate::job::BodyRules;
@@ -95,6 +96,8 @@ pub struct Api {
     pub blobs: Arc<Blobs>,
     /// The backends.
     pub pool: Arc<Pool>,
+    /// How jobs wait for them.
+    pub outlooks: Arc<Outlooks>,
     /// Changes who they are.
     pub roster: Arc<Roster>,
     /// How long graphs run on them.

@@ -3,7 +3,7 @@
 use super::apart::{Ready, taken_apart};
 use super::body::{invalid_type, optional_text, parse_object, read};
 use super::caller::Caller;
-use super::fields::{check_metadata, chosen_id, max_runs, placement, priority, timeouts, webhook_events};
+use super::fields::{check_metadata, chosen_id, max_runs, placement, priority, timeouts, variants, webhook_events};
 use super::raw::{Known, raw_graph};
 use super::wishes::{Defaults, Wishes, partner_key, wishes};
 use super::{Api, ApiError};
@@ -139,6 +139,7 @@ pub(super) fn submission(
     let priority = priority(fields.remove("priority"))?;
     let placement = placement(fields.remove("placement"))?;
     let max_runs = max_runs(fields.remove("max_runs"), rules.max_runs)?;
+    let variants = variants(fields.remove("variants"), graph.is_some())?;
     let timeouts = timeouts(&rules.most, fields.remove("timeouts"))?;
     let Wishes { delivery, strip_metadata, conversion } = wishes(fields, rules.defaults)?;
     let partner_key = partner_key(fields)?;
@@ -150,6 +151,8 @@ pub(super) fn submission(
         require_prompt(workflow.as_deref().ok(), &params)?;
         Asked::Workflow(workflow?)
     };
+    let other = |name: &String| (rules.workflow)(Some(name));
+    let variants = variants.iter().map(other).collect::<Result<Vec<_>, _>>()?;
     Ok((
         asked,
         Submission {
@@ -164,6 +167,7 @@ pub(super) fn submission(
             metadata,
             priority,
             placement,
+            variants,
             max_runs,
             timeouts,
             idempotency,

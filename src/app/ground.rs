@@ -4,6 +4,7 @@
 use super::configured::Configured;
 use super::{estimates, workflows};
 use crate::clock::{Clock, Timestamp};
+use crate::dispatch::Fitness;
 use crate::egress::{self, Guard};
 use crate::inputs::{self, Inputs};
 use crate::inventory::Inventory;
@@ -49,6 +50,8 @@ pub(super) struct Ground {
     pub(super) tap: Tap,
     /// The backends.
     pub(super) pool: Arc<Pool>,
+    /// What is known of graphs on backends.
+    pub(super) fitness: Arc<Fitness>,
     /// How long runs take on backends.
     pub(super) estimates: Arc<Estimates>,
 }
@@ -101,6 +104,7 @@ impl Ground {
             bells: Bells::default(),
             tap: Tap::default(),
             pool: Arc::default(),
+            fitness: Arc::new(Fitness::new(settings.backends.block_after)),
             estimates,
             clock,
             lifecycle,

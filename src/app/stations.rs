@@ -6,7 +6,7 @@ use super::{estimates, workflows};
 use crate::access::Keys;
 use crate::clearing;
 use crate::comfy::{self, Client, ComfyUrl, SocketOptions};
-use crate::dispatch::{self, Fitness, Outlooks};
+use crate::dispatch::{self, Outlooks};
 use crate::health::{self, Change, Health};
 use crate::inputs::Shelf;
 use crate::intake::Intake;
@@ -57,6 +57,7 @@ impl Ground {
             announce: Arc::new(move |announcement| announcer.announce(announcement)),
             learn: Arc::new(move |ran| estimates.learn(ran)),
             tap: self.tap.clone(),
+            accounts: self.accounts(),
         };
         let stop = self.lifecycle.stop().child_token();
         let stop_of_it = stop.clone();
@@ -183,7 +184,7 @@ impl Ground {
 
     /// Gives waiting jobs to the backends. Returns who answers how jobs wait.
     pub(super) fn dispatch(&self, pool: &Arc<Pool>) -> Arc<Outlooks> {
-        let (fitness, estimates) = (Arc::<Fitness>::default(), Arc::clone(&self.estimates));
+        let (fitness, estimates) = (Arc::clone(&self.fitness), Arc::clone(&self.estimates));
         let clock = Arc::clone(&self.clock);
         let outlooks = Arc::new(Outlooks::new(Arc::clone(pool), Arc::clone(&fitness), estimates, clock));
         let parts = dispatch::Parts {
@@ -191,6 +192,9 @@ impl Ground {
             catalog: Arc::clone(&self.catalog),
             pool: Arc::clone(pool),
             fitness,
+            fitness_store: self.sqlite(),
+            inventory: Arc::clone(&self.inventory),
+            wait_for_backends: self.settings.backends.wait_for_others,
             estimates: Arc::clone(&self.estimates),
             outlooks: Arc::clone(&outlooks),
             shelf: Arc::new(Shelf::new(Arc::clone(&self.blobs), Arc::clone(&self.clock))),
@@ -316,6 +320,12 @@ impl Ground {
             Ok(_) => {}
             Err(error) => warn!(%error, "it is not known whether there are keys"),
         }
+    }
+
+    /// Returns who hears what the runs of a backend have shown.
+    fn accounts(&self) -> tracker::Accounts {
+        let fitness = Arc::clone(&self.fitness);
+        tracker::Accounts::new(move |account| fitness.account(&account))
     }
 
     fn begin(&self, name: &'static str, station: impl Future<Output = ()> + Send + 'static) {

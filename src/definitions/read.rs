@@ -6,6 +6,7 @@ use indexmap::IndexMap;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 
 /// Why a text is not the answer of `GET /object_info`.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -78,17 +79,20 @@ struct Orders {
     hidden: Option<Vec<String>>,
 }
 
-pub(super) fn read(text: &str) -> Result<Vec<NodeDefinition>, DefinitionsError> {
+/// Returns the classes, and the names of those that cannot be read.
+pub(super) fn read(text: &str) -> Result<(Vec<NodeDefinition>, BTreeSet<String>), DefinitionsError> {
     let classes: IndexMap<String, Described> =
         lenient::from_str(lenient::unmarked(text)).map_err(|error| DefinitionsError::Malformed(error.to_string()))?;
-    let nodes: Vec<NodeDefinition> = classes
-        .into_iter()
-        .filter_map(|(name, described)| match described {
-            Described::Class(class) => Some(node(name, *class)),
-            Described::Unknown(_) => None,
-        })
-        .collect();
-    if nodes.is_empty() { Err(DefinitionsError::Empty) } else { Ok(nodes) }
+    let (mut nodes, mut unread) = (Vec::with_capacity(classes.len()), BTreeSet::new());
+    for (name, described) in classes {
+        match described {
+            Described::Class(class) => nodes.push(node(name, *class)),
+            Described::Unknown(_) => {
+                unread.insert(name);
+            }
+        }
+    }
+    if nodes.is_empty() { Err(DefinitionsError::Empty) } else { Ok((nodes, unread)) }
 }
 
 fn node(class: String, described: Class) -> NodeDefinition {
@@ -232,6 +236,7 @@ mod tests {
     fn a_broken_class_does_not_hide_the_others() {
         let all = super::super::Definitions::parse(SERVER).unwrap();
         assert_eq!(all.nodes().map(|node| node.class.as_str()).collect::<Vec<_>>(), ["Zoo", "Bare"]);
+        assert!(all.has("Broken") && all.has("Zoo") && !all.has("Other"), "it is there all the same");
         assert_eq!(super::super::Definitions::parse(r#"{"Broken": 7}"#), Err(DefinitionsError::Empty));
         assert!(matches!(super::super::Definitions::parse("[]"), Err(DefinitionsError::Malformed(_))));
     }

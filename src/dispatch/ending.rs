@@ -1,34 +1,15 @@
-//! Jobs that end without a run: overdue, cancelled while they waited, refused by every backend, or not to be built.
+//! Jobs that end without a run: overdue, cancelled while they waited, or not to be built. Those that no backend can
+//! run are found by `fitness`.
 
 use super::run::Parts;
 use crate::crash::{self, Point};
 use crate::job::{Failure, FailureCode, Happening, Job, Milestone, Outcome, Tapped, freeze};
-use crate::store::{Ending, Refused, persist};
-use crate::tracker::refused_everywhere;
+use crate::store::{Ending, persist};
 use futures_util::future::join_all;
 use tracing::warn;
 
 /// How many overdue jobs are ended together.
 const OVERDUE_AT_ONCE: u32 = 256;
-
-/// Ends the waiting jobs that every backend has refused, which is so when others are configured now than before.
-pub(super) async fn end_stranded(parts: &Parts) {
-    let names: Vec<String> = parts.pool.backends().iter().map(|backend| backend.name.clone()).collect();
-    let (clock, stop) = (parts.clock.as_ref(), parts.lifecycle.stop());
-    loop {
-        let read = || parts.store.stranded(&names, OVERDUE_AT_ONCE);
-        let stranded = persist(clock, &stop, "the jobs that no backend can run", read).await.unwrap_or_default();
-        for (job, refused) in &stranded {
-            let known: Vec<Refused> =
-                refused.iter().filter(|refused| names.contains(&refused.backend)).cloned().collect();
-            let failure = Failure::new(FailureCode::Validation, refused_everywhere(&known));
-            end(parts, job, None, failure).await;
-        }
-        if stranded.len() < OVERDUE_AT_ONCE as usize || stop.is_cancelled() {
-            return;
-        }
-    }
-}
 
 /// Ends the jobs whose time in the queue is over, and those whose cancelling was cut short. Returns whether there may be
 /// more of them; what could not be stored is found again.

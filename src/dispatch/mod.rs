@@ -1,5 +1,6 @@
 //! Which job, on which backend, when: keeps who waits in memory, decides who goes where, claims those, has them watched, submits them.
 
+mod breaker;
 mod choice;
 mod ending;
 mod fitness;

@@ -70,8 +70,11 @@ async fn take_in(parts: &Parts) -> Result<(), StoreError> {
     loop {
         let mark = parts.outlooks.hall().room.mark();
         let arrivals = parts.store.arrivals(mark, PAGE).await?;
-        let is_more = arrivals.is_more;
-        parts.outlooks.hall().room.admit(arrivals, parts.clock.now());
+        let (is_more, now) = (arrivals.is_more, parts.clock.now());
+        if !arrivals.jobs.is_empty() {
+            parts.fitness.came(now);
+        }
+        parts.outlooks.hall().room.admit(arrivals, now);
         if !is_more || parts.lifecycle.stop().is_cancelled() {
             return Ok(());
         }

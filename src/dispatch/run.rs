@@ -1,7 +1,7 @@
 //! The task of dispatch: waits for work and room, has jobs claimed (`round`), lets the tracker watch, submits.
 
-use super::ending::{end, end_overdue, end_stranded, internal};
-use super::fitness::Fitness;
+use super::ending::{end, end_overdue, internal};
+use super::fitness::{Fit, Fitness, watch};
 use super::outlook::Outlooks;
 use super::partner::partner_key;
 use super::room::Room;
@@ -10,10 +10,11 @@ use super::sending::{Ready, Sending};
 use crate::clock::Clock;
 use crate::crash::{self, Point};
 use crate::inputs::Shelf;
+use crate::inventory::Inventory;
 use crate::job::{BodyRules, Failure, Job, JobId, NodeLabel, Request, Tap};
 use crate::lifecycle::{Lifecycle, Panicked};
 use crate::pool::{Backend, Estimates, Pool};
-use crate::store::{Claimed, Revision, Store, StoreError, persist};
+use crate::store::{Claimed, FitnessStore, Refused, Revision, Store, StoreError, persist};
 use crate::telemetry::job_span;
 use crate::tracker::{Plan, Run, SubmitResult};
 use crate::vault::Vault;
@@ -45,6 +46,12 @@ pub struct Parts {
     pub pool: Arc<Pool>,
     /// What is known of graphs on them.
     pub fitness: Arc<Fitness>,
+    /// What must survive of that.
+    pub fitness_store: Arc<dyn FitnessStore>,
+    /// What the backends have.
+    pub inventory: Arc<Inventory>,
+    /// How long a job that none of the backends can run waits for one that may join.
+    pub wait_for_backends: Duration,
     /// How long runs take there.
     pub estimates: Arc<Estimates>,
     /// Who waits and what is on the backends; others may ask.
@@ -75,12 +82,12 @@ pub struct Parts {
 
 /// Runs dispatch until told to stop.
 pub async fn run(parts: Parts, stop: CancellationToken) {
+    let parts = Arc::new(parts);
+    parts.lifecycle.spawn_station("fitness", watch(Arc::clone(&parts), stop.clone()));
     let mut revisions = HashMap::new();
     let lifecycle = parts.lifecycle.clone();
     // At the start that is every run of an earlier life; afterwards it should be none.
     let _ = lifecycle.contain("recover", Box::pin(recover(&parts, &mut revisions))).await;
-    // Other backends may be configured now than before; while the gateway runs, the last refusal ends its job.
-    let _ = lifecycle.contain("stranded", end_stranded(&parts)).await;
     let mut changes = parts.pool.changes();
     let mut next_sweep = parts.clock.now();
     let mut next_look = next_sweep + STRAY_POLL;
@@ -192,6 +199,13 @@ async fn launch(parts: &Parts, backend: &Backend, claimed: Claimed, revisions: &
         Ok(both) => both,
         Err(failure) => return end(parts, &claimed.job, Some(claimed.run.number), failure).await,
     };
+    let request = &claimed.job.request;
+    let (graph, now) = (&ready.built.graph, parts.clock.now());
+    if !parts.fitness.admit(&request.structure, graph, &request.revision, &backend.name, now) {
+        // Only now it is known what it needs, or another one finds out first whether such graphs run there again.
+        return give_back(parts, &claimed).await;
+    }
+    let structure = request.structure.clone();
     let watched = Run::about_to_submit(plan(parts, &claimed, &ready.built), parts.clock.now());
     let watched = watched.with_time_to_place(ready.time_to_place(&backend.client));
     let Claimed { job, run, .. } = claimed;
@@ -204,6 +218,10 @@ async fn launch(parts: &Parts, backend: &Backend, claimed: Claimed, revisions: &
     info!(backend = backend.name, prompt = %run.prompt, run = run.number, "submitting");
     let lifecycle = parts.lifecycle.clone();
     let sending = Sending::new(backend, watching, run.prompt.clone(), ready, key, &parts.shelf);
+    let (fitness, clock, name) = (Arc::clone(&parts.fitness), Arc::clone(&parts.clock), backend.name.clone());
+    let sending = sending.heeding(move |graph, refusal| {
+        fitness.refused(&structure, graph, &name, refusal, clock.now());
+    });
     let submission = async move {
         let answered = lifecycle.contain("submit", sending.send()).await;
         // It may have been sent or not: the backend is asked.
@@ -213,9 +231,27 @@ async fn launch(parts: &Parts, backend: &Backend, claimed: Claimed, revisions: &
     parts.lifecycle.spawn("submit", submission.in_current_span());
 }
 
+/// Puts a claimed job back that was not sent.
+async fn give_back(parts: &Parts, claimed: &Claimed) {
+    let write = || parts.store.requeue(claimed.job.id, claimed.run.number, false, parts.clock.now());
+    crash::pass(Point::Requeuing);
+    persist(parts.clock.as_ref(), &parts.lifecycle.stop(), "the requeue", write).await;
+    crash::pass(Point::Requeued);
+    parts.queue_bell.notify_one();
+}
+
 fn plan(parts: &Parts, claimed: &Claimed, built: &Built) -> Plan {
     let Claimed { job, run, tries, refused, .. } = claimed;
     let now = parts.clock.now();
+    let mut refused = refused.clone();
+    for other in parts.pool.backends().iter().filter(|other| other.name != run.backend) {
+        let fit = parts.fitness.fit(&job.request.structure, &job.request.placement, other, now);
+        if let Fit::Unfit(reason) = fit
+            && refused.iter().all(|it| it.backend != other.name)
+        {
+            refused.push(Refused { backend: other.name.clone(), reason });
+        }
+    }
     let may_take =
         |other: &Arc<Backend>| other.name != run.backend && refused.iter().all(|it| it.backend != other.name);
     Plan {
@@ -224,7 +260,8 @@ fn plan(parts: &Parts, claimed: &Claimed, built: &Built) -> Plan {
         prompt: run.prompt.clone(),
         backend: run.backend.clone(),
         elsewhere: parts.pool.backends().iter().any(may_take),
-        refused: refused.clone(),
+        refused,
+        may_join: now < job.created_at + parts.wait_for_backends,
         nodes: built.graph.nodes().map(|(id, _)| id.to_owned()).collect(),
         labels: labels(built),
         weights: parts.estimates.weights(&job.request.structure),
@@ -245,7 +282,11 @@ fn labels(built: &Built) -> BTreeMap<String, NodeLabel> {
 }
 
 /// Builds a job's graph from the revision that it was checked against.
-async fn rebuild(parts: &Parts, job: &Job, revisions: &mut HashMap<String, Arc<Pair>>) -> Result<Ready, Failure> {
+pub(super) async fn rebuild(
+    parts: &Parts,
+    job: &Job,
+    revisions: &mut HashMap<String, Arc<Pair>>,
+) -> Result<Ready, Failure> {
     let workflow = match revision(parts, job, revisions).await {
         Ok(Some(workflow)) => workflow,
         Ok(None) => {

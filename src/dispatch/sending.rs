@@ -2,6 +2,7 @@
 
 use crate::comfy::{Accepted, Client, ExtraData, Refusal, SubmitError};
 use crate::crash::{self, Point};
+use crate::graph::Graph;
 use crate::inputs::{Placed, Shelf, Unplaced};
 use crate::job::{Failure, FailureCode, InputImages, Params, PromptId, Request};
 use crate::pool::Backend;
@@ -43,7 +44,11 @@ pub(super) struct Sending {
     backend: String,
     client: Client,
     tracker: Tracker,
+    /// Hears why a graph is refused.
+    heed: Option<Heed>,
 }
+
+type Heed = Box<dyn Fn(&Graph, &Refusal) + Send + Sync>;
 
 impl Ready {
     /// Builds the graph of a request.
@@ -80,7 +85,12 @@ impl Sending {
         shelf: &Arc<Shelf>,
     ) -> Self {
         let (name, client, tracker) = (backend.name.clone(), backend.client.clone(), backend.tracker.clone());
-        Self { watching, prompt, ready, shelf: Arc::clone(shelf), key, backend: name, client, tracker }
+        Self { watching, prompt, ready, shelf: Arc::clone(shelf), key, backend: name, client, tracker, heed: None }
+    }
+
+    /// Lets `heed` hear why its graph is refused, if it is.
+    pub(super) fn heeding(self, heed: impl Fn(&Graph, &Refusal) + Send + Sync + 'static) -> Self {
+        Self { heed: Some(Box::new(heed)), ..self }
     }
 
     /// Sends it, unless its run ends before, and says how that ended.
@@ -154,6 +164,9 @@ impl Sending {
         let extra = ExtraData { api_key_comfy_org: self.key.as_ref() };
         let answer = self.client.submit_with(&built.graph, &self.watching.client_id, self.prompt.as_str(), extra).await;
         crash::pass(Point::Submitted);
+        if let (Err(SubmitError::Refused(refusal)), Some(heed)) = (&answer, &self.heed) {
+            heed(&built.graph, refusal);
+        }
         answer
     }
 }

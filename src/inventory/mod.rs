@@ -48,6 +48,8 @@ struct Shelf {
 #[derive(Default)]
 struct Stock {
     definitions: Option<Definitions>,
+    /// How often they have changed.
+    version: u64,
     /// Of the text from which the definitions were read.
     sha256: Option<[u8; 32]>,
 }
@@ -122,6 +124,14 @@ impl Inventory {
         self.shelf(backend)?.definitions()
     }
 
+    /// Returns what a backend has, and a number that is another one whenever it has something else; none where it is not
+    /// known yet.
+    pub fn stock(&self, backend: &str) -> Option<(u64, Definitions)> {
+        let shelf = self.shelf(backend)?;
+        let stock = shelf.stock.read().unwrap_or_else(PoisonError::into_inner);
+        Some((stock.version, stock.definitions.clone()?))
+    }
+
     /// Returns the classes of all backends together, with the choices of all; empty where none is known yet.
     pub fn known(&self) -> Definitions {
         self.all.read().unwrap_or_else(PoisonError::into_inner).clone()
@@ -160,8 +170,12 @@ impl Inventory {
         if let Err(error) = disk::keep(&self.folder, backend, text) {
             warn!(backend, %error, "the backend's node definitions are not kept on the disk");
         }
-        let before = std::mem::replace(&mut *stand.stock.write().unwrap_or_else(PoisonError::into_inner), stock);
-        if before.definitions == stand.definitions() {
+        let mut place = stand.stock.write().unwrap_or_else(PoisonError::into_inner);
+        let is_new = place.definitions != stock.definitions;
+        let version = place.version + u64::from(is_new);
+        *place = Stock { version, ..stock };
+        drop(place);
+        if !is_new {
             return Ok(false);
         }
         self.put_together();
@@ -204,7 +218,7 @@ impl Stock {
         if count > MOST_CLASSES {
             return Err(InventoryError::TooMany(count));
         }
-        Ok(Self { definitions: Some(definitions), sha256: Some(Sha256::digest(text).into()) })
+        Ok(Self { definitions: Some(definitions), version: 0, sha256: Some(Sha256::digest(text).into()) })
     }
 }
 

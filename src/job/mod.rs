@@ -18,6 +18,7 @@ mod state;
 mod tap;
 mod tenant;
 mod turns;
+mod variant;
 mod wish;
 
 pub use announcement::{Advance, Announce, Announcement, Audience, News, NodeAdvance};
@@ -36,6 +37,7 @@ pub use state::{JobState, Outcome};
 pub use tap::{Happening, Milestone, RunEnd, Tap, Tapped};
 pub use tenant::{Tenant, TenantError};
 pub use turns::{Candidate, Turns};
+pub use variant::{MOST_VARIANTS, Variant};
 pub use wish::{Conversion, DeliveryMode, WebhookEvent};
 
 use crate::clock::Timestamp;

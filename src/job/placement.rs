@@ -1,6 +1,7 @@
 //! Where a job may run and where it would best: what its graph is, and what its workflow and its caller wish of a backend.
 
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -35,11 +36,22 @@ pub struct Placement {
     /// The names of backends that it never runs on.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub exclude: BTreeSet<String>,
+    /// The tags that each of its variants asks for besides, where any does.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub by_variant: Vec<BTreeSet<String>>,
 }
 
 impl Placement {
+    /// Returns what a variant wishes.
+    pub fn of_variant(&self, number: usize) -> Cow<'_, Self> {
+        match self.by_variant.get(number).filter(|tags| !tags.is_empty()) {
+            None => Cow::Borrowed(self),
+            Some(tags) => Cow::Owned(Self { tags: self.tags.union(tags).cloned().collect(), ..self.clone() }),
+        }
+    }
+
     /// Says whether any backend will do.
     pub fn is_any(&self) -> bool {
-        self.tags.is_empty() && self.prefer.is_empty() && self.exclude.is_empty()
+        self.tags.is_empty() && self.prefer.is_empty() && self.exclude.is_empty() && self.by_variant.is_empty()
     }
 }

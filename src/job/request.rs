@@ -1,6 +1,6 @@
 //! What a caller asked for, after every check: typed parameters, limits, where to report.
 
-use super::{BlobId, Conversion, DeliveryMode, InputImages, Placement, StructureHash, WebhookEvent};
+use super::{BlobId, Conversion, DeliveryMode, InputImages, Placement, StructureHash, Variant, WebhookEvent};
 use serde::{Deserialize, Serialize};
 use serde_json::{Number, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -152,6 +152,9 @@ pub struct Request {
     /// The ticket for the key that the caller gave for partner nodes; the key itself is in memory only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_ticket: Option<u64>,
+    /// Other workflows that it may run as, where a backend is better off with one of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub variants: Vec<Variant>,
     /// The limits in force.
     pub limits: Limits,
 }
@@ -180,6 +183,7 @@ impl Request {
             priority: 0,
             max_runs: None,
             key_ticket: None,
+            variants: Vec::new(),
             limits,
         }
     }

@@ -211,10 +211,10 @@ impl Roster {
         self.parts.store.queue_counts().await
     }
 
-    /// Says whether a backend goes, or is to go.
-    pub async fn is_leaving(&self, name: &str) -> Result<bool, StoreError> {
+    /// Returns the backends that go, or are to go.
+    pub async fn leaving(&self) -> Result<HashSet<String>, StoreError> {
         let kept = self.parts.store.kept_backends().await?;
-        Ok(kept.iter().any(|kept| kept.name == name && kept.leaving.is_some()))
+        Ok(kept.into_iter().filter(|kept| kept.leaving.is_some()).map(|kept| kept.name).collect())
     }
 
     fn find(&self, name: &str) -> Result<Arc<Backend>, RosterError> {

@@ -23,6 +23,10 @@ pub struct BackendSettings {
     pub health_every: Duration,
     /// How often the metrics agent of each of them is asked how busy its machine is; none where agents are not asked.
     pub agent_every: Option<Duration>,
+    /// After how many failures in a row one is given no more graphs of that structure for a while; 0 for never.
+    pub block_after: u32,
+    /// How long a job that none of them can run waits for one that may join.
+    pub wait_for_others: Duration,
     /// What all of them are shown as a bearer token.
     pub token: Option<Secret>,
     /// The same, as it stood in a file.
@@ -60,6 +64,8 @@ impl Default for BackendSettings {
             object_info_every: Duration::from_mins(5),
             health_every: Duration::from_secs(30),
             agent_every: Some(Duration::from_secs(15)),
+            block_after: 1,
+            wait_for_others: Duration::ZERO,
             token: None,
             token_file: None,
             route_file: None,

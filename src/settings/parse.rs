@@ -180,6 +180,10 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     Ok(duration)
 }
 
+pub(super) fn duration_or_none(text: &str) -> Result<Duration, String> {
+    if text == "0" { Ok(Duration::ZERO) } else { duration(text) }
+}
+
 pub(super) fn retention(text: &str) -> Result<Option<Duration>, String> {
     if text == "forever" { Ok(None) } else { duration(text).map(Some) }
 }

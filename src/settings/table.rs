@@ -292,6 +292,22 @@ pub const SETTINGS: &[Setting] = &[
         |settings, text| put(&mut settings.backends.agent_every, parse::pace(text)),
     ),
     setting(
+        "COMFYGATE_BLOCK_AFTER",
+        "backends.block_after",
+        "1",
+        "After how many failures in a row, such as too little memory, a ComfyUI gets no more graphs of that structure for a while, where another one can run them; 0 for never.",
+        "a whole number from 0 to 1000",
+        |settings, text| put(&mut settings.backends.block_after, parse::whole(text, 0, 1000)),
+    ),
+    setting(
+        "COMFYGATE_WAIT_FOR_BACKENDS",
+        "backends.wait_for_others",
+        "0",
+        "How long a job that none of the ComfyUI servers can run waits for one that may join; 0 ends it at once.",
+        "0, or a duration such as 500ms, 30s, 5m or 1h30m",
+        |settings, text| put(&mut settings.backends.wait_for_others, parse::duration_or_none(text)),
+    ),
+    setting(
         "COMFYUI_TOKEN",
         "backends.token",
         "",

@@ -53,12 +53,10 @@ pub struct Assignment {
 /// A claimed job and the run that it was claimed for; the intent is on disk.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Claimed {
-    /// The job, in state `submitted`.
+    /// The job, in state `submitted`, as the variant that runs.
     pub job: Job,
     /// The run: number, backend, prompt id.
     pub run: RunRef,
-    /// Which of the job's variants it is, from 0.
-    pub variant: u32,
     /// How many runs before this one counted as tries.
     pub tries: u32,
     /// The backends that cannot run the job.

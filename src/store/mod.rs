@@ -11,6 +11,7 @@ mod delivery;
 mod ending;
 mod error;
 mod estimates;
+mod fitness;
 mod intake;
 mod keys;
 mod list;
@@ -29,6 +30,7 @@ pub use delivery::{Attempt, Delivery, DeliveryState, Verdict};
 pub use ending::{CancelWish, Ending, Finished};
 pub use error::StoreError;
 pub use estimates::EstimateStore;
+pub use fitness::{FitnessStore, Incapable, Kind};
 pub use intake::{IdempotencyKey, NewJob, Revision};
 pub use keys::{ApiKey, KeyStore};
 pub use list::{ListFilter, Listed};
@@ -100,9 +102,6 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Puts a job back into the queue for other backends than the one of run number `run`, which cannot run it: that is
     /// remembered, with the reason. It does not count as a try. Returns false where that run is no longer the current one.
     async fn pass_on(&self, id: JobId, run: u32, reason: &str) -> Result<bool, StoreError>;
-
-    /// Returns waiting jobs, at most `limit`, that every one of these backends has refused, with what was said.
-    async fn stranded(&self, backends: &[String], limit: u32) -> Result<Vec<(Job, Vec<Refused>)>, StoreError>;
 
     /// Notes the caller's wish to cancel.
     async fn wish_cancel(&self, id: JobId) -> Result<CancelWish, StoreError>;

@@ -1,14 +1,19 @@
 //! What the rest of the gateway may know of a backend and its runs at any moment, without asking its tracker; and the
 //! breaker, which leaves a backend alone that does not take prompts.
 
+mod block;
 mod link;
 
+pub use block::Block;
 pub use link::SocketState;
+
+use block::BlockListener;
 
 use crate::clock::Timestamp;
 use crate::job::{JobId, PromptId};
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -114,9 +119,10 @@ impl Drop for Held {
 }
 
 /// The notes of one backend's tracker, for others to read.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Desk {
     state: Mutex<State>,
+    on_block: OnceLock<BlockListener>,
     /// How often a socket has come up.
     connections: watch::Sender<u64>,
     socket: watch::Sender<SocketState>,
@@ -232,40 +238,42 @@ impl Desk {
 
     /// Notes that the backend answered a prompt as ComfyUI does.
     pub(super) fn took_prompt(&self) {
-        self.lock().rest = None;
+        self.change(|state| state.rest = None);
     }
 
     /// Notes that a prompt, or the question whether the backend is well, did not get through to it.
     pub(super) fn did_not_answer(&self, reason: &str, now: Timestamp) {
-        let mut state = self.lock();
-        let times = state.rest.as_ref().map_or(0, |rest| rest.times);
-        let until = now + wait(FIRST_REST, times, LONGEST_REST);
-        let (times, reason) = (times.saturating_add(1), reason.to_owned());
-        state.rest = Some(Rest { times, until, reason, answers: false });
+        self.change(|state| {
+            let times = state.rest.as_ref().map_or(0, |rest| rest.times);
+            let until = now + wait(FIRST_REST, times, LONGEST_REST);
+            let (times, reason) = (times.saturating_add(1), reason.to_owned());
+            state.rest = Some(Rest { times, until, reason, answers: false });
+        });
     }
 
     /// Notes that a prompt was taken and not begun in time, though nothing else of ours ran.
     pub(super) fn runs_none(&self, reason: &str, now: Timestamp) {
-        let mut state = self.lock();
-        let times = state.idle.as_ref().map_or(0, |rest| rest.times);
-        let until = now + wait(FIRST_IDLE_REST, times, LONGEST_IDLE_REST);
-        let reason = format!("accepts prompts and runs none: {reason}; restart ComfyUI if its queue stands still");
-        state.idle = Some(Rest { times: times.saturating_add(1), until, reason, answers: false });
+        self.change(|state| {
+            let times = state.idle.as_ref().map_or(0, |rest| rest.times);
+            let until = now + wait(FIRST_IDLE_REST, times, LONGEST_IDLE_REST);
+            let reason = format!("accepts prompts and runs none: {reason}; restart ComfyUI if its queue stands still");
+            state.idle = Some(Rest { times: times.saturating_add(1), until, reason, answers: false });
+        });
     }
 
     /// Notes that a prompt has begun to run.
     pub(super) fn runs_prompts(&self) {
-        self.lock().idle = None;
+        self.change(|state| state.idle = None);
     }
 
     /// Notes that a prompt still runs long after it was stopped.
     pub(super) fn does_not_let_go(&self, prompt: &PromptId) {
-        self.lock().stuck.insert(prompt.as_str().to_owned());
+        self.change(|state| state.stuck.insert(prompt.as_str().to_owned()));
     }
 
     /// Notes that a prompt that was stopped is gone. Returns whether the backend had held on to it.
     pub(super) fn has_let_go(&self, prompt: &PromptId) -> bool {
-        self.lock().stuck.remove(prompt.as_str())
+        self.change(|state| state.stuck.remove(prompt.as_str()))
     }
 
     /// Notes that there is a socket. It may lead to a new process, which is given a prompt to show that it runs it.
@@ -307,6 +315,12 @@ impl Desk {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Desk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Desk").field("state", &self.state).finish_non_exhaustive()
     }
 }
 

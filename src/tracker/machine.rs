@@ -110,6 +110,8 @@ pub struct Run {
     stopwatch: Stopwatch,
     /// How far it ever was: it does not go back.
     farthest: f64,
+    /// Why its backend should be given no more of such graphs for a while.
+    fault: Option<String>,
 }
 
 impl Run {
@@ -178,6 +180,12 @@ impl Run {
     /// Says whether the end was told.
     pub fn is_done(&self) -> bool {
         self.phase == Phase::Done
+    }
+
+    /// Returns why its backend should be given no more graphs like its own for a while; none where it failed for no such
+    /// reason.
+    pub fn fault(&self) -> Option<&str> {
+        self.fault.as_deref()
     }
 
     /// Returns how far the whole graph is, from 0 to 1, while it runs.
@@ -300,6 +308,7 @@ impl Run {
             life: Life::This,
             stopwatch: Stopwatch::default(),
             farthest: 0.0,
+            fault: None,
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! The machine decides ([`step`]); the task acts. The tracker does not know who submits, nor who tells the caller.
 
+mod account;
 mod attribution;
 mod command;
 mod desk;
@@ -20,9 +21,10 @@ mod storing;
 mod telling;
 mod upstream;
 
+pub use account::{Account, Accounts, Shown};
 pub use attribution::Attribution;
 pub use command::{Command, Tracker, Watching};
-pub use desk::{Desk, Progress, SocketState};
+pub use desk::{Block, Desk, Progress, SocketState};
 pub use evidence::Evidence;
 pub use harvest::{SlotId, SlotResult, Source};
 pub use limits::Deadline;

@@ -8,7 +8,7 @@ use super::run::{Room, Watched};
 use super::storing::Storing;
 use super::upstream::{look_up, stop_upstream};
 use crate::clock::Timestamp;
-use crate::job::{Happening, Milestone, News, Profile, PromptId, RunEnd, Timing};
+use crate::job::{FailureCode, Happening, Milestone, News, Profile, PromptId, RunEnd, Timing};
 use crate::media::Treatment;
 use crate::telemetry::job_span;
 use std::sync::Arc;
@@ -59,7 +59,10 @@ impl Room {
                 self.parts.lifecycle.spawn("finish", async move { ending::finish(&parts, &end, outcome).await });
             }
             Effect::Requeue { failure, counts } => {
-                warn!(backend = %self.parts.backend, reason = failure.message, counts, "run goes back into the queue");
+                // What a node says may repeat what the caller sent. It is the job's, and not the log's.
+                let said = (failure.code != FailureCode::NodeError).then_some(failure.message.as_str());
+                let reason = said.or(watched.run.fault());
+                warn!(backend = %self.parts.backend, reason, counts, "run goes back into the queue");
                 self.parts.count_over(watched, RunEnd::Again, now);
                 self.parts.tap.tell(|| watched.tapped(now, Happening::Again { reason: failure.message }));
                 let (parts, end) = (self.parts.clone(), watched.end(now));

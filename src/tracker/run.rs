@@ -4,6 +4,7 @@
 //! Whatever takes time (asking the backend, fetching files, writing the store) happens in units of its own that report
 //! back, so the events of the socket are taken in as fast as they come.
 
+use super::account::Accounts;
 use super::attribution::Attribution;
 use super::command::{Command, Tracker, Watching};
 use super::desk::{Desk, Held, Progress};
@@ -62,6 +63,8 @@ pub struct Parts {
     pub learn: Learn,
     /// Hears what happens to every run, whether a receiver wants to be told or not.
     pub tap: Tap,
+    /// Hears what every run that is over has shown of its backend.
+    pub accounts: Accounts,
 }
 
 /// A run that is followed.
@@ -319,6 +322,10 @@ impl Room {
         }
         if let Some(slot) = stored {
             self.tell(prompt, now, |run| run.output(slot).map(News::Output));
+        }
+        if let Some(watched) = self.watched.get(prompt) {
+            // Before the job is back in the queue, so that what follows from it holds for its next run.
+            self.account_for(watched, &effects, now);
         }
         for effect in effects {
             self.perform(prompt, effect, now);

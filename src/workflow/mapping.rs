@@ -36,7 +36,7 @@ const PARAMETER: [&str; 13] = [
 ];
 
 /// The fields of a request that no parameter can be named after, since the request would never reach it.
-pub const RESERVED: [&str; 16] = [
+pub const RESERVED: [&str; 17] = [
     "workflow",
     "params",
     "images",
@@ -49,6 +49,7 @@ pub const RESERVED: [&str; 16] = [
     "metadata",
     "priority",
     "placement",
+    "variants",
     "max_runs",
     "timeouts",
     "prompt_id",

@@ -27,6 +27,7 @@ mod events;
 #[path = "../support/exposition.rs"]
 mod exposition;
 mod faults;
+mod fitness;
 mod folder;
 mod forgetful;
 #[cfg(target_os = "linux")]
@@ -88,6 +89,7 @@ mod tokens;
 mod upgrade;
 mod upload_space;
 mod uploads;
+mod variants;
 mod webhooks;
 mod workflow_commands;
 mod workflows;

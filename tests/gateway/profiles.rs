@@ -99,7 +99,9 @@ async fn a_rerun_whose_results_are_kept_says_so_and_teaches_nothing() {
 
 #[actix_web::test]
 async fn a_job_says_when_it_should_end_by_what_was_learnt_before_a_restart() {
-    let (setup, clock) = Setup::with_manual_clock();
+    let (mut setup, clock) = Setup::with_manual_clock();
+    // The second job waits here, not on the backend.
+    setup.settings.backends.queue = 1;
     let gateway = setup.start().await;
     let inbox = Inbox::open();
     let id = sampled(&gateway, &clock, &inbox, 9_000).await;
@@ -116,10 +118,20 @@ async fn a_job_says_when_it_should_end_by_what_was_learnt_before_a_restart() {
     assert_eq!((&job["eta_ms"], end), (&json!(5_000), gateway.clock().now() + Duration::from_secs(5)));
     let listed = gateway.get("/jobs?status=running").await.json();
     assert_eq!(listed["jobs"][0]["eta_ms"], 5_000, "{listed}");
+    // Another one of the same workflow waits for its end, and then takes as long.
+    let next = gateway.generate(&starter(&inbox.url())).await;
+    let seen = async || Some(gateway.job(&next).await).filter(|job| job.get("position").is_some());
+    let waiting = eventually("the second job is seen", seen).await;
+    assert_eq!((&waiting["status"], &waiting["position"]), (&json!("queued"), &json!(1)), "{waiting}");
+    assert_eq!(waiting["waiting_reason"], "no_backend_free", "{waiting}");
+    let eta = waiting["eta_ms"].as_u64().unwrap();
+    assert!((9_000..=27_000).contains(&eta), "{waiting}");
+    assert!(waiting["eta"]["start"].as_str().unwrap() < waiting["eta"]["end"].as_str().unwrap(), "{waiting}");
     // It takes longer than any before: when it ends is not known.
     clock.advance(Duration::from_secs(6));
     assert!(gateway.job(&id).await.get("eta_ms").is_none());
     gateway.sim.release();
+    inbox.next().await;
     inbox.next().await;
     gateway.close().await;
 }

@@ -1,10 +1,10 @@
 //! Those who came to wait: read in pages, once each, with all that matters for where they may go; and claimed by name.
 
 use crate::support::{House, after, assignment, new_job, offer};
-use comfygate::job::{JobId, Placement, PromptId, StructureHash};
+use comfygate::job::{JobId, ParamValue, Params, Placement, PromptId, StructureHash, Variant};
 use comfygate::store::{Assignment, Store, Waiting};
 use rusqlite::Connection;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 #[tokio::test]
 async fn every_job_that_came_to_wait_is_read_once_in_pages() {
@@ -66,7 +66,8 @@ async fn a_job_tells_where_it_may_go() {
     new.request.priority = -7;
     new.tenant = "shop".parse().unwrap();
     let names = |name: &str| BTreeSet::from([name.to_owned()]);
-    new.request.placement = Placement { tags: names("flux"), prefer: names("big"), exclude: names("old") };
+    new.request.placement =
+        Placement { tags: names("flux"), prefer: names("big"), exclude: names("old"), by_variant: Vec::new() };
     house.store.accept(new.clone()).await.unwrap();
     let waiting = house.waiting().await.remove(0);
     assert_eq!((waiting.job, &waiting.tenant, waiting.priority), (new.id, &new.tenant, -7));
@@ -77,11 +78,32 @@ async fn a_job_tells_where_it_may_go() {
 #[tokio::test]
 async fn the_variant_that_was_chosen_is_kept_with_the_run() {
     let house = House::new();
-    let id = house.accept(1).await;
-    let chosen = Assignment { variant: 3, ..assignment(id, "a", offer(1).remove(0)) };
+    let mut new = new_job(1);
+    let variant = |name: &str| Variant {
+        workflow: name.into(),
+        revision: format!("revision of {name}"),
+        structure: StructureHash(name.into()),
+        params: Params::from([("size".to_owned(), ParamValue::Integer(7))]),
+        seed: Some(5),
+        output_names: BTreeMap::new(),
+        expected_images: Some(2),
+    };
+    new.request.structure = StructureHash("whole".into());
+    new.request.variants = vec![variant("half"), variant("small")];
+    house.store.accept(new.clone()).await.unwrap();
+    let names = ["whole", "half", "small"].map(|name| StructureHash(name.into()));
+    assert_eq!(house.waiting().await.remove(0).structures, names);
+    let chosen = Assignment { variant: 2, ..assignment(new.id, "a", offer(1).remove(0)) };
     let claimed = house.store.claim(vec![chosen], after(5)).await.unwrap().remove(0);
-    assert_eq!(claimed.variant, 3);
-    assert_eq!(house.reopened().await.store.on_backends().await.unwrap(), [claimed]);
+    let request = &claimed.job.request;
+    assert_eq!((request.workflow.as_str(), request.revision.as_str()), ("small", "revision of small"));
+    assert_eq!((&request.params, request.seed, request.expected_images), (&variant("small").params, Some(5), Some(2)));
+    assert_eq!(request.webhook_url, new.request.webhook_url, "what is no matter of the workflow stays");
+    assert_eq!(house.store.on_backends().await.unwrap(), [claimed.clone()]);
+    house.store.requeue(new.id, 1, true, after(6)).await.unwrap();
+    let again = Assignment { variant: 0, ..assignment(new.id, "b", offer(1).remove(0)) };
+    let claimed = house.store.claim(vec![again], after(7)).await.unwrap().remove(0);
+    assert_eq!(claimed.job.request, new.request, "the next run may be of another");
 }
 
 #[tokio::test]

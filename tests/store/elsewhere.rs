@@ -1,8 +1,8 @@
 //! Backends that cannot run a job, and backends that lost it: who is given it next, and when nobody can be.
 
 use crate::support::{House, after, cancelled, failed, new_job, succeeded};
-use comfygate::job::{JobId, JobState};
-use comfygate::store::{Refused, Store};
+use comfygate::job::{Job, JobId, JobState};
+use comfygate::store::{FitnessStore, Refused, Store};
 use rusqlite::Connection;
 use std::sync::Arc;
 
@@ -69,6 +69,12 @@ async fn jobs_that_wait_for_another_backend_hold_nobody_up() {
     assert_eq!(house.claim_one("b", after(61)).await.job.id, new_job(1).id);
 }
 
+/// Returns the waiting jobs that all of these have refused.
+async fn stranded(house: &House, names: &[String], limit: u32) -> Vec<(Job, Vec<Refused>)> {
+    let kind = house.store.waiting_kinds(1).await.unwrap().remove(0);
+    house.store.without_hope(kind, names.to_vec(), after(60_000), limit).await.unwrap()
+}
+
 #[tokio::test]
 async fn only_what_every_backend_has_refused_is_stranded() {
     let house = House::new();
@@ -83,20 +89,19 @@ async fn only_what_every_backend_has_refused_is_stranded() {
             assert!(house.store.pass_on(claimed.job.id, claimed.run.number, &reason).await.unwrap());
         }
     }
-    let stranded = house.store.stranded(&all, 10).await.unwrap();
+    let both_refused = stranded(&house, &all, 10).await;
     let both = vec![refused("a", "no, says a"), refused("b", "no, says b")];
-    let told: Vec<_> = stranded.iter().map(|(job, refused)| (job.id, refused.clone())).collect();
+    let told: Vec<_> = both_refused.iter().map(|(job, refused)| (job.id, refused.clone())).collect();
     assert_eq!(told, [(ids[0], both.clone()), (ids[1], both)]);
-    assert_eq!(house.store.stranded(&all, 1).await.unwrap().len(), 1);
+    assert_eq!(stranded(&house, &all, 1).await.len(), 1);
     // With other backends than before there is hope, or none for more jobs.
     let with_c = [all.to_vec(), vec!["c".to_owned()]].concat();
-    assert!(house.store.stranded(&with_c, 10).await.unwrap().is_empty());
-    assert_eq!(house.store.stranded(&all[..1], 10).await.unwrap().len(), 2);
+    assert!(stranded(&house, &with_c, 10).await.is_empty());
+    assert_eq!(stranded(&house, &all[..1], 10).await.len(), 2);
     // One that ended, and one that is to be cancelled, are not stranded.
     assert!(house.store.finish(failed(ids[0], None, after(9))).await.unwrap());
     house.store.wish_cancel(ids[1]).await.unwrap();
-    assert!(house.store.stranded(&all, 10).await.unwrap().is_empty());
-    assert!(house.store.stranded(&[], 10).await.unwrap().is_empty());
+    assert!(stranded(&house, &all, 10).await.is_empty());
 }
 
 #[test]

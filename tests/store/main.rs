@@ -8,6 +8,7 @@ mod crash;
 mod deliveries;
 mod elsewhere;
 mod estimates;
+mod fitness;
 mod fsck;
 mod jobs;
 mod lists;

@@ -3,7 +3,7 @@
 use crate::support::{HOOK, House, after, assignment, cancelled, failed, new_job, offer, request, succeeded};
 use comfygate::clock::Timestamp;
 use comfygate::job::{JobId, JobState, Outcome};
-use comfygate::store::{Attempt, Backlog, CancelWish, DeliveryState, Ending, Store, Verdict, Waiting};
+use comfygate::store::{Attempt, Backlog, CancelWish, DeliveryState, Ending, FitnessStore, Store, Verdict, Waiting};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -330,7 +330,12 @@ impl Both {
         let names = NAMES.map(str::to_owned);
         let waits = |it: &&Expected| it.state == JobState::Queued && !it.cancel_requested;
         let stranded = self.jobs.values().filter(waits).filter(|it| it.unfit.len() == NAMES.len()).count();
-        assert_eq!(store.stranded(&names, 1000).await.unwrap().len(), stranded);
+        let mut found = 0;
+        for kind in store.waiting_kinds(10).await.unwrap() {
+            let by = Timestamp::from_millis(i64::MAX);
+            found += store.without_hope(kind, names.to_vec(), by, 1000).await.unwrap().len();
+        }
+        assert_eq!(found, stranded);
         let backlog = store.backlog().await.unwrap();
         assert_eq!((backlog.queued, backlog.running, backlog.deliveries), (queued, running, deliveries));
         assert_eq!(store.on_backends().await.unwrap().len() as u64, running);

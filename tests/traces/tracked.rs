@@ -193,6 +193,7 @@ pub(crate) fn plan(prompt: &str, graph: &Value) -> Plan {
         prompt: PromptId(prompt.into()),
         backend: "here".into(),
         refused: Vec::new(),
+        may_join: false,
         elsewhere: false,
         nodes: nodes.keys().cloned().collect(),
         labels: BTreeMap::new(),

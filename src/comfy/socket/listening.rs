@@ -51,7 +51,9 @@ impl Socket {
             }
         }
         let mut alarm = self.after(self.options.ping_every);
-        let mut heard_at_ping = None;
+        // What had been heard at the first ping after which nothing came, and when that was. More follow, for whoever is between us
+        // and the server would end a connection that is quiet for a minute.
+        let mut unanswered = None;
         let mut beat = self.after(BEAT);
         let (mut heard_at_beat, mut heard_whole) = (connection.heard.bytes(), true);
         loop {
@@ -59,16 +61,16 @@ impl Socket {
                 biased;
                 () = stop.cancelled() => return End::Stopped,
                 () = self.reconnect.notified() => Err("a new connection was asked for".to_owned()),
-                () = &mut alarm => match heard_at_ping.take() {
-                    None => {
-                        alarm = self.after(self.options.pong_limit);
-                        heard_at_ping = Some(connection.heard.bytes());
+                () = &mut alarm => {
+                    let (heard, now) = (connection.heard.bytes(), self.clock.now());
+                    let since = unanswered.filter(|(bytes, _)| *bytes == heard).map_or(now, |(_, since)| since);
+                    unanswered = Some((heard, since));
+                    let left = self.options.pong_limit.saturating_sub(now.since(since));
+                    if left.is_zero() {
+                        Err("no answer to a ping in time".to_owned())
+                    } else {
+                        alarm = self.after(left.min(self.options.ping_every));
                         self.ping(&mut connection.stream).await
-                    }
-                    Some(bytes) if bytes == connection.heard.bytes() => Err("no answer to a ping in time".to_owned()),
-                    Some(_) => {
-                        alarm = self.after(self.options.ping_every);
-                        Ok(())
                     }
                 },
                 () = &mut beat => {

@@ -271,14 +271,15 @@ impl<'a, K: Knowledge> Merits<'a, K> {
     fn fact(&self, place: usize, variant: usize, class: &Class, row: &mut Row) -> Fact {
         let Some(fact) = row.facts.get_mut(place * class.structures.len() + variant) else { return Fact::Unfit };
         if matches!(fact, Fact::Unasked) {
-            *fact = self.ask(place, &class.structures[variant], class);
+            *fact = self.ask(place, variant, class);
         }
         *fact
     }
 
-    fn ask(&self, place: usize, graph: &StructureHash, class: &Class) -> Fact {
+    fn ask(&self, place: usize, variant: usize, class: &Class) -> Fact {
+        let graph = &class.structures[variant];
         let is_refused = class.unfit.contains(&self.stands[place].name);
-        if is_refused || !self.knowledge.fits(graph, &class.placement, place) {
+        if is_refused || !self.knowledge.fits(graph, &class.placement.of_variant(variant), place) {
             return Fact::Unfit;
         }
         let usual = || self.knowledge.anywhere(graph).or_else(|| self.knowledge.mean_of_all()).unwrap_or(UNKNOWN_RUN);

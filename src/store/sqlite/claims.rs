@@ -2,7 +2,7 @@
 
 use super::rows::{self, JOB, RowNumber, Stored};
 use crate::clock::Timestamp;
-use crate::job::{Job, JobId, JobState, PromptId, RunRef};
+use crate::job::{JobId, JobState, PromptId, RunRef};
 use crate::store::{Assignment, Claimed, Refused, StoreError};
 use rusqlite::{Connection, OptionalExtension, params};
 use tracing::error;
@@ -37,7 +37,7 @@ fn begin_run(connection: &Connection, assignment: &Assignment, now: Timestamp) -
     let mut found = connection.prepare_cached(&sql)?;
     let mut waiting = found.query([id.as_bytes()])?;
     let Some(row) = waiting.next()? else { return Ok(None) };
-    let Stored { row, tries, mut job } = rows::job(row)?;
+    let Stored { row, tries, mut job } = rows::job_as(row, *variant)?;
     // A first run cannot have been refused before.
     let refused = if job.run.is_none() { Vec::new() } else { refusals(connection, row)? };
     let prompt = if job.run.is_none() { PromptId::first(job.id) } else { fresh.clone() };
@@ -53,7 +53,7 @@ fn begin_run(connection: &Connection, assignment: &Assignment, now: Timestamp) -
     job.run = Some(run.clone());
     job.submitted_at = Some(now);
     job.started_at = None;
-    Ok(Some(Claimed { job, run, variant: *variant, tries, refused }))
+    Ok(Some(Claimed { job, run, tries, refused }))
 }
 
 /// Notes that a run executes; a second time changes nothing.
@@ -108,42 +108,23 @@ pub(super) fn pass_on(
     Ok(true)
 }
 
-/// Returns waiting jobs that each of `count` backends, named in a JSON list, has refused.
-pub(super) fn stranded(
-    connection: &Connection,
-    backends: &str,
-    count: usize,
-    limit: u32,
-) -> Result<Vec<(Job, Vec<Refused>)>, StoreError> {
-    let sql = format!(
-        "SELECT {JOB} FROM
-            (SELECT job AS refused FROM unfit WHERE backend IN (SELECT value FROM json_each(?1))
-             GROUP BY job HAVING count(*) = ?2)
-         JOIN job ON job.row = refused JOIN job_request ON job_request.job = job.row
-         WHERE state = 'queued' AND cancel_requested = 0 LIMIT ?3"
-    );
-    let known = params![backends, rows::whole(count), limit];
-    let stranded = rows::all(connection.prepare_cached(&sql)?.query(known)?, rows::job)?;
-    let with_reasons = |stored: Stored| Ok((stored.job, refusals(connection, stored.row)?));
-    stranded.into_iter().map(with_reasons).collect()
-}
-
 /// Returns the jobs that are on a backend.
 pub(super) fn on_backends(connection: &Connection) -> Result<Vec<Claimed>, StoreError> {
     let sql = format!(
-        "SELECT {JOB}, job.variant FROM job INDEXED BY job_on_backend JOIN job_request ON job_request.job = job.row
+        "SELECT {JOB} FROM job INDEXED BY job_on_backend JOIN job_request ON job_request.job = job.row
          WHERE state IN ('submitted', 'running') ORDER BY row"
     );
-    let found = rows::all(connection.prepare_cached(&sql)?.query(())?, |row| Ok((rows::job(row)?, row.get(14)?)))?;
+    let found = rows::all(connection.prepare_cached(&sql)?.query(())?, rows::job)?;
     let mut claimed = Vec::with_capacity(found.len());
-    for (Stored { row, tries, job }, variant) in found {
+    for Stored { row, tries, job } in found {
         let Some(run) = job.run.clone() else { continue };
-        claimed.push(Claimed { job, run, variant, tries, refused: refusals(connection, row)? });
+        claimed.push(Claimed { job, run, tries, refused: refusals(connection, row)? });
     }
     Ok(claimed)
 }
 
-fn refusals(connection: &Connection, job: RowNumber) -> Result<Vec<Refused>, StoreError> {
+/// Returns who has refused a job.
+pub(super) fn refusals(connection: &Connection, job: RowNumber) -> Result<Vec<Refused>, StoreError> {
     let mut statement =
         connection.prepare_cached("SELECT backend, reason FROM unfit WHERE job = ?1 ORDER BY backend")?;
     rows::all(statement.query([job])?, |row| Ok(Refused { backend: row.get(0)?, reason: row.get(1)? }))

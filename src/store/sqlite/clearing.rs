@@ -67,7 +67,9 @@ pub(super) fn unnamed(connection: &Connection, blobs: Vec<BlobId>) -> Result<Vec
 pub(super) fn clear_revisions(connection: &Connection) -> Result<u64, StoreError> {
     let removed = connection.execute(
         "DELETE FROM revision WHERE hash NOT IN
-            (SELECT request ->> '$.revision' FROM job_request WHERE request ->> '$.revision' IS NOT NULL)",
+            (SELECT request ->> '$.revision' FROM job_request WHERE request ->> '$.revision' IS NOT NULL)
+         AND hash NOT IN
+            (SELECT variant.value ->> '$.revision' FROM job_request, json_each(request, '$.variants') AS variant)",
         (),
     )?;
     Ok(removed as u64)

@@ -3,7 +3,7 @@
 use super::counts::row_of_cursor;
 use super::rows::{self, JOB, Stored};
 use crate::clock::Timestamp;
-use crate::job::{Job, JobId, JobState};
+use crate::job::{Job, JobId, JobState, StructureHash};
 use crate::store::{Backlog, CancelWish, IdempotencyKey, ListFilter, Listed, NewJob, Revision, StoreError};
 use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
@@ -25,6 +25,7 @@ pub(super) fn accept(
         return Ok(Some(holder));
     }
     let limit = rows::whole(new.request.limits.queue.as_millis());
+    let structures: Vec<&str> = new.request.structures().map(StructureHash::as_str).collect();
     let wishes = &new.request.placement;
     let placement = if wishes.is_any() { String::new() } else { super::json(wishes)? };
     let inserted = connection
@@ -41,7 +42,7 @@ pub(super) fn accept(
             limit,
             new.created_at.millis().saturating_add(limit),
             new.tenant.stored(),
-            new.request.structure.as_str(),
+            structures.join(" "),
             placement,
             queued_as,
         ])?;
@@ -204,9 +205,9 @@ pub(super) fn list(connection: &Connection, filter: &ListFilter) -> Result<Vec<L
     values.push(Value::Integer(filter.limit.into()));
     rows::all(connection.prepare_cached(&sql)?.query(params_from_iter(values))?, |row| {
         let job = rows::job(row)?.job;
-        let has_delivery = row.get_ref(16)? != ValueRef::Null;
-        let delivery = has_delivery.then(|| rows::delivery_state(job.id, row, 16)).transpose()?;
-        Ok(Listed { job, code: row.get(14)?, error: row.get(15)?, delivery })
+        let has_delivery = row.get_ref(17)? != ValueRef::Null;
+        let delivery = has_delivery.then(|| rows::delivery_state(job.id, row, 17)).transpose()?;
+        Ok(Listed { job, code: row.get(15)?, error: row.get(16)?, delivery })
     })
 }
 

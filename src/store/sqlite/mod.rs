@@ -11,6 +11,7 @@ mod clearing;
 mod counts;
 mod deliveries;
 mod estimates;
+mod fitness;
 mod jobs;
 mod keys;
 mod own_secrets;
@@ -32,8 +33,8 @@ use crate::job::{BlobId, Job, JobId, Profile, Tenant};
 use crate::metrics::Commits;
 use crate::store::{
     Arrivals, Assignment, Attempt, Backlog, CancelWish, Claimed, Cleared, Delivery, DeliveryFilter, DeliveryState,
-    Ending, Finished, IdempotencyKey, ListFilter, Listed, ListedDelivery, NewJob, Refused, ReplayFilter, Revision,
-    Store, StoreError, Verdict,
+    Ending, Finished, IdempotencyKey, ListFilter, Listed, ListedDelivery, NewJob, ReplayFilter, Revision, Store,
+    StoreError, Verdict,
 };
 use arrivals::Numbers;
 use async_trait::async_trait;
@@ -173,11 +174,6 @@ impl Store for SqliteStore {
         let reason = reason.to_owned();
         let numbers = Arc::clone(&self.numbers);
         self.writer.write(move |connection| claims::pass_on(connection, id, run, &reason, numbers.draw())).await
-    }
-
-    async fn stranded(&self, backends: &[String], limit: u32) -> Result<Vec<(Job, Vec<Refused>)>, StoreError> {
-        let (count, backends) = (backends.len(), json(&backends)?);
-        self.readers.read(move |connection| claims::stranded(connection, &backends, count, limit)).await
     }
 
     async fn wish_cancel(&self, id: JobId) -> Result<CancelWish, StoreError> {

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 /// The columns that [`job`] reads, from `job JOIN job_request ON job_request.job = job.row`.
 pub(super) const JOB: &str = "job.row, job.id, job.state, job.run_number, job.backend, job.prompt_id, \
      job.cancel_requested, job.created_at, job.submitted_at, job.started_at, job.ended_at, job.tries, \
-     job_request.request, job.tenant";
+     job_request.request, job.tenant, job.variant";
 
 /// The number of a row of the table `job`, by which the other tables name the job.
 pub(super) type RowNumber = i64;
@@ -20,8 +20,13 @@ pub(super) struct Stored {
     pub(super) job: Job,
 }
 
-/// Reads the columns of [`JOB`].
+/// Reads the columns of [`JOB`]: the job as the variant that its last run was of.
 pub(super) fn job(row: &Row<'_>) -> Result<Stored, StoreError> {
+    job_as(row, row.get(14)?)
+}
+
+/// Reads the columns of [`JOB`]: the job as one of its variants.
+pub(super) fn job_as(row: &Row<'_>, variant: u32) -> Result<Stored, StoreError> {
     let id = job_id(row, 1)?;
     let word: String = row.get(2)?;
     let state = JobState::parse(&word).ok_or_else(|| damaged(id, &format!("its state is `{word}`")))?;
@@ -35,7 +40,7 @@ pub(super) fn job(row: &Row<'_>) -> Result<Stored, StoreError> {
     let job = Job {
         id,
         tenant: tenant(row, 13)?,
-        request,
+        request: request.as_variant(variant),
         state,
         run,
         cancel_requested: row.get(6)?,

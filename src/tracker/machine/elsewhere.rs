@@ -3,6 +3,7 @@
 use super::rig::{PROMPT, Rig, code, node_error, plan, requeued, seconds};
 use super::*;
 use crate::comfy::event::Event;
+use crate::comfy::{HistoryEnd, HistoryEntry};
 use crate::job::FailureCode;
 use crate::store::Refused;
 use crate::tracker::evidence::Evidence;
@@ -82,12 +83,40 @@ fn a_run_whose_images_did_not_get_there_is_a_try_and_the_last_one_says_why() {
 fn a_wrong_graph_and_a_node_that_raises_are_nobody_elses_business() {
     let refused = Input::Submitted(SubmitResult::Refused(Failure::new(FailureCode::Validation, "no")));
     assert_eq!(code(&Rig::new(with_another()).take(refused)), Some(FailureCode::Validation));
-    for exception in ["ValueError", "torch.OutOfMemoryError"] {
-        let error = node_error(exception);
-        let mut rig = Rig::running(with_another());
-        let effects = rig.event(Event::Failed { prompt: PROMPT.into(), error });
-        assert!(matches!(effects.as_slice(), [Effect::Finish(Outcome::Failed(..))]), "{effects:?}");
+    let mut rig = Rig::running(with_another());
+    let effects = rig.event(Event::Failed { prompt: PROMPT.into(), error: node_error("ValueError") });
+    assert!(matches!(effects.as_slice(), [Effect::Finish(Outcome::Failed(..))]), "{effects:?}");
+    assert_eq!(rig.run.fault(), None, "it says nothing of the backend");
+}
+
+#[test]
+fn memory_that_runs_out_here_may_suffice_elsewhere_as_long_as_there_are_tries() {
+    let raise = |plan: Plan, exception: &str| {
+        let mut rig = Rig::running(plan);
+        let effects = rig.event(Event::Failed { prompt: PROMPT.into(), error: node_error(exception) });
+        assert!(rig.run.fault().is_some_and(|reason| reason.contains(exception)), "the backend is told of");
+        effects
+    };
+    for exception in ["torch.OutOfMemoryError", "torch.cuda.OutOfMemoryError", "MemoryError"] {
+        let effects = raise(with_another(), exception);
+        assert_eq!((code(&effects), requeued(&effects)), (Some(FailureCode::NodeError), Some(true)), "{exception}");
+        for last in [plan(), Plan { may_retry: false, ..with_another() }] {
+            let effects = raise(last, exception);
+            assert_eq!((code(&effects), requeued(&effects)), (Some(FailureCode::NodeError), None), "{exception}");
+        }
     }
+    // The history tells the same where the socket did not.
+    let mut rig = Rig::running(with_another());
+    rig.take(Input::SocketLost { another_ran: false });
+    let end = HistoryEnd::Failed(node_error("torch.OutOfMemoryError"));
+    let entry = HistoryEntry { end, outputs: Vec::new(), execution_start_ms: None };
+    assert_eq!(requeued(&rig.take(Input::Evidence(Evidence::Ended(entry)))), Some(true));
+}
+
+#[test]
+fn what_the_last_backend_lacks_one_that_may_join_may_have() {
+    let effects = Rig::new(Plan { may_join: true, ..plan() }).take(incompatible("no such model"));
+    assert!(matches!(effects.as_slice(), [Effect::Elsewhere { .. }]), "{effects:?}");
 }
 
 #[test]

@@ -76,7 +76,7 @@ pub(super) fn incompatible(run: &mut Run, failure: Failure, effects: &mut Vec<Ef
     if run.cancel_since.is_some() {
         return finish(run, Outcome::Cancelled, effects);
     }
-    if run.plan.elsewhere {
+    if run.plan.elsewhere || run.plan.may_join {
         run.phase = Phase::Done;
         return effects.push(Effect::Elsewhere { failure });
     }
@@ -118,6 +118,19 @@ pub(super) fn fail(run: &mut Run, failure: Failure, effects: &mut Vec<Effect>) {
 pub(super) fn finish(run: &mut Run, outcome: Outcome, effects: &mut Vec<Effect>) {
     run.phase = Phase::Done;
     effects.push(Effect::Finish(outcome));
+}
+
+/// A node raised. Memory that ran out here may suffice elsewhere; whatever else raises would raise there too.
+pub(super) fn raised(run: &mut Run, error: &NodeError, effects: &mut Vec<Effect>) {
+    let failure = node_failure(error);
+    if error.is_out_of_memory() {
+        // Without the exception's own words, which may repeat what the caller sent.
+        run.fault = Some(format!("memory ran out in a node of class {} ({})", error.class, error.exception));
+        if run.plan.elsewhere {
+            return retry(run, failure, true, effects);
+        }
+    }
+    fail(run, failure, effects);
 }
 
 pub(super) fn timeout(code: FailureCode, what: &str, limit: Duration) -> Failure {

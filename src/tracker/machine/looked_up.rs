@@ -1,7 +1,7 @@
 //! What the queue and the history of a backend mean for a run, when they have been looked at.
 
 use super::ends::{
-    conclude_if_complete, fail, gone, interrupted, may_be_to_blame, node_failure, retry, silent, timeout,
+    conclude_if_complete, fail, gone, interrupted, may_be_to_blame, node_failure, raised, retry, silent, timeout,
 };
 use super::step::{begin, look, poll_interval};
 use super::{Backend, Effect, Phase, Run};
@@ -140,7 +140,7 @@ fn take_history(run: &mut Run, entry: HistoryEntry, now: Timestamp, effects: &mu
             run.phase = Phase::Collecting { since: now, needs_history: false };
             conclude_if_complete(run, effects);
         }
-        HistoryEnd::Failed(error) => fail(run, node_failure(&error), effects),
+        HistoryEnd::Failed(error) => raised(run, &error, effects),
         HistoryEnd::Interrupted => interrupted(run, effects),
     }
 }

@@ -27,6 +27,7 @@ pub(super) fn plan() -> Plan {
         prompt: PromptId(PROMPT.into()),
         backend: "here".into(),
         refused: Vec::new(),
+        may_join: false,
         elsewhere: false,
         nodes: ["1", "2", "9"].map(str::to_owned).into(),
         labels: BTreeMap::new(),

@@ -1,7 +1,9 @@
 //! What an input means for a run: every input has an answer in every phase, nothing waits, and the time is given. What a
 //! look into queue and history means is `looked_up`'s.
 
-use super::ends::{conclude_if_complete, fail, finish, incompatible, interrupted, node_failure, retry, timeout};
+use super::ends::{
+    conclude_if_complete, fail, finish, incompatible, interrupted, node_failure, raised, retry, timeout,
+};
 use super::looked_up::take_evidence;
 use super::{Doubt, Effect, Images, Input, Look, Phase, Run, SubmitResult};
 use crate::clock::Timestamp;
@@ -108,7 +110,7 @@ fn take_event(run: &mut Run, event: Event, now: Timestamp, effects: &mut Vec<Eff
         }
         Event::Succeeded { .. } => ended_well(run, now, effects),
         Event::Failed { error, .. } if error.is_block() => run.warning = Some(node_failure(&error)),
-        Event::Failed { error, .. } => fail(run, node_failure(&error), effects),
+        Event::Failed { error, .. } => raised(run, &error, effects),
         Event::Started { .. }
         | Event::Progress { .. }
         | Event::Idle { .. }

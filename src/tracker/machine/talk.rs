@@ -24,6 +24,8 @@ pub struct Plan {
     pub refused: Vec<Refused>,
     /// Whether there is a backend besides this one that has not refused the job.
     pub elsewhere: bool,
+    /// Whether one may still join that can run the job.
+    pub may_join: bool,
     /// The ids of the submitted graph's nodes.
     pub nodes: BTreeSet<String>,
     /// What those nodes are called.

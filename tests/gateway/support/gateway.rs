@@ -200,6 +200,16 @@ impl TestGateway {
         .await;
     }
 
+    /// Waits until it is known of this many backends what they have.
+    pub(crate) async fn until_stock_is_known(&self, count: usize) {
+        eventually(&format!("the stock of {count} backends is known"), async || {
+            let checked = self.post("/workflows/canvas/check", &json!({ "prompt": "x" })).await.json();
+            let checks = checked["checks"].as_array().map(Vec::as_slice).unwrap_or_default();
+            (checks.iter().filter(|check| !check["ok"].is_null()).count() == count).then_some(())
+        })
+        .await;
+    }
+
     /// Waits until nothing waits and nothing runs.
     pub(crate) async fn until_idle(&self) {
         let idle = async || {

@@ -29,9 +29,14 @@ CREATE TABLE incapable (
     structure TEXT NOT NULL,
     backend   TEXT NOT NULL,
     reason    TEXT NOT NULL,
+    -- A hash over what the backend had of all that such graphs need; empty where that was not known.
+    share     TEXT NOT NULL,
     at        INTEGER NOT NULL,
     PRIMARY KEY (structure, backend)
 ) WITHOUT ROWID;
+
+-- The kinds of jobs that wait: those that need and wish the same.
+CREATE INDEX job_kind ON job (structures, placement) WHERE state = 'queued';
 
 -- How long runs took, as rolling means in milliseconds: of runs after another graph, and of runs after the same one.
 CREATE TABLE estimate (

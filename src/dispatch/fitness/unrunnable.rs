@@ -1,0 +1,162 @@
+//! Waiting jobs that no backend can run: found, doubted once more, and ended with the reason of each backend.
+
+use super::super::ending::end;
+use super::super::run::Parts;
+use super::{Fit, Fitness, unwished};
+use crate::clock::Timestamp;
+use crate::job::{Failure, FailureCode, Job};
+use crate::names::cut;
+use crate::pool::Backend;
+use crate::store::{Kind, Refused};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// How many kinds of waiting jobs are looked at, and how many jobs are ended together.
+pub(super) const KINDS: u32 = 1000;
+const AT_ONCE: u32 = 256;
+
+/// How the reason of a backend without a tag begins.
+pub(super) const NO_TAG: &str = "it does not have the tag ";
+
+/// How many reasons are told, and of how many backends each, and how many letters of a reason and of a name.
+const TOLD: usize = 8;
+const BRIEF: usize = 200;
+
+/// Why each backend cannot run a kind of jobs: one entry for each backend, none where it can, or where that is not known.
+pub(super) struct Chances {
+    of: Vec<(String, Option<String>)>,
+}
+
+impl Chances {
+    /// Asks for each backend. What is only blocked for a while, away or draining may run them yet.
+    pub(super) fn of(fitness: &Fitness, kind: &Kind, backends: &[Arc<Backend>], now: Timestamp) -> Self {
+        let reason = |backend: &Arc<Backend>| {
+            let mut reasons =
+                kind.graphs.iter().map(|graph| match fitness.weigh(graph, &kind.placement, backend, now) {
+                    Fit::Unfit(reason) => Some(reason),
+                    Fit::Fits | Fit::Blocked(_) => None,
+                });
+            // One variant that fits is enough.
+            let first = reasons.next().flatten()?;
+            reasons.all(|reason| reason.is_some()).then_some(first)
+        };
+        Self { of: backends.iter().map(|backend| (backend.name.clone(), reason(backend))).collect() }
+    }
+
+    /// Says whether there are backends and none can run them.
+    pub(super) fn are_none(&self) -> bool {
+        !self.of.is_empty() && self.of.iter().all(|(_, reason)| reason.is_some())
+    }
+
+    fn able(&self) -> Vec<String> {
+        self.of.iter().filter(|(_, reason)| reason.is_none()).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Returns the reason of each backend, for a job that some of them have refused.
+    fn reasons(&self, refused: &[Refused]) -> Vec<Refused> {
+        let said = |name: &str| refused.iter().find(|refused| refused.backend == name).map(|it| it.reason.clone());
+        let reason = |(name, reason): &(String, Option<String>)| {
+            Some(Refused { backend: name.clone(), reason: reason.clone().or_else(|| said(name))? })
+        };
+        self.of.iter().filter_map(reason).collect()
+    }
+}
+
+/// Returns the backends that lack what jobs of a kind need, and might have got it since they were asked: those that are not
+/// what the jobs wish for stay so, and those without a socket do not answer.
+pub(super) fn doubtful(kind: &Kind, backends: &[Arc<Backend>]) -> BTreeSet<String> {
+    let may_answer =
+        |backend: &&Arc<Backend>| unwished(&kind.placement, backend).is_none() && backend.desk.is_connected();
+    backends.iter().filter(may_answer).map(|backend| backend.name.clone()).collect()
+}
+
+/// Ends the waiting jobs of a kind that no backend can run, or that each which could has refused.
+pub(super) async fn end_without_hope(parts: &Parts, kind: &Kind, chances: &Chances) {
+    if chances.of.is_empty() {
+        return;
+    }
+    let wait = i64::try_from(parts.wait_for_backends.as_millis()).unwrap_or(i64::MAX);
+    let by = Timestamp::from_millis(parts.clock.now().millis().saturating_sub(wait));
+    loop {
+        let found = parts.fitness_store.without_hope(kind.clone(), chances.able(), by, AT_ONCE).await;
+        let found = match found {
+            Ok(found) => found,
+            Err(error) => return tracing::warn!(%error, "the jobs that no backend can run could not be read"),
+        };
+        for (job, refused) in &found {
+            let failure = failure(parts, kind, job, &chances.reasons(refused));
+            end(parts, job, None, failure).await;
+        }
+        if found.len() < AT_ONCE as usize || parts.lifecycle.stop().is_cancelled() {
+            return;
+        }
+    }
+}
+
+fn failure(parts: &Parts, kind: &Kind, job: &Job, reasons: &[Refused]) -> Failure {
+    let graph = kind.graphs.first();
+    let node =
+        reasons.iter().find_map(|refused| parts.fitness.failed_node(graph?, &refused.backend, &job.request.revision));
+    Failure { node, ..Failure::new(FailureCode::Validation, nobody_can(reasons)) }
+}
+
+/// Says in one line why no backend can run a job.
+fn nobody_can(reasons: &[Refused]) -> String {
+    let mut by_reason: Vec<(&str, Vec<&str>)> = Vec::new();
+    for Refused { backend, reason } in reasons {
+        match by_reason.iter_mut().find(|(known, _)| known == reason) {
+            Some((_, backends)) => backends.push(backend),
+            None => by_reason.push((reason, vec![backend])),
+        }
+    }
+    if let [(reason, _)] = by_reason.as_slice()
+        && let Some(tag) = reason.strip_prefix(NO_TAG)
+    {
+        return format!("no backend has the tag {tag}");
+    }
+    let told: Vec<String> = by_reason
+        .iter()
+        .take(TOLD)
+        .map(|(reason, backends)| {
+            let mut names: Vec<String> = backends.iter().take(TOLD).map(|name| cut(name, BRIEF)).collect();
+            if backends.len() > TOLD {
+                names.push(format!("{} more", backends.len() - TOLD));
+            }
+            format!("{}: {}", names.join(", "), cut(reason, BRIEF))
+        })
+        .collect();
+    let more = match by_reason.len().saturating_sub(TOLD) {
+        0 => String::new(),
+        more => format!("; and {more} more reasons"),
+    };
+    let all = told.join("; ");
+    format!("no backend can run the job{}{all}{more}", if all.is_empty() { "" } else { ": " })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(reasons: &[(&str, &str)]) -> String {
+        let refused =
+            |(backend, reason): &(&str, &str)| Refused { backend: (*backend).into(), reason: (*reason).into() };
+        nobody_can(&reasons.iter().map(refused).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn each_backend_is_told_with_what_it_lacks_and_all_together_in_bounded_words() {
+        let flux = "it does not have the tag `flux`";
+        assert_eq!(said(&[("a", flux), ("b", flux)]), "no backend has the tag `flux`");
+        assert_eq!(
+            said(&[("a", "it has no x"), ("b", "it has no x")]),
+            "no backend can run the job: a, b: it has no x"
+        );
+        let expected = format!("no backend can run the job: a: {flux}; b: it has no node class `X`");
+        assert_eq!(said(&[("a", flux), ("b", "it has no node class `X`")]), expected);
+        let many: Vec<String> = (0..64).map(|n| format!("{n}{}", "y".repeat(5000))).collect();
+        let told = said(&many.iter().map(|reason| ("b", reason.as_str())).collect::<Vec<_>>());
+        assert!(told.ends_with("; and 56 more reasons") && told.len() < 2000, "{}", told.len());
+        let alike: Vec<(&str, &str)> = (0..64).map(|_| ("b", "it has no x")).collect();
+        assert!(said(&alike).ends_with("b, 56 more: it has no x"), "{}", said(&alike));
+    }
+}

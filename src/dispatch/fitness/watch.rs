@@ -1,0 +1,240 @@
+//! The task that keeps fresh what is known of graphs on backends: learns what graphs need, holds it against the inventories
+//! as they change, keeps what backends said, tells of blocks, and has jobs ended that nobody can run.
+
+use super::super::run::{Parts, rebuild};
+use super::Errands;
+use super::known::Said;
+use super::unrunnable::{Chances, KINDS, doubtful, end_without_hope};
+use crate::clock::Timestamp;
+use crate::definitions::Definitions;
+use crate::job::{JobId, StructureHash};
+use crate::pool::{BackendEvent, Pool};
+use crate::store::{Kind, persist};
+use crate::tracker::Block;
+use crate::workflow::Pair;
+use futures_util::future::join_all;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+/// How often it is looked for jobs that nobody can run when nobody rings.
+const POLL: Duration = Duration::from_secs(1);
+
+/// How old what is known of a backend may be before a job ends for it.
+const FRESH: Duration = Duration::from_secs(5);
+
+/// How often what nobody asks for any more is forgotten.
+const TIDY: Duration = Duration::from_mins(1);
+
+/// How many graphs are learnt in one look.
+const LEARNT: usize = 100;
+
+/// Why it is looked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Occasion {
+    /// Somebody rang, or it is time.
+    Usual,
+    /// Backends came, went, or have something else.
+    Change,
+}
+
+/// Watches until told to stop.
+pub(in crate::dispatch) async fn watch(parts: Arc<Parts>, stop: CancellationToken) {
+    let fitness = Arc::clone(&parts.fitness);
+    fitness.tie(&parts.pool, &parts.inventory);
+    remember(&parts).await;
+    let (mut pool, mut inventory) = (parts.pool.changes(), parts.inventory.changes());
+    let mut revisions = HashMap::new();
+    let mut occasion = Occasion::Change;
+    let mut tidy_at = parts.clock.now() + TIDY;
+    loop {
+        // A panic in there ends one look.
+        let _ = parts.lifecycle.contain("fitness", look(&parts, occasion, &mut revisions)).await;
+        let now = parts.clock.now();
+        if now >= tidy_at {
+            tidy(&parts, now);
+            tidy_at = now + TIDY;
+        }
+        occasion = tokio::select! {
+            () = stop.cancelled() => return,
+            _ = pool.changed() => Occasion::Change,
+            _ = inventory.changed() => Occasion::Change,
+            () = fitness.bell.notified() => Occasion::Usual,
+            () = parts.clock.sleep_until(now + POLL) => Occasion::Usual,
+        };
+    }
+}
+
+/// Reads what backends said in an earlier life.
+async fn remember(parts: &Parts) {
+    let (clock, stop) = (parts.clock.as_ref(), parts.lifecycle.stop());
+    let said = persist(clock, &stop, "what backends cannot run", || parts.fitness_store.incapable()).await;
+    let mut known = parts.fitness.known_mut();
+    for said in said.unwrap_or_default() {
+        known.say(&said.graph, &said.backend, Said::earlier(&said.reason, said.share));
+    }
+}
+
+async fn look(parts: &Parts, occasion: Occasion, revisions: &mut HashMap<String, Arc<Pair>>) {
+    let fitness = &parts.fitness;
+    let now = parts.clock.now();
+    if occasion == Occasion::Change {
+        hear_of_blocks(parts);
+    }
+    let Errands { wanted, to_judge, said, unsaid } = std::mem::take(&mut *fitness.errands());
+    let refusing: BTreeSet<String> = said.iter().map(|said| said.backend.clone()).collect();
+    for said in said {
+        if let Err(error) = parts.fitness_store.keep_incapable(said).await {
+            warn!(%error, "what a backend cannot run is remembered until the gateway stops");
+        }
+    }
+    // It has refused what it seemed to have.
+    refresh(parts, &refusing).await;
+    let kinds = match parts.fitness_store.waiting_kinds(KINDS).await {
+        Ok(kinds) => kinds,
+        Err(error) => {
+            warn!(%error, "the kinds of waiting jobs could not be read");
+            Vec::new()
+        }
+    };
+    learn(parts, wanted, &kinds, revisions).await;
+    if to_judge || occasion == Occasion::Change || parts.fitness.errands().to_judge {
+        judge(parts).await;
+    }
+    forget(parts, unsaid).await;
+    let backends = parts.pool.backends();
+    let chances = |kind: &Kind| Chances::of(fitness, kind, &backends, now);
+    let without: Vec<&Kind> = kinds.iter().filter(|kind| chances(kind).are_none()).collect();
+    // What they lack they may have got since they were asked.
+    let doubtful: BTreeSet<String> = without.iter().flat_map(|kind| doubtful(kind, &backends)).collect();
+    if !doubtful.is_empty() {
+        refresh(parts, &doubtful).await;
+        judge(parts).await;
+    }
+    let concerned = if occasion == Occasion::Change { kinds.iter().collect() } else { without };
+    for kind in concerned {
+        let chances = chances(kind);
+        if chances.are_none() || occasion == Occasion::Change {
+            end_without_hope(parts, kind, &chances).await;
+        }
+    }
+}
+
+/// Forgets what nobody asks for any more.
+fn tidy(parts: &Parts, now: Timestamp) {
+    let there: BTreeSet<String> = parts.pool.backends().iter().map(|backend| backend.name.clone()).collect();
+    let closed = parts.fitness.known_mut().forget(|name| there.contains(name), now);
+    for (graph, backend) in closed {
+        parts.fitness.tell(&backend, now, BackendEvent::Unblocked { graph: Some(graph) });
+    }
+}
+
+/// Asks backends what they have, those that were not asked just now.
+async fn refresh(parts: &Parts, backends: &BTreeSet<String>) {
+    join_all(backends.iter().map(|backend| parts.inventory.refresh(backend, FRESH))).await;
+}
+
+/// Learns what graphs need, from the templates of the catalogue and from jobs that wait.
+async fn learn(
+    parts: &Parts,
+    wanted: BTreeSet<StructureHash>,
+    kinds: &[Kind],
+    revisions: &mut HashMap<String, Arc<Pair>>,
+) {
+    let examples = kinds.iter().flat_map(|kind| kind.graphs.iter().map(|graph| (graph.clone(), kind.example)));
+    let examples: BTreeMap<StructureHash, JobId> = examples.filter(|(graph, _)| !graph.as_str().is_empty()).collect();
+    let unknown: BTreeSet<StructureHash> = {
+        let known = parts.fitness.known();
+        wanted.into_iter().chain(examples.keys().cloned()).filter(|graph| !known.knows(graph)).collect()
+    };
+    if unknown.is_empty() {
+        return;
+    }
+    for pair in parts.catalog.names().iter().filter_map(|name| parts.catalog.workflow(name)) {
+        if unknown.contains(pair.structure()) {
+            parts.fitness.learn_needs(pair.structure(), pair.template(), pair.revision());
+        }
+    }
+    for graph in unknown.iter().take(LEARNT) {
+        let Some(example) = examples.get(graph) else { continue };
+        let Ok(Some(job)) = parts.store.job(*example).await else { continue };
+        if let Ok(ready) = rebuild(parts, &job, revisions).await
+            && job.request.structure == *graph
+        {
+            parts.fitness.learn_needs(graph, &ready.built.graph, &job.request.revision);
+        }
+    }
+}
+
+/// Holds what graphs need against what backends have, where either is new: on a thread where nobody waits.
+async fn judge(parts: &Parts) {
+    parts.fitness.errands().to_judge = false;
+    let stock: HashMap<String, Option<(u64, Definitions)>> = parts
+        .pool
+        .backends()
+        .iter()
+        .map(|backend| (backend.name.clone(), parts.inventory.stock(&backend.name)))
+        .collect();
+    let versions = stock.iter().map(|(name, stock)| (name.clone(), stock.as_ref().map(|it| it.0))).collect();
+    let stale = parts.fitness.known().stale(&versions);
+    if stale.is_empty() {
+        return;
+    }
+    let fitness = Arc::clone(&parts.fitness);
+    let work = move || {
+        for (graph, backend) in stale {
+            if let Some((version, definitions)) = stock.get(&backend).and_then(Option::as_ref) {
+                fitness.judge(&graph, &backend, *version, definitions);
+            }
+        }
+    };
+    if let Err(error) = tokio::task::spawn_blocking(work).await {
+        warn!(%error, "what graphs need could not be held against what backends have");
+    }
+}
+
+/// Forgets what backends said and what holds no more.
+async fn forget(parts: &Parts, earlier: Vec<(StructureHash, String)>) {
+    let mut unsaid = earlier;
+    unsaid.append(&mut parts.fitness.errands().unsaid);
+    if unsaid.is_empty() {
+        return;
+    }
+    for (graph, backend) in &unsaid {
+        info!(backend, %graph, "the backend has something else now; it may be given such graphs again");
+    }
+    if let Err(error) = parts.fitness_store.forget_incapable(unsaid).await {
+        warn!(%error, "what holds no more of backends is forgotten at the next start");
+    }
+}
+
+/// Has it told when backends are left alone, of those too that came since.
+fn hear_of_blocks(parts: &Parts) {
+    for backend in parts.pool.backends().iter() {
+        let (pool, clock) = (Arc::downgrade(&parts.pool), Arc::clone(&parts.clock));
+        let name = backend.name.clone();
+        let tell = move |block| {
+            if let Some(pool) = pool.upgrade() {
+                tell_block(&pool, &name, block, clock.now());
+            }
+        };
+        // Where somebody hears of it already, that is this task.
+        let _ = backend.desk.on_block(tell);
+    }
+}
+
+fn tell_block(pool: &Pool, backend: &str, block: Option<Block>, now: Timestamp) {
+    let event = match block {
+        Some(Block { reason, until }) => {
+            warn!(backend, reason, "the backend is given no jobs for now");
+            BackendEvent::Blocked { graph: None, reason, until: until.unwrap_or(now) }
+        }
+        None => {
+            info!(backend, "the backend is given jobs again");
+            BackendEvent::Unblocked { graph: None }
+        }
+    };
+    pool.tell(backend, now, event);
+}

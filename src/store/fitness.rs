@@ -1,0 +1,60 @@
+//! What must survive of the question which backend may run what: what backends said of graphs; and which kinds of jobs wait.
+
+use super::{Refused, StoreError};
+use crate::clock::Timestamp;
+use crate::job::{Job, JobId, Placement, StructureHash};
+use async_trait::async_trait;
+use std::fmt;
+
+/// A backend that lacks something of all graphs of a structure, as it said itself.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Incapable {
+    /// The structure.
+    pub graph: StructureHash,
+    /// The backend's name.
+    pub backend: String,
+    /// What it said.
+    pub reason: String,
+    /// A hash over what it had of all that such graphs need; empty where that was not known. It may be able to run them
+    /// when it has something else.
+    pub share: String,
+    /// When it said so.
+    pub at: Timestamp,
+}
+
+/// Waiting jobs that need and wish the same.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Kind {
+    /// The structures of their graphs, one for each variant; a single empty one where it is not known.
+    pub graphs: Vec<StructureHash>,
+    /// What they wish of a backend.
+    pub placement: Placement,
+    /// One of them.
+    pub example: JobId,
+}
+
+/// Keeps what backends said of graphs, and knows which kinds of jobs wait.
+#[async_trait]
+pub trait FitnessStore: Send + Sync + fmt::Debug {
+    /// Returns all that backends said.
+    async fn incapable(&self) -> Result<Vec<Incapable>, StoreError>;
+
+    /// Keeps what a backend said. Of more than ten thousand the oldest are forgotten.
+    async fn keep_incapable(&self, said: Incapable) -> Result<(), StoreError>;
+
+    /// Forgets what was said of these graphs and backends.
+    async fn forget_incapable(&self, of: Vec<(StructureHash, String)>) -> Result<(), StoreError>;
+
+    /// Returns at most `limit` kinds of jobs that wait. What cannot be read is passed over.
+    async fn waiting_kinds(&self, limit: u32) -> Result<Vec<Kind>, StoreError>;
+
+    /// Returns at most `limit` waiting jobs of a kind, accepted no later than `by`, that each of the backends `able` has
+    /// refused; with `able` empty all of them. With each job stands who has refused it.
+    async fn without_hope(
+        &self,
+        kind: Kind,
+        able: Vec<String>,
+        by: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<(Job, Vec<Refused>)>, StoreError>;
+}

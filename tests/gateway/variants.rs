@@ -1,0 +1,103 @@
+//! One job as several graphs: the same parameters in several workflows, and it runs as the one that some backend can run.
+
+use crate::support::{Inbox, Setup, canvas};
+use comfygate::sim::{Sim, SimOptions};
+use serde_json::{Value, json};
+
+/// Writes workflows that differ in the model they load, and one that has no such parameter as the others.
+fn setup() -> Setup {
+    let template = |model: &str| {
+        json!({
+            "1": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": model}},
+            "2": {"class_type": "EmptyLatentImage", "inputs": {"width": 64, "height": 64, "batch_size": 1}},
+            "3": {"class_type": "CLIPTextEncode", "inputs": {"text": "a cat", "clip": ["1", 1]}},
+            "4": {"class_type": "KSampler", "inputs": {"seed": 1, "steps": 1, "cfg": 7.0, "sampler_name": "euler",
+                "scheduler": "normal", "denoise": 1.0, "model": ["1", 0], "positive": ["3", 0], "negative": ["3", 0],
+                "latent_image": ["2", 0]}},
+            "5": {"class_type": "VAEDecode", "inputs": {"samples": ["4", 0], "vae": ["1", 2]}},
+            "6": {"class_type": "SaveImage", "inputs": {"images": ["5", 0], "filename_prefix": "x"}},
+        })
+        .to_string()
+    };
+    let mapping = "node_mappings:\n  prompt: {node_id: '3', property: text}\n  seed: {node_id: '4', property: seed}\n";
+    let other = "node_mappings:\n  prompt: {node_id: '3', property: text}\n";
+    Setup::new()
+        .with_workflow("large", mapping, &template("large.safetensors"))
+        .with_workflow("small", mapping, &template("small.safetensors"))
+        .with_workflow("seedless", other, &template("small.safetensors"))
+}
+
+fn having(model: &str) -> SimOptions {
+    SimOptions { models: Some(vec![model.to_owned()]), ..SimOptions::default() }
+}
+
+fn body(inbox: &Inbox, variants: &Value) -> Value {
+    json!({ "workflow": "large", "variants": variants, "prompt": "a dog", "seed": 77, "webhook_url": inbox.url() })
+}
+
+#[actix_web::test]
+async fn a_job_runs_as_the_variant_that_a_backend_can_run() {
+    let small = Sim::start(having("small.safetensors")).await.unwrap();
+    let mut setup = setup();
+    setup.sim = having("another.safetensors");
+    let gateway = setup.start_beside(&[small.url()], 2).await;
+    let inbox = Inbox::open();
+    let webhook = gateway.run_one(&inbox, &body(&inbox, &json!(["small"]))).await;
+    assert_eq!(webhook.body["status"], "success", "{}", webhook.body);
+    assert_eq!(webhook.body["workflow"], "small", "the one that ran is told");
+    assert_eq!(webhook.body["seed"], 77);
+    let sent = small.requests().into_iter().find(|request| request.path == "/prompt" && request.method == "POST");
+    let sent: Value = serde_json::from_slice(&sent.unwrap().body).unwrap();
+    assert_eq!(sent["prompt"]["1"]["inputs"]["ckpt_name"], "small.safetensors");
+    assert_eq!(sent["prompt"]["3"]["inputs"]["text"], "a dog");
+    assert_eq!(sent["prompt"]["4"]["inputs"]["seed"], 77);
+    gateway.close().await;
+    small.stop().await;
+}
+
+#[actix_web::test]
+async fn the_first_variant_runs_where_it_can() {
+    let mut setup = setup();
+    setup.sim = having("large.safetensors");
+    let gateway = setup.start().await;
+    let inbox = Inbox::open();
+    let webhook = gateway.run_one(&inbox, &body(&inbox, &json!(["small"]))).await;
+    assert_eq!((&webhook.body["status"], &webhook.body["workflow"]), (&json!("success"), &json!("large")));
+    gateway.close().await;
+}
+
+#[actix_web::test]
+async fn a_waiting_job_keeps_its_variants_across_a_restart() {
+    let mut setup = setup();
+    setup.sim = having("small.safetensors");
+    let gateway = setup.start().await;
+    let inbox = Inbox::open();
+    gateway.post("/queue/pause", &json!({})).await;
+    let id = gateway.generate(&body(&inbox, &json!(["small"]))).await;
+    let gateway = gateway.restart().await;
+    assert_eq!(gateway.job(&id).await["status"], "queued");
+    gateway.post("/queue/resume", &json!({})).await;
+    let webhook = inbox.next().await;
+    assert_eq!((&webhook.body["status"], &webhook.body["workflow"]), (&json!("success"), &json!("small")));
+    gateway.close().await;
+}
+
+#[actix_web::test]
+async fn each_variant_is_checked_and_the_fault_names_it() {
+    let gateway = setup().start().await;
+    let inbox = Inbox::open();
+    for (variants, code, part) in [
+        (json!(["seedless"]), "unknown_field", "variant `seedless`"),
+        (json!(["nothing"]), "unknown_workflow", "`nothing`"),
+        (json!("small"), "invalid_type", "variants"),
+        (json!([7]), "invalid_type", "variants"),
+        (json!(vec!["small"; 8]), "too_long", "at most 7"),
+    ] {
+        let answer = gateway.post("/generate", &body(&inbox, &variants)).await;
+        assert_eq!((answer.status, answer.code()), (400, code.to_owned()), "{variants}: {}", answer.json());
+        assert!(answer.json()["error"].as_str().unwrap().contains(part), "{variants}: {}", answer.json());
+    }
+    let plain = gateway.run_one(&inbox, &canvas(&inbox.url())).await;
+    assert_eq!(plain.body["status"], "success");
+    gateway.close().await;
+}
