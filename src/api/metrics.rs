@@ -66,6 +66,7 @@ fn look_at(backend: &Backend, now: Timestamp) -> SeenBackend {
     }
 }
 
+/// An agent that could not ask its GPUs repeats what they were: of a row nobody would see how old it is.
 fn agent(told: &AgentMetrics) -> SeenAgent {
     let gpu = |gpu: &Gpu| SeenGpu {
         index: gpu.index,
@@ -78,7 +79,7 @@ fn agent(told: &AgentMetrics) -> SeenAgent {
         cpu: told.cpu_ratio(),
         memory: told.memory_total_bytes(),
         memory_used: told.memory_used_bytes(),
-        gpus: told.gpus.iter().map(gpu).collect(),
+        gpus: told.gpus.iter().filter(|_| !told.is_stale).map(gpu).collect(),
     }
 }
 
