@@ -31,13 +31,12 @@ impl Chances {
     /// Asks for each backend. What is only blocked for a while, away or draining may run them yet.
     pub(super) fn of(fitness: &Fitness, kind: &Kind, backends: &[Arc<Backend>], now: Timestamp) -> Self {
         let reason = |backend: &Arc<Backend>| {
-            let mut reasons =
-                kind.graphs.iter().enumerate().map(|(variant, graph)| {
-                    match fitness.weigh(graph, &kind.placement.of_variant(variant), backend, now) {
-                        Fit::Unfit(reason) => Some(reason),
-                        Fit::Fits | Fit::Blocked(_) => None,
-                    }
-                });
+            let mut reasons = kind.graphs.iter().enumerate().map(|(variant, graph)| {
+                match fitness.weigh(graph, &kind.placement.of_variant(variant), backend, now) {
+                    Fit::Unfit(reason) => Some(reason),
+                    Fit::Fits | Fit::Blocked(_) => None,
+                }
+            });
             // One variant that fits is enough.
             let first = reasons.next().flatten()?;
             reasons.all(|reason| reason.is_some()).then_some(first)

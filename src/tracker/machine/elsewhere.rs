@@ -3,7 +3,7 @@
 use super::rig::{PROMPT, Rig, code, node_error, plan, requeued, seconds};
 use super::*;
 use crate::comfy::event::Event;
-use crate::comfy::{HistoryEnd, HistoryEntry};
+use crate::comfy::{HistoryEnd, HistoryEntry, Timeline};
 use crate::job::FailureCode;
 use crate::store::Refused;
 use crate::tracker::evidence::Evidence;
