@@ -115,7 +115,9 @@ pub(super) fn variants(value: Option<Value>, has_graph: bool) -> Result<Vec<Stri
     }
     let name = |name: Value| match name {
         Value::String(name) => Ok(name),
-        other => Err(invalid_type("variants", "a list of names of workflows", &other)),
+        other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+            Err(invalid_type("variants", "a list of names of workflows", &other))
+        }
     };
     names.into_iter().map(name).collect()
 }

@@ -105,7 +105,7 @@ impl NodeError {
         self.exception == "ExecutionBlocked"
     }
 
-    /// Says whether memory ran out, which on a server with more of it may not: PyTorch's `torch.OutOfMemoryError` and
+    /// Says whether memory ran out, which on a server with more of it may not: `PyTorch`'s `torch.OutOfMemoryError` and
     /// `torch.cuda.OutOfMemoryError`, Python's own `MemoryError`.
     pub fn is_out_of_memory(&self) -> bool {
         self.exception.contains("OutOfMemory") || self.exception.ends_with("MemoryError")

@@ -127,8 +127,8 @@ impl Inventory {
     /// Returns what a backend has, and a number that is another one whenever it has something else; none where it is not
     /// known yet.
     pub fn stock(&self, backend: &str) -> Option<(u64, Definitions)> {
-        let shelf = self.shelf(backend)?;
-        let stock = shelf.stock.read().unwrap_or_else(PoisonError::into_inner);
+        let place = self.shelf(backend)?;
+        let stock = place.stock.read().unwrap_or_else(PoisonError::into_inner);
         Some((stock.version, stock.definitions.clone()?))
     }
 

@@ -41,7 +41,7 @@ impl Format {
     }
 
     /// Writes in this format what is written as `OpenMetrics`.
-    pub(super) fn from_open(self, text: String) -> String {
+    pub(super) fn written(self, text: String) -> String {
         match self {
             Self::OpenMetrics => text,
             Self::Classic => classic(&text),
@@ -98,7 +98,7 @@ mod tests {
     fn a_counter_has_its_whole_name_in_the_older_format_and_nothing_marks_the_end() {
         let open = "# HELP a_jobs Jobs\n# TYPE a_jobs counter\na_jobs_total 1\n# HELP b B b\n# TYPE b gauge\nb{c=\"# EOF\"} 2\n# EOF\n";
         let classic = "# HELP a_jobs_total Jobs\n# TYPE a_jobs_total counter\na_jobs_total 1\n# HELP b B b\n# TYPE b gauge\nb{c=\"# EOF\"} 2\n";
-        assert_eq!(Format::Classic.from_open(open.to_owned()), classic);
-        assert_eq!(Format::OpenMetrics.from_open(open.to_owned()), open);
+        assert_eq!(Format::Classic.written(open.to_owned()), classic);
+        assert_eq!(Format::OpenMetrics.written(open.to_owned()), open);
     }
 }

@@ -16,7 +16,7 @@ mod table;
 pub use deliveries::{Called, Deliveries};
 pub use format::Format;
 pub use list::{Kind, Listed, METRICS};
-pub use seen::{Seen, SeenAgent, SeenBackend, SeenGpu, SeenStore};
+pub use seen::{DeviceMemory, Seen, SeenAgent, SeenBackend, SeenGpu, SeenStore};
 pub use store::Commits;
 
 use crate::job::Tap;
@@ -88,7 +88,7 @@ impl Metrics {
         let mut text = String::new();
         // Writing into a text does not fail.
         let _ = text::encode(&mut text, &registry);
-        format.from_open(text)
+        format.written(text)
     }
 }
 

@@ -46,6 +46,9 @@ pub struct SeenStore {
     pub oldest: Duration,
 }
 
+/// How many bytes a device has in all, and how many of them are free; none where it does not say.
+pub type DeviceMemory = (Option<u64>, Option<u64>);
+
 /// How a backend stands.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct SeenBackend {
@@ -70,7 +73,7 @@ pub struct SeenBackend {
     /// How long its last answer took.
     pub answer: Option<Duration>,
     /// The memory of its devices in bytes, and how much of it is free.
-    pub memory: Vec<(Option<u64>, Option<u64>)>,
+    pub memory: Vec<DeviceMemory>,
     /// What its agent tells; all none where there is no agent.
     pub agent: SeenAgent,
 }
@@ -155,7 +158,7 @@ impl Seen {
         self.backends.iter().flat_map(each).map(|(backend, word, is_it)| ([backend.name.as_str(), *word], flag(*is_it)))
     }
 
-    fn devices(&self, of: fn(&(Option<u64>, Option<u64>)) -> Option<u64>) -> impl Iterator<Item = ([&str; 2], f64)> {
+    fn devices(&self, of: fn(&DeviceMemory) -> Option<u64>) -> impl Iterator<Item = ([&str; 2], f64)> {
         self.backends.iter().flat_map(move |backend| {
             let told = DEVICES.into_iter().zip(&backend.memory);
             told.filter_map(move |(place, memory)| Some(([backend.name.as_str(), place], number(of(memory)?))))

@@ -83,10 +83,11 @@ impl Definition {
         let tags = reader.take("tags", read_tags).unwrap_or_default();
         let slots = reader.take("slots", |value| whole(value, 1, MOST_SLOTS)).unwrap_or(1);
         let ahead = reader.take("ahead", |value| whole(value, 0, MOST_AHEAD));
-        let mut route = RouteOptions::default();
-        route.auth = reader.take("auth", |value| part("auth", value)).unwrap_or_default().auth;
-        route.proxy = reader.take("proxy", |value| part("proxy", value)).unwrap_or_default().proxy;
-        route.tls = reader.take("tls", |value| part("tls", value)).unwrap_or_default().tls;
+        let route = RouteOptions {
+            auth: reader.take("auth", |value| part("auth", value)).unwrap_or_default().auth,
+            proxy: reader.take("proxy", |value| part("proxy", value)).unwrap_or_default().proxy,
+            tls: reader.take("tls", |value| part("tls", value)).unwrap_or_default().tls,
+        };
         for Field { name, line, .. } in reader.fields {
             let text = format!("there is no field `{}`{}", names::shown(&name), names::hint(&name, FIELDS));
             reader.mistakes.push(Mistake { field: names::shown(&name), text, line });

@@ -189,7 +189,8 @@ mod tests {
             let wrong = wrong(text);
             assert!(wrong.len() == 1 && (line.is_none() || wrong[0].0 == line), "{text}: {wrong:?}");
         }
-        let many: String = (0..=MOST).map(|number| format!("- url: http://gpu-{number}\n")).collect();
+        let many: Vec<String> = (0..=MOST).map(|number| format!("- url: http://gpu-{number}\n")).collect();
+        let many = many.concat();
         assert!(wrong(&many)[0].1.contains("1025 backends"));
         let deep = format!("- url: {}{}", "[".repeat(1000), "]".repeat(1000));
         assert_eq!(wrong(&deep).len(), 1);

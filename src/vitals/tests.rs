@@ -131,7 +131,7 @@ fn what_is_no_agents_answer_is_refused() {
         &deep,
     ];
     for text in texts {
-        assert_eq!(AgentMetrics::read(text), Err(Unreadable), "{:.40}", text);
+        assert_eq!(AgentMetrics::read(text), Err(Unreadable), "{text:.40}");
     }
 }
 

@@ -99,7 +99,7 @@ async fn the_variant_that_was_chosen_is_kept_with_the_run() {
     assert_eq!((request.workflow.as_str(), request.revision.as_str()), ("small", "revision of small"));
     assert_eq!((&request.params, request.seed, request.expected_images), (&variant("small").params, Some(5), Some(2)));
     assert_eq!(request.webhook_url, new.request.webhook_url, "what is no matter of the workflow stays");
-    assert_eq!(house.store.on_backends().await.unwrap(), [claimed.clone()]);
+    assert_eq!(house.store.on_backends().await.unwrap(), std::slice::from_ref(&claimed));
     house.store.requeue(new.id, 1, true, after(6)).await.unwrap();
     let again = Assignment { variant: 0, ..assignment(new.id, "b", offer(1).remove(0)) };
     let claimed = house.store.claim(vec![again], after(7)).await.unwrap().remove(0);

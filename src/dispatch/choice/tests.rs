@@ -422,6 +422,9 @@ struct Town {
 const GRAPHS: [&str; 4] = ["w", "x", "y", "z"];
 const STANDS: usize = 4;
 
+/// A stand by chance: whether it is open, slots, held, room, room for images, and which graph is warm there.
+type Drawn = (bool, usize, usize, usize, usize, Option<usize>);
+
 impl Town {
     fn jobs(&self) -> Vec<Waiting> {
         let job =
@@ -434,10 +437,7 @@ impl Town {
     }
 
     fn stands(&self) -> Vec<Stand> {
-        let stand = |(place, (is_open, slots, held, room, images, warm)): (
-            usize,
-            &(bool, usize, usize, usize, usize, Option<usize>),
-        )| Stand {
+        let stand = |(place, (is_open, slots, held, room, images, warm)): (usize, &Drawn)| Stand {
             name: format!("stand{place}"),
             is_open: *is_open,
             slots: *slots,

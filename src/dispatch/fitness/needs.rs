@@ -111,7 +111,9 @@ impl Needs {
                 let mut choices: Vec<String> = choices.into_iter().flatten().map(Value::to_string).collect();
                 choices.sort_unstable();
                 part(input);
-                choices.iter().for_each(|choice| part(choice));
+                for choice in &choices {
+                    part(choice);
+                }
             }
         }
         hex::of(hash.finalize())
@@ -262,7 +264,7 @@ mod tests {
         let mut graph = graph("a.safetensors");
         graph["1"]["inputs"]["x"] = json!(["2", 0]);
         assert_eq!(lacks(&graph, &server(&["b.safetensors"])).len(), 1);
-        let nodes = (0..MOST_NODES + 1).map(|place| (place.to_string(), json!({"class_type": "Nope", "inputs": {}})));
+        let nodes = (0..=MOST_NODES).map(|place| (place.to_string(), json!({"class_type": "Nope", "inputs": {}})));
         let long = Value::Object(nodes.collect());
         assert!(lacks(&long, &server(&[])).is_empty(), "it is left to the server");
     }

@@ -229,15 +229,12 @@ fn hear_of_blocks(parts: &Parts) {
 }
 
 fn tell_block(pool: &Pool, backend: &str, block: Option<Block>, now: Timestamp) {
-    let event = match block {
-        Some(Block { reason, until }) => {
-            warn!(backend, reason, "the backend is given no jobs for now");
-            BackendEvent::Blocked { graph: None, reason, until: until.unwrap_or(now) }
-        }
-        None => {
-            info!(backend, "the backend is given jobs again");
-            BackendEvent::Unblocked { graph: None }
-        }
+    let event = if let Some(Block { reason, until }) = block {
+        warn!(backend, reason, "the backend is given no jobs for now");
+        BackendEvent::Blocked { graph: None, reason, until: until.unwrap_or(now) }
+    } else {
+        info!(backend, "the backend is given jobs again");
+        BackendEvent::Unblocked { graph: None }
     };
     pool.tell(backend, now, event);
 }
