@@ -68,7 +68,7 @@ mod tests {
     use std::path::Path;
 
     fn names(file: Option<&Path>, address: Option<&str>) -> anyhow::Result<Vec<String>> {
-        let file = file.map(|file| ("COMFYGATE_BACKENDS".to_owned(), file.display().to_string()));
+        let file = file.map(|file| ("COMFYGATE_BACKENDS_FILE".to_owned(), file.display().to_string()));
         let address = address.map(|address| ("COMFYUI_ADDRESS".to_owned(), address.to_owned()));
         let cli: BTreeMap<_, _> = file.into_iter().chain(address).collect();
         let sources = Sources { cli, env: [], dotenv: FileChoice::None, file: FileChoice::None };

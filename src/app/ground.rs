@@ -40,6 +40,8 @@ pub(super) struct Ground {
     pub(super) blobs: Arc<Blobs>,
     pub(super) catalog: Arc<Catalog>,
     pub(super) inventory: Arc<Inventory>,
+    /// What jobs are held against before they are given to backends.
+    pub(super) judged_by: Arc<Inventory>,
     pub(super) bodies: Arc<BodyRules>,
     pub(super) guard: Guard,
     pub(super) inputs: Arc<Inputs>,
@@ -95,6 +97,7 @@ impl Ground {
             store,
             blobs,
             catalog,
+            judged_by: Arc::clone(&inventory),
             inventory,
             bodies,
             guard,

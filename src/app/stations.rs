@@ -193,7 +193,7 @@ impl Ground {
             pool: Arc::clone(pool),
             fitness,
             fitness_store: self.sqlite(),
-            inventory: Arc::clone(&self.inventory),
+            inventory: Arc::clone(&self.judged_by),
             wait_for_backends: self.settings.backends.wait_for_others,
             estimates: Arc::clone(&self.estimates),
             outlooks: Arc::clone(&outlooks),

@@ -68,6 +68,8 @@ impl Works {
             desk: Arc::clone(&backend.desk),
         };
         let servers = pool.backends().iter().map(server).collect();
+        // Whoever has runs checked does so beforehand, and whoever does not wants the server's own word.
+        ground.judged_by = Arc::new(Inventory::open(&settings.storage.folder, [], Arc::clone(&ground.clock)));
         let outlooks = ground.dispatch(&pool);
         let Ground { store, blobs, inventory, .. } = ground;
         Ok(Self { intake, outlooks, store, blobs, inventory, servers, lifecycle })

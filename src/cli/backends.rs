@@ -59,7 +59,7 @@ pub(super) struct AddArgs {
     /// How many prompts wait there besides.
     #[arg(long, value_name = "N", conflicts_with = "from")]
     ahead: Option<u64>,
-    /// A file of backends, as `COMFYGATE_BACKENDS` names one; this is the way for credentials.
+    /// A file of backends, as `COMFYGATE_BACKENDS_FILE` names one; this is the way for credentials.
     #[arg(long, value_name = "FILE")]
     from: Option<PathBuf>,
     #[command(flatten)]

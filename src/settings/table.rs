@@ -252,7 +252,7 @@ pub const SETTINGS: &[Setting] = &[
     )
     .list(),
     setting(
-        "COMFYGATE_BACKENDS",
+        "COMFYGATE_BACKENDS_FILE",
         "backends.file",
         "",
         "The file that defines the ComfyUI servers with their names, tags and credentials; with it COMFYUI_ADDRESS has no default, and where it is set both count.",

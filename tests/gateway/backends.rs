@@ -313,7 +313,11 @@ pub(crate) async fn view(gateway: &TestGateway, name: &str) -> Value {
 }
 
 pub(crate) async fn until_connected(gateway: &TestGateway, name: &str) -> Value {
-    let connected = async || Some(view(gateway, name).await).filter(|view| view["connected"] == json!(true));
+    // What the command line says takes a moment to be taken in.
+    let connected = async || {
+        let answer = gateway.get(&format!("/backends/{}", encoded(name))).await;
+        Some(answer.json()).filter(|view| answer.status == 200 && view["connected"] == json!(true))
+    };
     eventually(&format!("{name} is connected"), connected).await
 }
 

@@ -43,7 +43,7 @@ async fn backends_of_a_file_run_jobs_under_their_names_and_are_not_removed() {
 async fn a_file_with_three_mistakes_tells_all_three_with_their_lines() {
     let setup = Setup::new();
     let file = written(&setup, "- url: ftp://gpu\n- url: http://a\n  slots: 0\n- url: http://b\n  colour: red\n");
-    let setting = format!("COMFYGATE_BACKENDS={}", file.display());
+    let setting = format!("COMFYGATE_BACKENDS_FILE={}", file.display());
     let folder = setup.folder.path().to_owned();
     let output = run(&folder, &["check", "--set", &setting]).await;
     let said = stdout(&output);

@@ -86,7 +86,7 @@ async fn a_backend_that_takes_prompts_and_never_answers_holds_up_three_jobs_at_m
 }
 
 #[actix_web::test]
-async fn jobs_on_a_backend_that_is_gone_wait_for_the_silence_limit_and_then_go_elsewhere() {
+async fn jobs_on_a_backend_that_is_gone_wait_for_it_a_moment_and_then_go_elsewhere() {
     let clock = ManualClock::at(Timestamp::from_millis(1_800_000_000_000));
     let setup = Setup { clock: Arc::<ManualClock>::clone(&clock), ..Setup::new() };
     let dies = Sim::start(SimOptions::default()).await.unwrap();
@@ -113,7 +113,8 @@ async fn jobs_on_a_backend_that_is_gone_wait_for_the_silence_limit_and_then_go_e
     let webhook = eventually("the lost job is told", async || {
         clock.advance(Duration::from_secs(2));
         let waited = clock.now().since(began);
-        if waited < Duration::from_secs(118) {
+        assert!(waited < Duration::from_mins(2), "it waited for as long as silence may be");
+        if waited < Duration::from_secs(14) {
             assert_eq!(gateway.job(lost).await["status"], "running", "after {waited:?}");
         }
         inbox.try_next()

@@ -215,8 +215,9 @@ async fn outputs_are_never_removed_from_under_runs_that_make_the_same_ones() {
                 // Few contents, so that all make the same ones all the time.
                 let content = Bytes::from(format!("picture {}", (runner + turn) % 3));
                 let number = u16::try_from(next.fetch_add(1, Ordering::Relaxed)).unwrap();
-                den.house.store.accept(new_job(number)).await.unwrap();
-                let run = den.house.claim_one("gpu", den.clock.now()).await;
+                let id = den.house.store.accept(new_job(number)).await.unwrap();
+                // Its own: others look for one at the same time.
+                let run = den.house.claim_this(id, den.clock.now()).await;
                 let (blob, _) = if turn % 2 == 0 {
                     den.blobs.put(content).await.unwrap()
                 } else {

@@ -55,6 +55,8 @@ pub struct Audit {
 
 /// The first schema in which jobs have input images and there are uploads.
 const WITH_INPUTS: usize = 4;
+/// The schema version since which a job may have variants.
+const WITH_VARIANTS: usize = 5;
 
 const RESTORE: &str = "restore the folder from a backup";
 const KEEP: &str = "keep a copy of the folder and report it; the job itself cannot be mended";
@@ -194,7 +196,8 @@ impl Audit {
         let mut noted = (self.schema >= WITH_INPUTS)
             .then(|| connection.prepare("SELECT 1 FROM input WHERE job = ?1 AND sha256 = ?2"))
             .transpose()?;
-        let sql = format!("SELECT {JOB} FROM job JOIN job_request ON job_request.job = job.row");
+        let columns = if self.schema >= WITH_VARIANTS { JOB.to_owned() } else { JOB.replace("job.variant", "0") };
+        let sql = format!("SELECT {columns} FROM job JOIN job_request ON job_request.job = job.row");
         let mut statement = connection.prepare(&sql)?;
         let mut found = statement.query(())?;
         while let Some(row) = found.next()? {
