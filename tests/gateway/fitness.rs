@@ -105,7 +105,8 @@ async fn a_backend_that_comes_back_with_the_model_gets_the_jobs_that_need_it() {
     let addr = other.addr();
     other.stop().await;
     gateway.until_connected(1).await;
-    let back = Sim::start(SimOptions { addr, ..SimOptions::default() }).await.unwrap();
+    let models = Some(vec!["v1-5-pruned-emaonly-fp16.safetensors".to_owned()]);
+    let back = Sim::start(SimOptions { addr, models, ..SimOptions::default() }).await.unwrap();
     let has_it = async || {
         let checked = gateway.post("/workflows/starter/check", &json!({ "prompt": "x" })).await.json();
         (checked["ok"] == true).then_some(())

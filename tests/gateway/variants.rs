@@ -70,13 +70,15 @@ async fn the_first_variant_runs_where_it_can() {
 async fn a_waiting_job_keeps_its_variants_across_a_restart() {
     let mut setup = setup();
     setup.sim = having("small.safetensors");
-    let gateway = setup.start().await;
+    let away = Sim::start(SimOptions::default()).await.unwrap();
+    setup.settings.backends.addresses = vec![away.url().parse().unwrap()];
+    away.stop().await;
+    let gateway = setup.start_alone().await;
     let inbox = Inbox::open();
-    gateway.post("/queue/pause", &json!({})).await;
     let id = gateway.generate(&body(&inbox, &json!(["small"]))).await;
-    let gateway = gateway.restart().await;
     assert_eq!(gateway.job(&id).await["status"], "queued");
-    gateway.post("/queue/resume", &json!({})).await;
+    let here = gateway.sim.url().parse().unwrap();
+    let gateway = gateway.restart_with(|settings| settings.backends.addresses = vec![here]).await;
     let webhook = inbox.next().await;
     assert_eq!((&webhook.body["status"], &webhook.body["workflow"]), (&json!("success"), &json!("small")));
     gateway.close().await;
