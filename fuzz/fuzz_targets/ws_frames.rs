@@ -78,9 +78,7 @@ fn stored(message: &[u8]) -> SlotResult {
         Some(0) => SlotResult::NotFound,
         Some(1) => SlotResult::Unavailable("reset".into()),
         Some(2) => SlotResult::Failed,
-        Some(_) | None => {
-            SlotResult::Stored(Kept::as_it_came("image/png", 3, BlobId("0".repeat(64))))
-        }
+        Some(_) | None => SlotResult::Stored(Kept::as_it_came("image/png", 3, BlobId("0".repeat(64)))),
     }
 }
 
