@@ -4,12 +4,12 @@
 
 use comfygate::api::{Defaults, Rules, read_submission};
 use comfygate::egress::{self, Guard, SystemLookup};
-use comfygate::graph::is_link;
 use comfygate::intake::IntakeError;
 use comfygate::job::{Limits, ParamValue};
 use comfygate::notifier::TargetRules;
 use comfygate::settings::EgressSettings;
-use comfygate::workflow::{Pair, Source, build, check, resolve, shipped};
+use comfygate::graph::is_link;
+use comfygate::workflow::{Source, Pair, build, check, resolve, shipped};
 use libfuzzer_sys::fuzz_target;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -32,8 +32,7 @@ fuzz_target!(|body: &[u8]| {
     let most = Limits { queue: day, start: day, silence: day, run: day };
     let guard = Guard::new(egress::Rules::new(&EgressSettings::default(), false), Arc::new(SystemLookup));
     let targets = TargetRules { guard, https_only: false };
-    let rules =
-        Rules { targets: &targets, most, max_runs: 3, defaults: Defaults::default(), workflow: &find, graphs: None };
+    let rules = Rules { targets: &targets, most, max_runs: 3, defaults: Defaults::default(), workflow: &find, graphs: None };
     let Ok((workflow, submission)) = read_submission(body, &rules) else { return };
     let Ok(resolved) = resolve(&workflow, &submission.params, || 7) else { return };
     assert!(check(&workflow, &resolved.params).is_ok(), "resolved parameters do not build: {:?}", resolved.params);

@@ -12,6 +12,8 @@ use comfygate::job::{BlobId, Failure, FailureCode, JobId, Limits, PromptId};
 use comfygate::media::Kept;
 use comfygate::tracker::{Attribution, Effect, Evidence, Input, Plan, Run, SlotId, SlotResult, SubmitResult, step};
 use libfuzzer_sys::fuzz_target;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 const PROMPT: &str = "prompt-1";
@@ -78,7 +80,9 @@ fn stored(message: &[u8]) -> SlotResult {
         Some(0) => SlotResult::NotFound,
         Some(1) => SlotResult::Unavailable("reset".into()),
         Some(2) => SlotResult::Failed,
-        Some(_) | None => SlotResult::Stored(Kept::as_it_came("image/png", 3, BlobId("0".repeat(64)))),
+        Some(_) | None => {
+            SlotResult::Stored(Kept::as_it_came("image/png", 3, BlobId("0".repeat(64))))
+        }
     }
 }
 
@@ -91,7 +95,10 @@ fn plan() -> Plan {
         backend: "here".into(),
         refused: Vec::new(),
         elsewhere: true,
+        may_join: false,
         nodes: ["1", "2", "3", "9"].map(str::to_owned).into(),
+        labels: BTreeMap::new(),
+        weights: Arc::default(),
         websocket_nodes: ["3".to_owned()].into(),
         declared: None,
         expected_images: Some(1),
