@@ -49,6 +49,18 @@ pub struct Stand {
     pub last_given: Option<Timestamp>,
 }
 
+impl Stand {
+    /// Returns how long a job waits there until it begins, in seconds; with a slot that is free it begins at once.
+    fn wait(&self) -> f64 {
+        if self.held < self.slots { 0.0 } else { self.backlog / to_f64(self.slots.max(1)) }
+    }
+
+    /// Says whether the models of such a graph are there.
+    fn has(&self, graph: &StructureHash) -> bool {
+        self.warm.as_ref() == Some(graph) && !graph.as_str().is_empty()
+    }
+}
+
 /// What is known of graphs on backends, which are named by their place in the list.
 pub trait Knowledge {
     /// Says whether a backend may be given such a graph.
@@ -102,6 +114,8 @@ struct Row {
     is_passed: bool,
     /// All of its jobs are counted as such that wait for one backend.
     is_promised: bool,
+    /// How long a run takes where it never ran, for each variant that this was asked for.
+    usual: Vec<Option<f64>>,
 }
 
 /// The backends, and what is found out of the classes in a round.
@@ -167,7 +181,9 @@ impl<'a, K: Knowledge> Merits<'a, K> {
     }
 
     fn row(&self, class: &Class) -> Row {
-        Row { facts: vec![Fact::Unasked; self.stands.len() * class.structures.len()], ..Row::default() }
+        let variants = class.structures.len();
+        let facts = vec![Fact::Unasked; self.stands.len() * variants];
+        Row { facts, usual: vec![None; variants], ..Row::default() }
     }
 
     fn look(&mut self, room: &Room, class: &Class, class_id: ClassId, row: &mut Row, is_patient: bool) -> Verdict {
@@ -215,7 +231,10 @@ impl<'a, K: Knowledge> Merits<'a, K> {
         let mut earliest: Option<(f64, Offer)> = None;
         let behind = to_f64(room.waiting_of(class_id).saturating_sub(1));
         for place in 0..self.stands.len() {
-            if !self.stands[place].is_open || free.iter().any(|offer| offer.stand == place) {
+            let stand = &self.stands[place];
+            // Whatever its run takes, it ends later.
+            let is_late = stand.wait() >= CLEARLY * best.end && !class.structures.iter().any(|graph| stand.has(graph));
+            if !stand.is_open || is_late || free.iter().any(|offer| offer.stand == place) {
                 continue;
             }
             let Some(offer) = self.offer(place, class, row) else { continue };
@@ -255,12 +274,9 @@ impl<'a, K: Knowledge> Merits<'a, K> {
         let mut best: Option<Offer> = None;
         for (variant, graph) in class.structures.iter().enumerate() {
             let Fact::Fits { warm, cold } = self.fact(place, variant, class, row) else { continue };
-            let is_warm = stand.warm.as_ref() == Some(graph) && !graph.as_str().is_empty();
+            let is_warm = stand.has(graph);
             let seconds = if is_warm { warm } else { cold };
-            let slots = to_f64(stand.slots.max(1));
-            // With a slot that is free it begins at once.
-            let wait = if stand.held < stand.slots { 0.0 } else { stand.backlog / slots };
-            let end = wait + seconds;
+            let end = stand.wait() + seconds;
             if best.as_ref().is_none_or(|best| end < best.end) {
                 best = Some(Offer { stand: place, variant, seconds, is_warm, end });
             }
@@ -271,21 +287,22 @@ impl<'a, K: Knowledge> Merits<'a, K> {
     fn fact(&self, place: usize, variant: usize, class: &Class, row: &mut Row) -> Fact {
         let Some(fact) = row.facts.get_mut(place * class.structures.len() + variant) else { return Fact::Unfit };
         if matches!(fact, Fact::Unasked) {
-            *fact = self.ask(place, variant, class);
+            *fact = self.ask(place, variant, class, &mut row.usual[variant]);
         }
         *fact
     }
 
-    fn ask(&self, place: usize, variant: usize, class: &Class) -> Fact {
+    fn ask(&self, place: usize, variant: usize, class: &Class, usual: &mut Option<f64>) -> Fact {
         let graph = &class.structures[variant];
         let is_refused = class.unfit.contains(&self.stands[place].name);
         if is_refused || !self.knowledge.fits(graph, &class.placement.of_variant(variant), place) {
             return Fact::Unfit;
         }
-        let usual = || self.knowledge.anywhere(graph).or_else(|| self.knowledge.mean_of_all()).unwrap_or(UNKNOWN_RUN);
-        let warm = self.knowledge.run_time(graph, place, true).unwrap_or_else(usual);
-        let known_cold = self.knowledge.run_time(graph, place, false).filter(|cold| *cold > warm);
-        let cold = known_cold.unwrap_or_else(|| warm + (warm * LOADING).min(LONGEST_LOADING));
+        let known_warm = self.knowledge.run_time(graph, place, true);
+        let known_cold = self.knowledge.run_time(graph, place, false);
+        let elsewhere = || self.knowledge.anywhere(graph).or_else(|| self.knowledge.mean_of_all());
+        let warm = known_warm.unwrap_or_else(|| *usual.get_or_insert_with(|| elsewhere().unwrap_or(UNKNOWN_RUN)));
+        let cold = known_cold.filter(|cold| *cold > warm).unwrap_or(warm + (warm * LOADING).min(LONGEST_LOADING));
         Fact::Fits { warm, cold }
     }
 
