@@ -7,7 +7,7 @@ use crate::crash::{self, Point};
 use crate::inputs::{GivenImages, Inputs, Refused, take_images};
 use crate::job::{
     BodyRules, Conversion, DeliveryMode, Happening, InputImages, Job, JobId, JobState, Limits, Milestone, Outcome,
-    Params, Placement, Request, Tap, Tapped, Tenant, Timeouts, Variant, WebhookEvent, freeze,
+    Params, Placement, Request, StructureHash, Tap, Tapped, Tenant, Timeouts, Variant, WebhookEvent, freeze,
 };
 use crate::pool::Pool;
 use crate::secret::Secret;
@@ -222,13 +222,9 @@ impl Intake {
         let (tenant, idempotency) = (submission.tenant.clone(), submission.idempotency.clone());
         let key = submission.partner_key.take();
         let structure = structure(workflow, &resolved.params)?;
-        let mut request = self.request(workflow, submission, resolved, taken.images.clone());
-        if !others.is_empty() {
-            let own = std::iter::once(workflow).chain(others.iter().map(Arc::as_ref));
-            request.placement.tags.retain(|tag| !workflow.required_tags().contains(tag));
-            request.placement.by_variant = own.map(|pair| pair.required_tags().iter().cloned().collect()).collect();
-        }
-        let request = Request { structure, variants, ..request };
+        submission.placement = placement(workflow, &others, submission.placement);
+        let request = self.request(workflow, structure, submission, resolved, taken.images.clone());
+        let request = Request { variants, ..request };
         self.store(NewJob { id, tenant, request, created_at: now, idempotency, own_revision: None }, key).await
     }
 
@@ -284,7 +280,9 @@ impl Intake {
         let key = submission.partner_key.take();
         let seed = seeds.values().next().copied().filter(|_| seeds.len() == 1);
         let resolved = Resolved { params: Params::new(), seed, expected_images: None };
-        let request = Request { seeds, ..self.request(&pair, submission, resolved, InputImages::new()) };
+        submission.placement = placement(&pair, &[], submission.placement);
+        let structure = pair.structure().clone();
+        let request = Request { seeds, ..self.request(&pair, structure, submission, resolved, InputImages::new()) };
         let own_revision = Some(revision(&pair));
         self.store(NewJob { id, tenant, request, created_at: now, idempotency, own_revision }, key).await
     }
@@ -349,13 +347,20 @@ impl Intake {
         Ok(Cancelled::Now)
     }
 
-    fn request(&self, workflow: &Pair, submission: Submission, resolved: Resolved, images: InputImages) -> Request {
+    fn request(
+        &self,
+        workflow: &Pair,
+        structure: StructureHash,
+        submission: Submission,
+        resolved: Resolved,
+        images: InputImages,
+    ) -> Request {
         let limits = self.limits.with(workflow.timeouts()).with(&submission.timeouts).at_most(&self.most);
         Request {
             workflow: workflow.name().to_owned(),
             revision: workflow.revision().to_owned(),
-            structure: workflow.structure().clone(),
-            placement: placement(workflow, submission.placement),
+            structure,
+            placement: submission.placement,
             params: resolved.params,
             images,
             seed: resolved.seed,
@@ -415,8 +420,38 @@ fn revision(workflow: &Pair) -> Revision {
     Revision { hash, name, config, template }
 }
 
-/// Joins what a workflow and its caller wish of a backend.
-fn placement(workflow: &Pair, mut wished: Placement) -> Placement {
-    wished.tags.extend(workflow.required_tags().iter().cloned());
+/// Joins what the workflows of a job and its caller wish of a backend: with one workflow all of it is the job's, with several
+/// each workflow's own tags are its variant's.
+fn placement(workflow: &Pair, others: &[Arc<Pair>], mut wished: Placement) -> Placement {
+    let tags = |pair: &Pair| pair.required_tags().iter().cloned().collect::<BTreeSet<_>>();
+    if others.is_empty() {
+        wished.tags.extend(tags(workflow));
+    } else {
+        wished.by_variant = std::iter::once(workflow).chain(others.iter().map(Arc::as_ref)).map(tags).collect();
+    }
     wished
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workflow::Files;
+
+    #[test]
+    fn what_the_caller_wishes_holds_for_every_variant_and_a_workflows_tags_for_its_own() {
+        let pair = |tag: &str| {
+            let config = format!("node_mappings: {{}}\nrequires: {{tags: [{tag}]}}\n");
+            Arc::new(Pair::parse("x", &config, r#"{"1": {"class_type": "A", "inputs": {}}}"#, &Files::of("x")).unwrap())
+        };
+        let of = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
+        let wished = Placement { tags: of(&["large"]), ..Placement::default() };
+        assert_eq!(placement(&pair("flux"), &[], wished.clone()).tags, of(&["flux", "large"]));
+        let joined = placement(&pair("large"), &[pair("small")], wished);
+        assert_eq!(joined.of_variant(0).tags, of(&["large"]));
+        assert_eq!(
+            joined.of_variant(1).tags,
+            of(&["large", "small"]),
+            "the caller's own wish is not the workflow's alone"
+        );
+    }
 }

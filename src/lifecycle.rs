@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use futures_util::FutureExt;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, error};
@@ -220,6 +221,13 @@ impl StopSignals {
 /// Ends when somebody asks the process to stop: at Ctrl-C or SIGTERM.
 pub async fn asked_to_stop() {
     StopSignals::listen().next().await;
+}
+
+/// Ends when something has changed; never, where there is nobody left who could say so.
+pub async fn changed<T>(news: &mut watch::Receiver<T>) {
+    if news.changed().await.is_err() {
+        std::future::pending::<()>().await;
+    }
 }
 
 /// Returns how much long work may be done at once, so that those who serve have a processor core left wherever there are two.

@@ -22,6 +22,7 @@ pub use callers::{CallerSettings, Rate, RateChoice};
 pub use docs::{env_example, reference};
 pub use egress::{EgressMode, EgressSettings, HostPattern, NEVER_CALLED};
 pub use error::{Place, Problem, SettingsError};
+pub use file::says_nothing;
 pub use jobs::{InputSettings, LimitSettings, StorageSettings, WorkflowSettings};
 pub use load::{FileChoice, Sources, process_environment};
 pub use local::LocalSettings;

@@ -6,7 +6,6 @@ use super::room::{Class, Room};
 use crate::clock::{Clock, Timestamp};
 use crate::job::JobId;
 use crate::pool::{Backend, Duty, Estimates, Pool};
-use crate::store::Refused;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -40,8 +39,8 @@ pub enum Why {
     BackendDown,
     /// The backends that can run it have failed such graphs, and are left alone until then at the least.
     BackendBlocked(Timestamp),
-    /// No backend can run it, for these reasons.
-    NoBackendFits(Vec<Refused>),
+    /// No backend can run it.
+    NoBackendFits,
 }
 
 impl Why {
@@ -52,7 +51,7 @@ impl Why {
             Self::NoBackendFree => "no_backend_free",
             Self::BackendDown => "backend_down",
             Self::BackendBlocked(_) => "backend_blocked",
-            Self::NoBackendFits(_) => "no_backend_fits",
+            Self::NoBackendFits => "no_backend_fits",
         }
     }
 }
@@ -119,7 +118,7 @@ impl Outlooks {
         let why = self.why(&class, &backends, now);
         let starts_at = match &why {
             Why::NoBackendFree => self.start(&class, &backends, &backlogs, ahead, now),
-            Why::Paused | Why::BackendDown | Why::BackendBlocked(_) | Why::NoBackendFits(_) => None,
+            Why::Paused | Why::BackendDown | Why::BackendBlocked(_) | Why::NoBackendFits => None,
         };
         let ends_at = starts_at.map(|start| start + self.run_time(&class));
         Some(Outlook { ahead, starts_at, ends_at, why })
@@ -141,7 +140,7 @@ impl Outlooks {
                 Why::NoBackendFree => &mut counts.no_backend_free,
                 Why::BackendDown => &mut counts.backend_down,
                 Why::BackendBlocked(_) => &mut counts.backend_blocked,
-                Why::NoBackendFits(_) => &mut counts.no_backend_fits,
+                Why::NoBackendFits => &mut counts.no_backend_fits,
             };
             *counted += count;
         }
@@ -157,7 +156,6 @@ impl Outlooks {
         if self.pool.is_paused() {
             return Why::Paused;
         }
-        let mut refused = Vec::new();
         let mut blocked: Option<Timestamp> = None;
         let mut is_down = false;
         for backend in backends {
@@ -165,22 +163,24 @@ impl Outlooks {
                 Fit::Fits if is_open(backend, now) => return Why::NoBackendFree,
                 Fit::Fits => is_down = true,
                 Fit::Blocked(until) => blocked = Some(blocked.map_or(until, |first| first.min(until))),
-                Fit::Unfit(reason) => refused.push(Refused { backend: backend.name.clone(), reason }),
+                Fit::Unfit(_) => {}
             }
         }
         match blocked {
             Some(until) => Why::BackendBlocked(until),
             None if is_down || backends.is_empty() => Why::BackendDown,
-            None => Why::NoBackendFits(refused),
+            None => Why::NoBackendFits,
         }
     }
 
     /// Returns the best that any variant of a class can hope for.
     fn fit(&self, class: &Class, backend: &Backend, now: Timestamp) -> Fit {
-        if class.unfit.contains(&backend.name) {
-            return Fit::Unfit("it has refused the job".to_owned());
-        }
-        let fits = class.structures.iter().map(|graph| self.fitness.fit(graph, &class.placement, backend, now));
+        let fits = class.structures.iter().enumerate().map(|(variant, graph)| {
+            if class.is_refused(&backend.name, variant) {
+                return Fit::Unfit("it has refused the job".to_owned());
+            }
+            self.fitness.fit(graph, &class.placement.of_variant(variant), backend, now)
+        });
         let better = |fit: &Fit| match fit {
             Fit::Fits => 0,
             Fit::Blocked(_) => 1,

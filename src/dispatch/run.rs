@@ -7,14 +7,14 @@ use super::partner::partner_key;
 use super::room::Room;
 use super::round::{claim_round, forget_gone};
 use super::sending::{Ready, Sending};
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::crash::{self, Point};
 use crate::inputs::Shelf;
 use crate::inventory::Inventory;
 use crate::job::{BodyRules, Failure, Job, JobId, NodeLabel, Request, Tap};
 use crate::lifecycle::{Lifecycle, Panicked};
 use crate::pool::{Backend, Estimates, Pool};
-use crate::store::{Claimed, FitnessStore, Refused, Revision, Store, StoreError, persist};
+use crate::store::{Claimed, FitnessStore, Refused, Revision, Store, StoreError, Way, persist};
 use crate::telemetry::job_span;
 use crate::tracker::{Plan, Run, SubmitResult};
 use crate::vault::Vault;
@@ -241,26 +241,18 @@ async fn give_back(parts: &Parts, claimed: &Claimed) {
 }
 
 fn plan(parts: &Parts, claimed: &Claimed, built: &Built) -> Plan {
-    let Claimed { job, run, tries, refused, .. } = claimed;
+    let Claimed { job, run, variant, tries, .. } = claimed;
     let now = parts.clock.now();
-    let mut refused = refused.clone();
-    for other in parts.pool.backends().iter().filter(|other| other.name != run.backend) {
-        let fit = parts.fitness.fit(&job.request.structure, &job.request.placement, other, now);
-        if let Fit::Unfit(reason) = fit
-            && refused.iter().all(|it| it.backend != other.name)
-        {
-            refused.push(Refused { backend: other.name.clone(), reason });
-        }
-    }
-    let may_take =
-        |other: &Arc<Backend>| other.name != run.backend && refused.iter().all(|it| it.backend != other.name);
+    let (refused, open) = other_ways(parts, claimed, now);
     Plan {
         job: job.id,
         number: run.number,
         prompt: run.prompt.clone(),
         backend: run.backend.clone(),
-        elsewhere: parts.pool.backends().iter().any(may_take),
+        variant: *variant,
         refused,
+        elsewhere: open.iter().any(|way| way.backend != run.backend),
+        otherwise: open.iter().any(|way| way.backend == run.backend),
         may_join: now < job.created_at + parts.wait_for_backends,
         nodes: built.graph.nodes().map(|(id, _)| id.to_owned()).collect(),
         labels: labels(built),
@@ -272,6 +264,27 @@ fn plan(parts: &Parts, claimed: &Claimed, built: &Built) -> Plan {
         queued_since: if *tries == 0 { job.created_at.min(now) } else { now },
         may_retry: tries + 1 < job.request.max_runs.unwrap_or(parts.max_runs).min(parts.max_runs),
     }
+}
+
+/// Returns the ways in which a job cannot run, and those in which it might besides the one that it was claimed for.
+fn other_ways(parts: &Parts, claimed: &Claimed, now: Timestamp) -> (Vec<Refused>, Vec<Way>) {
+    let Claimed { job, run, variant, structures, refused, .. } = claimed;
+    let (mut refused, mut open) = (refused.clone(), Vec::new());
+    for backend in parts.pool.backends().iter() {
+        for (number, graph) in (0_u32..).zip(structures) {
+            let way = Way { backend: backend.name.clone(), variant: number };
+            let is_this = way.backend == run.backend && number == *variant;
+            if is_this || refused.iter().any(|refused| refused.way == way) {
+                continue;
+            }
+            let placement = job.request.placement.of_variant(number as usize);
+            match parts.fitness.fit(graph, &placement, backend, now) {
+                Fit::Unfit(reason) => refused.push(Refused { way, reason }),
+                Fit::Fits | Fit::Blocked(_) => open.push(way),
+            }
+        }
+    }
+    (refused, open)
 }
 
 fn labels(built: &Built) -> BTreeMap<String, NodeLabel> {

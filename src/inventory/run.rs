@@ -3,6 +3,7 @@
 use super::{Inventory, InventoryError, Shelf};
 use crate::clock::Clock;
 use crate::comfy::Client;
+use crate::lifecycle::changed;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -42,7 +43,7 @@ pub async fn run(mut parts: Parts, stop: CancellationToken) {
             () = stop.cancelled() => return,
             () = parts.clock.sleep_until(due) => {}
             () = shelf.wish.notified() => {}
-            () = news(&mut parts.connected) => {}
+            () = changed(&mut parts.connected) => {}
         }
         let is_told = tokio::select! {
             () = stop.cancelled() => return,
@@ -54,13 +55,6 @@ pub async fn run(mut parts: Parts, stop: CancellationToken) {
             () = stop.cancelled() => return,
             () = parts.clock.sleep_until(now + PAUSE) => {}
         }
-    }
-}
-
-/// Ends when the socket has come up; never, where there is nobody left who could say so.
-async fn news(connected: &mut watch::Receiver<u64>) {
-    if connected.changed().await.is_err() {
-        std::future::pending::<()>().await;
     }
 }
 

@@ -158,21 +158,6 @@ impl Estimates {
         Reading(self.known.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Returns how long a run should take there, as [`Reading::run_time`] does.
-    pub fn run_time(&self, graph: &StructureHash, backend: &str, is_warm: bool) -> Option<Duration> {
-        self.read().run_time(graph, backend, is_warm)
-    }
-
-    /// Returns which graph ran last on a backend.
-    pub fn last_ran(&self, backend: &str) -> Option<StructureHash> {
-        self.read().last_ran(backend).cloned()
-    }
-
-    /// Returns how long a run takes, whatever its graph.
-    pub fn mean_of_all(&self) -> Option<Duration> {
-        self.read().mean_of_all()
-    }
-
     /// Returns what has changed since this was called the last time.
     pub fn take_changes(&self) -> EstimateChanges {
         let mut known = self.write();

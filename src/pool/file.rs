@@ -2,7 +2,7 @@
 
 use super::definition::{Definition, Field, Mistake};
 use super::roster::MOST;
-use crate::settings::{Place, Problem, SettingsError};
+use crate::settings::{Place, Problem, SettingsError, says_nothing};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use serde_saphyr::{Spanned, options::DuplicateKeyPolicy};
@@ -76,8 +76,7 @@ fn double(definition: &Definition, other: &Definition, at: Option<u64>) -> Optio
 }
 
 fn parse(text: &str) -> Result<Vec<Entry>, Mistake> {
-    let says_nothing = text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'));
-    if says_nothing {
+    if says_nothing(text) {
         return Ok(Vec::new());
     }
     let options = serde_saphyr::options! {

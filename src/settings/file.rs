@@ -31,8 +31,7 @@ pub(super) struct Unreadable {
 
 /// Reads the text of the file.
 pub(super) fn read(text: &str) -> Result<Vec<Entry>, Unreadable> {
-    let says_nothing = text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'));
-    if says_nothing {
+    if says_nothing(text) {
         return Ok(Vec::new());
     }
     let options = serde_saphyr::options! { strict_booleans: true, with_snippet: false };
@@ -45,6 +44,11 @@ pub(super) fn read(text: &str) -> Result<Vec<Entry>, Unreadable> {
         text: format!("cannot be read: {}", error.without_snippet()),
     })?;
     Ok(entries.into_inner())
+}
+
+/// Says whether a YAML text has nothing but comments.
+pub fn says_nothing(text: &str) -> bool {
+    text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'))
 }
 
 /// The whole file, or one section of it.

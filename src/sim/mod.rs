@@ -103,6 +103,13 @@ pub struct SimRequest {
     pub body: Bytes,
 }
 
+impl SimRequest {
+    /// Says whether it brought a graph.
+    pub fn is_prompt(&self) -> bool {
+        self.method == "POST" && self.path == "/prompt"
+    }
+}
+
 /// Why a simulator did not start, or did not do what was waited for.
 #[derive(Debug, Error)]
 pub enum SimError {

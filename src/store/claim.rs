@@ -1,6 +1,7 @@
 //! A job on its way to a backend: how it waits, the backend and the run that it is claimed for, and who cannot run it.
 
 use crate::job::{Job, JobId, Placement, PromptId, RunRef, StructureHash, Tenant};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 /// A job that waits, with all that matters for where it may go.
@@ -18,8 +19,8 @@ pub struct Waiting {
     pub structures: Vec<StructureHash>,
     /// What it wishes of a backend.
     pub placement: Placement,
-    /// The backends that cannot run it, as they have said themselves.
-    pub unfit: BTreeSet<String>,
+    /// The ways in which it cannot run, as the backends have said themselves.
+    pub unfit: BTreeSet<Way>,
     /// The backend of its last run; none before the first.
     pub left: Option<String>,
     /// Whether it has input images, which must be brought to the backend first.
@@ -35,6 +36,22 @@ pub struct Arrivals {
     pub mark: i64,
     /// Whether there may be more already.
     pub is_more: bool,
+}
+
+/// A way in which a job may run.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct Way {
+    /// The backend's name.
+    pub backend: String,
+    /// Which of the job's variants, from 0.
+    pub variant: u32,
+}
+
+impl Way {
+    /// Returns the way of a job that has no other variants, on a backend of this name.
+    pub fn first(backend: &str) -> Self {
+        Self { backend: backend.to_owned(), variant: 0 }
+    }
 }
 
 /// A waiting job and where it shall run.
@@ -57,17 +74,21 @@ pub struct Claimed {
     pub job: Job,
     /// The run: number, backend, prompt id.
     pub run: RunRef,
+    /// Which of the job's variants it is of, from 0.
+    pub variant: u32,
+    /// The structures of the job's graphs, one for each variant.
+    pub structures: Vec<StructureHash>,
     /// How many runs before this one counted as tries.
     pub tries: u32,
-    /// The backends that cannot run the job.
+    /// The ways in which the job cannot run.
     pub refused: Vec<Refused>,
 }
 
-/// A backend that cannot run a job: it lacks a node class or a model file.
+/// A way in which a job cannot run: the backend lacks a node class or a model file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Refused {
-    /// The backend's name.
-    pub backend: String,
+    /// The backend, and the variant that it refused.
+    pub way: Way,
     /// What it said.
     pub reason: String,
 }

@@ -1,6 +1,6 @@
 //! What must survive of the question which backend may run what: what backends said of graphs; and which kinds of jobs wait.
 
-use super::{Refused, StoreError};
+use super::{Refused, StoreError, Way};
 use crate::clock::Timestamp;
 use crate::job::{Job, JobId, Placement, StructureHash};
 use async_trait::async_trait;
@@ -48,12 +48,12 @@ pub trait FitnessStore: Send + Sync + fmt::Debug {
     /// Returns at most `limit` kinds of jobs that wait. What cannot be read is passed over.
     async fn waiting_kinds(&self, limit: u32) -> Result<Vec<Kind>, StoreError>;
 
-    /// Returns at most `limit` waiting jobs of a kind, accepted no later than `by`, that each of the backends `able` has
-    /// refused; with `able` empty all of them. With each job stands who has refused it.
+    /// Returns at most `limit` waiting jobs of a kind, accepted no later than `by`, that were refused in each of the ways
+    /// `able`; with `able` empty all of them. With each job stands who has refused it.
     async fn without_hope(
         &self,
         kind: Kind,
-        able: Vec<String>,
+        able: Vec<Way>,
         by: Timestamp,
         limit: u32,
     ) -> Result<Vec<(Job, Vec<Refused>)>, StoreError>;

@@ -23,7 +23,7 @@ mod signing;
 mod sqlite;
 mod uploads;
 
-pub use claim::{Arrivals, Assignment, Claimed, Refused, Waiting};
+pub use claim::{Arrivals, Assignment, Claimed, Refused, Waiting, Way};
 pub use counts::{Backlog, Counts};
 pub use cursor::{Cursor, CursorError};
 pub use delivery::{Attempt, Delivery, DeliveryState, Verdict};

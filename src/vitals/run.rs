@@ -3,10 +3,10 @@
 use super::{AgentMetrics, Vitals};
 use crate::clock::Clock;
 use crate::comfy::{Client, ClientError};
+use crate::lifecycle::changed;
 use crate::tracker::Desk;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
@@ -43,7 +43,7 @@ pub async fn run(parts: Parts, stop: CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => return,
             () = parts.clock.sleep_until(due) => {}
-            () = news(&mut connected) => {}
+            () = changed(&mut connected) => {}
         }
         // Without a socket nobody is there who could answer, or somebody else.
         if !parts.desk.is_connected() {
@@ -60,13 +60,6 @@ pub async fn run(parts: Parts, stop: CancellationToken) {
             () = stop.cancelled() => return,
             () = parts.clock.sleep_until(now + PAUSE) => {}
         }
-    }
-}
-
-/// Ends when the socket has come up; never, where there is nobody left who could say so.
-async fn news(connected: &mut watch::Receiver<u64>) {
-    if connected.changed().await.is_err() {
-        std::future::pending::<()>().await;
     }
 }
 

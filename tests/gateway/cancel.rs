@@ -165,7 +165,7 @@ async fn a_job_is_cancelled_while_its_submission_is_under_way() {
         gateway.sim.inject(Fault::Hang { at: "executing".into() });
         gateway.sim.inject(fault.clone());
         let id = gateway.generate(&canvas(&inbox.url())).await;
-        let posted = |sim: &Sim| sim.requests().iter().any(|it| it.method == "POST" && it.path == "/prompt");
+        let posted = |sim: &Sim| sim.requests().iter().any(|it| it.is_prompt());
         gateway.sim.wait_for(posted).await.unwrap();
         assert_eq!(gateway.cancel(&id).await, 202, "{fault:?}");
         let hung = gateway.sim.wait_for(|sim| interrupts(sim) >= 1 || sim.queued() == 0).await;

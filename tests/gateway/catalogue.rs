@@ -3,7 +3,7 @@
 
 use crate::keys::{OPERATOR, ask, make, with_keys};
 use crate::support::{Answer, Setup, TestGateway, eventually};
-use comfygate::sim::{Sim, SimOptions};
+use comfygate::sim::{Sim, SimOptions, SimRequest};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -124,7 +124,7 @@ async fn a_dry_run_returns_the_finished_graph_and_stores_nothing() {
     assert!(inputs.iter().any(|inputs| inputs["steps"] == 9 && inputs["seed"] == 7));
     assert!(inputs.iter().any(|inputs| inputs["text"] == "a hill"));
     assert_eq!(gateway.get("/jobs").await.json()["jobs"], json!([]));
-    assert!(!gateway.sim.requests().iter().any(|request| request.path == "/prompt"));
+    assert!(!gateway.sim.requests().iter().any(SimRequest::is_prompt));
     gateway.close().await;
 }
 

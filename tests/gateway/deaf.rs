@@ -150,7 +150,7 @@ fn executions(gateway: &TestGateway) -> usize {
 
 /// The client ids of all submissions, in their order.
 fn submitted_under(gateway: &TestGateway) -> Vec<String> {
-    let posted = gateway.sim.requests().into_iter().filter(|it| it.method == "POST" && it.path == "/prompt");
+    let posted = gateway.sim.requests().into_iter().filter(|it| it.is_prompt());
     let read = |body: &[u8]| serde_json::from_slice::<Value>(body).unwrap()["client_id"].as_str().unwrap().to_owned();
     posted.map(|request| read(&request.body)).collect()
 }

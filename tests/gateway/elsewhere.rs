@@ -231,7 +231,7 @@ fn posts(sim: &Sim) -> usize {
 fn offered(sim: &Sim) -> std::collections::BTreeMap<String, usize> {
     let mut offered = std::collections::BTreeMap::new();
     for request in sim.requests() {
-        if request.method == "POST" && request.path == "/prompt" {
+        if request.is_prompt() {
             let body: Value = serde_json::from_slice(&request.body).unwrap();
             *offered.entry(body["prompt_id"].as_str().unwrap().to_owned()).or_default() += 1;
         }

@@ -68,7 +68,7 @@ async fn outlives_a_full_disk(setup: &Setup, disk: Disk) -> PathBuf {
         exception_type: "ValueError".into(),
     });
     let failing = take_in(&program, &inbox.url(), 2).await.unwrap();
-    sim.wait_for(|sim| sim.requests().iter().filter(|request| request.path == "/prompt").count() == 4).await.unwrap();
+    sim.wait_for(|sim| sim.requests().iter().filter(|request| request.is_prompt()).count() == 4).await.unwrap();
     taken_in.extend([running.clone(), failing.clone()]);
 
     disk.fill(&program, &data);

@@ -86,7 +86,7 @@ async fn ended(gateway: &TestGateway, id: &str) -> Value {
 /// Returns the name that the first `LoadImage` had in the latest prompt.
 pub(crate) fn prompted(gateway: &TestGateway) -> String {
     let requests = gateway.sim.requests();
-    let prompt = requests.iter().rev().find(|request| request.path == "/prompt" && request.method == "POST").unwrap();
+    let prompt = requests.iter().rev().find(|request| request.is_prompt()).unwrap();
     let body: Value = serde_json::from_slice(&prompt.body).unwrap();
     body["prompt"]["1"]["inputs"]["image"].as_str().unwrap().to_owned()
 }
@@ -319,7 +319,7 @@ async fn an_accepted_image_outlives_a_restart_before_it_was_brought_anywhere() {
     // What the others have shown on the socket meanwhile may have been lost, so they may have been sent again after it.
     let name = format!("comfygate/{}.png", sha256(&bytes));
     let has_name = |request: &comfygate::sim::SimRequest| String::from_utf8_lossy(&request.body).contains(&name);
-    assert!(gateway.sim.requests().iter().any(|request| request.path == "/prompt" && has_name(request)));
+    assert!(gateway.sim.requests().iter().any(|request| request.is_prompt() && has_name(request)));
     gateway.close().await;
 }
 

@@ -71,7 +71,7 @@ async fn a_backend_that_takes_prompts_and_never_answers_holds_up_three_jobs_at_m
     while told.len() < ids.len() - MOST_HELD_UP {
         take(&inbox, &mut told).await;
     }
-    let posts = other.requests().iter().filter(|it| it.method == "POST" && it.path == "/prompt").count();
+    let posts = other.requests().iter().filter(|it| it.is_prompt()).count();
     assert!((1..=MOST_HELD_UP).contains(&posts), "{posts} jobs were given to it");
     other.clear_faults();
     other.release();
@@ -311,7 +311,7 @@ fn sorted(ids: &[String; 2]) -> [String; 2] {
 
 /// The prompts that were posted, in their order.
 fn posted(sim: &Sim) -> Vec<String> {
-    let posts = sim.requests().into_iter().filter(|it| it.method == "POST" && it.path == "/prompt");
+    let posts = sim.requests().into_iter().filter(|it| it.is_prompt());
     let prompt = |body: &[u8]| serde_json::from_slice::<Value>(body).unwrap()["prompt_id"].as_str().unwrap().to_owned();
     posts.map(|it| prompt(&it.body)).collect()
 }

@@ -15,7 +15,7 @@ fn with_key(mut request: Value, key: &str) -> Value {
 
 /// What ComfyUI was sent with each prompt besides the graph, oldest first.
 fn extras(gateway: &TestGateway) -> Vec<Value> {
-    let is_prompt = |request: &SimRequest| request.method == "POST" && request.path == "/prompt";
+    let is_prompt = |request: &SimRequest| request.is_prompt();
     let prompts = gateway.sim.requests().into_iter().filter(is_prompt);
     prompts.map(|request| serde_json::from_slice::<Value>(&request.body).unwrap()["extra_data"].clone()).collect()
 }

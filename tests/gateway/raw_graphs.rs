@@ -25,7 +25,7 @@ async fn allowed() -> TestGateway {
 /// The graph that the backend was given for a job.
 fn submitted(gateway: &TestGateway, id: &str) -> Value {
     let requests = gateway.sim.requests();
-    let posts = requests.iter().filter(|request| request.method == "POST" && request.path == "/prompt");
+    let posts = requests.iter().filter(|request| request.is_prompt());
     let mut posts = posts.map(|request| serde_json::from_slice::<Value>(&request.body).unwrap());
     posts.find(|post| post["prompt_id"] == id).expect("it was submitted")["prompt"].clone()
 }
@@ -87,7 +87,7 @@ async fn a_graph_keeps_the_order_of_its_nodes() {
     assert_eq!(answer.status, 202, "{}", answer.json());
     assert_eq!(inbox.next().await.body["status"], "success");
     let requests = gateway.sim.requests();
-    let prompt = requests.iter().find(|request| request.method == "POST" && request.path == "/prompt").unwrap();
+    let prompt = requests.iter().find(|request| request.is_prompt()).unwrap();
     let text = std::str::from_utf8(&prompt.body).unwrap();
     let place = |node: &str| text.find(&format!("\"{node}\":{{")).unwrap();
     assert!(place("20") < place("9") && place("9") < place("10"), "{text}");

@@ -105,7 +105,7 @@ async fn a_seed_is_reported_with_all_its_bits_and_drawn_where_none_is_given() {
     body["seed"] = json!(u64::MAX);
     let webhook = gateway.run_one(&inbox, &body).await;
     assert_eq!(webhook.body["seed"], json!(u64::MAX));
-    let sent = gateway.sim.requests().into_iter().find(|request| request.path == "/prompt" && request.method == "POST");
+    let sent = gateway.sim.requests().into_iter().find(|request| request.is_prompt());
     let sent: Value = serde_json::from_slice(&sent.unwrap().body).unwrap();
     let seeds: Vec<&Value> =
         sent["prompt"].as_object().unwrap().values().filter_map(|node| node["inputs"].get("seed")).collect();

@@ -25,7 +25,7 @@ fn image(grey: u8) -> Value {
 /// Says whether the first run of a job was sent to ComfyUI.
 fn was_sent(gateway: &TestGateway, job: &str) -> bool {
     let requests = gateway.sim.requests();
-    let prompts = requests.iter().filter(|request| request.method == "POST" && request.path == "/prompt");
+    let prompts = requests.iter().filter(|request| request.is_prompt());
     let mut bodies = prompts.map(|request| serde_json::from_slice::<Value>(&request.body).unwrap());
     bodies.any(|body| body["prompt_id"] == job)
 }

@@ -200,7 +200,7 @@ fn clock_of(gateway: &TestGateway) -> i64 {
 }
 
 fn submissions(sim: &Sim) -> usize {
-    sim.requests().iter().filter(|request| request.method == "POST" && request.path == "/prompt").count()
+    sim.requests().iter().filter(|request| request.is_prompt()).count()
 }
 
 /// The prompts that were interrupted, by name.

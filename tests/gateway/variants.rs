@@ -1,17 +1,18 @@
 //! One job as several graphs: the same parameters in several workflows, and it runs as the one that some backend can run.
 
+use crate::input_images::uploads_to;
 use crate::support::{Inbox, Setup, canvas};
 use comfygate::sim::{Sim, SimOptions};
 use serde_json::{Value, json};
 
 /// Writes workflows that differ in the model they load, and one that has no such parameter as the others.
 fn setup() -> Setup {
-    let template = |model: &str| {
+    let template = |model: &str, sampler: &str| {
         json!({
             "1": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": model}},
             "2": {"class_type": "EmptyLatentImage", "inputs": {"width": 64, "height": 64, "batch_size": 1}},
             "3": {"class_type": "CLIPTextEncode", "inputs": {"text": "a cat", "clip": ["1", 1]}},
-            "4": {"class_type": "KSampler", "inputs": {"seed": 1, "steps": 1, "cfg": 7.0, "sampler_name": "euler",
+            "4": {"class_type": "KSampler", "inputs": {"seed": 1, "steps": 1, "cfg": 7.0, "sampler_name": sampler,
                 "scheduler": "normal", "denoise": 1.0, "model": ["1", 0], "positive": ["3", 0], "negative": ["3", 0],
                 "latent_image": ["2", 0]}},
             "5": {"class_type": "VAEDecode", "inputs": {"samples": ["4", 0], "vae": ["1", 2]}},
@@ -22,9 +23,11 @@ fn setup() -> Setup {
     let mapping = "node_mappings:\n  prompt: {node_id: '3', property: text}\n  seed: {node_id: '4', property: seed}\n";
     let other = "node_mappings:\n  prompt: {node_id: '3', property: text}\n";
     Setup::new()
-        .with_workflow("large", mapping, &template("large.safetensors"))
-        .with_workflow("small", mapping, &template("small.safetensors"))
-        .with_workflow("seedless", other, &template("small.safetensors"))
+        .with_workflow("large", mapping, &template("large.safetensors", "euler"))
+        .with_workflow("small", mapping, &template("small.safetensors", "euler"))
+        .with_workflow("seedless", other, &template("small.safetensors", "euler"))
+        .with_workflow("odd", mapping, &template("small.safetensors", "unheard_of"))
+        .with_workflow("odder", mapping, &template("small.safetensors", "never_heard_of"))
 }
 
 fn having(model: &str) -> SimOptions {
@@ -46,7 +49,7 @@ async fn a_job_runs_as_the_variant_that_a_backend_can_run() {
     assert_eq!(webhook.body["status"], "success", "{}", webhook.body);
     assert_eq!(webhook.body["workflow"], "small", "the one that ran is told");
     assert_eq!(webhook.body["seed"], 77);
-    let sent = small.requests().into_iter().find(|request| request.path == "/prompt" && request.method == "POST");
+    let sent = small.requests().into_iter().find(|request| request.is_prompt());
     let sent: Value = serde_json::from_slice(&sent.unwrap().body).unwrap();
     assert_eq!(sent["prompt"]["1"]["inputs"]["ckpt_name"], "small.safetensors");
     assert_eq!(sent["prompt"]["3"]["inputs"]["text"], "a dog");
@@ -63,6 +66,29 @@ async fn the_first_variant_runs_where_it_can() {
     let inbox = Inbox::open();
     let webhook = gateway.run_one(&inbox, &body(&inbox, &json!(["small"]))).await;
     assert_eq!((&webhook.body["status"], &webhook.body["workflow"]), (&json!("success"), &json!("large")));
+    gateway.close().await;
+}
+
+#[actix_web::test]
+async fn what_a_backend_refuses_as_one_variant_it_runs_as_the_next() {
+    let mut setup = setup();
+    setup.sim = having("small.safetensors");
+    let gateway = setup.start().await;
+    let inbox = Inbox::open();
+    let odd = |variants: Value| {
+        let mut body = body(&inbox, &variants);
+        body["workflow"] = json!("odd");
+        body
+    };
+    // Nothing tells before that it does not have such a sampler: it refuses the graph of this job.
+    let webhook = gateway.run_one(&inbox, &odd(json!(["odder", "small"]))).await;
+    assert_eq!((&webhook.body["status"], &webhook.body["workflow"]), (&json!("success"), &json!("small")));
+    assert_eq!(uploads_to(&gateway, "/prompt"), 3);
+    let webhook = gateway.run_one(&inbox, &odd(json!(["odder"]))).await;
+    assert_eq!(webhook.body["status"], "failure", "{}", webhook.body);
+    let message = webhook.body["error"].as_str().unwrap();
+    assert!(message.contains("'unheard_of'") && message.contains("'never_heard_of'"), "{message}");
+    assert_eq!(uploads_to(&gateway, "/prompt"), 5, "each is tried once");
     gateway.close().await;
 }
 

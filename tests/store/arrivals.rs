@@ -2,7 +2,7 @@
 
 use crate::support::{House, after, assignment, new_job, offer};
 use comfygate::job::{JobId, ParamValue, Params, Placement, PromptId, StructureHash, Variant};
-use comfygate::store::{Assignment, Store, Waiting};
+use comfygate::store::{Assignment, Store, Waiting, Way};
 use rusqlite::Connection;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -37,7 +37,7 @@ async fn every_job_that_came_to_wait_is_read_once_in_pages() {
     let a = || Some("a".to_owned());
     assert_eq!(
         again.jobs.iter().map(told).collect::<Vec<_>>(),
-        [(a(), BTreeSet::new()), (a(), BTreeSet::from(["a".to_owned()])), (None, BTreeSet::new()),]
+        [(a(), BTreeSet::new()), (a(), BTreeSet::from([Way::first("a")])), (None, BTreeSet::new()),]
     );
 }
 
@@ -104,6 +104,16 @@ async fn the_variant_that_was_chosen_is_kept_with_the_run() {
     let again = Assignment { variant: 0, ..assignment(new.id, "b", offer(1).remove(0)) };
     let claimed = house.store.claim(vec![again], after(7)).await.unwrap().remove(0);
     assert_eq!(claimed.job.request, new.request, "the next run may be of another");
+    assert!(house.store.pass_on(new.id, 2, "no such model").await.unwrap());
+    let house = house.reopened().await;
+    assert_eq!(house.waiting().await.remove(0).unfit, BTreeSet::from([Way::first("b")]), "as that variant alone");
+    let second = Assignment { variant: 1, ..assignment(new.id, "b", offer(1).remove(0)) };
+    let claimed = house.store.claim(vec![second], after(8)).await.unwrap().remove(0);
+    assert_eq!((claimed.variant, claimed.structures.as_slice()), (1, names.as_slice()));
+    assert_eq!(house.store.on_backends().await.unwrap(), [claimed]);
+    assert!(house.store.pass_on(new.id, 3, "no such model either").await.unwrap());
+    let refused = Way { variant: 1, ..Way::first("b") };
+    assert_eq!(house.waiting().await.remove(0).unfit, BTreeSet::from([Way::first("b"), refused]));
 }
 
 #[tokio::test]

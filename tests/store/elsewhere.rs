@@ -2,7 +2,7 @@
 
 use crate::support::{House, after, cancelled, failed, new_job, succeeded};
 use comfygate::job::{Job, JobId, JobState};
-use comfygate::store::{FitnessStore, Refused, Store};
+use comfygate::store::{FitnessStore, Refused, Store, Way};
 use rusqlite::Connection;
 use std::sync::Arc;
 
@@ -72,7 +72,8 @@ async fn jobs_that_wait_for_another_backend_hold_nobody_up() {
 /// Returns the waiting jobs that all of these have refused.
 async fn stranded(house: &House, names: &[String], limit: u32) -> Vec<(Job, Vec<Refused>)> {
     let kind = house.store.waiting_kinds(1).await.unwrap().remove(0);
-    house.store.without_hope(kind, names.to_vec(), after(60_000), limit).await.unwrap()
+    let able = names.iter().map(|name| Way::first(name)).collect();
+    house.store.without_hope(kind, able, after(60_000), limit).await.unwrap()
 }
 
 #[tokio::test]
@@ -168,7 +169,7 @@ async fn the_database_itself_refuses_to_change_a_job_that_has_ended() {
 }
 
 fn refused(backend: &str, reason: &str) -> Refused {
-    Refused { backend: backend.into(), reason: reason.into() }
+    Refused { way: Way::first(backend), reason: reason.into() }
 }
 
 fn raw(house: &House) -> Connection {

@@ -2,7 +2,7 @@
 
 use crate::support::{House, after, new_job};
 use comfygate::job::{JobId, Placement, StructureHash};
-use comfygate::store::{FitnessStore, Incapable, Kind, Store};
+use comfygate::store::{FitnessStore, Incapable, Kind, Store, Way};
 
 #[tokio::test]
 async fn what_a_backend_said_is_kept_until_it_holds_no_more() {
@@ -45,7 +45,7 @@ async fn without_hope_is_a_job_that_each_who_could_run_it_has_refused() {
     assert!(house.store.pass_on(ids[0], 1, "no x").await.unwrap());
     let kind = house.store.waiting_kinds(1).await.unwrap().remove(0);
     let hopeless = async |able: &[&str], by: u64| {
-        let able = able.iter().map(|name| (*name).to_owned()).collect();
+        let able = able.iter().map(|name| Way::first(name)).collect();
         let found = house.store.without_hope(kind.clone(), able, after(by), 10).await.unwrap();
         found.into_iter().map(|(job, refused)| (job.id, refused.len())).collect::<Vec<_>>()
     };

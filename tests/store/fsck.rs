@@ -108,7 +108,7 @@ const ROWS: [(&str, &str); 12] = [
          WHERE job = (SELECT row FROM job WHERE state = 'cancelled')",
     ),
     ("job_without_request", "DELETE FROM job_request WHERE job = (SELECT row FROM job WHERE state = 'queued')"),
-    ("dangling_row", "INSERT INTO unfit VALUES (999, 'gpu', 'x')"),
+    ("dangling_row", "INSERT INTO unfit VALUES (999, 'gpu', 0, 'x')"),
     ("revision_missing", "DELETE FROM revision"),
     ("unreadable_row", "UPDATE job_request SET request = json_set(request, '$.workflow', 3) WHERE job = 1"),
     ("unreadable_row", "UPDATE result SET body = '{' WHERE job = (SELECT row FROM job WHERE state = 'failed')"),

@@ -3,7 +3,9 @@
 use crate::support::{HOOK, House, after, assignment, cancelled, failed, new_job, offer, request, succeeded};
 use comfygate::clock::Timestamp;
 use comfygate::job::{JobId, JobState, Outcome};
-use comfygate::store::{Attempt, Backlog, CancelWish, DeliveryState, Ending, FitnessStore, Store, Verdict, Waiting};
+use comfygate::store::{
+    Attempt, Backlog, CancelWish, DeliveryState, Ending, FitnessStore, Store, Verdict, Waiting, Way,
+};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -194,7 +196,7 @@ impl Both {
             expected.run += 1;
             expected.last = Some(backend);
             let unfit: Vec<&str> = expected.unfit.iter().map(|name| NAMES[*name]).collect();
-            assert_eq!(claimed.refused.iter().map(|it| it.backend.as_str()).collect::<Vec<_>>(), unfit);
+            assert_eq!(claimed.refused.iter().map(|it| it.way.backend.as_str()).collect::<Vec<_>>(), unfit);
             assert_eq!((claimed.run.number, claimed.tries), (expected.run, expected.tries));
         }
     }
@@ -213,7 +215,7 @@ impl Both {
             let waiting = &self.seen[id];
             assert_eq!((waiting.tenant.name(), waiting.priority), (OWNERS[expected.owner], expected.priority));
             assert_eq!(waiting.left.as_deref(), expected.last.map(|name| NAMES[name]));
-            assert_eq!(waiting.unfit, expected.unfit.iter().map(|name| NAMES[*name].to_owned()).collect());
+            assert_eq!(waiting.unfit, expected.unfit.iter().map(|name| Way::first(NAMES[*name])).collect());
             places.insert(waiting.place, *id);
         }
         // The ids of the model are in the order of acceptance.
@@ -327,13 +329,13 @@ impl Both {
             running += u64::from(matches!(expected.state, JobState::Submitted | JobState::Running));
             deliveries += u64::from(matches!(expected.delivery, Some((DeliveryState::Pending, _))));
         }
-        let names = NAMES.map(str::to_owned);
+        let ways = NAMES.map(Way::first);
         let waits = |it: &&Expected| it.state == JobState::Queued && !it.cancel_requested;
         let stranded = self.jobs.values().filter(waits).filter(|it| it.unfit.len() == NAMES.len()).count();
         let mut found = 0;
         for kind in store.waiting_kinds(10).await.unwrap() {
             let by = Timestamp::from_millis(i64::MAX);
-            found += store.without_hope(kind, names.to_vec(), by, 1000).await.unwrap().len();
+            found += store.without_hope(kind, ways.to_vec(), by, 1000).await.unwrap().len();
         }
         assert_eq!(found, stranded);
         let backlog = store.backlog().await.unwrap();

@@ -60,7 +60,7 @@ impl House {
     /// Claims at most so many of the jobs that `backend` has not refused: those of the highest priority, then the oldest.
     pub(crate) async fn claim(&self, backend: &str, at_most: u8, now: Timestamp) -> Vec<Claimed> {
         let mut waiting = self.waiting().await;
-        waiting.retain(|waiting| !waiting.unfit.contains(backend));
+        waiting.retain(|waiting| waiting.unfit.iter().all(|way| way.backend != backend));
         waiting.sort_by_key(|waiting| (Reverse(waiting.priority), waiting.place));
         let jobs = waiting.into_iter().map(|waiting| waiting.job);
         let assignments = jobs.zip(offer(at_most)).map(|(job, fresh)| assignment(job, backend, fresh)).collect();

@@ -294,7 +294,7 @@ impl<'a, K: Knowledge> Merits<'a, K> {
 
     fn ask(&self, place: usize, variant: usize, class: &Class, usual: &mut Option<f64>) -> Fact {
         let graph = &class.structures[variant];
-        let is_refused = class.unfit.contains(&self.stands[place].name);
+        let is_refused = class.is_refused(&self.stands[place].name, variant);
         if is_refused || !self.knowledge.fits(graph, &class.placement.of_variant(variant), place) {
             return Fact::Unfit;
         }

@@ -4,7 +4,7 @@ use super::merit::{Knowledge, Stand};
 use super::{Allowance, Choice, Room, decide};
 use crate::clock::Timestamp;
 use crate::job::{JobId, Placement, StructureHash};
-use crate::store::{Arrivals, Waiting};
+use crate::store::{Arrivals, Waiting, Way};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::num::NonZeroUsize;
@@ -60,7 +60,7 @@ fn a_workflow_that_no_free_backend_can_run_holds_up_no_other() {
 
 #[test]
 fn what_a_backend_has_refused_never_goes_there_and_those_behind_it_do() {
-    let refused = |number| Waiting { unfit: BTreeSet::from(["a".to_owned()]), ..of("mill", number, "x") };
+    let refused = |number| Waiting { unfit: BTreeSet::from([Way::first("a")]), ..of("mill", number, "x") };
     let mut scene = Scene::with((0..30).map(refused).chain((30..34).map(|number| of("mill", number, "x"))));
     assert_eq!(scene.numbers(vec![stand("a", 9)]), [30, 31, 32, 33]);
     assert_eq!(scene.numbers(vec![stand("a", 9), stand("b", 2)]), [0, 1]);
@@ -81,7 +81,7 @@ fn a_job_that_a_backend_lost_is_left_to_the_others_as_long_as_one_may_take_it() 
     let gone = Stand { is_open: false, ..full("b") };
     assert_eq!(goes_to(&lost, vec![doubtful(), gone]), Some(0));
     // One that cannot run it is no other one.
-    let refused = Waiting { unfit: BTreeSet::from(["b".to_owned()]), ..lost };
+    let refused = Waiting { unfit: BTreeSet::from([Way::first("b")]), ..lost };
     assert_eq!(goes_to(&refused, vec![doubtful(), stand("b", 1)]), Some(0));
 }
 
@@ -283,7 +283,7 @@ proptest! {
         room.admit(Arrivals { jobs: jobs.clone(), ..Arrivals::default() }, at(0));
         let chosen = decide(&mut room, stands.clone(), &world, Allowance::default(), at(0));
         let can = |job: &Waiting, place: usize| {
-            !job.unfit.contains(&stands[place].name) && world.can(job.structures[0].as_str(), place)
+            !job.unfit.contains(&Way::first(&stands[place].name)) && world.can(job.structures[0].as_str(), place)
         };
         let by_id: BTreeMap<JobId, &Waiting> = jobs.iter().map(|job| (job.job, job)).collect();
         let mut given = vec![(0, 0); stands.len()];
@@ -443,7 +443,7 @@ impl Town {
     fn jobs(&self) -> Vec<Waiting> {
         let job =
             |(number, (tenant, priority, graph, with_images, unfit)): (usize, &(u8, i32, usize, bool, Option<u8>))| {
-                let unfit = unfit.iter().map(|place| format!("stand{place}")).collect();
+                let unfit = unfit.iter().map(|place| Way::first(&format!("stand{place}"))).collect();
                 let job = of(&format!("tenant{tenant}"), u64::try_from(number).unwrap(), GRAPHS[*graph]);
                 Waiting { priority: *priority, with_images: *with_images, unfit, ..job }
             };

@@ -4,10 +4,10 @@ use super::super::ending::end;
 use super::super::run::Parts;
 use super::{Fit, Fitness, unwished};
 use crate::clock::Timestamp;
-use crate::job::{Failure, FailureCode, Job};
+use crate::job::{Failure, FailureCode, Job, StructureHash};
 use crate::names::cut;
 use crate::pool::Backend;
-use crate::store::{Kind, Refused};
+use crate::store::{Kind, Refused, Way};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -22,26 +22,29 @@ pub(super) const NO_TAG: &str = "it does not have the tag ";
 const TOLD: usize = 8;
 const BRIEF: usize = 200;
 
-/// Why each backend cannot run a kind of jobs: one entry for each backend, none where it can, or where that is not known.
+/// Why a kind of jobs cannot run: one entry for each way, none where it can, or where that is not known.
 pub(super) struct Chances {
-    of: Vec<(String, Option<String>)>,
+    of: Vec<(Way, Option<String>)>,
 }
 
 impl Chances {
     /// Asks for each backend. What is only blocked for a while, away or draining may run them yet.
     pub(super) fn of(fitness: &Fitness, kind: &Kind, backends: &[Arc<Backend>], now: Timestamp) -> Self {
-        let reason = |backend: &Arc<Backend>| {
-            let mut reasons = kind.graphs.iter().enumerate().map(|(variant, graph)| {
-                match fitness.weigh(graph, &kind.placement.of_variant(variant), backend, now) {
-                    Fit::Unfit(reason) => Some(reason),
-                    Fit::Fits | Fit::Blocked(_) => None,
-                }
-            });
-            // One variant that fits is enough.
-            let first = reasons.next().flatten()?;
-            reasons.all(|reason| reason.is_some()).then_some(first)
+        let reason = |backend: &Arc<Backend>, variant: u32, graph: &StructureHash| match fitness.weigh(
+            graph,
+            &kind.placement.of_variant(variant as usize),
+            backend,
+            now,
+        ) {
+            Fit::Unfit(reason) => Some(reason),
+            Fit::Fits | Fit::Blocked(_) => None,
         };
-        Self { of: backends.iter().map(|backend| (backend.name.clone(), reason(backend))).collect() }
+        let ways = |backend: &Arc<Backend>| {
+            let way =
+                |(variant, graph)| (Way { backend: backend.name.clone(), variant }, reason(backend, variant, graph));
+            (0..).zip(&kind.graphs).map(way).collect::<Vec<_>>()
+        };
+        Self { of: backends.iter().flat_map(ways).collect() }
     }
 
     /// Says whether there are backends and none can run them.
@@ -49,15 +52,15 @@ impl Chances {
         !self.of.is_empty() && self.of.iter().all(|(_, reason)| reason.is_some())
     }
 
-    fn able(&self) -> Vec<String> {
-        self.of.iter().filter(|(_, reason)| reason.is_none()).map(|(name, _)| name.clone()).collect()
+    fn able(&self) -> Vec<Way> {
+        self.of.iter().filter(|(_, reason)| reason.is_none()).map(|(way, _)| way.clone()).collect()
     }
 
-    /// Returns the reason of each backend, for a job that some of them have refused.
+    /// Returns the reason of each way, for a job that was refused in some of them.
     fn reasons(&self, refused: &[Refused]) -> Vec<Refused> {
-        let said = |name: &str| refused.iter().find(|refused| refused.backend == name).map(|it| it.reason.clone());
-        let reason = |(name, reason): &(String, Option<String>)| {
-            Some(Refused { backend: name.clone(), reason: reason.clone().or_else(|| said(name))? })
+        let said = |way: &Way| refused.iter().find(|refused| refused.way == *way).map(|it| it.reason.clone());
+        let reason = |(way, reason): &(Way, Option<String>)| {
+            Some(Refused { way: way.clone(), reason: reason.clone().or_else(|| said(way))? })
         };
         self.of.iter().filter_map(reason).collect()
     }
@@ -98,16 +101,19 @@ pub(super) async fn end_without_hope(parts: &Parts, kind: &Kind, chances: &Chanc
 
 fn failure(parts: &Parts, kind: &Kind, job: &Job, reasons: &[Refused]) -> Failure {
     let graph = kind.graphs.first();
-    let node =
-        reasons.iter().find_map(|refused| parts.fitness.failed_node(graph?, &refused.backend, &job.request.revision));
+    let of_first = reasons.iter().filter(|refused| refused.way.variant == 0);
+    let mut nodes =
+        of_first.filter_map(|refused| parts.fitness.failed_node(graph?, &refused.way.backend, &job.request.revision));
+    let node = nodes.next();
     Failure { node, ..Failure::new(FailureCode::Validation, nobody_can(reasons)) }
 }
 
 /// Says in one line why no backend can run a job.
 fn nobody_can(reasons: &[Refused]) -> String {
     let mut by_reason: Vec<(&str, Vec<&str>)> = Vec::new();
-    for Refused { backend, reason } in reasons {
+    for Refused { way: Way { backend, .. }, reason } in reasons {
         match by_reason.iter_mut().find(|(known, _)| known == reason) {
+            Some((_, backends)) if backends.contains(&backend.as_str()) => {}
             Some((_, backends)) => backends.push(backend),
             None => by_reason.push((reason, vec![backend])),
         }
@@ -141,8 +147,7 @@ mod tests {
     use super::*;
 
     fn said(reasons: &[(&str, &str)]) -> String {
-        let refused =
-            |(backend, reason): &(&str, &str)| Refused { backend: (*backend).into(), reason: (*reason).into() };
+        let refused = |(way, reason): &(&str, &str)| Refused { way: Way::first(way), reason: (*reason).into() };
         nobody_can(&reasons.iter().map(refused).collect::<Vec<_>>())
     }
 
@@ -154,12 +159,15 @@ mod tests {
             said(&[("a", "it has no x"), ("b", "it has no x")]),
             "no backend can run the job: a, b: it has no x"
         );
+        let twice = said(&[("a", "it has no x"), ("a", "it has no x"), ("a", "it has no y")]);
+        assert_eq!(twice, "no backend can run the job: a: it has no x; a: it has no y", "one for each variant");
         let expected = format!("no backend can run the job: a: {flux}; b: it has no node class `X`");
         assert_eq!(said(&[("a", flux), ("b", "it has no node class `X`")]), expected);
         let many: Vec<String> = (0..64).map(|n| format!("{n}{}", "y".repeat(5000))).collect();
         let told = said(&many.iter().map(|reason| ("b", reason.as_str())).collect::<Vec<_>>());
         assert!(told.ends_with("; and 56 more reasons") && told.len() < 2000, "{}", told.len());
-        let alike: Vec<(&str, &str)> = (0..64).map(|_| ("b", "it has no x")).collect();
-        assert!(said(&alike).ends_with("b, 56 more: it has no x"), "{}", said(&alike));
+        let names: Vec<String> = (0..64).map(|number| format!("b{number}")).collect();
+        let alike: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "it has no x")).collect();
+        assert!(said(&alike).ends_with("b7, 56 more: it has no x"), "{}", said(&alike));
     }
 }

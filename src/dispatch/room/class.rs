@@ -1,6 +1,7 @@
 //! Jobs that are alike: what is asked of a backend is asked once for all of them.
 
 use crate::job::{Placement, StructureHash};
+use crate::store::Way;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -11,12 +12,19 @@ pub(in crate::dispatch) struct Class {
     pub(in crate::dispatch) structures: Vec<StructureHash>,
     /// What they wish of a backend.
     pub(in crate::dispatch) placement: Placement,
-    /// The backends that have refused them.
-    pub(in crate::dispatch) unfit: BTreeSet<String>,
+    /// The ways in which they were refused.
+    pub(in crate::dispatch) unfit: BTreeSet<Way>,
     /// The backend of their last run.
     pub(in crate::dispatch) left: Option<String>,
     /// Whether they have input images.
     pub(in crate::dispatch) with_images: bool,
+}
+
+impl Class {
+    /// Says whether a backend has refused them as that variant.
+    pub(in crate::dispatch) fn is_refused(&self, backend: &str, variant: usize) -> bool {
+        self.unfit.iter().any(|way| way.backend == backend && usize::try_from(way.variant) == Ok(variant))
+    }
 }
 
 /// The number of a class, as long as a job of it is there.

@@ -10,7 +10,8 @@ use tracing::error;
 
 const ARRIVALS: &str = "SELECT queued_as, row, id, tenant, priority, structures, placement, backend,
             EXISTS (SELECT 1 FROM input WHERE input.job = job.row),
-            CASE WHEN run_number > 0 THEN (SELECT json_group_array(backend) FROM unfit WHERE unfit.job = job.row) END
+            CASE WHEN run_number > 0 THEN (SELECT json_group_array(json_object('backend', unfit.backend, 'variant', unfit.variant))
+                                         FROM unfit WHERE unfit.job = job.row) END
      FROM job INDEXED BY job_waiting
      WHERE state = 'queued' AND cancel_requested = 0 AND queued_as > ?1 ORDER BY queued_as LIMIT ?2";
 

@@ -3,8 +3,8 @@
 use super::rows::{self, JOB, RowNumber, Stored};
 use crate::clock::Timestamp;
 use crate::job::{JobId, JobState, PromptId, RunRef};
-use crate::store::{Assignment, Claimed, Refused, StoreError};
-use rusqlite::{Connection, OptionalExtension, params};
+use crate::store::{Assignment, Claimed, Refused, StoreError, Way};
+use rusqlite::{Connection, params};
 use tracing::error;
 
 /// Commits waiting jobs to backends, those of them that still wait.
@@ -37,7 +37,7 @@ fn begin_run(connection: &Connection, assignment: &Assignment, now: Timestamp) -
     let mut found = connection.prepare_cached(&sql)?;
     let mut waiting = found.query([id.as_bytes()])?;
     let Some(row) = waiting.next()? else { return Ok(None) };
-    let Stored { row, tries, mut job } = rows::job_as(row, *variant)?;
+    let Stored { row, tries, structures, mut job, .. } = rows::job_as(row, *variant)?;
     // A first run cannot have been refused before.
     let refused = if job.run.is_none() { Vec::new() } else { refusals(connection, row)? };
     let prompt = if job.run.is_none() { PromptId::first(job.id) } else { fresh.clone() };
@@ -53,7 +53,7 @@ fn begin_run(connection: &Connection, assignment: &Assignment, now: Timestamp) -
     job.run = Some(run.clone());
     job.submitted_at = Some(now);
     job.started_at = None;
-    Ok(Some(Claimed { job, run, tries, refused }))
+    Ok(Some(Claimed { job, run, variant: *variant, structures, tries, refused }))
 }
 
 /// Notes that a run executes; a second time changes nothing.
@@ -86,7 +86,7 @@ pub(super) fn requeue(
     Ok(changed > 0)
 }
 
-/// Puts a job back into the queue for other backends: that of its last run cannot run it.
+/// Puts a job back into the queue for other ways to run: that of its last run is none.
 pub(super) fn pass_on(
     connection: &Connection,
     id: JobId,
@@ -94,17 +94,22 @@ pub(super) fn pass_on(
     reason: &str,
     queued_as: i64,
 ) -> Result<bool, StoreError> {
-    let refused: Option<(RowNumber, String)> = connection
+    let refused = connection
         .prepare_cached(
-            "UPDATE job SET state = 'queued', queued_as = ?3, variant = 0, submitted_at = NULL, started_at = NULL
-             WHERE id = ?1 AND run_number = ?2 AND state IN ('submitted', 'running') RETURNING row, backend",
+            "INSERT OR REPLACE INTO unfit (job, backend, variant, reason)
+             SELECT row, backend, variant, ?3 FROM job
+             WHERE id = ?1 AND run_number = ?2 AND state IN ('submitted', 'running')",
         )?
-        .query_row(params![id.as_bytes(), run, queued_as], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?;
-    let Some((row, backend)) = refused else { return Ok(false) };
+        .execute(params![id.as_bytes(), run, reason])?;
+    if refused == 0 {
+        return Ok(false);
+    }
     connection
-        .prepare_cached("INSERT OR REPLACE INTO unfit (job, backend, reason) VALUES (?1, ?2, ?3)")?
-        .execute(params![row, backend, reason])?;
+        .prepare_cached(
+            "UPDATE job SET state = 'queued', queued_as = ?2, variant = 0, submitted_at = NULL, started_at = NULL
+             WHERE id = ?1",
+        )?
+        .execute(params![id.as_bytes(), queued_as])?;
     Ok(true)
 }
 
@@ -116,16 +121,18 @@ pub(super) fn on_backends(connection: &Connection) -> Result<Vec<Claimed>, Store
     );
     let found = rows::all(connection.prepare_cached(&sql)?.query(())?, rows::job)?;
     let mut claimed = Vec::with_capacity(found.len());
-    for Stored { row, tries, job } in found {
+    for Stored { row, tries, variant, structures, job } in found {
         let Some(run) = job.run.clone() else { continue };
-        claimed.push(Claimed { job, run, tries, refused: refusals(connection, row)? });
+        claimed.push(Claimed { job, run, variant, structures, tries, refused: refusals(connection, row)? });
     }
     Ok(claimed)
 }
 
-/// Returns who has refused a job.
+/// Returns who has refused a job, as which variant.
 pub(super) fn refusals(connection: &Connection, job: RowNumber) -> Result<Vec<Refused>, StoreError> {
     let mut statement =
-        connection.prepare_cached("SELECT backend, reason FROM unfit WHERE job = ?1 ORDER BY backend")?;
-    rows::all(statement.query([job])?, |row| Ok(Refused { backend: row.get(0)?, reason: row.get(1)? }))
+        connection.prepare_cached("SELECT backend, variant, reason FROM unfit WHERE job = ?1 ORDER BY 1, 2")?;
+    rows::all(statement.query([job])?, |row| {
+        Ok(Refused { way: Way { backend: row.get(0)?, variant: row.get(1)? }, reason: row.get(2)? })
+    })
 }

@@ -5,7 +5,7 @@ use super::rows::{self, JOB, Stored};
 use super::{SqliteStore, json};
 use crate::clock::Timestamp;
 use crate::job::{Job, StructureHash};
-use crate::store::{FitnessStore, Incapable, Kind, Refused, StoreError};
+use crate::store::{FitnessStore, Incapable, Kind, Refused, StoreError, Way};
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
 use tracing::error;
@@ -34,7 +34,7 @@ impl FitnessStore for SqliteStore {
     async fn without_hope(
         &self,
         kind: Kind,
-        able: Vec<String>,
+        able: Vec<Way>,
         by: Timestamp,
         limit: u32,
     ) -> Result<Vec<(Job, Vec<Refused>)>, StoreError> {
@@ -139,8 +139,8 @@ fn without_hope(
             (SELECT row AS hopeless FROM job INDEXED BY job_kind
              WHERE state = 'queued' AND structures = ?1 AND placement = ?2
                AND cancel_requested = 0 AND created_at <= ?5
-               AND (SELECT count(*) FROM unfit WHERE unfit.job = job.row
-                    AND unfit.backend IN (SELECT value FROM json_each(?3))) = ?4
+               AND (SELECT count(*) FROM unfit WHERE unfit.job = job.row AND (unfit.backend, unfit.variant) IN
+                    (SELECT value ->> 'backend', value ->> 'variant' FROM json_each(?3))) = ?4
              LIMIT ?6)
          JOIN job ON job.row = hopeless JOIN job_request ON job_request.job = job.row"
     );

@@ -1,7 +1,7 @@
 //! Reads rows back into the words of the domain; a row that cannot be read is damage, and is named.
 
 use crate::clock::Timestamp;
-use crate::job::{FrozenBody, Job, JobId, JobState, PromptId, Request, RunRef, Tenant};
+use crate::job::{FrozenBody, Job, JobId, JobState, PromptId, Request, RunRef, StructureHash, Tenant};
 use crate::store::{DeliveryState, StoreError};
 use rusqlite::{Connection, OptionalExtension, Row};
 
@@ -17,6 +17,8 @@ pub(super) type RowNumber = i64;
 pub(super) struct Stored {
     pub(super) row: RowNumber,
     pub(super) tries: u32,
+    pub(super) variant: u32,
+    pub(super) structures: Vec<StructureHash>,
     pub(super) job: Job,
 }
 
@@ -37,6 +39,7 @@ pub(super) fn job_as(row: &Row<'_>, variant: u32) -> Result<Stored, StoreError> 
     };
     let request: Request =
         serde_json::from_str(text(row, 12)?).map_err(|error| damaged(id, &format!("its request: {error}")))?;
+    let structures = request.structures().cloned().collect();
     let job = Job {
         id,
         tenant: tenant(row, 13)?,
@@ -49,7 +52,7 @@ pub(super) fn job_as(row: &Row<'_>, variant: u32) -> Result<Stored, StoreError> 
         started_at: time_or_none(row, 9)?,
         ended_at: time_or_none(row, 10)?,
     };
-    Ok(Stored { row: row.get(0)?, tries: row.get(11)?, job })
+    Ok(Stored { row: row.get(0)?, tries: row.get(11)?, variant, structures, job })
 }
 
 /// Returns the job with this id.

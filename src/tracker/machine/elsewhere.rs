@@ -5,7 +5,7 @@ use super::*;
 use crate::comfy::event::Event;
 use crate::comfy::{HistoryEnd, HistoryEntry, Timeline};
 use crate::job::FailureCode;
-use crate::store::Refused;
+use crate::store::{Refused, Way};
 use crate::tracker::evidence::Evidence;
 use crate::tracker::limits::CANCEL_LIMIT;
 
@@ -41,6 +41,9 @@ fn what_one_backend_lacks_another_may_have() {
     let failure = Failure::new(FailureCode::Validation, "no such model");
     assert_eq!(rig.take(incompatible("no such model")), [Effect::Elsewhere { failure }]);
     assert!(rig.run.is_done());
+    // The same backend may have what another variant needs.
+    let mut rig = Rig::new(Plan { otherwise: true, ..plan() });
+    assert!(matches!(rig.take(incompatible("no such model"))[..], [Effect::Elsewhere { .. }]));
     // One that the caller does not want any more is not passed on.
     let mut rig = Rig::new(with_another());
     rig.take(Input::Cancel);
@@ -51,7 +54,7 @@ fn what_one_backend_lacks_another_may_have() {
 fn what_the_last_backend_lacks_fails_with_the_reasons_of_all() {
     let alone = |refused: &[(&str, &str)]| {
         let refused =
-            refused.iter().map(|(backend, reason)| Refused { backend: (*backend).into(), reason: (*reason).into() });
+            refused.iter().map(|(backend, reason)| Refused { way: Way::first(backend), reason: (*reason).into() });
         let mut rig = Rig::new(Plan { refused: refused.collect(), ..plan() });
         match rig.take(incompatible("no model x")).pop() {
             Some(Effect::Finish(Outcome::Failed(failure, _))) => {

@@ -3,7 +3,7 @@
 use super::{Backend, Effect, Life, Phase, Run};
 use crate::comfy::event::NodeError;
 use crate::job::{FailedNode, Failure, FailureCode, Outcome};
-use crate::store::Refused;
+use crate::store::{Refused, Way};
 use crate::tracker::harvest::Verdict;
 use crate::tracker::limits::{CUT_OFF_RUNS, GONE_AFTER};
 use std::time::Duration;
@@ -71,17 +71,18 @@ fn lost(run: &mut Run, limit: Duration, effects: &mut Vec<Effect>) {
     retry(run, failure, counts, effects);
 }
 
-/// This backend cannot run the job: another one may, if there is one.
+/// This backend cannot run the job as it is: another one may, or this one another variant, if there is one.
 pub(super) fn incompatible(run: &mut Run, failure: Failure, effects: &mut Vec<Effect>) {
     if run.cancel_since.is_some() {
         return finish(run, Outcome::Cancelled, effects);
     }
-    if run.plan.elsewhere || run.plan.may_join {
+    if run.plan.elsewhere || run.plan.otherwise || run.plan.may_join {
         run.phase = Phase::Done;
         return effects.push(Effect::Elsewhere { failure });
     }
     let mut refused = run.plan.refused.clone();
-    refused.push(Refused { backend: run.plan.backend.clone(), reason: failure.message.clone() });
+    let way = Way { backend: run.plan.backend.clone(), variant: run.plan.variant };
+    refused.push(Refused { way, reason: failure.message.clone() });
     fail(run, Failure { message: refused_everywhere(&refused), ..failure }, effects);
 }
 
@@ -93,7 +94,7 @@ pub fn refused_everywhere(refused: &[Refused]) -> String {
     }
     let brief = |refused: &Refused| {
         let reason: String = refused.reason.chars().take(BRIEF).collect();
-        format!("{}: {reason}", refused.backend)
+        format!("{}: {reason}", refused.way.backend)
     };
     let reasons: Vec<String> = refused.iter().map(brief).collect();
     format!("no backend can run the graph: {}", reasons.join("; "))

@@ -20,10 +20,14 @@ pub struct Plan {
     pub prompt: PromptId,
     /// Where it runs.
     pub backend: String,
-    /// The backends that cannot run the job.
+    /// Which of the job's variants this is, from 0.
+    pub variant: u32,
+    /// The ways in which the job cannot run.
     pub refused: Vec<Refused>,
-    /// Whether there is a backend besides this one that has not refused the job.
+    /// Whether there is a backend besides this one that has not refused the job, as one of its variants at least.
     pub elsewhere: bool,
+    /// Whether this backend has not refused the job as some other of its variants.
+    pub otherwise: bool,
     /// Whether one may still join that can run the job.
     pub may_join: bool,
     /// The ids of the submitted graph's nodes.
@@ -127,7 +131,7 @@ pub enum Effect {
         /// Whether the run was a try: it reached a backend and may be what made it fall.
         counts: bool,
     },
-    /// This backend cannot run the job, and another one may.
+    /// This backend cannot run the job as it is, and another one may, or this one another variant.
     Elsewhere {
         /// What it lacks.
         failure: Failure,

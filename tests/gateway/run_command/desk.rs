@@ -73,8 +73,7 @@ impl Desk {
 
     /// The graphs that were posted, by prompt id, in their order.
     pub(super) fn posted(&self) -> Vec<(String, Value)> {
-        let posts =
-            self.sim.requests().into_iter().filter(|request| request.method == "POST" && request.path == "/prompt");
+        let posts = self.sim.requests().into_iter().filter(|request| request.is_prompt());
         let read = posts.map(|request| serde_json::from_slice::<Value>(&request.body).unwrap());
         read.map(|body| (body["prompt_id"].as_str().unwrap().to_owned(), body["prompt"].clone())).collect()
     }

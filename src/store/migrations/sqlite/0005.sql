@@ -18,6 +18,18 @@ CREATE TABLE backend (
     created_at  INTEGER NOT NULL
 ) WITHOUT ROWID;
 
+-- A backend may refuse one variant of a job and run another.
+ALTER TABLE unfit RENAME TO unfit_before;
+CREATE TABLE unfit (
+    job     INTEGER NOT NULL REFERENCES job (row) ON DELETE CASCADE,
+    backend TEXT NOT NULL,
+    variant INTEGER NOT NULL,
+    reason  TEXT NOT NULL,
+    PRIMARY KEY (job, backend, variant)
+) WITHOUT ROWID;
+INSERT INTO unfit SELECT job, backend, 0, reason FROM unfit_before;
+DROP TABLE unfit_before;
+
 -- What an operator has switched, such as the pause of the queue.
 CREATE TABLE switch (
     name  TEXT PRIMARY KEY,
