@@ -2,26 +2,27 @@
 
 use super::body::{parse_object, read};
 use super::{Api, ApiError};
-use crate::pool::{Backend, Definition, Duty, Mistake, RosterError};
+use crate::pool::{Backend, Definition, Duty, Mistake, RosterError, Said, Source, Unopened};
 use crate::store::Leaving;
 use actix_web::http::header::LOCATION;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Map, Value, json};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt::Write;
+use std::sync::Arc;
 
-/// Lists the backends in the order in which they came.
+/// Lists the backends in the order in which they came, and then those that cannot be begun.
 pub(super) async fn list(api: web::Data<Api>) -> Result<HttpResponse, ApiError> {
-    let leaving = api.roster.leaving().await?;
+    let said = api.roster.said().await?;
     let backends = api.pool.backends();
-    let all: Vec<Map<String, Value>> = backends.iter().map(|backend| view(&api, backend, &leaving)).collect();
+    let open = backends.iter().map(|backend| view(&api, backend, &said));
+    let all: Vec<Map<String, Value>> = open.chain(said.unopened.iter().map(|one| unopened(one, &said))).collect();
     Ok(HttpResponse::Ok().json(json!({ "backends": all })))
 }
 
 /// Shows one.
 pub(super) async fn get(api: web::Data<Api>, name: web::Path<String>) -> Result<HttpResponse, ApiError> {
-    let backend = api.pool.get(&name).ok_or_else(|| RosterError::Unknown(shown(&name)))?;
-    Ok(HttpResponse::Ok().json(view(&api, &backend, &api.roster.leaving().await?)))
+    show(&api, &name).await
 }
 
 /// Adds one. It need not be there yet.
@@ -34,7 +35,7 @@ pub(super) async fn add(
     let definition = Definition::from_afar(parse_object(&body)?).map_err(|mistakes| wrong(&mistakes))?;
     let backend = api.roster.add(&definition).await?;
     let place = format!("/backends/{}", encoded(&backend.name));
-    Ok(HttpResponse::Created().insert_header((LOCATION, place)).json(view(&api, &backend, &HashSet::new())))
+    Ok(HttpResponse::Created().insert_header((LOCATION, place)).json(view(&api, &backend, &Said::default())))
 }
 
 /// Lets one go.
@@ -73,11 +74,37 @@ pub(super) async fn resume(api: web::Data<Api>, name: web::Path<String>) -> Resu
 }
 
 async fn set_duty(api: &Api, name: &str, duty: Duty) -> Result<HttpResponse, ApiError> {
-    let backend = api.roster.set_duty(name, duty).await?;
-    Ok(HttpResponse::Ok().json(view(api, &backend, &api.roster.leaving().await?)))
+    api.roster.set_duty(name, duty).await?;
+    show(api, name).await
 }
 
-fn view(api: &Api, backend: &Backend, leaving: &HashSet<String>) -> Map<String, Value> {
+/// Returns the backend of this name, for whoever asks it something; one that cannot be begun cannot be asked.
+pub(super) async fn find(api: &Api, name: &str) -> Result<Arc<Backend>, ApiError> {
+    if let Some(backend) = api.pool.get(name) {
+        return Ok(backend);
+    }
+    let said = api.roster.said().await?;
+    let Some(unopened) = said.unopened(name) else { return Err(unknown(name)) };
+    let reason = unopened.trouble.as_deref().unwrap_or("it is about to");
+    let message = format!("the backend `{}` cannot be asked, as it is not begun: {reason}", unopened.name);
+    Err(ApiError::bad_gateway("backend_unreachable", message))
+}
+
+async fn show(api: &Api, name: &str) -> Result<HttpResponse, ApiError> {
+    let said = api.roster.said().await?;
+    let view = match (api.pool.get(name), said.unopened(name)) {
+        (Some(backend), _) => view(api, &backend, &said),
+        (None, Some(one)) => unopened(one, &said),
+        (None, None) => return Err(unknown(name)),
+    };
+    Ok(HttpResponse::Ok().json(view))
+}
+
+fn unknown(name: &str) -> ApiError {
+    RosterError::Unknown(shown(name)).into()
+}
+
+fn view(api: &Api, backend: &Backend, said: &Said) -> Map<String, Value> {
     let mut view = Map::new();
     let desk = &backend.desk;
     view.insert("name".into(), json!(backend.name));
@@ -88,12 +115,37 @@ fn view(api: &Api, backend: &Backend, leaving: &HashSet<String>) -> Map<String, 
     view.insert("ahead".into(), json!(backend.ahead));
     view.extend(backend.route.clone());
     view.insert("duty".into(), json!(backend.duty().as_str()));
-    view.insert("leaving".into(), json!(leaving.contains(&backend.name)));
+    view.insert("leaving".into(), json!(said.leaving.contains(&backend.name)));
     view.insert("connected".into(), json!(desk.is_connected()));
     view.insert("prompts".into(), json!(desk.load()));
     view.insert("error".into(), json!(desk.trouble()));
+    view.insert("trouble".into(), Value::Null);
     view.insert("health".into(), backend.health.view());
     view.insert("agent".into(), backend.vitals.view(api.clock.now()));
+    view
+}
+
+/// Shows one of which no more is known than its definition.
+fn unopened(backend: &Unopened, said: &Said) -> Map<String, Value> {
+    let mut view = Map::new();
+    let definition = backend.definition.as_ref();
+    view.insert("name".into(), json!(backend.name));
+    view.insert("url".into(), json!(definition.map(|it| it.url.to_string()).unwrap_or_default()));
+    view.insert("source".into(), json!(Source::Added.as_str()));
+    view.insert("tags".into(), json!(definition.map(|it| it.tags.clone()).unwrap_or_default()));
+    view.insert("slots".into(), json!(definition.map_or(1, |it| it.slots)));
+    view.insert("ahead".into(), json!(definition.and_then(|it| it.ahead)));
+    if let Some(Ok(Value::Object(route))) = definition.map(|it| serde_json::to_value(&it.route)) {
+        view.extend(route);
+    }
+    view.insert("duty".into(), json!(backend.duty.as_str()));
+    view.insert("leaving".into(), json!(said.leaving.contains(&backend.name)));
+    view.insert("connected".into(), json!(false));
+    view.insert("prompts".into(), json!(0));
+    view.insert("error".into(), Value::Null);
+    view.insert("trouble".into(), json!(backend.trouble));
+    view.insert("health".into(), Value::Null);
+    view.insert("agent".into(), Value::Null);
     view
 }
 

@@ -1,6 +1,7 @@
 //! `/backends/{name}/..`: what an operator may ask of one ComfyUI and tell it, passed on. Answers are bounded, and what a ComfyUI
 //! knows of callers' keys is taken out of them.
 
+use super::backends::find;
 use super::body::{invalid_type, optional_text, parse_object, read};
 use super::{Api, ApiError};
 use crate::comfy::{ClientError, Question, redact};
@@ -41,7 +42,7 @@ impl Default for Passage {
 
 /// Tells how a backend is, without asking it.
 pub(super) async fn health(api: web::Data<Api>, name: web::Path<String>) -> Result<HttpResponse, ApiError> {
-    Ok(fresh().json(find(&api, &name)?.health.view()))
+    Ok(fresh().json(find(&api, &name).await?.health.view()))
 }
 
 /// Asks for version, memory and devices.
@@ -92,7 +93,7 @@ pub(super) async fn node(api: web::Data<Api>, path: web::Path<(String, String)>)
 
 /// Asks what runs and waits, everybody's prompts included, and tells their names alone.
 pub(super) async fn queue(api: web::Data<Api>, name: web::Path<String>) -> Result<HttpResponse, ApiError> {
-    let backend = find(&api, &name)?;
+    let backend = find(&api, &name).await?;
     let _place = place(&api)?;
     let queue = backend.client.queue().await.map_err(|error| failed("/queue", &error))?;
     let held = backend.desk.held();
@@ -110,7 +111,7 @@ pub(super) async fn history(
     name: web::Path<String>,
     query: web::Query<HashMap<String, String>>,
 ) -> Result<HttpResponse, ApiError> {
-    let backend = find(&api, &name)?;
+    let backend = find(&api, &name).await?;
     let (mut limit, mut offset) = (PAGE, None);
     for (field, value) in query.iter() {
         match field.as_str() {
@@ -133,7 +134,7 @@ pub(super) async fn history_of(
     path: web::Path<(String, String)>,
 ) -> Result<HttpResponse, ApiError> {
     let (name, prompt) = path.into_inner();
-    let backend = find(&api, &name)?;
+    let backend = find(&api, &name).await?;
     plain("prompt_id", &prompt)?;
     let place = place(&api)?;
     let text = ask_in(&backend, Question::HistoryOf(&prompt)).await?;
@@ -163,7 +164,7 @@ pub(super) async fn free(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let backend = find(&api, &name)?;
+    let backend = find(&api, &name).await?;
     let mut fields = parse_object(&read(&api, &request, payload).await?)?;
     let models = truth(&mut fields, "unload_models")?;
     let memory = truth(&mut fields, "free_memory")?;
@@ -184,7 +185,7 @@ pub(super) async fn interrupt(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let backend = find(&api, &name)?;
+    let backend = find(&api, &name).await?;
     let mut fields = parse_object(&read(&api, &request, payload).await?)?;
     let prompt = optional_text(&mut fields, "prompt_id")?.ok_or_else(|| {
         ApiError::bad_request("missing_field", "prompt_id is missing: GET /backends/{name}/queue has those that run")
@@ -197,11 +198,6 @@ pub(super) async fn interrupt(
         tracing::info!(backend = backend.name, prompt, "a prompt was interrupted");
     }
     Ok(HttpResponse::Ok().json(json!({ "prompt_id": prompt, "was_running": was_running })))
-}
-
-fn find(api: &Api, name: &str) -> Result<Arc<Backend>, ApiError> {
-    let shown: String = name.chars().take(LONGEST_NAME).collect();
-    api.pool.get(name).ok_or_else(|| ApiError::not_found(format!("there is no backend `{}`", shown.escape_debug())))
 }
 
 fn place(api: &Api) -> Result<OwnedSemaphorePermit, ApiError> {
@@ -223,7 +219,7 @@ async fn pass(api: &Api, name: &str, question: Question<'_>) -> Result<HttpRespo
 }
 
 async fn ask(api: &Api, name: &str, question: Question<'_>) -> Result<String, ApiError> {
-    let backend = find(api, name)?;
+    let backend = find(api, name).await?;
     let _place = place(api)?;
     ask_in(&backend, question).await
 }

@@ -43,21 +43,36 @@ impl Configured {
 
     /// Returns their names.
     pub(super) fn names(&self) -> anyhow::Result<Vec<String>> {
+        Ok(self.list()?.into_iter().map(|backend| backend.name).collect())
+    }
+
+    fn list(&self) -> anyhow::Result<Vec<ConfiguredBackend>> {
         if self.is_local {
-            return Ok(vec![local::NAME.to_owned()]);
+            return Ok(vec![ConfiguredBackend { name: local::NAME.to_owned(), url: None }]);
         }
-        let mut names = Vec::new();
+        let mut list = Vec::new();
         for address in &self.addresses {
-            names.push(address.as_str().parse::<ComfyUrl>()?.to_string());
+            let url: ComfyUrl = address.as_str().parse()?;
+            list.push(ConfiguredBackend { name: url.to_string(), url: Some(url) });
         }
-        names.extend(self.defined.iter().map(|definition| definition.name.clone()));
-        Ok(names)
+        let of = |it: &Definition| ConfiguredBackend { name: it.name.clone(), url: Some(it.url.clone()) };
+        list.extend(self.defined.iter().map(of));
+        Ok(list)
     }
 }
 
-/// Returns the names of the backends that the settings define.
-pub fn configured_backends(settings: &Settings) -> anyhow::Result<Vec<String>> {
-    Configured::read(settings)?.names()
+/// A backend that the settings define.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ConfiguredBackend {
+    /// Its name.
+    pub name: String,
+    /// Where it is; none for the one that is started here, which may choose.
+    pub url: Option<ComfyUrl>,
+}
+
+/// Returns the backends that the settings define.
+pub fn configured_backends(settings: &Settings) -> anyhow::Result<Vec<ConfiguredBackend>> {
+    Configured::read(settings)?.list()
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 use super::data::DataArgs;
 use super::table::{Table, tame};
 use super::{SettingArgs, runtime};
-use crate::app;
+use crate::app::{self, ConfiguredBackend};
 use crate::clock::{Clock, SystemClock};
 use crate::names;
 use crate::pool::{Definition, Mistake, read_file};
@@ -125,13 +125,15 @@ pub(super) fn run_queue(command: &QueueCommand) -> anyhow::Result<ExitCode> {
 async fn list(store: &SqliteStore, args: &DataArgs) -> anyhow::Result<()> {
     let kept = store.kept_backends().await?;
     let configured = configured()?;
-    let unsaid = configured.iter().filter(|name| kept.iter().all(|kept| kept.name != **name)).map(|name| KeptBackend {
-        name: name.clone(),
+    let is_unsaid = |one: &&ConfiguredBackend| kept.iter().all(|kept| kept.name != one.name);
+    let unsaid = configured.iter().filter(is_unsaid).map(|one| KeptBackend {
+        name: one.name.clone(),
         definition: None,
         is_draining: false,
         leaving: None,
+        trouble: None,
     });
-    let known = |kept: &&KeptBackend| kept.definition.is_some() || configured.contains(&kept.name);
+    let known = |kept: &&KeptBackend| kept.definition.is_some() || find(&configured, &kept.name).is_some();
     let all: Vec<Map<String, Value>> =
         unsaid.chain(kept.iter().filter(known).cloned()).map(|kept| view(&kept, &configured)).collect();
     let mut out = std::io::stdout().lock();
@@ -139,13 +141,13 @@ async fn list(store: &SqliteStore, args: &DataArgs) -> anyhow::Result<()> {
         writeln!(out, "{:#}", json!({ "backends": all }))?;
         return Ok(());
     }
-    let mut table = Table::new(["NAME", "SOURCE", "DUTY", "URL", "TAGS"]);
+    let mut table = Table::new(["NAME", "SOURCE", "DUTY", "URL", "TAGS", "TROUBLE"]);
     for view in &all {
         let tags = view["tags"].as_array().map(Vec::as_slice).unwrap_or_default().iter().filter_map(Value::as_str);
         let duty = if view["leaving"] == json!(true) { "leaving" } else { text(view, "duty") };
-        let row = [text(view, "name"), text(view, "source"), duty, text(view, "url")].map(tame);
-        let [name, source, duty, url] = row;
-        table.row([name, source, duty, url, tame(&tags.collect::<Vec<_>>().join(","))]);
+        let row = [text(view, "name"), text(view, "source"), duty, text(view, "url"), text(view, "trouble")].map(tame);
+        let [name, source, duty, url, trouble] = row;
+        table.row([name, source, duty, url, tame(&tags.collect::<Vec<_>>().join(",")), trouble]);
     }
     table.write(&mut out)?;
     Ok(())
@@ -159,8 +161,11 @@ async fn add(store: &SqliteStore, args: &AddArgs) -> anyhow::Result<()> {
     };
     let (kept, configured) = (store.kept_backends().await?, configured()?);
     for definition in &definitions {
-        if configured.contains(&definition.name) {
+        if find(&configured, &definition.name).is_some() {
             bail!("the settings have a backend `{}` already; choose another name", definition.name);
+        }
+        if let Some(there) = configured.iter().find(|there| there.url.as_ref() == Some(&definition.url)) {
+            bail!("the backend `{}` of the settings is at {} already", there.name, definition.url);
         }
         if let Some(there) =
             kept.iter().find(|kept| view(kept, &[]).get("url") == Some(&json!(definition.url.to_string())))
@@ -171,7 +176,10 @@ async fn add(store: &SqliteStore, args: &AddArgs) -> anyhow::Result<()> {
         if !store.keep_backend(&definition.name, exposed, SystemClock::start().now()).await? {
             bail!("there is a backend `{}` already; remove it first, or choose another name", definition.name);
         }
-        let what = format!("{} is added; a running gateway connects to it within a second", definition.name);
+        let what = format!(
+            "{} is added; a running gateway connects to it within a second, or says in `backends list` why it cannot",
+            definition.name
+        );
         tell(&args.folder, &definition.name, json!({ "added": true }), &what)?;
     }
     Ok(())
@@ -192,8 +200,8 @@ async fn remove(store: &SqliteStore, args: &RemoveArgs) -> anyhow::Result<()> {
 
 async fn set_draining(store: &SqliteStore, args: &NameArgs, is_draining: bool) -> anyhow::Result<()> {
     let (kept, configured) = (store.kept_backends().await?, configured()?);
-    if !configured.contains(&args.name) && kept.iter().all(|kept| kept.name != args.name) {
-        let known = configured.iter().map(String::as_str).chain(kept.iter().map(|kept| kept.name.as_str()));
+    if find(&configured, &args.name).is_none() && kept.iter().all(|kept| kept.name != args.name) {
+        let known = configured.iter().map(|one| one.name.as_str()).chain(kept.iter().map(|kept| kept.name.as_str()));
         let hint = names::hint(&args.name, known.collect::<Vec<_>>());
         bail!("there is no backend `{}`{hint}", names::shown(&args.name));
     }
@@ -220,9 +228,13 @@ async fn queue(store: &SqliteStore, args: &DataArgs, paused: Option<bool>) -> an
     Ok(())
 }
 
-/// Returns the names of the backends of the settings.
-fn configured() -> anyhow::Result<Vec<String>> {
+/// Returns the backends of the settings.
+fn configured() -> anyhow::Result<Vec<ConfiguredBackend>> {
     app::configured_backends(&SettingArgs::default().load()?).context("the settings do not say who the backends are")
+}
+
+fn find<'a>(configured: &'a [ConfiguredBackend], name: &str) -> Option<&'a ConfiguredBackend> {
+    configured.iter().find(|one| one.name == name)
 }
 
 fn definition(url: &str, args: &AddArgs) -> Result<Definition, Vec<Mistake>> {
@@ -241,15 +253,16 @@ fn wrong(mistakes: &[Mistake]) -> anyhow::Error {
 }
 
 /// Shows what is said of a backend, without its credentials.
-fn view(kept: &KeptBackend, configured: &[String]) -> Map<String, Value> {
+fn view(kept: &KeptBackend, configured: &[ConfiguredBackend]) -> Map<String, Value> {
     let read = |definition: &Secret| serde_json::from_str::<Value>(definition.expose()).ok();
     let definition = kept.definition.as_ref().and_then(read).unwrap_or_default();
-    let is_configured = configured.contains(&kept.name);
+    let is_configured = find(configured, &kept.name).is_some();
     let mut view = Map::new();
     view.insert("name".into(), json!(kept.name));
     view.insert("source".into(), json!(if is_configured { "settings" } else { "added" }));
     view.insert("duty".into(), json!(if kept.is_draining { "draining" } else { "serving" }));
     view.insert("leaving".into(), json!(kept.leaving.is_some()));
+    view.insert("trouble".into(), json!(kept.trouble));
     for field in ["url", "tags", "slots"] {
         view.insert(field.into(), definition.get(field).cloned().unwrap_or_default());
     }

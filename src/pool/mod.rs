@@ -16,7 +16,7 @@ pub use estimates::{EstimateChanges, Estimates, Reading};
 pub use eta::{end_of_run, remaining};
 pub use file::read_file;
 pub use news::{BackendEvent, BackendNews, BackendTap};
-pub use roster::{Forget, Open, Parts, Roster, RosterError};
+pub use roster::{Forget, Open, Parts, Roster, RosterError, Said, Unopened};
 
 use crate::clock::Timestamp;
 use crate::job::JobId;

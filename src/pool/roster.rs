@@ -1,18 +1,21 @@
 //! Who the backends are while the gateway runs: an operator adds and removes them, drains them, pauses the queue before all. What
 //! they said is in the store, and the pool is made to agree with it: at once where they said it here, within a second where the
-//! command line did. How a backend goes is in `leaving`.
+//! command line did. How a backend goes is in `leaving`, and what stands in its way to be begun in `unopened`.
 
 mod leaving;
+mod unopened;
+
+pub use unopened::{Said, Unopened};
 
 use super::{Backend, BackendEvent, Definition, Duty, Pool, Source};
 use crate::clock::Clock;
 use crate::comfy::ComfyUrl;
 use crate::lifecycle::Lifecycle;
+use crate::names;
 use crate::secret::Secret;
 use crate::store::{KeptBackend, Leaving, PoolStore, QueueCounts, Store, StoreError};
-use serde_json::Value;
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -57,8 +60,8 @@ pub struct Roster {
     turn: tokio::sync::Mutex<()>,
     /// The backends that are just going.
     going: Mutex<HashSet<String>>,
-    /// Those that were added and cannot be begun, which is told once.
-    broken: Mutex<HashSet<String>>,
+    /// Why some that were added cannot be begun, as it was told last.
+    troubles: Mutex<HashMap<String, String>>,
     bell: Notify,
 }
 
@@ -115,8 +118,8 @@ impl Roster {
     /// Takes in what was said while the gateway ran before: backends that were added, those that get no jobs, the pause. The
     /// backends of the settings are in the pool already.
     pub async fn begin(parts: Parts) -> Result<Arc<Self>, StoreError> {
-        let (turn, going, broken) = (tokio::sync::Mutex::default(), Mutex::default(), Mutex::default());
-        let roster = Arc::new(Self { parts, turn, going, broken, bell: Notify::new() });
+        let (turn, going, troubles) = (tokio::sync::Mutex::default(), Mutex::default(), Mutex::default());
+        let roster = Arc::new(Self { parts, turn, going, troubles, bell: Notify::new() });
         roster.agree().await?;
         Ok(roster)
     }
@@ -148,8 +151,8 @@ impl Roster {
     pub async fn add(self: &Arc<Self>, definition: &Definition) -> Result<Arc<Backend>, RosterError> {
         let _turn = self.turn.lock().await;
         let Parts { pool, store, clock, .. } = &self.parts;
-        self.is_free(definition)?;
         let name = &definition.name;
+        self.is_free(definition)?;
         let count = store.runs_on(name).await?;
         if count > 0 {
             return Err(RosterError::HasRuns { name: name.clone(), count });
@@ -169,34 +172,35 @@ impl Roster {
             }
         }
         pool.add(Arc::clone(&backend));
-        self.tell(&backend, BackendEvent::Added);
+        self.tell(name, BackendEvent::Added);
         Ok(backend)
     }
 
     /// Lets a backend go that was added: it gets no more jobs, and is gone once its runs have ended, or soon where they are
-    /// given up.
+    /// given up; at once where it could not be begun.
     pub async fn remove(self: &Arc<Self>, name: &str, how: Leaving) -> Result<(), RosterError> {
         let _turn = self.turn.lock().await;
-        let backend = self.find(name)?;
-        if backend.source != Source::Added {
+        if self.parts.pool.get(name).is_some_and(|backend| backend.source != Source::Added) {
             return Err(RosterError::Configured(name.to_owned()));
         }
         if !self.parts.store.set_leaving(name, how).await? {
-            return Err(RosterError::Unknown(name.to_owned()));
+            return Err(RosterError::Unknown(names::shown(name)));
         }
         Ok(self.agree().await?)
     }
 
     /// Has a backend get no more jobs, or has it get jobs again; one that was to go stays.
-    pub async fn set_duty(self: &Arc<Self>, name: &str, duty: Duty) -> Result<Arc<Backend>, RosterError> {
+    pub async fn set_duty(self: &Arc<Self>, name: &str, duty: Duty) -> Result<(), RosterError> {
         let _turn = self.turn.lock().await;
-        let backend = self.find(name)?;
+        let Parts { pool, store, clock, .. } = &self.parts;
+        if pool.get(name).is_none() && self.said().await?.unopened(name).is_none() {
+            return Err(RosterError::Unknown(names::shown(name)));
+        }
         if duty == Duty::Serving && self.is_going(name) {
             return Err(RosterError::IsGoing(name.to_owned()));
         }
-        self.parts.store.set_draining(name, duty == Duty::Draining, self.parts.clock.now()).await?;
-        self.agree().await?;
-        Ok(backend)
+        store.set_draining(name, duty == Duty::Draining, clock.now()).await?;
+        Ok(self.agree().await?)
     }
 
     /// Has no job given to any backend, or ends that.
@@ -209,16 +213,6 @@ impl Roster {
     /// Counts the jobs that have not ended.
     pub async fn queue_counts(&self) -> Result<QueueCounts, StoreError> {
         self.parts.store.queue_counts().await
-    }
-
-    /// Returns the backends that go, or are to go.
-    pub async fn leaving(&self) -> Result<HashSet<String>, StoreError> {
-        let kept = self.parts.store.kept_backends().await?;
-        Ok(kept.into_iter().filter(|kept| kept.leaving.is_some()).map(|kept| kept.name).collect())
-    }
-
-    fn find(&self, name: &str) -> Result<Arc<Backend>, RosterError> {
-        self.parts.pool.get(name).ok_or_else(|| RosterError::Unknown(name.to_owned()))
     }
 
     /// Says whether a backend may be added as far as the others are concerned.
@@ -241,66 +235,52 @@ impl Roster {
             info!(is_paused, "the queue before the backends was switched");
             queue_bell.notify_one();
         }
+        // What cannot be done for one is no reason to leave the others.
+        let mut outcome = Ok(());
         for kept in &kept {
-            self.take_in(kept);
-            let Some(backend) = pool.get(&kept.name) else { continue };
-            let duty = if kept.is_draining { Duty::Draining } else { Duty::Serving };
-            if backend.set_duty(duty) != duty {
-                let event = match duty {
-                    Duty::Serving => BackendEvent::Resumed,
-                    Duty::Draining => BackendEvent::Draining,
-                };
-                self.tell(&backend, event);
-            }
-            if let Some(how) = kept.leaving.filter(|_| backend.source == Source::Added) {
-                self.let_go(&backend, how).await?;
-            }
+            outcome = outcome.and(self.agree_on(kept).await);
         }
-        Ok(())
+        outcome
     }
 
-    /// Takes a backend in that the store knows and the pool does not.
-    fn take_in(&self, kept: &KeptBackend) {
-        let Some(definition) = &kept.definition else { return };
-        let Parts { pool, open, .. } = &self.parts;
-        if pool.get(&kept.name).is_some() {
-            return;
+    async fn agree_on(self: &Arc<Self>, kept: &KeptBackend) -> Result<(), StoreError> {
+        let Parts { pool, store, .. } = &self.parts;
+        let trouble = self.take_in(kept);
+        let was_added = kept.definition.is_some();
+        if was_added && trouble != kept.trouble {
+            store.set_trouble(&kept.name, trouble).await?;
         }
-        let opened = read_back(definition)
-            .and_then(|definition| self.is_free(&definition).map(|()| definition).map_err(|error| error.to_string()))
-            .and_then(|definition| open(&definition));
-        let mut broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
-        match opened {
-            Ok(backend) => {
-                broken.remove(&kept.name);
-                drop(broken);
-                let backend = Arc::new(backend);
-                pool.add(Arc::clone(&backend));
-                self.tell(&backend, BackendEvent::Added);
-            }
-            Err(reason) => {
-                if broken.insert(kept.name.clone()) {
-                    warn!(backend = kept.name, reason, "a backend that was added cannot be begun");
-                }
-            }
+        let Some(backend) = pool.get(&kept.name) else {
+            return match kept.leaving.filter(|_| was_added) {
+                Some(_) => self.forget_unopened(&kept.name).await,
+                None => Ok(()),
+            };
+        };
+        let is_shadowed = was_added && backend.source != Source::Added;
+        if is_shadowed {
+            warn!(backend = kept.name, "the settings have a backend of this name; the one that was added is forgotten");
+            store.leave_to_settings(&kept.name).await?;
+        }
+        let is_draining = kept.is_draining && !(is_shadowed && kept.leaving.is_some());
+        let duty = if is_draining { Duty::Draining } else { Duty::Serving };
+        if backend.set_duty(duty) != duty {
+            let event = match duty {
+                Duty::Serving => BackendEvent::Resumed,
+                Duty::Draining => BackendEvent::Draining,
+            };
+            self.tell(&backend.name, event);
+        }
+        match kept.leaving.filter(|_| backend.source == Source::Added) {
+            Some(how) => self.let_go(&backend, how).await,
+            None => Ok(()),
         }
     }
 
     /// Tells everybody what happened to a backend.
-    fn tell(&self, backend: &Backend, event: BackendEvent) {
-        info!(backend = backend.name, event = event.as_str(), "the backends have changed");
-        self.parts.pool.tell(&backend.name, self.parts.clock.now(), event);
+    fn tell(&self, backend: &str, event: BackendEvent) {
+        info!(backend, event = event.as_str(), "the backends have changed");
+        self.parts.pool.tell(backend, self.parts.clock.now(), event);
         self.parts.pool.changed();
         self.parts.queue_bell.notify_one();
-    }
-}
-
-fn read_back(definition: &Secret) -> Result<Definition, String> {
-    match serde_json::from_str(definition.expose()) {
-        Ok(Value::Object(object)) => Definition::from_object(object).map_err(|mistakes| {
-            let texts: Vec<String> = mistakes.into_iter().map(|mistake| mistake.text).collect();
-            texts.join("; ")
-        }),
-        Ok(_) | Err(_) => Err("its definition in the store is no JSON object".to_owned()),
     }
 }

@@ -42,6 +42,8 @@ pub struct KeptBackend {
     pub is_draining: bool,
     /// It goes.
     pub leaving: Option<Leaving>,
+    /// Why it cannot be begun, as the gateway found last.
+    pub trouble: Option<String>,
 }
 
 /// How many jobs are in each state that has not ended.
@@ -70,6 +72,13 @@ pub trait PoolStore: Send + Sync + fmt::Debug {
     /// Remembers that a backend that was added goes, so that it gets no more jobs. Returns false where none was added under
     /// this name.
     async fn set_leaving(&self, name: &str, leaving: Leaving) -> Result<bool, StoreError>;
+
+    /// Remembers why a backend that was added cannot be begun; none where it can.
+    async fn set_trouble(&self, name: &str, trouble: Option<String>) -> Result<(), StoreError>;
+
+    /// Forgets that a backend was added, and that it was to go: the settings have one of its name. What was said of its duty
+    /// stays, unless that was said as it was to go.
+    async fn leave_to_settings(&self, name: &str) -> Result<(), StoreError>;
 
     /// Forgets a backend that was added, and all that was learnt of it: another server may have its name next.
     async fn forget_backend(&self, name: &str) -> Result<(), StoreError>;

@@ -108,12 +108,17 @@ async fn what_was_added_beside_no_gateway_is_there_when_one_begins() {
 }
 
 fn written(setup: &Setup, text: &str) -> PathBuf {
-    let file = setup.folder.path().join("backends.yaml");
+    written_into(&setup.settings.storage.folder, text)
+}
+
+/// A file of backends beside a data folder.
+pub(crate) fn written_into(data: &Path, text: &str) -> PathBuf {
+    let file = data.parent().unwrap().join("backends.yaml");
     std::fs::write(&file, text).unwrap();
     file
 }
 
-async fn command(data: &Path, words: &[&str]) -> Output {
+pub(crate) async fn command(data: &Path, words: &[&str]) -> Output {
     let mut all = words.to_vec();
     let folder = data.parent().unwrap().to_owned();
     let data = data.to_str().unwrap().to_owned();

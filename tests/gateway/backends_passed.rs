@@ -29,7 +29,7 @@ async fn an_operator_reads_what_a_backend_is_and_has() {
         assert_eq!((answer.status, answer.code().as_str()), (404, "not_found"), "{path}: {}", answer.json());
     }
     let answer = gateway.get("/backends/nobody/stats").await;
-    assert_eq!((answer.status, answer.json()["error"].as_str().unwrap()), (404, "there is no backend `nobody`"));
+    assert_eq!((answer.status, answer.json()["error"].as_str().unwrap()), (404, "there is no backend `nobody`; GET /backends lists them all"));
     gateway.close().await;
 }
 

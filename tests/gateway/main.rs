@@ -5,6 +5,7 @@
 mod agent;
 mod backend_health;
 mod backends;
+mod backends_broken;
 mod backends_command;
 mod backends_passed;
 mod canary;

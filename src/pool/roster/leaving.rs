@@ -3,7 +3,7 @@
 use super::{Parts, Roster};
 use crate::job::PromptId;
 use crate::pool::{Backend, BackendEvent};
-use crate::store::{Leaving, StoreError, persist};
+use crate::store::{Claimed, Leaving, StoreError, persist};
 use crate::tracker::stop_all;
 use futures_util::future::join_all;
 use std::sync::{Arc, PoisonError};
@@ -58,8 +58,23 @@ impl Roster {
         Ok(())
     }
 
+    /// Forgets what else is known of a backend.
+    pub(super) async fn forget(&self, name: &str) {
+        let (forget, name) = (Arc::clone(&self.parts.forget), name.to_owned());
+        // A panic in there is told by the runtime, and what stays is replaced when the name is used again.
+        let _ = tokio::task::spawn_blocking(move || forget(&name)).await;
+    }
+
+    /// Has the job of a run wait again.
+    pub(super) async fn requeue(&self, claimed: &Claimed) -> Result<bool, StoreError> {
+        let (job, now) = (&claimed.job, self.parts.clock.now());
+        // A try that counts gives a job its queue limit anew, which it needs where that is over, or nearly.
+        let counts = job.created_at + job.request.limits.queue < now + SPARE;
+        self.parts.jobs.requeue(job.id, claimed.run.number, counts, now).await
+    }
+
     async fn end(&self, backend: &Backend) {
-        let Parts { pool, store, clock, forget, .. } = &self.parts;
+        let Parts { pool, store, clock, .. } = &self.parts;
         let (stop, name) = (self.parts.lifecycle.stop(), &backend.name);
         // First, so that nobody takes what is stopped now for a run that has failed.
         backend.stop.cancel();
@@ -74,12 +89,11 @@ impl Roster {
         let forgotten = persist(clock, &stop, "the backend's removal", || store.forget_backend(name)).await;
         if forgotten.is_some() {
             pool.remove(name);
-            let (forget, gone) = (Arc::clone(forget), name.clone());
-            // A panic in there is told by the runtime, and what stays is replaced when the name is used again.
-            let _ = tokio::task::spawn_blocking(move || forget(&gone)).await;
-            self.tell(backend, BackendEvent::Removed);
+            self.forget(name).await;
+            self.tell(name, BackendEvent::Removed);
         }
     }
+
     /// Stops what a backend still runs, and has the jobs wait again. Returns none where that is not stored.
     async fn give_up_runs(&self, backend: &Backend) -> Option<()> {
         let Parts { jobs, clock, .. } = &self.parts;
@@ -95,13 +109,8 @@ impl Roster {
         if let Err(reason) = stopped.unwrap_or_else(|_| Err("it does not answer".to_owned())) {
             warn!(backend = name, reason, "it is not sure that what the backend runs was stopped");
         }
-        let now = clock.now();
-        let wait_again = runs.iter().map(|claimed| {
-            let (job, number) = (&claimed.job, claimed.run.number);
-            // A try that counts gives a job its queue limit anew, which it needs where that is over, or nearly.
-            let counts = job.created_at + job.request.limits.queue < now + SPARE;
-            persist(clock, &stop, "a job that waits again", move || jobs.requeue(job.id, number, counts, now))
-        });
+        let again = |claimed| persist(clock, &stop, "a job that waits again", move || self.requeue(claimed));
+        let wait_again = runs.iter().map(again);
         let stored = join_all(wait_again).await;
         warn!(backend = name, runs = runs.len(), "the backend's runs were given up, and their jobs wait again");
         self.parts.queue_bell.notify_one();

@@ -31,6 +31,16 @@ impl PoolStore for SqliteStore {
         self.writer.write(move |connection| set_leaving(connection, &name, leaving)).await
     }
 
+    async fn set_trouble(&self, name: &str, trouble: Option<String>) -> Result<(), StoreError> {
+        let name = name.to_owned();
+        self.writer.write(move |connection| set_trouble(connection, &name, trouble.as_deref())).await
+    }
+
+    async fn leave_to_settings(&self, name: &str) -> Result<(), StoreError> {
+        let name = name.to_owned();
+        self.writer.write(move |connection| leave_to_settings(connection, &name)).await
+    }
+
     async fn forget_backend(&self, name: &str) -> Result<(), StoreError> {
         let name = name.to_owned();
         self.writer.write(move |connection| forget(connection, &name)).await
@@ -55,8 +65,9 @@ impl PoolStore for SqliteStore {
 }
 
 fn all(connection: &Connection) -> Result<Vec<KeptBackend>, StoreError> {
-    let mut statement = connection
-        .prepare_cached("SELECT name, definition, is_draining, leaving FROM backend ORDER BY created_at, name")?;
+    let mut statement = connection.prepare_cached(
+        "SELECT name, definition, is_draining, leaving, trouble FROM backend ORDER BY created_at, name",
+    )?;
     rows::all(statement.query(())?, kept)
 }
 
@@ -68,6 +79,7 @@ fn kept(row: &Row<'_>) -> Result<KeptBackend, StoreError> {
         definition: definition.map(Secret::new),
         is_draining: row.get(2)?,
         leaving: Leaving::parse(&leaving),
+        trouble: Some(row.get(4)?).filter(|trouble: &String| !trouble.is_empty()),
     })
 }
 
@@ -76,7 +88,7 @@ fn keep(connection: &Connection, name: &str, definition: &Secret, at: Timestamp)
     let changed = connection
         .prepare_cached(
             "INSERT INTO backend (name, definition, created_at) VALUES (?1, ?2, ?3)
-             ON CONFLICT (name) DO UPDATE SET definition = ?2, is_draining = 0, leaving = '', created_at = ?3
+             ON CONFLICT (name) DO UPDATE SET definition = ?2, is_draining = 0, leaving = '', trouble = '', created_at = ?3
              WHERE definition IS NULL",
         )?
         .execute(params![name, definition.expose(), at.millis()])?;
@@ -98,6 +110,24 @@ fn set_leaving(connection: &Connection, name: &str, leaving: Leaving) -> Result<
         .prepare_cached("UPDATE backend SET is_draining = 1, leaving = ?2 WHERE name = ?1 AND definition IS NOT NULL")?
         .execute(params![name, leaving.as_str()])?;
     Ok(changed > 0)
+}
+
+fn set_trouble(connection: &Connection, name: &str, trouble: Option<&str>) -> Result<(), StoreError> {
+    connection
+        .prepare_cached("UPDATE backend SET trouble = ?2 WHERE name = ?1 AND definition IS NOT NULL")?
+        .execute(params![name, trouble.unwrap_or_default()])?;
+    Ok(())
+}
+
+fn leave_to_settings(connection: &Connection, name: &str) -> Result<(), StoreError> {
+    connection
+        .prepare_cached(
+            "UPDATE backend SET definition = NULL, is_draining = iif(leaving = '', is_draining, 0), leaving = '',
+                 trouble = ''
+             WHERE name = ?1",
+        )?
+        .execute([name])?;
+    Ok(())
 }
 
 fn forget(connection: &Connection, name: &str) -> Result<(), StoreError> {

@@ -15,6 +15,8 @@ CREATE TABLE backend (
     is_draining INTEGER NOT NULL DEFAULT 0 CHECK (is_draining IN (0, 1)),
     -- It was taken back and goes: once its runs have ended, or at once. Empty while it stays.
     leaving     TEXT NOT NULL DEFAULT '' CHECK (leaving IN ('', 'drained', 'now')),
+    -- Why one that was added cannot be begun, as the gateway found last; empty where it can.
+    trouble     TEXT NOT NULL DEFAULT '',
     created_at  INTEGER NOT NULL
 ) WITHOUT ROWID;
 
