@@ -152,6 +152,9 @@ impl Roster {
         let _turn = self.turn.lock().await;
         let Parts { pool, store, clock, .. } = &self.parts;
         let name = &definition.name;
+        if self.is_going(name) {
+            return Err(RosterError::IsGoing(name.clone()));
+        }
         self.is_free(definition)?;
         let count = store.runs_on(name).await?;
         if count > 0 {
@@ -284,3 +287,6 @@ impl Roster {
         self.parts.queue_bell.notify_one();
     }
 }
+
+#[cfg(test)]
+mod tests;

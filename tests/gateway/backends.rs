@@ -266,16 +266,18 @@ async fn nothing_is_left_of_backends_that_came_and_went() {
     let gateway = operated().start().await;
     let other = sim().await;
     let before = gateway.lifecycle.tasks();
+    let inventory = gateway.settings.storage.folder.join("object_info");
+    let shelves = || std::fs::read_dir(&inventory).unwrap().count();
     for time in 0..50 {
         add(&gateway, "gpu-2", &other).await;
+        eventually("it is known what the backend has", async || (shelves() == 2).then_some(())).await;
         let now = if time % 2 == 0 { "?now=true" } else { "" };
         assert_eq!(gateway.delete(&format!("/backends/gpu-2{now}")).await.status, 202);
         until_gone(&gateway, "gpu-2").await;
     }
     let left = async || (gateway.lifecycle.tasks() == before && other.connections() == 0).then_some(());
     eventually("all of their tasks and sockets have ended", left).await;
-    let inventory = gateway.settings.storage.folder.join("object_info");
-    assert_eq!(std::fs::read_dir(inventory).unwrap().count(), 1, "only its own simulator's");
+    assert_eq!(shelves(), 1, "only its own simulator's");
     assert!(!gateway.lifecycle.has_failed());
     gateway.close().await;
     other.stop().await;

@@ -53,7 +53,7 @@ impl Roster {
             let name = backend.name.clone();
             self.going.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone());
             let (going, backend) = (Going { roster: Arc::clone(self), name }, Arc::clone(backend));
-            self.parts.lifecycle.spawn("leaving", async move { going.roster.end(&backend).await });
+            self.parts.lifecycle.spawn("leaving", async move { Arc::clone(&going.roster).end(going, &backend).await });
         }
         Ok(())
     }
@@ -73,7 +73,7 @@ impl Roster {
         self.parts.jobs.requeue(job.id, claimed.run.number, counts, now).await
     }
 
-    async fn end(&self, backend: &Backend) {
+    async fn end(&self, going: Going, backend: &Backend) {
         let Parts { pool, store, clock, .. } = &self.parts;
         let (stop, name) = (self.parts.lifecycle.stop(), &backend.name);
         // First, so that nobody takes what is stopped now for a run that has failed.
@@ -86,12 +86,17 @@ impl Roster {
         if self.give_up_runs(backend).await.is_none() {
             return;
         }
-        let forgotten = persist(clock, &stop, "the backend's removal", || store.forget_backend(name)).await;
-        if forgotten.is_some() {
-            pool.remove(name);
-            self.forget(name).await;
-            self.tell(name, BackendEvent::Removed);
-        }
+        // Nobody comes or goes meanwhile: who has its name next must not lose what is forgotten here.
+        let forgotten = persist(clock, &stop, "the backend's removal", || async {
+            let turn = self.turn.lock().await;
+            store.forget_backend(name).await.map(|()| turn)
+        });
+        let Some(turn) = forgotten.await else { return };
+        self.forget(name).await;
+        drop(going);
+        pool.remove(name);
+        self.tell(name, BackendEvent::Removed);
+        drop(turn);
     }
 
     /// Stops what a backend still runs, and has the jobs wait again. Returns none where that is not stored.

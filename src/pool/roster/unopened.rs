@@ -57,6 +57,7 @@ impl Roster {
                 said.unopened.push(Unopened { name, definition, duty, trouble });
             }
         }
+        said.leaving.extend(self.going.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned());
         Ok(said)
     }
 
