@@ -19,22 +19,31 @@ pub async fn stop_all(client: &Client, prompts: &[PromptId], clock: &dyn Clock, 
     let until = clock.now() + limit;
     let mut absent = 0;
     loop {
-        let queue = client.queue().await.map_err(|error| error.to_string())?;
-        let is_there = |prompt: &&PromptId| {
-            let mut all = queue.running.iter().chain(&queue.pending);
-            all.any(|there| there == prompt.as_str())
+        let unsure = match client.queue().await {
+            Ok(queue) => {
+                let is_there = |prompt: &&PromptId| {
+                    let mut all = queue.running.iter().chain(&queue.pending);
+                    all.any(|there| there == prompt.as_str())
+                };
+                let there: Vec<&PromptId> = prompts.iter().filter(is_there).collect();
+                absent = if there.is_empty() { absent + 1 } else { 0 };
+                if absent >= SURE {
+                    return Ok(());
+                }
+                for prompt in &there {
+                    stop_upstream(client, prompt).await;
+                }
+                format!("{} of its prompts are still there after they were stopped", there.len())
+            }
+            // It may be back in a moment, and runs on.
+            Err(error) => {
+                absent = 0;
+                error.to_string()
+            }
         };
-        let there: Vec<&PromptId> = prompts.iter().filter(is_there).collect();
-        absent = if there.is_empty() { absent + 1 } else { 0 };
-        if absent >= SURE {
-            return Ok(());
-        }
-        for prompt in &there {
-            stop_upstream(client, prompt).await;
-        }
         let now = clock.now();
         if now >= until {
-            return Err(format!("{} of its prompts are still there after they were stopped", there.len()));
+            return Err(unsure);
         }
         clock.sleep_until(now + LOOK).await;
     }

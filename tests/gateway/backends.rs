@@ -70,6 +70,27 @@ async fn a_backend_that_is_removed_at_once_gives_its_runs_up_and_their_jobs_end_
 }
 
 #[actix_web::test]
+async fn what_runs_on_a_backend_that_does_not_answer_at_once_is_stopped_before_it_is_gone() {
+    let gateway = operated().start().await;
+    let (inbox, other) = (Inbox::open(), sim().await);
+    add(&gateway, "gpu-2", &other).await;
+    drain(&gateway, &gateway.sim.url()).await;
+    other.inject_when(Fault::Slow(Duration::from_secs(1)), When::Every);
+    let id = gateway.generate(&canvas(&inbox.url())).await;
+    gateway.until(&id, "running").await;
+    // It goes on with what it runs, and cannot be asked for a while.
+    other.inject(Fault::Restart { at: None, forget: false, down_for: Duration::from_millis(1500) });
+    assert_eq!(gateway.delete("/backends/gpu-2?now=true").await.status, 202);
+    until_gone(&gateway, "gpu-2").await;
+    assert_eq!(other.queued(), 0, "what was given up does not run on");
+    resume(&gateway, &gateway.sim.url()).await;
+    assert_eq!(inbox.next().await.prompt_id(), id);
+    assert_eq!(executions(&gateway.sim), 1);
+    gateway.close().await;
+    other.stop().await;
+}
+
+#[actix_web::test]
 async fn a_backend_that_drains_ends_what_it_has_and_gets_no_more_and_then_goes() {
     let gateway = operated().start().await;
     let (inbox, other) = (Inbox::open(), sim().await);
