@@ -3,22 +3,18 @@
 
 use super::backends::find;
 use super::body::{invalid_type, optional_text, parse_object, read};
+use super::passage::{fresh, held, place};
 use super::{Api, ApiError};
 use crate::comfy::{ClientError, Question, redact};
 use crate::job::JobId;
 use crate::lenient;
 use crate::local::without_secrets;
 use crate::pool::Backend;
-use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
-use std::sync::Arc;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-
-/// How many answers may be on their way at once: each may be large.
-const PLACES: usize = 4;
+use tokio::sync::OwnedSemaphorePermit;
 
 /// How many prompts of a history are told where nobody says it, and at most.
 const PAGE: u64 = 20;
@@ -29,16 +25,6 @@ const LONGEST_NAME: usize = 200;
 
 /// How many lines of a log are told.
 const LINES: usize = 1000;
-
-/// The way of what is passed on, with a place for each answer.
-#[derive(Debug)]
-pub struct Passage(Arc<Semaphore>);
-
-impl Default for Passage {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(PLACES)))
-    }
-}
 
 /// Tells how a backend is, without asking it.
 pub(super) async fn health(api: web::Data<Api>, name: web::Path<String>) -> Result<HttpResponse, ApiError> {
@@ -83,10 +69,10 @@ pub(super) async fn embeddings(api: web::Data<Api>, name: web::Path<String>) -> 
 pub(super) async fn node(api: web::Data<Api>, path: web::Path<(String, String)>) -> Result<HttpResponse, ApiError> {
     let (name, class) = path.into_inner();
     plain("class", &class)?;
-    let text = ask(&api, &name, Question::Node(&class)).await?;
+    let (text, place) = ask(&api, &name, Question::Node(&class)).await?;
     let mut classes = object(&text, "GET /object_info")?;
     match classes.remove(&class) {
-        Some(definition) => Ok(fresh().json(definition)),
+        Some(definition) => Ok(held(definition.to_string(), place)),
         None => Err(ApiError::not_found(format!("the backend has no node class `{}`", class.escape_debug()))),
     }
 }
@@ -94,15 +80,16 @@ pub(super) async fn node(api: web::Data<Api>, path: web::Path<(String, String)>)
 /// Asks what runs and waits, everybody's prompts included, and tells their names alone.
 pub(super) async fn queue(api: web::Data<Api>, name: web::Path<String>) -> Result<HttpResponse, ApiError> {
     let backend = find(&api, &name).await?;
-    let _place = place(&api)?;
+    let place = place(&api)?;
     let queue = backend.client.queue().await.map_err(|error| failed("/queue", &error))?;
-    let held = backend.desk.held();
+    let ours = backend.desk.held();
     let entries = |prompts: &[String]| -> Vec<Value> {
         let job =
-            |prompt: &String| prompt.parse::<JobId>().ok().filter(|id| held.contains(id)).map(|id| id.to_string());
+            |prompt: &String| prompt.parse::<JobId>().ok().filter(|id| ours.contains(id)).map(|id| id.to_string());
         prompts.iter().map(|prompt| json!({ "prompt_id": prompt, "job": job(prompt) })).collect()
     };
-    Ok(fresh().json(json!({ "running": entries(&queue.running), "pending": entries(&queue.pending) })))
+    let told = json!({ "running": entries(&queue.running), "pending": entries(&queue.pending) });
+    Ok(held(told.to_string(), place))
 }
 
 /// Asks for the last prompts that ended; `?limit=&offset=`.
@@ -125,7 +112,8 @@ pub(super) async fn history(
     }
     let place = place(&api)?;
     let text = ask_in(&backend, Question::History { limit, offset }).await?;
-    Ok(fresh().json(without_keys(text, place).await?))
+    let (told, place) = without_keys(text, place, |entries| Some(Value::Object(entries))).await?;
+    Ok(held(told.unwrap_or_default(), place))
 }
 
 /// Asks for one of them.
@@ -138,15 +126,15 @@ pub(super) async fn history_of(
     plain("prompt_id", &prompt)?;
     let place = place(&api)?;
     let text = ask_in(&backend, Question::HistoryOf(&prompt)).await?;
-    match without_keys(text, place).await?.remove(&prompt) {
-        Some(entry) => Ok(fresh().json(entry)),
-        None => Err(ApiError::not_found("the backend's history does not have this prompt; it may wait or run")),
+    match without_keys(text, place, move |mut entries| entries.remove(&prompt)).await? {
+        (Some(entry), place) => Ok(held(entry, place)),
+        (None, _) => Err(ApiError::not_found("the backend's history does not have this prompt; it may wait or run")),
     }
 }
 
 /// Asks for the last lines that the server wrote, and takes what looks like a secret out of them.
 pub(super) async fn logs(api: web::Data<Api>, name: web::Path<String>) -> Result<HttpResponse, ApiError> {
-    let text = ask(&api, &name, Question::Logs).await?;
+    let (text, place) = ask(&api, &name, Question::Logs).await?;
     let answer = object(&text, "GET /internal/logs/raw")?;
     let entries = answer.get("entries").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let line = |entry: &Value| {
@@ -154,7 +142,7 @@ pub(super) async fn logs(api: web::Data<Api>, name: web::Path<String>) -> Result
         json!({ "at": text("t"), "text": without_secrets(text("m").trim_end_matches('\n')) })
     };
     let lines: Vec<Value> = entries.iter().skip(entries.len().saturating_sub(LINES)).map(line).collect();
-    Ok(fresh().json(json!({ "lines": lines })))
+    Ok(held(json!({ "lines": lines }).to_string(), place))
 }
 
 /// Lets a backend unload its models and empty its caches.
@@ -200,28 +188,21 @@ pub(super) async fn interrupt(
     Ok(HttpResponse::Ok().json(json!({ "prompt_id": prompt, "was_running": was_running })))
 }
 
-fn place(api: &Api) -> Result<OwnedSemaphorePermit, ApiError> {
-    Arc::clone(&api.passage.0).try_acquire_owned().map_err(|_| {
-        ApiError::unavailable("backend_calls_busy", "too many answers of backends are on their way to operators")
-    })
-}
-
 /// Asks, and passes the answer on as it is.
 async fn pass(api: &Api, name: &str, question: Question<'_>) -> Result<HttpResponse, ApiError> {
-    let text = ask(api, name, question).await?;
-    let mut answer = fresh();
-    answer.insert_header((CONTENT_TYPE, "application/json"));
+    let (text, place) = ask(api, name, question).await?;
     // As a server in Python writes it, it may be no JSON.
     if serde_json::from_str::<IgnoredAny>(&text).is_ok() {
-        return Ok(answer.body(text));
+        return Ok(held(text, place));
     }
-    Ok(answer.json(lenient::parse(&text).map_err(|_| no_json(&path(question)))?))
+    let value = lenient::parse(&text).map_err(|_| no_json(&path(question)))?;
+    Ok(held(value.to_string(), place))
 }
 
-async fn ask(api: &Api, name: &str, question: Question<'_>) -> Result<String, ApiError> {
+async fn ask(api: &Api, name: &str, question: Question<'_>) -> Result<(String, OwnedSemaphorePermit), ApiError> {
     let backend = find(api, name).await?;
-    let _place = place(api)?;
-    ask_in(&backend, question).await
+    let place = place(api)?;
+    Ok((ask_in(&backend, question).await?, place))
 }
 
 async fn ask_in(backend: &Backend, question: Question<'_>) -> Result<String, ApiError> {
@@ -265,14 +246,17 @@ fn object(text: &str, call: &str) -> Result<Map<String, Value>, ApiError> {
     }
 }
 
-/// Reads a history without what stands there beside the graphs: older servers keep the keys of callers in it.
-async fn without_keys(text: String, place: OwnedSemaphorePermit) -> Result<Map<String, Value>, ApiError> {
+/// Reads a history without what stands there beside the graphs, since older servers keep the keys of callers in it, and writes
+/// what `pick` takes of it.
+async fn without_keys(
+    text: String,
+    place: OwnedSemaphorePermit,
+    pick: impl FnOnce(Map<String, Value>) -> Option<Value> + Send + 'static,
+) -> Result<(Option<String>, OwnedSemaphorePermit), ApiError> {
     let cleared = web::block(move || {
-        // It holds its place for as long as it holds the memory.
-        let _place = place;
         let mut entries = object(&text, "/history")?;
         entries.values_mut().for_each(clear);
-        Ok(entries)
+        Ok((pick(entries).map(|picked| picked.to_string()), place))
     });
     cleared.await.map_err(|_| ApiError::internal())?
 }
@@ -331,11 +315,4 @@ fn no_more(fields: &Map<String, Value>, known: &str) -> Result<(), ApiError> {
             Err(ApiError::bad_request("unknown_field", message))
         }
     }
-}
-
-/// An answer that holds for this moment.
-fn fresh() -> actix_web::HttpResponseBuilder {
-    let mut answer = HttpResponse::Ok();
-    answer.insert_header((CACHE_CONTROL, "no-store"));
-    answer
 }

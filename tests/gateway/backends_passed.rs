@@ -1,11 +1,13 @@
 //! What an operator asks of one ComfyUI and tells it through the gateway, and what becomes of answers that are none.
 
 use crate::keys::{OPERATOR, ask, make, with_keys};
-use crate::support::{Answer, Inbox, Setup, TestGateway, canvas, canvas_files, eventually};
+use crate::support::{Answer, Inbox, PATIENCE, Setup, TestGateway, canvas, canvas_files, eventually};
 use comfygate::sim::Fault;
 use serde_json::{Value, json};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 #[actix_web::test]
 async fn an_operator_reads_what_a_backend_is_and_has() {
@@ -29,7 +31,10 @@ async fn an_operator_reads_what_a_backend_is_and_has() {
         assert_eq!((answer.status, answer.code().as_str()), (404, "not_found"), "{path}: {}", answer.json());
     }
     let answer = gateway.get("/backends/nobody/stats").await;
-    assert_eq!((answer.status, answer.json()["error"].as_str().unwrap()), (404, "there is no backend `nobody`; GET /backends lists them all"));
+    assert_eq!(
+        (answer.status, answer.json()["error"].as_str().unwrap()),
+        (404, "there is no backend `nobody`; GET /backends lists them all")
+    );
     gateway.close().await;
 }
 
@@ -174,7 +179,7 @@ async fn a_backend_that_is_older_broken_or_hostile_is_told_as_such_and_passes_no
         ("logs", "200 OK", log.to_string(), 200, ""),
     ];
     for (path, status, body, expected, code) in cases {
-        let (gateway, url) = before(status, body).await;
+        let (gateway, url) = before(move || Some((status, body.clone()))).await;
         let answer = gateway.get(&of(&url, path)).await;
         let text = String::from_utf8_lossy(&answer.bytes).into_owned();
         assert_eq!((answer.status, answer.code().as_str()), (expected, code), "{path} {status}: {text}");
@@ -197,32 +202,75 @@ async fn a_backend_that_is_older_broken_or_hostile_is_told_as_such_and_passes_no
 
 #[actix_web::test]
 async fn answers_that_never_come_take_no_more_than_their_places() {
-    let (gateway, url) = before("", String::new()).await;
+    let answers_now = Arc::new(AtomicBool::new(false));
+    let does = Arc::clone(&answers_now);
+    let (gateway, url) = before(move || does.load(Ordering::Acquire).then(|| ("200 OK", "{}".to_owned()))).await;
     let path = of(&url, "stats");
     let asked = (0..6).map(|_| gateway.get(&path));
     let answers: Vec<Answer> = futures_util::future::join_all(asked).await;
     let count = |code: &str, status: u16| answers.iter().filter(|it| it.code() == code && it.status == status).count();
     assert_eq!((count("backend_unreachable", 504), count("backend_calls_busy", 503)), (4, 2), "{answers:?}");
-    eventually("there are places again", async || {
-        let answer = gateway.get("/backends/nobody/stats").await;
-        (answer.status == 404).then_some(())
+    answers_now.store(true, Ordering::Release);
+    let again = (0..4).map(|_| gateway.get(&path));
+    let answers: Vec<Answer> = futures_util::future::join_all(again).await;
+    assert!(answers.iter().all(|it| it.status == 200), "there are places again: {answers:?}");
+}
+
+#[actix_web::test]
+async fn an_answer_has_its_place_until_it_is_read() {
+    let body = format!("\"{}\"", "x".repeat(8_000_000));
+    let (gateway, url) = before(move || Some(("200 OK", body.clone()))).await;
+    let path = of(&url, "stats");
+    let mut readers = Vec::new();
+    for _ in 0..4 {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let mut reader = socket.connect(gateway.address()).await.unwrap();
+        let ask = format!("GET {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n", gateway.address());
+        reader.write_all(ask.as_bytes()).await.unwrap();
+        let mut head = [0; 12];
+        let read = tokio::time::timeout(PATIENCE, reader.read_exact(&mut head)).await.unwrap();
+        assert_eq!((read.unwrap(), &head[..]), (12, &b"HTTP/1.1 200"[..]));
+        readers.push(reader);
+    }
+    let busy = gateway.get(&path).await;
+    assert_eq!((busy.status, busy.code().as_str()), (503, "backend_calls_busy"));
+    // One is read to its end, and one is given up.
+    let mut left = Vec::new();
+    let mut reader = readers.pop().unwrap();
+    tokio::time::timeout(PATIENCE, reader.read_to_end(&mut left)).await.unwrap().unwrap();
+    assert!(left.ends_with(b"xx\""), "the answer is whole");
+    let next = eventually("there is a place again", async || {
+        let answer = gateway.get(&path).await;
+        (answer.status != 503).then_some(answer)
+    })
+    .await;
+    assert_eq!((next.status, next.bytes.len()), (200, 8_000_002));
+    drop(readers);
+    eventually("all places are there again", async || {
+        let answers: Vec<Answer> = futures_util::future::join_all((0..4).map(|_| gateway.get(&path))).await;
+        answers.iter().all(|it| it.status == 200).then_some(())
     })
     .await;
 }
 
-/// A gateway whose only backend gives every request the same answer; with an empty status none at all.
-async fn before(status: &'static str, body: String) -> (TestGateway, String) {
+/// A gateway whose only backend gives every request what `answer` returns, a status and a body; none at all where it is none,
+/// save on the way to a socket.
+async fn before(answer: impl Fn() -> Option<(&'static str, String)> + Send + Sync + 'static) -> (TestGateway, String) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
+    let answer = Arc::new(answer);
     actix_web::rt::spawn(async move {
         while let Ok((mut caller, _)) = listener.accept().await {
-            let body = body.clone();
+            let answer = Arc::clone(&answer);
             actix_web::rt::spawn(async move {
                 let mut head = vec![0; 64 * 1024];
                 let read = caller.read(&mut head).await.unwrap_or(0);
-                if status.is_empty() && !head.get(..read).unwrap().starts_with(b"GET /ws") {
-                    std::future::pending::<()>().await;
-                }
+                let answer = match answer() {
+                    None if head.get(..read).unwrap().starts_with(b"GET /ws") => Some(("404 Not Found", String::new())),
+                    answer => answer,
+                };
+                let Some((status, body)) = answer else { return std::future::pending().await };
                 let length = body.len();
                 let answer = format!(
                     "HTTP/1.1 {status}\r\ncontent-length: {length}\r\nlocation: /x\r\nconnection: close\r\n\r\n{body}"
