@@ -214,7 +214,7 @@ async fn queue(store: &SqliteStore, args: &DataArgs, paused: Option<bool>) -> an
     if let Some(paused) = paused {
         store.set_paused(paused).await?;
     }
-    let (paused, counts) = (store.is_paused().await?, store.queue_counts().await?);
+    let (paused, counts) = (store.is_paused().await?, store.queue_counts(None).await?);
     let queued: u64 = counts.waiting.iter().map(|(_, jobs)| jobs).sum();
     let mut out = std::io::stdout().lock();
     if args.json {

@@ -213,9 +213,9 @@ impl Roster {
         Ok(self.agree().await?)
     }
 
-    /// Counts the jobs that have not ended.
-    pub async fn queue_counts(&self) -> Result<QueueCounts, StoreError> {
-        self.parts.store.queue_counts().await
+    /// Counts the jobs that have not ended, of one workflow or of all.
+    pub async fn queue_counts(&self, workflow: Option<&str>) -> Result<QueueCounts, StoreError> {
+        self.parts.store.queue_counts(workflow).await
     }
 
     /// Says whether a backend may be added as far as the others are concerned.

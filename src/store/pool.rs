@@ -92,6 +92,6 @@ pub trait PoolStore: Send + Sync + fmt::Debug {
     /// Remembers whether the queue is paused.
     async fn set_paused(&self, is_paused: bool) -> Result<(), StoreError>;
 
-    /// Counts the jobs that have not ended.
-    async fn queue_counts(&self) -> Result<QueueCounts, StoreError>;
+    /// Counts the jobs that have not ended, of one workflow or of all.
+    async fn queue_counts(&self, workflow: Option<&str>) -> Result<QueueCounts, StoreError>;
 }

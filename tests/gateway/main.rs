@@ -64,6 +64,7 @@ mod process;
 mod profiles;
 #[path = "../support/proxy/mod.rs"]
 mod proxy;
+mod queue;
 mod raw_graphs;
 mod readiness;
 mod receiver_cuts;

@@ -59,8 +59,9 @@ impl PoolStore for SqliteStore {
         self.writer.write(move |connection| set_paused(connection, is_paused)).await
     }
 
-    async fn queue_counts(&self) -> Result<QueueCounts, StoreError> {
-        self.readers.read(queue_counts).await
+    async fn queue_counts(&self, workflow: Option<&str>) -> Result<QueueCounts, StoreError> {
+        let workflow = workflow.map(str::to_owned);
+        self.readers.read(move |connection| queue_counts(connection, workflow.as_deref())).await
     }
 }
 
@@ -162,15 +163,16 @@ fn set_paused(connection: &Connection, is_paused: bool) -> Result<(), StoreError
     Ok(())
 }
 
-fn queue_counts(connection: &Connection) -> Result<QueueCounts, StoreError> {
+fn queue_counts(connection: &Connection, workflow: Option<&str>) -> Result<QueueCounts, StoreError> {
     let mut waiting = connection.prepare_cached(
-        "SELECT priority, count(*) FROM job WHERE state = 'queued' GROUP BY priority ORDER BY priority DESC",
+        "SELECT priority, count(*) FROM job WHERE state = 'queued' AND (?1 IS NULL OR workflow = ?1)
+         GROUP BY priority ORDER BY priority DESC",
     )?;
-    let waiting = rows::all(waiting.query(())?, |row| Ok((row.get(0)?, rows::count(row, 1)?)))?;
+    let waiting = rows::all(waiting.query([workflow])?, |row| Ok((row.get(0)?, rows::count(row, 1)?)))?;
     let mut there = connection.prepare_cached(
         "SELECT count(*) FILTER (WHERE state = 'submitted'), count(*) FILTER (WHERE state = 'running')
-         FROM job INDEXED BY job_on_backend WHERE state IN ('submitted', 'running')",
+         FROM job INDEXED BY job_on_backend WHERE state IN ('submitted', 'running') AND (?1 IS NULL OR workflow = ?1)",
     )?;
-    let (submitted, running) = there.query_row((), |row| Ok((rows::count(row, 0)?, rows::count(row, 1)?)))?;
+    let (submitted, running) = there.query_row([workflow], |row| Ok((rows::count(row, 0)?, rows::count(row, 1)?)))?;
     Ok(QueueCounts { waiting, submitted, running })
 }
