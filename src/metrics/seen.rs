@@ -3,8 +3,9 @@
 use super::list::{
     BACKEND_CPU, BACKEND_DRAINING, BACKEND_FOREIGN, BACKEND_MEMORY, BACKEND_MEMORY_USED, BACKEND_MISSES, BACKEND_PROBE,
     BACKEND_PROMPTS, BACKEND_SLOTS, BACKEND_SOCKET, BACKEND_STANDING, BACKEND_UP, BACKEND_VRAM, BACKEND_VRAM_FREE,
-    BUILD_INFO, CPU_SECONDS, DELIVERIES_PENDING, GPU_BUSY, GPU_CELSIUS, GPU_MEMORY, GPU_MEMORY_USED, HOSTS_DOWN,
-    MEMORY, MOST_FILES, Metric, OPEN_FILES, PANICS, PARTNER_KEYS, QUEUE_JOBS, QUEUE_OLDEST, QUEUE_PAUSED, START_TIME,
+    BACKENDS, BUILD_INFO, CPU_SECONDS, DELIVERIES_PENDING, GPU_BUSY, GPU_CELSIUS, GPU_MEMORY, GPU_MEMORY_USED,
+    HOSTS_DOWN, MEMORY, MOST_FILES, Metric, OPEN_FILES, PANICS, PARTNER_KEYS, QUEUE_JOBS, QUEUE_OLDEST, QUEUE_PAUSED,
+    START_TIME,
 };
 use super::process::Process;
 use super::sheet::{Sheet, flag, number, size};
@@ -129,6 +130,7 @@ impl Seen {
     }
 
     fn write_backends(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
+        sheet.gauge(&BACKENDS, [([], size(self.backends.len()))])?;
         sheet.gauge(&BACKEND_UP, self.each(|backend| Some(flag(backend.is_up))))?;
         sheet.gauge(&BACKEND_STANDING, self.states(|backend| &backend.standing))?;
         sheet.gauge(&BACKEND_SOCKET, self.states(|backend| &backend.socket))?;

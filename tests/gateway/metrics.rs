@@ -39,7 +39,8 @@ async fn what_happens_to_jobs_runs_webhooks_and_requests_is_counted() {
     let slow = gateway.generate(&canvas("")).await;
     gateway.until(&slow, "running").await;
     assert_eq!(gateway.post(&format!("/jobs/{slow}/cancel"), &Value::Null).await.status, 202);
-    let told = until(&gateway, "comfygate_jobs_ended_total", &[("status", "cancelled")], 1.0).await;
+    let cancelled = [("workflow", "canvas"), ("status", "cancelled")];
+    let told = until(&gateway, "comfygate_jobs_ended_total", &cancelled, 1.0).await;
     let ended = [("workflow", "canvas"), ("status", "succeeded"), ("code", "")];
     assert_eq!(told.value("comfygate_jobs_ended_total", &ended), Some(2.0));
     assert_eq!(told.value("comfygate_jobs_accepted_total", &[]), Some(3.0));
@@ -74,6 +75,43 @@ async fn what_happens_to_jobs_runs_webhooks_and_requests_is_counted() {
     assert_eq!(told.value("comfygate_build_info", &version), Some(1.0));
     gateway.close().await;
     inbox.close().await;
+}
+
+#[actix_web::test]
+async fn what_an_alert_counts_is_told_as_zero_before_it_happens_first() {
+    let gateway = TestGateway::start().await;
+    let fresh = told(&gateway).await;
+    for outcome in ["delivered", "gone", "undeliverable"] {
+        assert_eq!(fresh.value("comfygate_deliveries_total", &[("outcome", outcome)]), Some(0.0), "{outcome}");
+    }
+    assert!(fresh.rows("comfygate_deliveries_total").all(|(_, count)| count < 1.0));
+    let failed = |told: &Exposition, workflow| {
+        let of = [("workflow", workflow), ("status", "failed"), ("code", "node_error")];
+        told.value("comfygate_jobs_ended_total", &of)
+    };
+    assert_eq!((failed(&fresh, "other"), failed(&fresh, "canvas")), (Some(0.0), None));
+    gateway.sim.inject(Fault::Hang { at: "executing".into() });
+    gateway.generate(&canvas("")).await;
+    eventually("it hangs", async || (gateway.sim.hanging() == 1).then_some(())).await;
+    assert_eq!(failed(&told(&gateway).await, "canvas"), Some(0.0), "it has not ended yet");
+    gateway.sim.release();
+    gateway.until_idle().await;
+    let over = told(&gateway).await;
+    assert_eq!(over.value("comfygate_jobs_ended_total", &[("status", "succeeded"), ("workflow", "canvas")]), Some(1.0));
+    assert_eq!(failed(&over, "canvas"), Some(0.0));
+    gateway.close().await;
+}
+
+#[actix_web::test]
+async fn where_there_is_no_backend_at_all_their_number_says_so() {
+    let mut setup = with_keys();
+    setup.settings.backends.addresses = Vec::new();
+    let gateway = setup.start_alone().await;
+    assert_eq!(told(&gateway).await.value("comfygate_backends", &[]), Some(0.0));
+    let url = gateway.sim.url();
+    assert_eq!(gateway.post("/backends", &json!({ "name": "first", "url": url })).await.status, 201);
+    assert_eq!(told(&gateway).await.value("comfygate_backends", &[]), Some(1.0));
+    gateway.close().await;
 }
 
 #[actix_web::test]
