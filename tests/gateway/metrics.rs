@@ -116,7 +116,7 @@ async fn where_there_is_no_backend_at_all_their_number_says_so() {
 
 #[actix_web::test]
 async fn how_the_queue_stands_is_looked_at_when_somebody_asks() {
-    let gateway = TestGateway::start().await;
+    let gateway = with_keys().start().await;
     gateway.sim.inject(Fault::Hang { at: "executing".into() });
     for _ in 0..5 {
         gateway.generate(&canvas("")).await;
@@ -125,6 +125,14 @@ async fn how_the_queue_stands_is_looked_at_when_somebody_asks() {
     let told = until(&gateway, "comfygate_queue_jobs", &[("state", "queued")], 3.0).await;
     assert_eq!(told.value("comfygate_queue_jobs", &[("state", "running")]), Some(2.0));
     assert_eq!(told.value("comfygate_backend_prompts", &[]), Some(2.0));
+    let busy = until(&gateway, "comfygate_queue_waiting_jobs", &[("why", "no_backend_free")], 3.0).await;
+    let all: f64 = busy.rows("comfygate_queue_waiting_jobs").map(|(_, count)| count).sum();
+    assert_eq!(all.to_bits(), 3.0_f64.to_bits(), "{busy:?}");
+    assert_eq!(gateway.post("/queue/pause", &Value::Null).await.status, 200);
+    let paused = crate::metrics::told(&gateway).await;
+    assert_eq!(paused.value("comfygate_queue_waiting_jobs", &[("why", "paused")]), Some(3.0));
+    assert_eq!(paused.value("comfygate_queue_waiting_jobs", &[("why", "no_backend_free")]), Some(0.0));
+    assert_eq!(gateway.post("/queue/resume", &Value::Null).await.status, 200);
     let oldest = told.value("comfygate_queue_oldest_seconds", &[]).unwrap();
     assert!((0.0..60.0).contains(&oldest), "{oldest}");
     eventually("the oldest job grows older", async || {
