@@ -149,6 +149,11 @@ impl Desk {
         self.lock().is_connected
     }
 
+    /// Says whether there is a socket, and questions are answered.
+    pub fn can_be_reached(&self) -> bool {
+        self.lock().takes_questions()
+    }
+
     /// Returns what is wrong with the backend: why the last socket was lost, why it did not take the last prompt, or that it
     /// takes prompts and runs none.
     pub fn trouble(&self) -> Option<String> {
