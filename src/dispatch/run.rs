@@ -201,7 +201,8 @@ async fn launch(parts: &Parts, backend: &Backend, claimed: Claimed, revisions: &
     };
     let request = &claimed.job.request;
     let (graph, now) = (&ready.built.graph, parts.clock.now());
-    if !parts.fitness.admit(&request.structure, graph, &request.revision, &backend.name, now) {
+    let run = (claimed.job.id, claimed.run.number);
+    if !parts.fitness.admit(&request.structure, graph, &request.revision, &backend.name, run, now) {
         // Only now it is known what it needs, or another one finds out first whether such graphs run there again.
         return give_back(parts, &claimed).await;
     }
@@ -252,6 +253,7 @@ fn plan(parts: &Parts, claimed: &Claimed, built: &Built) -> Plan {
         variant: *variant,
         refused,
         elsewhere: open.iter().any(|way| way.backend != run.backend),
+        alike: open.iter().any(|way| way.backend != run.backend && way.variant == *variant),
         otherwise: open.iter().any(|way| way.backend == run.backend),
         may_join: now < job.created_at + parts.wait_for_backends,
         nodes: built.graph.nodes().map(|(id, _)| id.to_owned()).collect(),

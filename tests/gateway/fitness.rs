@@ -63,6 +63,22 @@ async fn alone_a_backend_whose_memory_ran_out_fails_the_job_and_gets_the_next() 
 }
 
 #[actix_web::test]
+async fn a_backend_that_alone_may_run_a_job_is_not_blocked_by_it() {
+    let other = Sim::start(SimOptions::default()).await.unwrap();
+    let (setup, _stands_still) = Setup::with_manual_clock();
+    let gateway = setup.start_beside(&[other.url()], 2).await;
+    let inbox = Inbox::open();
+    gateway.sim.inject(Fault::OutOfMemory { node: "SaveImageWebsocket".into() });
+    let mut here = canvas(&inbox.url());
+    here["placement"] = json!({ "exclude": [other.url()] });
+    assert_eq!(gateway.run_one(&inbox, &here).await.body["code"], "node_error");
+    assert_eq!(gateway.run_one(&inbox, &here).await.body["status"], "success", "it need not wait for a minute");
+    assert_eq!((runs(&gateway.sim), runs(&other)), (2, 0));
+    gateway.close().await;
+    other.stop().await;
+}
+
+#[actix_web::test]
 async fn a_tag_that_no_backend_has_ends_a_job_at_once_with_the_reason() {
     let other = Sim::start(SimOptions::default()).await.unwrap();
     let gateway = for_tags(Setup::new()).start_beside(&[other.url()], 2).await;

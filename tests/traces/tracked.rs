@@ -196,6 +196,7 @@ pub(crate) fn plan(prompt: &str, graph: &Value) -> Plan {
         may_join: false,
         variant: 0,
         elsewhere: false,
+        alike: false,
         otherwise: false,
         nodes: nodes.keys().cloned().collect(),
         labels: BTreeMap::new(),

@@ -104,6 +104,7 @@ async fn look(parts: &Parts, occasion: Occasion, revisions: &mut HashMap<String,
         judge(parts).await;
     }
     forget(parts, unsaid).await;
+    fitness.release_the_last(now);
     let backends = parts.pool.backends();
     let chances = |kind: &Kind| Chances::of(fitness, kind, &backends, now);
     let without: Vec<&Kind> = kinds.iter().filter(|kind| chances(kind).are_none()).collect();

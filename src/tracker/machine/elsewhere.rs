@@ -14,7 +14,7 @@ fn incompatible(reason: &str) -> Input {
 }
 
 fn with_another() -> Plan {
-    Plan { elsewhere: true, ..plan() }
+    Plan { elsewhere: true, alike: true, ..plan() }
 }
 
 #[test]

@@ -29,6 +29,7 @@ pub(super) fn plan() -> Plan {
         refused: Vec::new(),
         may_join: false,
         elsewhere: false,
+        alike: false,
         otherwise: false,
         variant: 0,
         nodes: ["1", "2", "9"].map(str::to_owned).into(),
