@@ -42,7 +42,7 @@ async fn without_hope_is_a_job_that_each_who_could_run_it_has_refused() {
     let ids =
         [wait(&house, 1, "one", &Placement::default()).await, wait(&house, 2, "one", &Placement::default()).await];
     house.claim_one("a", after(10)).await;
-    assert!(house.store.pass_on(ids[0], 1, "no x").await.unwrap());
+    assert!(house.store.pass_on(ids[0], 1, "no x", None).await.unwrap());
     let kind = house.store.waiting_kinds(1).await.unwrap().remove(0);
     let hopeless = async |able: &[&str], by: u64| {
         let able = able.iter().map(|name| Way::first(name)).collect();

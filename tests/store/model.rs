@@ -140,7 +140,7 @@ impl Both {
             Verb::PassOn { job, run } => {
                 let Some((id, number)) = self.pick(job, run) else { return self };
                 let on_backend = self.is_current(id, number);
-                let answer = self.house.store.pass_on(id, number.unwrap_or(0), "no").await.unwrap();
+                let answer = self.house.store.pass_on(id, number.unwrap_or(0), "no", None).await.unwrap();
                 assert_eq!(answer, on_backend);
                 if on_backend {
                     let expected = self.expected(id);

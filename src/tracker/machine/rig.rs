@@ -110,7 +110,7 @@ pub(super) fn code(effects: &[Effect]) -> Option<FailureCode> {
     effects.iter().find_map(|effect| {
         if let Effect::Finish(Outcome::Failed(failure, _))
         | Effect::Requeue { failure, .. }
-        | Effect::Elsewhere { failure } = effect
+        | Effect::Elsewhere { failure, .. } = effect
         {
             Some(failure.code)
         } else {

@@ -137,5 +137,7 @@ pub enum Effect {
     Elsewhere {
         /// What it lacks.
         failure: Failure,
+        /// Whether that took a run, which was a try.
+        counts: bool,
     },
 }
