@@ -247,6 +247,12 @@ impl fmt::Debug for Ties {
     }
 }
 
+/// Says whether it is certain that a backend still cannot run what it could not when it was there: one that is away may
+/// come back with what it lacks, but not as another one.
+pub(super) fn is_certain(placement: &Placement, backend: &Backend) -> bool {
+    backend.desk.is_connected() || unwished(placement, backend).is_some()
+}
+
 /// Returns why a backend is not what a job wishes for; none where it is.
 fn unwished(placement: &Placement, backend: &Backend) -> Option<String> {
     if placement.exclude.contains(&backend.name) {

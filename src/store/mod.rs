@@ -30,7 +30,7 @@ pub use delivery::{Attempt, Delivery, DeliveryState, Verdict};
 pub use ending::{CancelWish, Ending, Finished};
 pub use error::StoreError;
 pub use estimates::EstimateStore;
-pub use fitness::{FitnessStore, Incapable, Kind};
+pub use fitness::{FitnessStore, Incapable, Kind, KindMark, Kinds};
 pub use intake::{IdempotencyKey, NewJob, Revision};
 pub use keys::{ApiKey, KeyStore};
 pub use list::{ListFilter, Listed};

@@ -82,7 +82,7 @@ async fn jobs_that_wait_for_another_backend_hold_nobody_up() {
 
 /// Returns the waiting jobs that all of these have refused.
 async fn stranded(house: &House, names: &[String], limit: u32) -> Vec<(Job, Vec<Refused>)> {
-    let kind = house.store.waiting_kinds(1).await.unwrap().remove(0);
+    let kind = house.store.waiting_kinds(None, 1).await.unwrap().kinds.remove(0);
     let able = names.iter().map(|name| Way::first(name)).collect();
     house.store.without_hope(kind, able, after(60_000), limit).await.unwrap()
 }

@@ -333,7 +333,7 @@ impl Both {
         let waits = |it: &&Expected| it.state == JobState::Queued && !it.cancel_requested;
         let stranded = self.jobs.values().filter(waits).filter(|it| it.unfit.len() == NAMES.len()).count();
         let mut found = 0;
-        for kind in store.waiting_kinds(10).await.unwrap() {
+        for kind in store.waiting_kinds(None, 10).await.unwrap().kinds {
             let by = Timestamp::from_millis(i64::MAX);
             found += store.without_hope(kind, ways.to_vec(), by, 1000).await.unwrap().len();
         }
