@@ -1,7 +1,7 @@
 //! The task of dispatch: waits for work and room, has jobs claimed (`round`), lets the tracker watch, submits.
 
 use super::ending::{end, end_overdue, internal};
-use super::fitness::{Fit, Fitness, watch};
+use super::fitness::{self, Fit, Fitness, watch};
 use super::outlook::Outlooks;
 use super::partner::partner_key;
 use super::room::Room;
@@ -176,7 +176,9 @@ async fn take_up(parts: &Parts, claimed: Claimed, revisions: &mut HashMap<String
             let on = (backend.name.as_str(), backend.desk.connection());
             parts.outlooks.hall().ledger.given(on, id, graph, seconds, now);
         }
-        Err(failure) => end(parts, job, Some(run.number), failure).await,
+        Err(failure) => {
+            end(parts, job, Some(run.number), failure).await;
+        }
     }
 }
 
@@ -209,11 +211,15 @@ async fn launch(parts: &Parts, backend: &Backend, claimed: Claimed, revisions: &
     let ready = rebuild(parts, &claimed.job, revisions).await;
     let (ready, key) = match ready.and_then(|ready| Ok((ready, partner_key(&parts.vault, &claimed.job)?))) {
         Ok(both) => both,
-        Err(failure) => return end(parts, &claimed.job, Some(claimed.run.number), failure).await,
+        Err(failure) => {
+            end(parts, &claimed.job, Some(claimed.run.number), failure).await;
+            return;
+        }
     };
     let request = &claimed.job.request;
     let (graph, now) = (&ready.built.graph, parts.clock.now());
-    if !parts.fitness.admit(&request.structure, graph, &request.revision, &backend.name, now) {
+    let run = (claimed.job.id, claimed.run.number);
+    if !parts.fitness.admit(&request.structure, graph, &request.revision, &backend.name, run, now) {
         // Only now it is known what it needs, or another one finds out first whether such graphs run there again.
         return give_back(parts, (claimed.job.id, claimed.run.number)).await;
     }
@@ -260,7 +266,7 @@ async fn give_back(parts: &Parts, (job, run): (JobId, u32)) {
 fn plan(parts: &Parts, claimed: &Claimed, built: &Built) -> Plan {
     let Claimed { job, run, variant, tries, .. } = claimed;
     let now = parts.clock.now();
-    let (refused, open) = other_ways(parts, claimed, now);
+    let OtherWays { refused, open, is_certain } = other_ways(parts, claimed, now);
     Plan {
         job: job.id,
         number: run.number,
@@ -269,8 +275,9 @@ fn plan(parts: &Parts, claimed: &Claimed, built: &Built) -> Plan {
         variant: *variant,
         refused,
         elsewhere: open.iter().any(|way| way.backend != run.backend),
+        alike: open.iter().any(|way| way.backend != run.backend && way.variant == *variant),
         otherwise: open.iter().any(|way| way.backend == run.backend),
-        may_join: now < job.created_at + parts.wait_for_backends,
+        may_join: !is_certain || now < job.created_at + parts.wait_for_backends,
         nodes: built.graph.nodes().map(|(id, _)| id.to_owned()).collect(),
         labels: labels(built),
         weights: parts.estimates.weights(&job.request.structure),
@@ -284,10 +291,19 @@ fn plan(parts: &Parts, claimed: &Claimed, built: &Built) -> Plan {
     }
 }
 
-/// Returns the ways in which a job cannot run, and those in which it might besides the one that it was claimed for.
-fn other_ways(parts: &Parts, claimed: &Claimed, now: Timestamp) -> (Vec<Refused>, Vec<Way>) {
+/// In which ways besides the one that it was claimed for a job may run.
+struct OtherWays {
+    /// Those in which it cannot.
+    refused: Vec<Refused>,
+    /// Those in which it might.
+    open: Vec<Way>,
+    /// All backends that cannot run it are there, so that none comes back with what it lacks.
+    is_certain: bool,
+}
+
+fn other_ways(parts: &Parts, claimed: &Claimed, now: Timestamp) -> OtherWays {
     let Claimed { job, run, variant, structures, refused, .. } = claimed;
-    let (mut refused, mut open) = (refused.clone(), Vec::new());
+    let (mut refused, mut open, mut is_certain) = (refused.clone(), Vec::new(), true);
     for backend in parts.pool.backends().iter() {
         for (number, graph) in (0_u32..).zip(structures) {
             let way = Way { backend: backend.name.clone(), variant: number };
@@ -297,12 +313,15 @@ fn other_ways(parts: &Parts, claimed: &Claimed, now: Timestamp) -> (Vec<Refused>
             }
             let placement = job.request.placement.of_variant(number as usize);
             match parts.fitness.fit(graph, &placement, backend, now) {
-                Fit::Unfit(reason) => refused.push(Refused { way, reason }),
+                Fit::Unfit(reason) => {
+                    is_certain &= fitness::is_certain(&placement, backend);
+                    refused.push(Refused { way, reason });
+                }
                 Fit::Fits | Fit::Blocked(_) => open.push(way),
             }
         }
     }
-    (refused, open)
+    OtherWays { refused, open, is_certain }
 }
 
 fn labels(built: &Built) -> BTreeMap<String, NodeLabel> {

@@ -104,6 +104,15 @@ impl Known {
         Some(show(&mut self.graphs.get_mut(graph)?.on.get_mut(backend)?.breaker))
     }
 
+    /// Returns the graphs and backends whose breaker is open.
+    pub(super) fn blocked(&self) -> Vec<(StructureHash, String)> {
+        let of = |(graph, of): (&StructureHash, &OfGraph)| {
+            let open = of.on.iter().filter(|(_, on)| on.breaker.is_open());
+            open.map(|(backend, _)| (graph.clone(), backend.clone())).collect::<Vec<_>>()
+        };
+        self.graphs.iter().flat_map(of).collect()
+    }
+
     /// Learns what such graphs need.
     pub(super) fn learn(&mut self, graph: &StructureHash, needs: Arc<Needs>, taught_by: &str) {
         self.make_room();
