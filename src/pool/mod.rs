@@ -106,9 +106,10 @@ impl Pool {
         self.changes.send_modify(|times| *times += 1);
     }
 
-    /// Says whether there is a socket to any backend.
-    pub fn is_any_connected(&self) -> bool {
-        self.backends().iter().any(|backend| backend.desk.is_connected())
+    /// Says whether any backend is there for jobs: it serves, its socket stands, and it answers. It may be busy, or left alone
+    /// for a while.
+    pub fn is_any_there(&self) -> bool {
+        self.backends().iter().any(|backend| backend.duty() == Duty::Serving && backend.desk.can_be_reached())
     }
 
     /// Returns how far a run is, wherever it runs.

@@ -29,11 +29,13 @@ pub(super) fn plan() -> Plan {
         refused: Vec::new(),
         may_join: false,
         elsewhere: false,
+        alike: false,
         otherwise: false,
         variant: 0,
         nodes: ["1", "2", "9"].map(str::to_owned).into(),
         labels: BTreeMap::new(),
         weights: Arc::default(),
+        usual: None,
         websocket_nodes: BTreeSet::new(),
         declared: None,
         expected_images: Some(1),
@@ -84,6 +86,16 @@ impl Rig {
         self
     }
 
+    /// Lets the time pass until the next look, and answers it; returns when that was.
+    pub(super) fn look_at(&mut self, evidence: &Evidence) -> Timestamp {
+        let (at, why) = self.run.next_deadline().unwrap();
+        assert_eq!(why, Deadline::Look);
+        self.now = self.now.max(at);
+        assert_eq!(self.take(Input::Tick), [Effect::LookUp]);
+        assert_eq!(self.take(Input::Evidence(evidence.clone())), []);
+        self.now
+    }
+
     /// Lets the time pass as the task would: ticks at deadlines, looks answered with `evidence`, until it ended.
     pub(super) fn live_on(&mut self, evidence: &Evidence) -> (Timestamp, Vec<Effect>) {
         for _ in 0..100_000 {
@@ -109,7 +121,7 @@ pub(super) fn code(effects: &[Effect]) -> Option<FailureCode> {
     effects.iter().find_map(|effect| {
         if let Effect::Finish(Outcome::Failed(failure, _))
         | Effect::Requeue { failure, .. }
-        | Effect::Elsewhere { failure } = effect
+        | Effect::Elsewhere { failure, .. } = effect
         {
             Some(failure.code)
         } else {

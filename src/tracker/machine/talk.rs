@@ -8,6 +8,7 @@ use crate::job::{Failure, JobId, Limits, NodeLabel, Outcome, PromptId};
 use crate::store::Refused;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What must be known of a run before it is submitted.
 #[derive(Clone, PartialEq, Debug)]
@@ -26,6 +27,8 @@ pub struct Plan {
     pub refused: Vec<Refused>,
     /// Whether there is a backend besides this one that has not refused the job, as one of its variants at least.
     pub elsewhere: bool,
+    /// Whether one of those may run this very variant.
+    pub alike: bool,
     /// Whether this backend has not refused the job as some other of its variants.
     pub otherwise: bool,
     /// Whether one may still join that can run the job.
@@ -36,6 +39,8 @@ pub struct Plan {
     pub labels: BTreeMap<String, NodeLabel>,
     /// How long each of them usually takes, in milliseconds; empty where that is not known.
     pub weights: Arc<BTreeMap<String, f64>>,
+    /// How long such a run usually takes there; none where that is not known.
+    pub usual: Option<Duration>,
     /// Those of them that send their images over the socket only.
     pub websocket_nodes: BTreeSet<String>,
     /// The nodes whose outputs the workflow declares; none: every output node's.
@@ -135,5 +140,7 @@ pub enum Effect {
     Elsewhere {
         /// What it lacks.
         failure: Failure,
+        /// Whether that took a run, which was a try.
+        counts: bool,
     },
 }
