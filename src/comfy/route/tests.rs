@@ -37,12 +37,13 @@ async fn each_kind_is_shown_on_http_and_on_the_socket_and_no_origin_ever() {
         assert_eq!(route.has_credentials(), !expected.is_empty());
         let client = Client::by(peer.url(), route.clone()).unwrap();
         assert_eq!(client.probe().await, Ok(4));
+        assert_eq!(client.agent_metrics().await.as_deref(), Ok(IDLE));
         let shown = format!("{client:?}");
         assert!(!shown.contains("hunter2") && !shown.contains("dXMg"), "{shown}");
         let reason = no_socket(&peer.url(), route).await;
         assert!(reason.contains("200"), "{reason}");
         let heads = peer.heard();
-        assert_eq!(heads.len(), 2, "{heads:?}");
+        assert_eq!(heads.len(), 3, "{heads:?}");
         for head in heads.iter().map(|head| head.to_lowercase()) {
             for line in &expected {
                 assert!(head.contains(&format!("{}\r\n", line.to_lowercase())), "{line} {head}");
