@@ -79,16 +79,28 @@ impl Ground {
 
 /// Says what an operator should know of the way to a backend.
 fn warn_of(route: &Route, address: &url::Url) {
-    if route.has_credentials() && !is_private(address) {
-        warn!(backend = %address, "what this backend is shown goes there unencrypted; use https");
-    }
-    if route.is_unverified() && address.scheme() == "https" {
-        warn!(backend = %address, "the certificate of this backend is not judged, so anybody on the way may read and change all; \
-                                   take `insecure_skip_verify` away, and name its authority in `tls.ca_file`");
+    for warning in warnings(route, address) {
+        warn!(backend = %address, "{warning}");
     }
 }
 
-/// Says whether nobody on the way to an address can read along.
+fn warnings(route: &Route, address: &url::Url) -> Vec<&'static str> {
+    let mut warnings = Vec::new();
+    if route.has_credentials() && route.has_proxy() && address.scheme() != "https" {
+        warnings.push("what this backend is shown goes to its proxy unencrypted; use https");
+    } else if route.has_credentials() && !is_private(address) {
+        warnings.push("what this backend is shown goes there unencrypted; use https");
+    }
+    if route.is_unverified() && address.scheme() == "https" {
+        warnings.push(
+            "the certificate of this backend is not judged, so anybody on the way may read and change all; \
+             take `insecure_skip_verify` away, and name its authority in `tls.ca_file`",
+        );
+    }
+    warnings
+}
+
+/// Says whether nobody on the straight way to an address can read along.
 fn is_private(address: &url::Url) -> bool {
     let is_loopback = match address.host() {
         Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
@@ -97,4 +109,39 @@ fn is_private(address: &url::Url) -> bool {
         None => false,
     };
     address.scheme() == "https" || is_loopback
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::comfy::RouteOptions;
+    use serde_json::json;
+
+    #[test]
+    fn credentials_that_somebody_on_the_way_can_read_are_warned_of() {
+        let bearer = json!({ "auth": { "bearer": "hunter2" } });
+        let mut proxied = bearer.clone();
+        proxied["proxy"] = json!("http://127.0.0.1:3128");
+        let bare_proxy = json!({ "proxy": "http://proxy:3128" });
+        for (definition, address, expected) in [
+            (&bearer, "http://127.0.0.1:8188", None),
+            (&bearer, "http://[::1]:8188", None),
+            (&bearer, "http://localhost:8188", None),
+            (&bearer, "https://gpu.example", None),
+            (&bearer, "http://10.0.0.7:8188", Some("goes there unencrypted")),
+            (&bearer, "http://localhost.example:8188", Some("goes there unencrypted")),
+            (&proxied, "http://127.0.0.1:8188", Some("to its proxy unencrypted")),
+            (&proxied, "http://gpu.example", Some("to its proxy unencrypted")),
+            (&proxied, "https://gpu.example", None),
+            (&bare_proxy, "http://gpu.example", None),
+            (&json!({ "tls": { "insecure_skip_verify": true } }), "https://gpu.example", Some("is not judged")),
+        ] {
+            let options: RouteOptions = serde_json::from_value(definition.clone()).unwrap();
+            let route = Route::build(&options, SystemClock::start(), &|_| None).unwrap();
+            let told = warnings(&route, &address.parse().unwrap());
+            assert_eq!(told.len(), usize::from(expected.is_some()), "{definition} {address}: {told:?}");
+            assert!(expected.is_none_or(|part| told[0].contains(part)), "{told:?}");
+        }
+    }
 }

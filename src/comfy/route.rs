@@ -141,6 +141,11 @@ impl Route {
         !self.0.fixed.is_empty() || self.0.tokens.is_some()
     }
 
+    /// Says whether a proxy is on the way.
+    pub fn has_proxy(&self) -> bool {
+        self.0.proxy.is_some()
+    }
+
     /// Returns what is shown with a call, or why there is no access token. Ends within the limit of the token endpoint.
     pub(super) async fn credentials(&self) -> Result<Credentials, String> {
         let mut headers = self.0.fixed.clone();

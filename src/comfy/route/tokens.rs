@@ -85,7 +85,7 @@ impl Tokens {
         proxy: Option<&HttpProxy>,
         tls: &ClientConfig,
     ) -> Result<Self, RouteError> {
-        let url = endpoint(&options.token_url)?;
+        let url = endpoint(&options.token_url, proxy.is_some())?;
         if options.client_id.is_empty() {
             return Err(RouteError::new("auth.oauth.client_id", "it is empty"));
         }
@@ -197,8 +197,9 @@ impl Tokens {
     }
 }
 
-/// Reads the address of a token endpoint: what is sent there is a secret, so nobody on the way may read along.
-fn endpoint(text: &str) -> Result<Url, RouteError> {
+/// Reads the address of a token endpoint: what is sent there is a secret, so nobody on the way may read along, nor a proxy, which
+/// gets what goes to this machine as well.
+fn endpoint(text: &str, is_proxied: bool) -> Result<Url, RouteError> {
     let refused = |reason: &str| RouteError::new("auth.oauth.token_url", reason);
     let url = Url::parse(text).map_err(|error| refused(&format!("it is not an address ({error})")))?;
     if !url.username().is_empty() || url.password().is_some() {
@@ -212,6 +213,9 @@ fn endpoint(text: &str) -> Result<Url, RouteError> {
     };
     match url.scheme() {
         "https" => Ok(url),
+        "http" if is_here && is_proxied => {
+            Err(refused("the client's secret would go to the proxy unencrypted; use https://, or take `proxy` away"))
+        }
         "http" if is_here => Ok(url),
         "http" => Err(refused("the client's secret would go there unencrypted; use https://")),
         _ => Err(refused("it is neither https:// nor, on this machine, http://")),
