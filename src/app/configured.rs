@@ -1,9 +1,9 @@
 //! Which backends the settings define: the addresses, and what stands in the file of backends.
 
-use crate::comfy::ComfyUrl;
+use crate::comfy::{ComfyUrl, RouteOptions};
 use crate::local;
 use crate::pool::{Definition, read_file};
-use crate::settings::Settings;
+use crate::settings::{BackendSettings, Place, Problem, Settings, SettingsError};
 use anyhow::bail;
 use url::Url;
 
@@ -19,8 +19,15 @@ pub(super) struct Configured {
 }
 
 impl Configured {
-    /// Reads who they are. The default address counts only where nobody says anything.
+    /// Reads who they are and how they are reached. Tells all that is wrong with that.
     pub(super) fn read(settings: &Settings) -> anyhow::Result<Self> {
+        let configured = Self::named(settings)?;
+        let problems = wrong_route(&settings.backends, &configured.addresses);
+        if problems.is_empty() { Ok(configured) } else { Err(SettingsError { problems }.into()) }
+    }
+
+    /// Reads who they are. The default address counts only where nobody says anything.
+    fn named(settings: &Settings) -> anyhow::Result<Self> {
         let backends = &settings.backends;
         if settings.local.enabled && settings.local.home.is_some() {
             return Ok(Self { is_local: true, ..Self::default() });
@@ -57,7 +64,24 @@ impl Configured {
 
 /// Returns the names of the backends that the settings define.
 pub fn configured_backends(settings: &Settings) -> anyhow::Result<Vec<String>> {
-    Configured::read(settings)?.names()
+    Configured::named(settings)?.names()
+}
+
+/// Says what is wrong with the backends that the settings define, as a start would.
+pub fn check_backends(settings: &Settings) -> anyhow::Result<()> {
+    Configured::read(settings).map(drop)
+}
+
+/// Returns what is wrong with the way to the addresses.
+fn wrong_route(backends: &BackendSettings, addresses: &[Url]) -> Vec<Problem> {
+    let place = backends.route_file.clone().map_or(Place::Together, |path| Place::File(path, None));
+    let options = match RouteOptions::of(backends) {
+        Ok(options) => options,
+        Err(error) => return vec![Problem { place: Place::Together, text: error.to_string() }],
+    };
+    let mut urls = addresses.iter().filter_map(|address| address.as_str().parse().ok());
+    let idle = urls.find_map(|url: ComfyUrl| options.idle_tls(&url));
+    idle.map(|why| Problem { place, text: format!("tls: {why}") }).into_iter().collect()
 }
 
 #[cfg(test)]
@@ -73,6 +97,22 @@ mod tests {
         let cli: BTreeMap<_, _> = file.into_iter().chain(address).collect();
         let sources = Sources { cli, env: [], dotenv: FileChoice::None, file: FileChoice::None };
         Configured::read(&Settings::load(sources)?)?.names()
+    }
+
+    #[test]
+    fn tls_for_an_address_without_it_is_refused_at_the_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let route = folder.path().join("route.yaml");
+        std::fs::write(&route, "tls: {insecure_skip_verify: true}\n").unwrap();
+        let started = |address: &str| {
+            let said = [("COMFYUI_ROUTE_FILE", route.display().to_string()), ("COMFYUI_ADDRESS", address.to_owned())];
+            let cli = said.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+            let sources = Sources { cli, env: [], dotenv: FileChoice::None, file: FileChoice::None };
+            Configured::read(&Settings::load(sources).unwrap())
+        };
+        assert!(started("https://gpu-1.example,https://gpu-2.example").is_ok());
+        let error = started("https://gpu-1.example,http://10.0.0.7:8188").unwrap_err().to_string();
+        assert!(error.contains("route.yaml: tls: `http://10.0.0.7:8188` is not encrypted"), "{error}");
     }
 
     #[test]

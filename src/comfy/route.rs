@@ -110,19 +110,7 @@ impl Route {
 
     /// Makes what the settings say of all backends that they name.
     pub fn of(settings: &BackendSettings, clock: Arc<dyn Clock>) -> Result<Self, RouteError> {
-        let mut options = match &settings.route_file {
-            Some(path) => RouteOptions::read(path)?,
-            None => RouteOptions::default(),
-        };
-        match (settings.bearer(), &options.auth) {
-            (None, _) => {}
-            (Some(token), AuthOptions::None) => options.auth = AuthOptions::Bearer(SecretText::Given(token.clone())),
-            (Some(_), _) => {
-                let reason = "both COMFYUI_TOKEN and the file of COMFYUI_ROUTE_FILE say what is shown; take one away";
-                return Err(RouteError::new("auth", reason));
-            }
-        }
-        Self::defined(&options, clock)
+        Self::defined(&RouteOptions::of(settings)?, clock)
     }
 
     /// Makes what a definition says, with the variables of this process.

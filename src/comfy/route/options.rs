@@ -4,7 +4,9 @@
 mod reading;
 
 use super::RouteError;
+use crate::comfy::address::ComfyUrl;
 use crate::secret::Secret;
+use crate::settings::BackendSettings;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -123,6 +125,20 @@ pub enum SecretText {
 pub struct ProxyText(pub SecretText);
 
 impl RouteOptions {
+    /// Reads what the settings say of all backends that they name.
+    pub fn of(settings: &BackendSettings) -> Result<Self, RouteError> {
+        let mut options = settings.route_file.as_deref().map(Self::read).transpose()?.unwrap_or_default();
+        match (settings.bearer(), &options.auth) {
+            (None, _) => {}
+            (Some(token), AuthOptions::None) => options.auth = AuthOptions::Bearer(SecretText::Given(token.clone())),
+            (Some(_), _) => {
+                let reason = "both COMFYUI_TOKEN and the file of COMFYUI_ROUTE_FILE say what is shown; take one away";
+                return Err(RouteError::new("auth", reason));
+            }
+        }
+        Ok(options)
+    }
+
     /// Reads a file with nothing else in it.
     pub fn read(path: &Path) -> Result<Self, RouteError> {
         let at = |error: RouteError| {
@@ -165,6 +181,20 @@ impl RouteOptions {
             put(&mut whole, "/proxy", proxy);
         }
         whole
+    }
+
+    /// Says why what is said of TLS would not hold for an address, and how to mend it; none where it would.
+    pub fn idle_tls(&self, url: &ComfyUrl) -> Option<String> {
+        let mut tls = self.tls.clone();
+        let mut hint = "";
+        if matches!(self.auth, AuthOptions::OAuth(_)) {
+            // The token endpoint is called with it.
+            tls.ca_file = None;
+            hint = "; for the endpoint of `auth.oauth`, leave `ca_file` alone there";
+        }
+        (!url.is_https() && !tls.is_usual()).then(|| {
+            format!("`{url}` is not encrypted, so nothing of it would hold; write the address with https://, or take `tls` away{hint}")
+        })
     }
 
     /// Returns the parts that are read from files and variables of this machine. Whoever may not know these may not write them

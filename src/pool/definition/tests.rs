@@ -59,6 +59,12 @@ fn each_mistake_is_told_with_its_field_and_how_to_mend_it() {
         (json!({ "url": "http://a", "auth": "hunter2" }), "auth", "`none`"),
         (json!({ "url": "http://a", "auth": { "bearer": 7 } }), "auth", "quotes"),
         (json!({ "url": "http://a", "tls": { "ca": "x" } }), "tls", "unknown field"),
+        (json!({ "url": "gpu:8188", "tls": { "ca_file": "/ca.pem" } }), "tls", "`http://gpu:8188` is not encrypted"),
+        (
+            json!({ "url": "http://a", "tls": { "insecure_skip_verify": true } }),
+            "tls",
+            "write the address with https://",
+        ),
         (json!({ "url": "http://a", "slot": 1 }), "slot", "did you mean `slots`?"),
     ];
     for (value, field, says) in cases {
@@ -86,6 +92,16 @@ fn addresses_of_a_house_are_addresses_of_backends() {
 }
 
 #[test]
+fn an_authority_that_a_token_endpoint_needs_may_be_named_for_a_backend_without_tls() {
+    let oauth =
+        json!({ "oauth": { "token_url": "https://id.example/t", "client_id": "c", "client_secret": "hunter2" } });
+    let named = |tls: Value| read(json!({ "url": "http://a", "auth": oauth, "tls": tls }));
+    assert!(named(json!({ "ca_file": "/ca.pem" })).is_ok());
+    let mistakes = named(json!({ "ca_file": "/ca.pem", "server_name": "gpu" })).unwrap_err();
+    assert!(mistakes[0].text.contains("leave `ca_file` alone there"), "{mistakes:?}");
+}
+
+#[test]
 fn what_comes_from_elsewhere_reads_no_file_and_no_variable_of_this_machine() {
     let afar = |value: Value| {
         let Value::Object(object) = value else { unreachable!("an object") };
@@ -97,7 +113,7 @@ fn what_comes_from_elsewhere_reads_no_file_and_no_variable_of_this_machine() {
         ("proxy", json!("file:/etc/proxy")),
         ("tls", json!({ "ca_file": "/etc/ca.pem" })),
     ] {
-        let definition = json!({ "url": "http://a", field: value });
+        let definition = json!({ "url": "https://a", field: value });
         assert!(read(definition.clone()).is_ok());
         let mistakes = afar(definition).unwrap_err();
         assert_eq!((mistakes.len(), mistakes[0].field.as_str()), (1, field), "{mistakes:?}");
