@@ -1,9 +1,9 @@
 //! Which backends there are: those of the addresses, or the ComfyUI that is started here.
 
 use super::ground::Ground;
-use crate::comfy::{ComfyUrl, Route, SocketOptions};
+use crate::comfy::{ComfyUrl, Route, RouteError, RouteOptions, SocketOptions};
 use crate::local::{self, LocalOptions, Parts, Standing, Supervisor};
-use crate::pool::{Backend, Definition, Pool, Source};
+use crate::pool::{Backend, Definition, Pool, Source, open_way};
 use anyhow::Context;
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -13,7 +13,8 @@ use tracing::{info, warn};
 impl Ground {
     /// Connects to all backends of the settings; to those that are an address while `gate` lets them in.
     pub(super) fn open_backends(&self, gate: Option<&watch::Receiver<bool>>) -> anyhow::Result<Vec<Backend>> {
-        let route = Route::of(&self.settings.backends, Arc::clone(&self.clock))?;
+        let options = RouteOptions::of(&self.settings.backends)?;
+        let route = open_way(&options, Arc::clone(&self.clock)).map_err(|wrong| told(&wrong))?;
         let open = |address: &url::Url| {
             warn_of(&route, address);
             let url = address.as_str().parse::<ComfyUrl>()?;
@@ -28,7 +29,7 @@ impl Ground {
     pub(super) fn open_defined(&self, definition: &Definition, source: Source) -> anyhow::Result<Backend> {
         let Definition { name, url, tags, slots, ahead, route } = definition.clone();
         let failed = || format!("the backend `{}` cannot be begun", definition.name);
-        let way = Route::defined(&route, Arc::clone(&self.clock)).with_context(failed)?;
+        let way = open_way(&route, Arc::clone(&self.clock)).map_err(|wrong| told(&wrong)).with_context(failed)?;
         warn_of(&way, url.url());
         let socket = SocketOptions { route: way, ..SocketOptions::default() };
         let mut backend = self.part().open_backend(name, url, socket).with_context(failed)?;
@@ -77,6 +78,10 @@ impl Ground {
     }
 }
 
+fn told(wrong: &[RouteError]) -> anyhow::Error {
+    anyhow::anyhow!("{}", wrong.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+}
+
 /// Says what an operator should know of the way to a backend.
 fn warn_of(route: &Route, address: &url::Url) {
     for warning in warnings(route, address) {
@@ -115,7 +120,6 @@ fn is_private(address: &url::Url) -> bool {
 mod tests {
     use super::*;
     use crate::clock::SystemClock;
-    use crate::comfy::RouteOptions;
     use serde_json::json;
 
     #[test]

@@ -134,6 +134,13 @@ impl Route {
         self.0.proxy.is_some()
     }
 
+    /// Returns what is called besides the backend itself, each with the part of the definition that says it.
+    pub fn calls(&self) -> Vec<(&'static str, &Url)> {
+        let proxy = self.0.proxy.as_ref().map(|proxy| ("proxy", proxy.url()));
+        let tokens = self.0.tokens.as_ref().map(|tokens| ("auth.oauth.token_url", tokens.url()));
+        proxy.into_iter().chain(tokens).collect()
+    }
+
     /// Returns what is shown with a call, or why there is no access token. Ends within the limit of the token endpoint.
     pub(super) async fn credentials(&self) -> Result<Credentials, String> {
         let mut headers = self.0.fixed.clone();

@@ -1,6 +1,7 @@
 //! What a backend is by its definition: read from the fields of a file or of a request, with everything that is wrong with it, and
 //! written for whoever keeps it. Connecting to it is left to `app`.
 
+use super::way::wrong_way;
 use crate::comfy::{ComfyUrl, RouteOptions};
 use crate::egress;
 use crate::names;
@@ -112,7 +113,7 @@ impl Definition {
     }
 
     /// Reads a definition from an object that came from elsewhere: it may not name files and variables of this machine, since
-    /// what they hold is sent to the backend.
+    /// what they hold is sent to the backend. The way to it is judged, too.
     pub fn from_afar(object: Map<String, Value>) -> Result<Self, Vec<Mistake>> {
         let definition = Self::from_object(object)?;
         let mistake = |place: &str| {
@@ -123,6 +124,7 @@ impl Definition {
             Mistake { field, text, line: None }
         };
         let mistakes: Vec<Mistake> = definition.route.read_here().into_iter().map(mistake).collect();
+        let mistakes = if mistakes.is_empty() { wrong_way(&definition.route) } else { mistakes };
         if mistakes.is_empty() { Ok(definition) } else { Err(mistakes) }
     }
 

@@ -8,6 +8,7 @@ mod eta;
 mod file;
 mod news;
 mod roster;
+mod way;
 mod weights;
 
 pub use backend::{Backend, Duty, Source};
@@ -17,6 +18,7 @@ pub use eta::{end_of_run, remaining};
 pub use file::read_file;
 pub use news::{BackendEvent, BackendNews, BackendTap};
 pub use roster::{Forget, Open, Parts, Roster, RosterError};
+pub use way::{open_way, wrong_way};
 
 use crate::clock::Timestamp;
 use crate::job::JobId;

@@ -46,6 +46,11 @@ impl HttpProxy {
         Ok(Self { url, authorization })
     }
 
+    /// Returns its address, without a user and password.
+    pub(super) fn url(&self) -> &Url {
+        &self.url
+    }
+
     /// Returns it as the client library takes it.
     pub(super) fn of_http(&self) -> Result<reqwest::Proxy, RouteError> {
         let unfit = |error: reqwest::Error| RouteError::new(PART, error.to_string());

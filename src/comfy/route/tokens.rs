@@ -115,6 +115,11 @@ impl Tokens {
         Ok(Self { http, url, form: Secret::new(form.finish()), authorization, clock, kept: Mutex::default() })
     }
 
+    /// Returns the endpoint.
+    pub(super) fn url(&self) -> &Url {
+        &self.url
+    }
+
     /// Returns the header with a token that is good for a while, and its number. Whoever comes while one is asked for waits for it.
     pub(super) async fn get(&self) -> Result<(HeaderValue, u64), String> {
         let mut kept = self.kept.lock().await;
