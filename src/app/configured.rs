@@ -2,10 +2,14 @@
 
 use crate::comfy::{ComfyUrl, RouteOptions};
 use crate::local;
-use crate::pool::{Definition, read_file};
+use crate::pool::{Definition, read_file, read_own_file, wrong_way};
 use crate::settings::{BackendSettings, Place, Problem, Settings, SettingsError};
 use anyhow::bail;
+use std::path::Path;
 use url::Url;
+
+type ReadFile = fn(&Path) -> Result<Vec<Definition>, SettingsError>;
+type Judge = fn(&BackendSettings, &[Url]) -> Vec<Problem>;
 
 /// The backends of the settings.
 #[derive(Debug, Default)]
@@ -21,27 +25,40 @@ pub(super) struct Configured {
 impl Configured {
     /// Reads who they are and how they are reached. Tells all that is wrong with that.
     pub(super) fn read(settings: &Settings) -> anyhow::Result<Self> {
-        let configured = Self::named(settings)?;
-        let problems = wrong_route(&settings.backends, &configured.addresses);
-        if problems.is_empty() { Ok(configured) } else { Err(SettingsError { problems }.into()) }
+        Self::by(settings, read_own_file, wrong_route)
     }
 
-    /// Reads who they are. The default address counts only where nobody says anything.
+    /// Reads who they are alone, for a process that calls none of them.
     fn named(settings: &Settings) -> anyhow::Result<Self> {
+        Self::by(settings, read_file, |_, _| Vec::new())
+    }
+
+    /// The default address counts only where nobody says anything.
+    fn by(settings: &Settings, read: ReadFile, judge: Judge) -> anyhow::Result<Self> {
         let backends = &settings.backends;
         if settings.local.enabled && settings.local.home.is_some() {
             return Ok(Self { is_local: true, ..Self::default() });
         }
-        let Some(file) = &backends.file else {
-            return Ok(Self { addresses: backends.addresses.clone(), ..Self::default() });
+        let are_meant = backends.file.is_none() || backends.are_named.0;
+        let addresses = if are_meant { backends.addresses.clone() } else { Vec::new() };
+        let mut problems = judge(backends, &addresses);
+        let defined = match backends.file.as_deref().map(read) {
+            None => Vec::new(),
+            Some(Ok(defined)) => defined,
+            Some(Err(error)) => {
+                problems.extend(error.problems);
+                Vec::new()
+            }
         };
-        let defined = read_file(file)?;
-        let addresses = if backends.are_named.0 { backends.addresses.clone() } else { Vec::new() };
+        if !problems.is_empty() {
+            return Err(SettingsError { problems }.into());
+        }
         for address in &addresses {
             let url: ComfyUrl = address.as_str().parse()?;
             let name = url.to_string();
             if let Some(double) = defined.iter().find(|other| other.url == url || other.name == name) {
-                let (other, file) = (&double.name, file.display());
+                let other = &double.name;
+                let file = backends.file.as_deref().unwrap_or(Path::new("")).display();
                 bail!("COMFYUI_ADDRESS has {url}, and {file} has it as `{other}`; take it away in one of the two");
             }
         }
@@ -80,8 +97,9 @@ fn wrong_route(backends: &BackendSettings, addresses: &[Url]) -> Vec<Problem> {
         Err(error) => return vec![Problem { place: Place::Together, text: error.to_string() }],
     };
     let mut urls = addresses.iter().filter_map(|address| address.as_str().parse().ok());
-    let idle = urls.find_map(|url: ComfyUrl| options.idle_tls(&url));
-    idle.map(|why| Problem { place, text: format!("tls: {why}") }).into_iter().collect()
+    let idle = urls.find_map(|url: ComfyUrl| options.idle_tls(&url)).map(|why| format!("tls: {why}"));
+    let wrong = wrong_way(&options).into_iter().map(|mistake| mistake.text);
+    wrong.chain(idle).map(|text| Problem { place: place.clone(), text }).collect()
 }
 
 #[cfg(test)]
@@ -89,7 +107,6 @@ mod tests {
     use super::*;
     use crate::settings::{FileChoice, Sources};
     use std::collections::BTreeMap;
-    use std::path::Path;
 
     fn names(file: Option<&Path>, address: Option<&str>) -> anyhow::Result<Vec<String>> {
         let file = file.map(|file| ("COMFYGATE_BACKENDS_FILE".to_owned(), file.display().to_string()));

@@ -110,13 +110,17 @@ impl Route {
 
     /// Makes what the settings say of all backends that they name.
     pub fn of(settings: &BackendSettings, clock: Arc<dyn Clock>) -> Result<Self, RouteError> {
-        Self::defined(&RouteOptions::of(settings)?, clock)
+        Self::build(&RouteOptions::of(settings)?, clock, &variable)
     }
 
-    /// Makes what a definition says, with the variables of this process.
-    pub fn defined(options: &RouteOptions, clock: Arc<dyn Clock>) -> Result<Self, RouteError> {
-        let find = |name: &str| process_environment().find_map(|(other, value)| (other == name).then_some(value));
-        Self::build(options, clock, &find)
+    /// Makes what a definition says, with the variables of this process. Tells of each part what is wrong with it.
+    pub fn defined(options: &RouteOptions, clock: Arc<dyn Clock>) -> Result<Self, Vec<RouteError>> {
+        let built = |options: &RouteOptions| Self::build(options, Arc::clone(&clock), &variable);
+        built(options).map_err(|first| {
+            let wrong: Vec<RouteError> = options.parts().iter().filter_map(|part| built(part).err()).collect();
+            // What is wrong with none of them alone is wrong with all of them together.
+            if wrong.is_empty() { vec![first] } else { wrong }
+        })
     }
 
     /// Says whether any certificate will do, which whoever begins to use it should warn of.
@@ -181,6 +185,11 @@ impl Route {
     fn with(fixed: HeaderMap, hint: &'static str) -> Self {
         Self(Arc::new(Way { fixed, tokens: None, proxy: None, tls: None, is_unverified: false, hint }))
     }
+}
+
+/// Returns a variable of this process.
+fn variable(name: &str) -> Option<String> {
+    process_environment().find_map(|(other, value)| (other == name).then_some(value))
 }
 
 impl Default for Route {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 /// Makes the way that a definition says, with the files and the variables of this process, and calls nobody. Tells what is wrong
 /// with it, and what may not be on it.
 pub fn open_way(options: &RouteOptions, clock: Arc<dyn Clock>) -> Result<Route, Vec<RouteError>> {
-    let route = Route::defined(options, clock).map_err(|error| vec![error])?;
+    let route = Route::defined(options, clock)?;
     let refused = route.calls().into_iter().filter_map(|(part, url)| {
         let what = egress::never_called(url)?;
         Some(RouteError { part, reason: format!("it leads to {what}, so it is never called; write another address") })

@@ -197,6 +197,16 @@ impl RouteOptions {
         })
     }
 
+    /// Returns each of its parts as if nothing else was said.
+    pub(super) fn parts(&self) -> [Self; 3] {
+        let nothing = Self::default;
+        [
+            Self { auth: self.auth.clone(), ..nothing() },
+            Self { proxy: self.proxy.clone(), ..nothing() },
+            Self { tls: self.tls.clone(), ..nothing() },
+        ]
+    }
+
     /// Returns the parts that are read from files and variables of this machine. Whoever may not know these may not write them
     /// into a definition either: what they hold is sent to the backend.
     pub fn read_here(&self) -> Vec<&'static str> {

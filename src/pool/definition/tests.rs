@@ -138,6 +138,21 @@ fn where_an_address_stands_does_not_matter() {
 }
 
 #[test]
+fn a_way_that_cannot_be_gone_is_told_with_each_of_its_fields() {
+    let mistakes = afar(json!({
+        "url": "https://a", "auth": { "headers": { "Host": "hunter2" } }, "proxy": "socks5://u:hunter2@proxy",
+        "tls": { "server_name": "a b" },
+    }))
+    .unwrap_err();
+    let fields: Vec<&str> = mistakes.iter().map(|mistake| mistake.field.as_str()).collect();
+    assert_eq!(fields, ["auth", "proxy", "tls"], "{mistakes:?}");
+    for (mistake, says) in mistakes.iter().zip(["`Host` is not for a definition", "it is socks5://", "neither a name"])
+    {
+        assert!(mistake.text.contains(says) && !mistake.text.contains("hunter2"), "{}", mistake.text);
+    }
+}
+
+#[test]
 fn what_comes_from_elsewhere_reads_no_file_and_no_variable_of_this_machine() {
     for (field, value) in [
         ("auth", json!({ "bearer": "env:COMFYGATE_ADMIN_KEY" })),
