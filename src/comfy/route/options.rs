@@ -35,7 +35,7 @@ pub struct RouteOptions {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy: Option<ProxyText>,
     /// How its certificate is judged, and which one it is shown.
-    #[serde(default, skip_serializing_if = "TlsOptions::is_usual")]
+    #[serde(default, deserialize_with = "reading::tls", skip_serializing_if = "TlsOptions::is_usual")]
     pub tls: TlsOptions,
 }
 
@@ -61,6 +61,7 @@ pub enum AuthOptions {
 #[serde(deny_unknown_fields)]
 pub struct BasicOptions {
     /// The user; it holds no colon.
+    #[serde(deserialize_with = "reading::text")]
     pub user: String,
     /// The password.
     pub password: SecretText,
@@ -71,19 +72,21 @@ pub struct BasicOptions {
 #[serde(deny_unknown_fields)]
 pub struct OAuthOptions {
     /// The token endpoint; `https`, or `http` on this machine.
+    #[serde(deserialize_with = "reading::text")]
     pub token_url: String,
     /// The client's name there.
+    #[serde(deserialize_with = "reading::text")]
     pub client_id: String,
     /// The client's secret there.
     pub client_secret: SecretText,
     /// The scopes that are asked for, with spaces between.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "reading::text_if_any", skip_serializing_if = "Option::is_none")]
     pub scope: Option<String>,
     /// Whom the token is for, where the endpoint asks for it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "reading::text_if_any", skip_serializing_if = "Option::is_none")]
     pub audience: Option<String>,
     /// Whether the client's credentials go in the body, and not as Basic authorization (RFC 6749, 2.3.1).
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, deserialize_with = "reading::flag", skip_serializing_if = "is_false")]
     pub auth_in_body: bool,
 }
 
@@ -92,19 +95,19 @@ pub struct OAuthOptions {
 #[serde(deny_unknown_fields)]
 pub struct TlsOptions {
     /// A PEM file with authorities that are trusted besides the public ones.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "reading::path_if_any", skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<PathBuf>,
     /// A PEM file with our certificate, and those between it and its authority.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "reading::path_if_any", skip_serializing_if = "Option::is_none")]
     pub cert_file: Option<PathBuf>,
     /// A PEM file with the key of our certificate.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "reading::path_if_any", skip_serializing_if = "Option::is_none")]
     pub key_file: Option<PathBuf>,
     /// The name that stands in the backend's certificate, where that is not the one of its address.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "reading::text_if_any", skip_serializing_if = "Option::is_none")]
     pub server_name: Option<String>,
     /// Whether any certificate will do, so that anybody on the way can read and change everything.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, deserialize_with = "reading::flag", skip_serializing_if = "is_false")]
     pub insecure_skip_verify: bool,
 }
 

@@ -46,6 +46,11 @@ fn a_definition_of_its_own_is_yaml_or_json() {
 
 #[test]
 fn what_is_wrong_is_said_without_the_secret() {
+    let oauth = |name: &str, value: Value| {
+        let mut oauth = json!({"token_url": "https://id.example/t", "client_id": "c", "client_secret": "s"});
+        oauth[name] = value;
+        json!({ "auth": { "oauth": oauth } })
+    };
     for (value, expected) in [
         (json!({"auth": "hunter2"}), "not `none`"),
         (json!({"auth": {"basic": "u:hunter2"}}), "names with their values are needed"),
@@ -62,12 +67,36 @@ fn what_is_wrong_is_said_without_the_secret() {
         (json!({"auth": {"basic": {"user": "u", "password": "hunter2", "x": "hunter2"}}}), "unknown field `x`"),
         (json!({"tls": {"insecure": true}}), "unknown field `insecure`"),
         (json!({"proxi": "http://u:hunter2@p"}), "unknown field `proxi`"),
+        (json!({"auth": 47_110_815}), "a number that is not `none`"),
+        (json!({"auth": -47_110_815.5}), "a number that is not `none`"),
+        (json!({"auth": {"basic": 47_110_815}}), "names with their values are needed"),
+        (json!({"auth": {"headers": 47_110_815}}), "names with their values are needed"),
+        (json!({"auth": {"oauth": -47_110_815}}), "names with their values are needed"),
+        (json!({"tls": "hunter2"}), "names with their values are needed"),
+        (json!({"tls": 47_110_815}), "names with their values are needed"),
+        (json!({"tls": {"ca_file": 47_110_815}}), "write quotes around"),
+        (json!({"tls": {"server_name": 47_110_815.5}}), "write quotes around"),
+        (json!({"tls": {"server_name": true}}), "write quotes around"),
+        (json!({"tls": {"insecure_skip_verify": "hunter2"}}), "must be true or false"),
+        (json!({"tls": {"insecure_skip_verify": 47_110_815}}), "a number where"),
+        (json!({"auth": {"basic": {"user": 47_110_815, "password": "hunter2"}}}), "write quotes around"),
+        (oauth("token_url", json!(47_110_815)), "write quotes around"),
+        (oauth("client_id", json!(47_110_815)), "write quotes around"),
+        (oauth("scope", json!(47_110_815)), "write quotes around"),
+        (oauth("audience", json!(["hunter2"])), "a text"),
+        (oauth("auth_in_body", json!("hunter2")), "must be true or false"),
+        (json!({"proxy": 47_110_815}), "write quotes around"),
+        (json!({"proxy": ["hunter2"]}), "a text"),
     ] {
         for error in
             [read(value.clone()).unwrap_err(), RouteOptions::parse(&value.to_string()).unwrap_err().to_string()]
         {
             assert!(error.contains(expected) && !error.contains("hunter2") && !error.contains("47110815"), "{error}");
         }
+    }
+    for text in ["hunter2", "47110815", "[hunter2]", "- auth: hunter2", "auth: {bearer: hunter2"] {
+        let error = RouteOptions::parse(text).unwrap_err().to_string();
+        assert!(!error.contains("hunter2") && !error.contains("47110815"), "{error}");
     }
     let long = "x".repeat(LONGEST_TEXT + 1);
     assert!(RouteOptions::parse(&long).unwrap_err().to_string().contains("longer than"));
