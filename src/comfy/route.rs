@@ -7,7 +7,9 @@ mod proxy;
 mod tls;
 mod tokens;
 
-pub use options::{AuthOptions, BasicOptions, OAuthOptions, ProxyText, RouteOptions, SecretText, TlsOptions};
+pub use options::{
+    AddressText, AuthOptions, BasicOptions, OAuthOptions, ProxyText, RouteOptions, SecretText, TlsOptions,
+};
 pub(super) use tls::mended;
 
 use crate::clock::Clock;

@@ -1,21 +1,20 @@
-//! How one backend is reached, as it stands in a definition: shown without secrets, and written whole for whoever keeps it. How it is
-//! read is `reading`'s, what it comes to `route`'s.
+//! How one backend is reached, as it stands in a definition: written whole for whoever keeps it. How it is read is `reading`'s, what is
+//! shown of it `shown`'s, what it comes to `route`'s.
 
 mod reading;
+mod shown;
 
 use super::RouteError;
 use crate::comfy::address::ComfyUrl;
 use crate::secret::Secret;
 use crate::settings::BackendSettings;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use shown::MASK;
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use url::Url;
 
-/// What stands for a secret that is not shown.
-const MASK: &str = "***";
 /// The longest secret, in bytes.
 const LONGEST_SECRET: u64 = 64 << 10;
 /// The longest text of a definition, in bytes.
@@ -72,8 +71,7 @@ pub struct BasicOptions {
 #[serde(deny_unknown_fields)]
 pub struct OAuthOptions {
     /// The token endpoint; `https`, or `http` on this machine.
-    #[serde(deserialize_with = "reading::text")]
-    pub token_url: String,
+    pub token_url: AddressText,
     /// The client's name there.
     #[serde(deserialize_with = "reading::text")]
     pub client_id: String,
@@ -122,7 +120,11 @@ pub enum SecretText {
     File(PathBuf),
 }
 
-/// The address of a proxy, which may hold a password; like [`SecretText`], and shown with everything but the password.
+/// An address whose query may be a secret.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AddressText(pub String);
+
+/// The address of a proxy, which may hold a user and a password; like [`SecretText`], and shown without these.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
 #[serde(transparent)]
 pub struct ProxyText(pub SecretText);
@@ -178,7 +180,12 @@ impl RouteOptions {
                     *shown = headers.get(name).map(SecretText::text).unwrap_or_default().into();
                 }
             }
-            AuthOptions::OAuth(oauth) => put(&mut whole, "/auth/oauth/client_secret", &oauth.client_secret),
+            AuthOptions::OAuth(oauth) => {
+                put(&mut whole, "/auth/oauth/client_secret", &oauth.client_secret);
+                if let Some(shown) = whole.pointer_mut("/auth/oauth/token_url") {
+                    *shown = oauth.token_url.0.clone().into();
+                }
+            }
         }
         if let Some(ProxyText(proxy)) = &self.proxy {
             put(&mut whole, "/proxy", proxy);
@@ -286,33 +293,6 @@ impl SecretText {
             Self::Environment(name) => format!("env:{name}"),
             Self::File(path) => format!("file:{}", path.display()),
         }
-    }
-
-    fn shown(&self) -> String {
-        if self.is_here() { self.text() } else { MASK.to_owned() }
-    }
-}
-
-impl ProxyText {
-    fn shown(&self) -> String {
-        let SecretText::Given(address) = &self.0 else { return self.0.shown() };
-        let Ok(mut url) = Url::parse(address.expose()) else { return MASK.to_owned() };
-        if url.password().is_some() && url.set_password(Some(MASK)).is_err() {
-            return MASK.to_owned();
-        }
-        url.to_string()
-    }
-}
-
-impl Serialize for SecretText {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.shown())
-    }
-}
-
-impl Serialize for ProxyText {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.shown())
     }
 }
 

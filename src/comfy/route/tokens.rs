@@ -85,7 +85,7 @@ impl Tokens {
         proxy: Option<&HttpProxy>,
         tls: &ClientConfig,
     ) -> Result<Self, RouteError> {
-        let url = endpoint(&options.token_url, proxy.is_some())?;
+        let url = endpoint(&options.token_url.0, proxy.is_some())?;
         if options.client_id.is_empty() {
             return Err(RouteError::new("auth.oauth.client_id", "it is empty"));
         }

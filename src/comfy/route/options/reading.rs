@@ -1,6 +1,6 @@
 //! How definitions are read from JSON and YAML. What stands in the wrong place may be a secret, so no error repeats it.
 
-use super::{AuthOptions, BasicOptions, OAuthOptions, SecretText, TlsOptions};
+use super::{AddressText, AuthOptions, BasicOptions, OAuthOptions, SecretText, TlsOptions};
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, DeserializeOwned, Deserializer, MapAccess, Visitor};
@@ -37,6 +37,12 @@ macro_rules! no_number {
 impl<'de> Deserialize<'de> for SecretText {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(AText)
+    }
+}
+
+impl<'de> Deserialize<'de> for AddressText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        text(deserializer).map(Self)
     }
 }
 

@@ -9,7 +9,7 @@ fn read(value: Value) -> Result<RouteOptions, String> {
 
 #[test]
 fn every_kind_is_read_shown_without_secrets_and_written_whole() {
-    let oauth = json!({"oauth": {"token_url": "https://id.example/token", "client_id": "c", "client_secret": "hunter2",
+    let oauth = json!({"oauth": {"token_url": "https://id.example/token?key=hunter2", "client_id": "c", "client_secret": "hunter2",
         "scope": "a b", "audience": "gpu", "auth_in_body": true}});
     for auth in [
         json!({"basic": {"user": "u", "password": "hunter2"}}),
@@ -19,18 +19,48 @@ fn every_kind_is_read_shown_without_secrets_and_written_whole() {
     ] {
         let tls = json!({"ca_file": "/ca.pem", "cert_file": "/c.pem", "key_file": "/k.pem", "server_name": "gpu",
             "insecure_skip_verify": true});
-        let whole = json!({"auth": auth, "proxy": "http://u:hunter2@proxy:3128/", "tls": tls});
+        let whole = json!({"auth": auth, "proxy": "http://hunter2:hunter2@proxy:3128/", "tls": tls});
         let options = read(whole.clone()).unwrap();
         assert_eq!(options.exposed(), whole);
         let shown = format!("{} {options:?}", serde_json::to_value(&options).unwrap());
         assert!(!shown.contains("hunter2") && shown.contains("***"), "{shown}");
-        assert!(shown.contains("http://u:***@proxy:3128/"), "{shown}");
+        assert!(shown.contains("http://***:***@proxy:3128/"), "{shown}");
         assert_eq!(read(options.exposed()).unwrap(), options);
         // What is shown is not what is meant, so it cannot be taken back by mistake.
         let refused = read(serde_json::to_value(&options).unwrap()).unwrap_err();
         assert!(refused.contains("not shown"), "{refused}");
     }
     assert_eq!(serde_json::to_value(RouteOptions::default()).unwrap(), json!({}));
+}
+
+#[test]
+fn an_address_is_shown_without_what_may_be_a_secret() {
+    for (address, shown) in [
+        ("http://proxy:3128", "http://proxy:3128/"),
+        ("http://hunter2@proxy:3128", "http://***@proxy:3128/"),
+        ("http://:hunter2@proxy:3128", "http://:***@proxy:3128/"),
+        ("http://proxy/?hunter2", "http://proxy/?***"),
+        ("user:hunter2@proxy:3128", "***"),
+        ("hunter2", "***"),
+    ] {
+        let options = read(json!({ "proxy": address })).unwrap();
+        assert_eq!(serde_json::to_value(&options).unwrap(), json!({ "proxy": shown }));
+        assert_eq!(options.exposed(), json!({ "proxy": address }));
+    }
+    for (address, shown) in [
+        ("https://id.example/token", "https://id.example/token"),
+        ("https://id.example/token?a=hunter2&b", "https://id.example/token?***"),
+        ("https://id.example/token#hunter2", "https://id.example/token#***"),
+        ("https://u:hunter2@id.example/token", "https://***:***@id.example/token"),
+        ("hunter2", "***"),
+    ] {
+        let oauth = json!({"oauth": {"token_url": address, "client_id": "c", "client_secret": "hunter2"}});
+        let options = read(json!({ "auth": oauth })).unwrap();
+        let view = serde_json::to_value(&options).unwrap();
+        assert_eq!(view["auth"]["oauth"]["token_url"], shown);
+        assert_eq!(options.exposed()["auth"]["oauth"]["token_url"], address);
+        assert!(!format!("{options:?}").contains("hunter2"), "{options:?}");
+    }
 }
 
 #[test]
