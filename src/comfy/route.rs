@@ -1,6 +1,7 @@
 //! How one backend is reached, on HTTP and on the WebSocket alike: what it is shown, through which proxy, and how its certificate
 //! is judged. The definitions are `route/options`', access tokens `route/tokens`', the proxy `route/proxy`'s.
 
+mod echo;
 mod headers;
 mod options;
 mod proxy;
@@ -167,6 +168,13 @@ impl Route {
     /// Says what to look at where a backend does not take what it is shown.
     pub(super) fn hint(&self) -> &'static str {
         self.0.hint
+    }
+
+    /// Returns what a backend or the proxy said, without what they were shown.
+    pub(super) fn without_secrets(&self, said: &str) -> String {
+        let tokens = self.0.tokens.as_ref().map(Tokens::shown).unwrap_or_default();
+        let proxy = self.0.proxy.as_ref().and_then(HttpProxy::authorization);
+        echo::hidden(said, self.0.fixed.values().chain(proxy).chain(&tokens))
     }
 
     /// Returns how certificates are judged.

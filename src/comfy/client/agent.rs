@@ -1,6 +1,6 @@
 //! What a client asks the metrics agent, which some servers have as a node pack (`agent/README.md`).
 
-use super::answer::{checked, whole_within};
+use super::answer::whole_within;
 use super::{Client, ClientError};
 use reqwest::Method;
 use std::time::Duration;
@@ -16,6 +16,6 @@ impl Client {
     pub async fn agent_metrics(&self) -> Result<String, ClientError> {
         let call = self.request(Method::GET, &["orchestrator", "metrics"]).timeout(self.call_limit.min(AGENT_LIMIT));
         let response = self.send_safely(call).await?;
-        whole_within(checked("GET /orchestrator/metrics", response).await?, AGENT_ANSWER_LIMIT).await
+        whole_within(self.checked("GET /orchestrator/metrics", response).await?, AGENT_ANSWER_LIMIT).await
     }
 }

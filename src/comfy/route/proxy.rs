@@ -51,6 +51,11 @@ impl HttpProxy {
         &self.url
     }
 
+    /// Returns what it is shown.
+    pub(super) fn authorization(&self) -> Option<&HeaderValue> {
+        self.authorization.as_ref()
+    }
+
     /// Returns it as the client library takes it.
     pub(super) fn of_http(&self) -> Result<reqwest::Proxy, RouteError> {
         let unfit = |error: reqwest::Error| RouteError::new(PART, error.to_string());

@@ -11,7 +11,8 @@ use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use rustls::ClientConfig;
 use serde::Deserialize;
 use serde_json::Value;
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::sync::Mutex;
 use tracing::debug;
@@ -29,6 +30,8 @@ const LONGEST_LIFE: Duration = Duration::from_hours(24);
 const MARGIN: Duration = Duration::from_mins(1);
 /// How long nobody asks again after a failure, and no second token is thrown away.
 const REST: Duration = Duration::from_secs(1);
+/// How many tokens are remembered that a backend may still say back.
+const REMEMBERED: usize = 4;
 /// The errors of a token endpoint that are repeated (RFC 6749, 5.2); another text could be anything, our secret included.
 const KNOWN_ERRORS: &[&str] = &[
     "invalid_request",
@@ -52,6 +55,8 @@ pub(super) struct Tokens {
     authorization: Option<HeaderValue>,
     clock: Arc<dyn Clock>,
     kept: Mutex<Kept>,
+    /// The last ones, newest at the end, for whoever looks for them in what comes back.
+    shown: std::sync::Mutex<VecDeque<HeaderValue>>,
 }
 
 #[derive(Default)]
@@ -112,7 +117,15 @@ impl Tokens {
         let builder = builder.tls_backend_preconfigured(tls.clone()).http1_only();
         let builder = builder.redirect(reqwest::redirect::Policy::none()).retry(reqwest::retry::never());
         let http = builder.timeout(LIMIT).build().map_err(unbuilt)?;
-        Ok(Self { http, url, form: Secret::new(form.finish()), authorization, clock, kept: Mutex::default() })
+        Ok(Self {
+            http,
+            url,
+            form: Secret::new(form.finish()),
+            authorization,
+            clock,
+            kept: Mutex::default(),
+            shown: std::sync::Mutex::default(),
+        })
     }
 
     /// Returns the endpoint.
@@ -135,6 +148,7 @@ impl Tokens {
         match self.ask().await {
             Ok((shown, life)) => {
                 debug!(token_url = %self.shown_url(), life_s = life.as_secs(), "a fresh access token");
+                self.note(shown.clone());
                 kept.count += 1;
                 kept.failed = None;
                 let number = kept.count;
@@ -148,6 +162,11 @@ impl Tokens {
                 Err(reason)
             }
         }
+    }
+
+    /// Returns the tokens that a backend may have been shown lately.
+    pub(super) fn shown(&self) -> VecDeque<HeaderValue> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Forgets the token of this number, which the backend did not take. Says whether the next one is another.
@@ -164,6 +183,14 @@ impl Tokens {
         kept.thrown = Some(now);
         kept.token = None;
         true
+    }
+
+    fn note(&self, token: HeaderValue) {
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        shown.push_back(token);
+        if shown.len() > REMEMBERED {
+            shown.pop_front();
+        }
     }
 
     async fn ask(&self) -> Result<(HeaderValue, Duration), String> {
