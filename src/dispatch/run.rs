@@ -257,6 +257,7 @@ fn plan(parts: &Parts, claimed: &Claimed, built: &Built) -> Plan {
         nodes: built.graph.nodes().map(|(id, _)| id.to_owned()).collect(),
         labels: labels(built),
         weights: parts.estimates.weights(&job.request.structure),
+        usual: parts.estimates.read().expected(&job.request.structure, &run.backend),
         websocket_nodes: built.websocket_nodes.clone(),
         declared: built.outputs.clone(),
         expected_images: job.request.expected_images,

@@ -32,14 +32,18 @@ pub(super) const LOOKUP_LIMIT: Duration = Duration::from_mins(1);
 /// How often queue and history are asked while the socket hears the run: a prompt that somebody deletes says nothing.
 pub(super) const POLL_HEARD: Duration = Duration::from_secs(15);
 
+/// How soon they are asked at the soonest where a run takes longer than it usually does: a socket may be deaf. Each time
+/// it takes twice as long until the next look.
+pub(super) const SHORTEST_PATIENCE: Duration = Duration::from_secs(2);
+
 /// How often they are asked when the socket does not hear the run.
 pub(super) const POLL_UNHEARD: Duration = Duration::from_secs(1);
 
 /// A socket that was silent for this long although the run has ended is deaf.
 pub(super) const DEAF_AFTER: Duration = Duration::from_secs(5);
 
-/// A backend at whose address nobody has listened for this long has lost what it ran, as ComfyUI does when it ends: where there is
-/// another backend, its jobs need not wait for it any longer.
+/// A backend without a socket that could not be reached for this long, however often it was asked, has lost what it ran, as
+/// ComfyUI does when it ends: where there is another backend, its jobs need not wait for it any longer.
 pub(super) const GONE_AFTER: Duration = Duration::from_secs(15);
 
 /// How long a history entry may be late after `execution_success`.

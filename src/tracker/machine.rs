@@ -14,7 +14,7 @@ pub use step::step;
 pub use talk::{Effect, Input, Plan, SubmitResult};
 
 use super::harvest::{Harvest, SlotId};
-use super::limits::{CANCEL_LIMIT, COLLECT_LIMIT, Deadline, LOOKUP_LIMIT, POLL_HEARD, SUBMIT_LIMIT};
+use super::limits::{CANCEL_LIMIT, COLLECT_LIMIT, Deadline, LOOKUP_LIMIT, POLL_HEARD, SHORTEST_PATIENCE, SUBMIT_LIMIT};
 use crate::clock::Timestamp;
 use crate::job::{Failure, FailureCode, NodeAdvance, Outcome, Output, Profile};
 use std::time::Duration;
@@ -97,6 +97,10 @@ pub struct Run {
     /// A look into queue and history is under way.
     looking: Option<Look>,
     next_look: Timestamp,
+    /// How long the socket that hears it may say nothing of its end before queue and history are asked.
+    patience: Duration,
+    /// Since when the backend could not be reached, as far as it was asked; any sign of it ends that.
+    unreachable_since: Option<Timestamp>,
     /// No deadline asks for another look before this: one has just been answered.
     rested: Timestamp,
     cancel_since: Option<Timestamp>,
@@ -117,7 +121,9 @@ pub struct Run {
 impl Run {
     /// Begins to watch a run that is about to be submitted.
     pub fn about_to_submit(plan: Plan, now: Timestamp) -> Self {
-        Self::new(plan, Phase::Submitting { since: now, ambiguous: false }, true, now + POLL_HEARD, now)
+        let mut run = Self::new(plan, Phase::Submitting { since: now, ambiguous: false }, true, now, now);
+        run.next_look = now + run.patience;
+        run
     }
 
     /// Takes up a run of an earlier life of the gateway, of which only the intent is known.
@@ -288,6 +294,8 @@ impl Run {
 
     fn new(plan: Plan, phase: Phase, heard: bool, next_look: Timestamp, now: Timestamp) -> Self {
         let harvest = Harvest::new(&plan);
+        let patience =
+            plan.usual.map_or(POLL_HEARD, |usual| usual.saturating_mul(2).clamp(SHORTEST_PATIENCE, POLL_HEARD));
         Self {
             plan,
             phase,
@@ -299,6 +307,8 @@ impl Run {
             last_event: now,
             looking: None,
             next_look,
+            patience,
+            unreachable_since: None,
             rested: now,
             cancel_since: None,
             warning: None,

@@ -200,6 +200,7 @@ pub(crate) fn plan(prompt: &str, graph: &Value) -> Plan {
         nodes: nodes.keys().cloned().collect(),
         labels: BTreeMap::new(),
         weights: Arc::default(),
+        usual: None,
         websocket_nodes: nodes.iter().filter_map(sends).collect::<BTreeSet<String>>(),
         declared: None,
         expected_images: None,

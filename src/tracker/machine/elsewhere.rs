@@ -22,17 +22,47 @@ fn what_ran_where_nobody_listens_any_more_goes_elsewhere_soon_and_waits_where_th
     let lost = |elsewhere: bool, after: u64| {
         let mut rig = Rig::running(Plan { elsewhere, ..plan() });
         rig.take(Input::SocketLost { another_ran: false });
-        rig.after(after);
-        rig.take(Input::Evidence(Evidence::Unreachable))
+        assert_eq!(rig.after(1).take(Input::Evidence(Evidence::Unreachable)), []);
+        rig.after(after).take(Input::Evidence(Evidence::Unreachable))
     };
     let effects = lost(true, 15);
     assert_eq!((effects.first(), requeued(&effects)), (Some(&Effect::StopUpstream), Some(true)));
     assert_eq!(code(&effects), Some(FailureCode::BackendLost));
     assert_eq!(lost(true, 14), [], "it may be back in a moment");
     assert_eq!(lost(false, 15), [], "it is the only one, and may still have the result");
-    let mut hung = Rig::running(Plan { elsewhere: true, ..plan() });
+    let mut hung = Rig::running(with_another());
     hung.after(15);
     assert_eq!(hung.take(Input::Evidence(Evidence::Hung)), [], "it may only be busy");
+}
+
+#[test]
+fn one_question_that_does_not_get_through_loses_no_run_nor_do_many_while_the_socket_stands() {
+    let unreachable = || Input::Evidence(Evidence::Unreachable);
+    let mut rig = Rig::running(with_another());
+    assert_eq!(rig.after(100).take(unreachable()), [], "a step may be long and say nothing");
+    for _ in 0..19 {
+        assert_eq!(rig.after(1).take(unreachable()), [], "whoever holds the socket is there");
+    }
+    rig.take(Input::SocketLost { another_ran: false });
+    assert_eq!(rig.after(1).take(Input::Evidence(Evidence::Running)), []);
+    assert_eq!(rig.after(60).take(unreachable()), [], "it was there until now, for all that is known");
+    rig.after(14).take(Input::SocketUp);
+    rig.take(Input::SocketLost { another_ran: false });
+    assert_eq!(rig.after(1).take(unreachable()), [], "it was there in between");
+    assert!(requeued(&rig.after(15).take(unreachable())).is_some());
+}
+
+#[test]
+fn what_takes_longer_than_usual_is_looked_up_soon_and_then_ever_less_often() {
+    let looks = |usual: Option<u64>| {
+        let mut rig = Rig::running(Plan { usual: usual.map(Duration::from_secs), ..plan() });
+        let looks = (0..4).map(|_| rig.look_at(&Evidence::Running).millis() / 1000);
+        looks.collect::<Vec<_>>()
+    };
+    assert_eq!(looks(None), [15, 30, 45, 60]);
+    assert_eq!(looks(Some(3)), [6, 18, 33, 48]);
+    assert_eq!(looks(Some(0))[..2], [2, 6]);
+    assert_eq!(looks(Some(600)), [15, 30, 45, 60]);
 }
 
 #[test]

@@ -9,17 +9,21 @@ use crate::clock::Timestamp;
 use crate::comfy::{HistoryEnd, HistoryEntry};
 use crate::job::{Failure, FailureCode};
 use crate::tracker::evidence::Evidence;
-use crate::tracker::limits::{DEAF_AFTER, GONE_AFTER, HISTORY_PATIENCE, POLL_UNHEARD};
+use crate::tracker::limits::{DEAF_AFTER, GONE_AFTER, HISTORY_PATIENCE, POLL_HEARD, POLL_UNHEARD};
 use std::time::Duration;
 
 pub(super) fn take_evidence(run: &mut Run, evidence: Evidence, now: Timestamp, effects: &mut Vec<Effect>) {
     let is_early = run.looking.take().is_some_and(|look| look.is_early);
+    run.patience = run.patience.saturating_mul(2).min(POLL_HEARD);
     run.next_look = now + poll_interval(run);
     run.rested = now + POLL_UNHEARD;
     let answered = match evidence {
         Evidence::Unreachable => {
             run.backend = Backend::Answers;
-            if run.plan.elsewhere && now >= run.last_sign + GONE_AFTER.min(run.plan.limits.silence) {
+            // Asked again soon: one answer among them, and it is not gone.
+            run.next_look = now + POLL_UNHEARD;
+            let since = *run.unreachable_since.get_or_insert(now);
+            if run.plan.elsewhere && !run.socket_up && now >= since + GONE_AFTER.min(run.plan.limits.silence) {
                 return gone(run, effects);
             }
             false
@@ -37,6 +41,7 @@ pub(super) fn take_evidence(run: &mut Run, evidence: Evidence, now: Timestamp, e
         return;
     }
     run.last_sign = now;
+    run.unreachable_since = None;
     run.prove();
     if is_early && evidence == Evidence::Absent {
         // It may have come into the queue since.

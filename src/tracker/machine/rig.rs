@@ -34,6 +34,7 @@ pub(super) fn plan() -> Plan {
         nodes: ["1", "2", "9"].map(str::to_owned).into(),
         labels: BTreeMap::new(),
         weights: Arc::default(),
+        usual: None,
         websocket_nodes: BTreeSet::new(),
         declared: None,
         expected_images: Some(1),
@@ -82,6 +83,16 @@ impl Rig {
     pub(super) fn after(&mut self, seconds: u64) -> &mut Self {
         self.now = self.now + Duration::from_secs(seconds);
         self
+    }
+
+    /// Lets the time pass until the next look, and answers it; returns when that was.
+    pub(super) fn look_at(&mut self, evidence: &Evidence) -> Timestamp {
+        let (at, why) = self.run.next_deadline().unwrap();
+        assert_eq!(why, Deadline::Look);
+        self.now = self.now.max(at);
+        assert_eq!(self.take(Input::Tick), [Effect::LookUp]);
+        assert_eq!(self.take(Input::Evidence(evidence.clone())), []);
+        self.now
     }
 
     /// Lets the time pass as the task would: ticks at deadlines, looks answered with `evidence`, until it ended.

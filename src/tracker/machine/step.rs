@@ -10,7 +10,7 @@ use crate::clock::Timestamp;
 use crate::comfy::event::Event;
 use crate::job::{Failure, FailureCode, Outcome};
 use crate::tracker::evidence::Evidence;
-use crate::tracker::limits::{CANCEL_LIMIT, COLLECT_LIMIT, LOOKUP_LIMIT, POLL_HEARD, POLL_UNHEARD, SUBMIT_LIMIT};
+use crate::tracker::limits::{CANCEL_LIMIT, COLLECT_LIMIT, LOOKUP_LIMIT, POLL_UNHEARD, SUBMIT_LIMIT};
 use std::time::Duration;
 
 /// Takes in one thing that happened to a run and says what must be done about it.
@@ -40,6 +40,7 @@ pub fn step(run: &mut Run, input: Input, now: Timestamp) -> Vec<Effect> {
         }
         Input::SocketUp => {
             run.socket_up = true;
+            run.unreachable_since = None;
             if !run.heard {
                 look(run, now, &mut effects);
             }
@@ -70,6 +71,7 @@ fn take_event(run: &mut Run, event: Event, now: Timestamp, effects: &mut Vec<Eff
     }
     run.last_sign = now;
     run.last_event = now;
+    run.unreachable_since = None;
     run.prove();
     run.stopwatch.event(&event, &run.plan, now);
     match event {
@@ -254,5 +256,5 @@ pub(super) fn look(run: &mut Run, now: Timestamp, effects: &mut Vec<Effect>) {
 
 pub(super) fn poll_interval(run: &Run) -> Duration {
     let is_in_doubt = matches!(run.phase, Phase::Submitting { ambiguous: true, .. });
-    if run.heard && run.cancel_since.is_none() && !is_in_doubt { POLL_HEARD } else { POLL_UNHEARD }
+    if run.heard && run.cancel_since.is_none() && !is_in_doubt { run.patience } else { POLL_UNHEARD }
 }

@@ -8,6 +8,7 @@ use crate::job::{Failure, JobId, Limits, NodeLabel, Outcome, PromptId};
 use crate::store::Refused;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What must be known of a run before it is submitted.
 #[derive(Clone, PartialEq, Debug)]
@@ -36,6 +37,8 @@ pub struct Plan {
     pub labels: BTreeMap<String, NodeLabel>,
     /// How long each of them usually takes, in milliseconds; empty where that is not known.
     pub weights: Arc<BTreeMap<String, f64>>,
+    /// How long such a run usually takes there; none where that is not known.
+    pub usual: Option<Duration>,
     /// Those of them that send their images over the socket only.
     pub websocket_nodes: BTreeSet<String>,
     /// The nodes whose outputs the workflow declares; none: every output node's.
