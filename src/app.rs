@@ -12,7 +12,7 @@ mod stations;
 mod workflows;
 mod works;
 
-pub use configured::{ConfiguredBackend, configured_backends};
+pub use configured::{ConfiguredBackend, check_backends, configured_backends};
 pub use works::{Server, Works};
 
 use crate::api::{self, Api};

@@ -118,7 +118,11 @@ impl Fitness {
 
     /// Counts by backend the structures of graphs that it failed, and gets none or one of for a while.
     pub(super) fn blocked(&self) -> HashMap<String, usize> {
-        self.known().blocked()
+        let mut counts = HashMap::new();
+        for (_, backend) in self.known().blocked() {
+            *counts.entry(backend).or_default() += 1;
+        }
+        counts
     }
 
     /// Has it looked soon whether a job that came to wait can run nowhere.

@@ -193,16 +193,6 @@ impl Known {
         closed
     }
 
-    /// Counts the breakers that are open, by backend.
-    pub(super) fn blocked(&self) -> HashMap<String, usize> {
-        let mut blocked = HashMap::new();
-        let open = self.graphs.values().flat_map(|of| &of.on).filter(|(_, on)| on.breaker.is_open());
-        for (backend, _) in open {
-            *blocked.entry(backend.clone()).or_default() += 1;
-        }
-        blocked
-    }
-
     /// Returns of how many graphs something is known.
     #[cfg(test)]
     pub(super) fn count(&self) -> usize {
