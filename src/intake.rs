@@ -300,6 +300,7 @@ impl Intake {
         let own = new.id;
         let ticket = self.put_aside(own, key)?;
         new.request.key_ticket = ticket;
+        let workflow = new.request.workflow.clone();
         let accepted = self.store.accept(new).await;
         if let Some(ticket) = ticket.filter(|_| accepted.as_ref().ok() != Some(&own)) {
             self.vault.take_back(own, ticket);
@@ -307,7 +308,7 @@ impl Intake {
         let id = accepted?;
         crash::pass(Point::Accepted);
         if id == own {
-            self.tap.count(Milestone::Accepted);
+            self.tap.count(Milestone::Accepted { workflow: workflow.as_str() });
         }
         self.queue_bell.notify_one();
         Ok(Accepted { id, is_repeat: id != own })

@@ -100,6 +100,18 @@ fn every_command_and_flag_exists() {
 }
 
 #[test]
+fn every_command_is_in_the_list_of_all() {
+    let page = read("docs/CLI.md");
+    let firsts =
+        section(&page, "## All commands").lines().filter_map(|line| line.strip_prefix("| `")?.split_once(" | "));
+    let told: BTreeSet<&str> =
+        firsts.flat_map(|(first, _)| first.split('`').step_by(2)).filter(|it| !it.is_empty()).collect();
+    let cli = Cli::command();
+    let there: BTreeSet<&str> = cli.get_subcommands().filter(|it| !it.is_hide_set()).map(|it| it.get_name()).collect();
+    assert_eq!(told, there);
+}
+
+#[test]
 fn a_command_that_does_not_exist_is_noticed() {
     for good in ["comfygate serve --workflow canvas", "comfygate demo --stay", "comfygate --version", "comfygate check"]
     {

@@ -24,6 +24,8 @@ class Probe:
         self._value = None
         self._read_at = None
         self._asked = None
+        # By event loop, what those wait for there who have asked it.
+        self._waits = {}
 
     async def ask(self):
         """Returns what the source said last, and whether that is older than it should be: the source is late, or failed."""
@@ -31,10 +33,20 @@ class Probe:
         is_fresh = True
         if asked is not None:
             # Who gives up here ends the waiting and not the question, which others may wait for too.
-            await asyncio.wait({asyncio.wrap_future(asked)}, timeout=self._limit)
+            await asyncio.wait({self._wait_for(asked)}, timeout=self._limit)
             is_fresh = asked.done() and asked.result()
         with self._lock:
             return self._value, not is_fresh
+
+    def _wait_for(self, asked):
+        """Returns the same for all who wait for a question: while a source hangs, none of them leaves anything behind."""
+        loop = asyncio.get_running_loop()
+        with self._lock:
+            known, wait = self._waits.get(loop, (None, None))
+            if known is not asked:
+                wait = asyncio.wrap_future(asked)
+                self._waits[loop] = asked, wait
+            return wait
 
     def _begin(self):
         """Returns the question that is on its way, a new one if need be; None where the last answer is still good."""
@@ -44,6 +56,7 @@ class Probe:
             if self._read_at is not None and self._clock() - self._read_at < self._keep:
                 return None
             self._asked = asked = Future()
+            self._waits = {}
         try:
             threading.Thread(target=self._work, args=(asked,), name="comfygate_agent", daemon=True).start()
         except RuntimeError:

@@ -67,6 +67,26 @@ class Asking(unittest.IsolatedAsyncioTestCase):
         await asyncio.wait_for(asyncio.wrap_future(hanging), 30)
         self.assertEqual(await probe.ask(), (2, False), "what came late is told as soon as it is there")
 
+    async def test_who_asks_a_source_that_hangs_leaves_nothing_behind(self):
+        self.source.goes_on.clear()
+        probe = self.probe(limit=0.001)
+        for _ in range(50):
+            self.assertEqual(await asyncio.wait_for(probe.ask(), 30), (None, True))
+        self.assertEqual(len(probe._asked._done_callbacks), 1)
+
+    async def test_whoever_asks_from_another_loop_is_answered_too(self):
+        self.source.goes_on.clear()
+        probe = self.probe()
+        first = asyncio.create_task(probe.ask())
+        await asyncio.sleep(0)
+        other = asyncio.create_task(asyncio.to_thread(asyncio.run, probe.ask()))
+        for _ in range(10_000):
+            if len(probe._asked._done_callbacks) == 2:
+                break
+            await asyncio.sleep(0.001)
+        self.source.goes_on.set()
+        self.assertEqual(await asyncio.wait_for(asyncio.gather(first, other), 30), [(1, False)] * 2)
+
     async def test_a_source_that_hangs_from_the_start_has_said_nothing(self):
         self.source.goes_on.clear()
         self.assertEqual(await asyncio.wait_for(self.probe(limit=0.05).ask(), 30), (None, True))

@@ -48,12 +48,12 @@ pub(super) async fn health() -> HttpResponse {
 }
 
 /// Says whether new jobs can be taken in and run: 503 while stopping, with as many jobs waiting as may, without a store that
-/// can be written, without any backend, or without the default workflow. Files that could not be loaded are listed, but do not make it unready. Who shows no key
+/// can be written, without any backend that serves and answers, or without the default workflow. Files that could not be loaded are listed, but do not make it unready. Who shows no key
 /// where one is asked for is told no more than that; backends and counts, which are of all tenants, are the operator's.
 pub(super) async fn ready(api: web::Data<Api>, caller: Caller) -> Result<HttpResponse, ApiError> {
     let backlog = api.store.backlog().await;
     let unwritable = api.write_check.trouble(api.store.as_ref(), api.clock.as_ref()).await;
-    let any_backend = api.pool.is_any_connected();
+    let any_backend = api.pool.is_any_there();
     let has_workflow = api.catalog.workflow(&api.intake.default_workflow).is_some();
     let is_full = backlog.as_ref().is_ok_and(|backlog| backlog.queued >= api.throttle.most_waiting());
     let takes_jobs = !api.is_draining() && !is_full && backlog.is_ok() && unwritable.is_none();

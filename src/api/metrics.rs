@@ -14,6 +14,7 @@ use actix_web::http::header::{ACCEPT, CONTENT_TYPE, VARY};
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpRequest, HttpResponse, web};
+use std::collections::HashMap;
 use std::time::Duration;
 
 /// Where jobs come from.
@@ -36,10 +37,12 @@ async fn look(api: &Api) -> Seen {
         deliveries: backlog.deliveries,
         oldest: backlog.oldest.map(|oldest| now.since(oldest)).unwrap_or_default(),
     });
+    let blocked = api.outlooks.blocked();
     Seen {
         store,
+        waiting: api.outlooks.counts().by_why().into(),
         is_paused: api.pool.is_paused(),
-        backends: api.pool.backends().iter().map(|backend| look_at(backend, now)).collect(),
+        backends: api.pool.backends().iter().map(|backend| look_at(backend, &blocked, now)).collect(),
         hosts_down: api.standing.hosts_down(),
         partner_keys: api.intake.vault.len(),
         panics: api.lifecycle.panics(),
@@ -47,7 +50,7 @@ async fn look(api: &Api) -> Seen {
     }
 }
 
-fn look_at(backend: &Backend, now: Timestamp) -> SeenBackend {
+fn look_at(backend: &Backend, blocked: &HashMap<String, usize>, now: Timestamp) -> SeenBackend {
     let health = backend.health.look();
     let devices = health.system.as_ref().map(|system| system.devices.as_slice()).unwrap_or_default();
     SeenBackend {
@@ -57,6 +60,7 @@ fn look_at(backend: &Backend, now: Timestamp) -> SeenBackend {
         socket: Link::ALL.map(|it| (it.as_str(), it == health.socket.link)).into(),
         misses: health.http.misses,
         answer: health.http.took_ms.map(Duration::from_millis),
+        blocked: blocked.get(&backend.name).copied().unwrap_or(0),
         foreign: health.foreign,
         agent: backend.vitals.fresh(now).map(|told| agent(&told)).unwrap_or_default(),
         memory: devices.iter().map(|device| (device.vram_total, device.vram_free)).collect(),

@@ -21,7 +21,7 @@ use crate::pool::{Backend, BackendEvent, Pool};
 use crate::store::Incapable;
 use known::{Known, Said};
 use needs::Needs;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
@@ -114,6 +114,15 @@ impl Fitness {
             self.want(graph, now);
         }
         fit
+    }
+
+    /// Counts by backend the structures of graphs that it failed, and gets none or one of for a while.
+    pub(super) fn blocked(&self) -> HashMap<String, usize> {
+        let mut counts = HashMap::new();
+        for (_, backend) in self.known().blocked() {
+            *counts.entry(backend).or_default() += 1;
+        }
+        counts
     }
 
     /// Has it looked soon whether a job that came to wait can run nowhere.

@@ -6,12 +6,18 @@ use super::room::{Class, Room};
 use crate::clock::{Clock, Timestamp};
 use crate::job::JobId;
 use crate::pool::{Backend, Duty, Estimates, Pool};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// How long a run takes of which nothing is known.
 const UNKNOWN_RUN: Duration = Duration::from_secs(10);
+
+const BACKEND_BLOCKED: &str = "backend_blocked";
+
+/// Of how many kinds of waiting jobs it is asked why they wait, when all are counted: each backend is asked for each kind.
+const MOST_CLASSES: usize = 2000;
 
 /// How a job waits.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -50,7 +56,7 @@ impl Why {
             Self::Paused => "paused",
             Self::NoBackendFree => "no_backend_free",
             Self::BackendDown => "backend_down",
-            Self::BackendBlocked(_) => "backend_blocked",
+            Self::BackendBlocked(_) => BACKEND_BLOCKED,
             Self::NoBackendFits => "no_backend_fits",
         }
     }
@@ -69,14 +75,28 @@ pub struct WaitingCounts {
     pub backend_blocked: usize,
     /// See [`Why::NoBackendFits`].
     pub no_backend_fits: usize,
+    /// Those of which nobody has asked why, since too many kinds of jobs wait.
+    pub other: usize,
     /// How many are on backends.
     pub in_flight: usize,
 }
 
 impl WaitingCounts {
+    /// Returns how many wait by the word for why they do.
+    pub fn by_why(&self) -> [(&'static str, usize); 6] {
+        [
+            (Why::Paused.as_str(), self.paused),
+            (Why::NoBackendFree.as_str(), self.no_backend_free),
+            (Why::BackendDown.as_str(), self.backend_down),
+            (BACKEND_BLOCKED, self.backend_blocked),
+            (Why::NoBackendFits.as_str(), self.no_backend_fits),
+            ("other", self.other),
+        ]
+    }
+
     /// Returns how many wait.
     pub fn waiting(&self) -> usize {
-        self.paused + self.no_backend_free + self.backend_down + self.backend_blocked + self.no_backend_fits
+        self.by_why().iter().map(|(_, count)| count).sum()
     }
 }
 
@@ -124,17 +144,26 @@ impl Outlooks {
         Some(Outlook { ahead, starts_at, ends_at, why })
     }
 
+    /// Counts by backend the structures of graphs that it failed, and gets none or one of for a while.
+    pub fn blocked(&self) -> HashMap<String, usize> {
+        self.fitness.blocked()
+    }
+
     /// Counts the jobs that wait by why they do, and those on backends.
     pub fn counts(&self) -> WaitingCounts {
         let now = self.clock.now();
-        let classes: Vec<(Class, usize)> =
-            self.hall().room.classes().map(|(class, count)| (class.clone(), count)).collect();
+        let hall = self.hall();
+        let first: Vec<(Class, usize)> =
+            hall.room.classes().take(MOST_CLASSES).map(|(class, count)| (class.clone(), count)).collect();
+        let other = hall.room.classes().skip(MOST_CLASSES).map(|(_, count)| count).sum();
+        drop(hall);
         let backends = self.pool.backends();
         let mut counts = WaitingCounts {
+            other,
             in_flight: backends.iter().map(|backend| backend.desk.load()).sum(),
             ..WaitingCounts::default()
         };
-        for (class, count) in classes {
+        for (class, count) in first {
             let counted = match self.why(&class, &backends, now) {
                 Why::Paused => &mut counts.paused,
                 Why::NoBackendFree => &mut counts.no_backend_free,
@@ -228,4 +257,37 @@ impl fmt::Debug for Outlooks {
 
 fn is_open(backend: &Backend, now: Timestamp) -> bool {
     backend.duty() == Duty::Serving && backend.desk.is_open(now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::ManualClock;
+    use crate::job::{Placement, StructureHash};
+    use crate::store::{Arrivals, Waiting};
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn however_many_kinds_of_jobs_wait_all_are_counted_and_few_kinds_are_asked_about() {
+        let clock = ManualClock::at(Timestamp::from_millis(0));
+        let now = clock.now();
+        let estimates = Arc::new(Estimates::of([]));
+        let outlooks = Outlooks::new(Arc::default(), Arc::new(Fitness::new(1)), estimates, clock);
+        let waiting = |number: u8, kind: usize| Waiting {
+            job: JobId::from_bytes((kind as u128 * 2 + u128::from(number)).to_be_bytes()),
+            place: 0,
+            tenant: crate::job::Tenant::default(),
+            priority: 0,
+            structures: vec![StructureHash(kind.to_string())],
+            placement: Placement::default(),
+            unfit: BTreeSet::new(),
+            left: None,
+            with_images: false,
+        };
+        let jobs = (0..MOST_CLASSES + 5).flat_map(|kind| [waiting(0, kind), waiting(1, kind)]).collect();
+        outlooks.hall().room.admit(Arrivals { jobs, ..Arrivals::default() }, now);
+        let counts = outlooks.counts();
+        assert_eq!(counts, WaitingCounts { backend_down: 2 * MOST_CLASSES, other: 10, ..WaitingCounts::default() });
+        assert_eq!(counts.waiting(), 2 * MOST_CLASSES + 10);
+    }
 }

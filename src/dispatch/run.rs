@@ -19,7 +19,7 @@ use crate::telemetry::job_span;
 use crate::tracker::{Plan, Run, SubmitResult};
 use crate::vault::Vault;
 use crate::workflow::{Built, Catalog, Pair, Source};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -89,6 +89,7 @@ pub async fn run(parts: Parts, stop: CancellationToken) {
     // At the start that is every run of an earlier life; afterwards it should be none.
     let _ = lifecycle.contain("recover", Box::pin(recover(&parts, &mut revisions))).await;
     let mut changes = parts.pool.changes();
+    let mut there = names(&parts);
     let mut next_sweep = parts.clock.now();
     let mut next_look = next_sweep + STRAY_POLL;
     loop {
@@ -99,6 +100,12 @@ pub async fn run(parts: Parts, stop: CancellationToken) {
             }
             next_look = parts.clock.now() + STRAY_POLL;
         }
+        let now_there = names(&parts);
+        if !there.is_subset(&now_there) {
+            // What one that has gone had refused is forgotten, should another come under its name.
+            parts.outlooks.hall().room.empty();
+        }
+        there = now_there;
         let claimed_any = tokio::select! {
             () = stop.cancelled() => return,
             any = lifecycle.contain("dispatch", fill(&parts, &mut revisions)) => any.unwrap_or_else(|Panicked| {
@@ -124,6 +131,10 @@ pub async fn run(parts: Parts, stop: CancellationToken) {
             () = parts.clock.sleep_until(now + POLL) => {}
         }
     }
+}
+
+fn names(parts: &Parts) -> BTreeSet<String> {
+    parts.pool.backends().iter().map(|backend| backend.name.clone()).collect()
 }
 
 /// Has every run watched that nobody sees to: it is of an earlier life, or a fault has ended whoever saw to it.
@@ -162,7 +173,8 @@ async fn take_up(parts: &Parts, claimed: Claimed, revisions: &mut HashMap<String
             let (id, graph) = (claimed.job.id, claimed.job.request.structure.clone());
             backend.tracker.watch(watched, claimed.job).await;
             let seconds = parts.estimates.read().expected(&graph, &backend.name).unwrap_or_default().as_secs_f64();
-            parts.outlooks.hall().ledger.given(&backend.name, id, graph, seconds, now);
+            let on = (backend.name.as_str(), backend.desk.connection());
+            parts.outlooks.hall().ledger.given(on, id, graph, seconds, now);
         }
         Err(failure) => {
             end(parts, job, Some(run.number), failure).await;
@@ -209,15 +221,20 @@ async fn launch(parts: &Parts, backend: &Backend, claimed: Claimed, revisions: &
     let run = (claimed.job.id, claimed.run.number);
     if !parts.fitness.admit(&request.structure, graph, &request.revision, &backend.name, run, now) {
         // Only now it is known what it needs, or another one finds out first whether such graphs run there again.
-        return give_back(parts, &claimed).await;
+        return give_back(parts, (claimed.job.id, claimed.run.number)).await;
     }
     let structure = request.structure.clone();
     let watched = Run::about_to_submit(plan(parts, &claimed, &ready.built), parts.clock.now());
     let watched = watched.with_time_to_place(ready.time_to_place(&backend.client));
     let Claimed { job, run, .. } = claimed;
+    let id = job.id;
     let watching = backend.tracker.watch(watched, job).await;
     let tracker = backend.tracker.clone();
     let Some(watching) = watching else {
+        if backend.stop.is_cancelled() {
+            // It was taken away meanwhile, and nobody there sees to it any more.
+            return give_back(parts, (id, run.number)).await;
+        }
         let result = SubmitResult::Unreachable("the socket to it was lost".into());
         return tracker.submitted(run.prompt, result).await;
     };
@@ -238,8 +255,8 @@ async fn launch(parts: &Parts, backend: &Backend, claimed: Claimed, revisions: &
 }
 
 /// Puts a claimed job back that was not sent.
-async fn give_back(parts: &Parts, claimed: &Claimed) {
-    let write = || parts.store.requeue(claimed.job.id, claimed.run.number, false, parts.clock.now());
+async fn give_back(parts: &Parts, (job, run): (JobId, u32)) {
+    let write = || parts.store.requeue(job, run, false, parts.clock.now());
     crash::pass(Point::Requeuing);
     persist(parts.clock.as_ref(), &parts.lifecycle.stop(), "the requeue", write).await;
     crash::pass(Point::Requeued);

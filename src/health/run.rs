@@ -136,8 +136,8 @@ impl Watch {
         }
         let with_stats = self.beats == 0;
         self.beats = if with_stats { STATS_EVERY } else { self.beats }.saturating_sub(1);
-        let (client, desk) = (client.clone(), Arc::clone(&self.parts.desk));
-        self.question = Some(question(client, desk, with_stats, now).boxed());
+        let (client, desk, clock) = (client.clone(), Arc::clone(&self.parts.desk), Arc::clone(&self.parts.clock));
+        self.question = Some(question(client, desk, with_stats, clock).boxed());
     }
 
     fn take(&mut self, finding: Finding, now: Timestamp) {
@@ -169,15 +169,16 @@ impl Watch {
     }
 }
 
-/// Asks for the pulse, and what the backend is.
-async fn question(client: Client, desk: Arc<Desk>, with_stats: bool, asked: Timestamp) -> Finding {
-    let before = desk.load();
+/// Asks for the pulse, which is timed, and what the backend is.
+async fn question(client: Client, desk: Arc<Desk>, with_stats: bool, clock: Arc<dyn Clock>) -> Finding {
+    let (asked, before) = (clock.now(), desk.load());
     match client.probe().await {
         Ok(queue_remaining) => {
+            let took = clock.now().since(asked);
             // What came to it or left it meanwhile is not held to be of others.
             let ours = u64::try_from(before.max(desk.load())).unwrap_or(u64::MAX);
             let system = if with_stats { client.system_stats().await.ok() } else { None };
-            Finding::Answered { asked, queue_remaining, ours, system }
+            Finding::Answered { took, queue_remaining, ours, system }
         }
         Err(error) => Finding::Missed { asked, reason: error.to_string() },
     }

@@ -26,8 +26,8 @@ pub(super) enum Finding {
     Socket(SocketState),
     /// It answered a question.
     Answered {
-        /// When it was asked.
-        asked: Timestamp,
+        /// How long that answer took.
+        took: Duration,
         /// How many prompts run or wait there.
         queue_remaining: u64,
         /// How many of ours may be among them, at most.
@@ -98,9 +98,9 @@ impl State {
                     self.is_up(now);
                 }
             }
-            Finding::Answered { asked, queue_remaining, ours, system } => {
+            Finding::Answered { took, queue_remaining, ours, system } => {
                 self.answered_since = true;
-                let (answered_at, took_ms) = (Some(now), Some(now.millis_since(asked)));
+                let (answered_at, took_ms) = (Some(now), u64::try_from(took.as_millis()).ok());
                 self.sight.http = HttpSight { misses: 0, reason: None, answered_at, took_ms };
                 self.sight.queue_remaining = Some(queue_remaining);
                 self.sight.foreign = Some(queue_remaining.saturating_sub(ours));

@@ -63,7 +63,10 @@ pub struct Tapped {
 #[derive(Clone, Copy, Debug)]
 pub enum Milestone<'a> {
     /// A job is taken in.
-    Accepted,
+    Accepted {
+        /// The workflow that it names.
+        workflow: &'a str,
+    },
     /// A run has begun to execute.
     Began {
         /// The job as it was before, whose `run` may not be this one.

@@ -127,7 +127,9 @@ impl Collector for Answer {
 mod tests {
     use super::*;
     use crate::clock::Timestamp;
-    use crate::job::{Job, JobId, JobState, Limits, Milestone, Outcome, Request, RunEnd, StructureHash, Tenant};
+    use crate::job::{
+        FailureCode, Job, JobId, JobState, Limits, Milestone, Outcome, Request, RunEnd, StructureHash, Tenant,
+    };
 
     const DAY: Duration = Duration::from_hours(24);
 
@@ -181,10 +183,26 @@ mod tests {
         assert_eq!(rows(&all, "comfygate_runs_total{"), 513 * RunEnd::ALL.len());
         assert_eq!(rows(&all, "comfygate_run_seconds_count{"), 513);
         assert_eq!(rows(&all, "comfygate_backend_events_total{"), 513);
-        assert_eq!(rows(&all, "comfygate_jobs_ended_total{"), 201);
+        assert_eq!(rows(&all, "comfygate_jobs_ended_total{"), 201 * (2 + FailureCode::ALL.len()));
         let others = r#"comfygate_jobs_ended_total{workflow="other",status="cancelled",code=""} 19800"#;
         assert!(all.contains(others), "the others are not lost");
         assert!(all.contains("comfygate_queue_wait_seconds_count 20000\n"));
+    }
+
+    #[test]
+    fn a_workflow_has_its_rows_as_soon_as_a_job_of_it_is_there() {
+        let (metrics, tap) = metrics();
+        let failed = |workflow: &str| {
+            let row =
+                format!(r#"comfygate_jobs_ended_total{{workflow="{workflow}",status="failed",code="internal"}} 0"#);
+            metrics.text(Seen::default(), Format::OpenMetrics).lines().any(|line| line == row)
+        };
+        assert!(failed("other") && !failed("known-new") && !failed("known-old"));
+        tap.count(Milestone::Accepted { workflow: "known-new" });
+        // One that was taken in by an earlier life.
+        tap.count(Milestone::Began { job: &job("known-old"), run: 2, backend: "b", at: Timestamp::from_millis(9_000) });
+        tap.count(Milestone::Accepted { workflow: "nobodys" });
+        assert!(failed("known-new") && failed("known-old") && !failed("nobodys"));
     }
 
     #[test]

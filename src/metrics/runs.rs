@@ -10,7 +10,7 @@ use crate::job::{FailureCode, JobState, Milestone, Outcome, RunEnd, StructureHas
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::histogram::Histogram;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// How many backends and workflows have rows of their own.
 const MOST_BACKENDS: usize = 512;
@@ -56,11 +56,13 @@ struct OfBackend {
 
 impl Default for Runs {
     fn default() -> Self {
+        let workflows = Table::new(MOST_WORKFLOWS, OfWorkflow::default);
+        workflows.row(OTHER);
         Self {
             accepted: Counter::default(),
             refused: Table::new(MOST_WORDS, Counter::default),
             wait: Histogram::new(WAITS),
-            workflows: Table::new(MOST_WORKFLOWS, OfWorkflow::default),
+            workflows,
             backends: Table::new(MOST_BACKENDS, OfBackend::new),
             outputs: Counter::default(),
             output_bytes: Counter::default(),
@@ -72,14 +74,16 @@ impl Runs {
     /// Counts what the tap tells. A workflow that is not known is one of the others.
     pub(super) fn take_in(&self, milestone: Milestone<'_>, is_known: impl Fn(&str) -> bool) {
         match milestone {
-            Milestone::Accepted => {
+            Milestone::Accepted { workflow } => {
                 self.accepted.inc();
+                self.workflow(workflow, is_known);
             }
             Milestone::Began { job, run, backend, at } => {
                 // One that is taken up again after a restart has begun before.
                 if run == 1 && job.started_at.is_none() {
                     self.wait.observe(at.since(job.created_at).as_secs_f64());
                 }
+                self.workflow(job.request.workflow.as_str(), is_known);
                 self.backends.row(backend).began(&job.request.structure);
             }
             Milestone::Cached { backend, nodes } => {
@@ -99,14 +103,19 @@ impl Runs {
                 }
             }
             Milestone::Ended { job, outcome } => {
-                let name = job.request.workflow.as_str();
-                self.workflows.row(if is_known(name) { name } else { OTHER }).ended(outcome);
+                self.workflow(job.request.workflow.as_str(), is_known).ended(outcome);
                 for output in outcome.outputs() {
                     self.outputs.inc();
                     self.output_bytes.inc_by(output.bytes);
                 }
             }
         }
+    }
+
+    /// Returns the rows of a workflow. They are there, as zeros, before one of its jobs has ended: Prometheus takes a row that
+    /// begins with 1 for one that has not risen.
+    fn workflow(&self, name: &str, is_known: impl Fn(&str) -> bool) -> Arc<OfWorkflow> {
+        self.workflows.row(if is_known(name) { name } else { OTHER })
     }
 
     /// Counts a refused request for a job.
@@ -131,10 +140,9 @@ impl Runs {
         let refused = self.refused.rows();
         sheet.counter(&JOBS_REFUSED, refused.iter().map(|(reason, count)| ([reason.as_ref()], count.get())))?;
         let workflows = self.workflows.rows();
-        let ended = workflows.iter().flat_map(|(name, row)| {
-            let told = row.told().filter(|(_, _, count)| *count > 0);
-            told.map(|(status, code, count)| ([name.as_ref(), status, code], count))
-        });
+        let ended = workflows
+            .iter()
+            .flat_map(|(name, row)| row.told().map(|(status, code, count)| ([name.as_ref(), status, code], count)));
         sheet.counter(&JOBS_ENDED, ended)?;
         sheet.counter(&OUTPUTS, [([], self.outputs.get())])?;
         sheet.counter(&OUTPUT_BYTES, [([], self.output_bytes.get())])?;

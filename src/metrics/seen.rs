@@ -1,10 +1,11 @@
 //! What is not counted but looked at when somebody asks: how things stand at that moment.
 
 use super::list::{
-    BACKEND_CPU, BACKEND_DRAINING, BACKEND_FOREIGN, BACKEND_MEMORY, BACKEND_MEMORY_USED, BACKEND_MISSES, BACKEND_PROBE,
-    BACKEND_PROMPTS, BACKEND_SLOTS, BACKEND_SOCKET, BACKEND_STANDING, BACKEND_UP, BACKEND_VRAM, BACKEND_VRAM_FREE,
-    BUILD_INFO, CPU_SECONDS, DELIVERIES_PENDING, GPU_BUSY, GPU_CELSIUS, GPU_MEMORY, GPU_MEMORY_USED, HOSTS_DOWN,
-    MEMORY, MOST_FILES, Metric, OPEN_FILES, PANICS, PARTNER_KEYS, QUEUE_JOBS, QUEUE_OLDEST, QUEUE_PAUSED, START_TIME,
+    BACKEND_BLOCKED, BACKEND_CPU, BACKEND_DRAINING, BACKEND_FOREIGN, BACKEND_MEMORY, BACKEND_MEMORY_USED,
+    BACKEND_MISSES, BACKEND_PROBE, BACKEND_PROMPTS, BACKEND_SLOTS, BACKEND_SOCKET, BACKEND_STANDING, BACKEND_UP,
+    BACKEND_VRAM, BACKEND_VRAM_FREE, BACKENDS, BUILD_INFO, CPU_SECONDS, DELIVERIES_PENDING, GPU_BUSY, GPU_CELSIUS,
+    GPU_MEMORY, GPU_MEMORY_USED, HOSTS_DOWN, MEMORY, MOST_FILES, Metric, OPEN_FILES, PANICS, PARTNER_KEYS, QUEUE_JOBS,
+    QUEUE_OLDEST, QUEUE_PAUSED, QUEUE_WAITING, START_TIME,
 };
 use super::process::Process;
 use super::sheet::{Sheet, flag, number, size};
@@ -19,6 +20,8 @@ const DEVICES: [&str; 16] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "
 pub struct Seen {
     /// What the store counts; none where it does not answer.
     pub store: Option<SeenStore>,
+    /// How many jobs wait, by the word for why they do.
+    pub waiting: Vec<(&'static str, usize)>,
     /// Nothing is given to any backend.
     pub is_paused: bool,
     /// The backends.
@@ -62,6 +65,8 @@ pub struct SeenBackend {
     pub slots: usize,
     /// How many it holds.
     pub prompts: usize,
+    /// With how many structures of graphs it is left alone for a while.
+    pub blocked: usize,
     /// How many of others are there; none where it does not say.
     pub foreign: Option<u64>,
     /// How it is all in all: every word for it, and whether that is it.
@@ -113,6 +118,7 @@ impl Seen {
         let jobs = store.map(|store| [(["queued"], number(store.queued)), (["running"], number(store.running))]);
         sheet.gauge(&QUEUE_JOBS, jobs.into_iter().flatten())?;
         sheet.gauge(&QUEUE_OLDEST, store.map(|store| ([], store.oldest.as_secs_f64())))?;
+        sheet.gauge(&QUEUE_WAITING, self.waiting.iter().map(|(why, count)| ([*why], size(*count))))?;
         sheet.gauge(&QUEUE_PAUSED, [([], flag(self.is_paused))])?;
         self.write_backends(sheet)?;
         sheet.gauge(&DELIVERIES_PENDING, store.map(|store| ([], number(store.deliveries))))?;
@@ -129,6 +135,7 @@ impl Seen {
     }
 
     fn write_backends(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
+        sheet.gauge(&BACKENDS, [([], size(self.backends.len()))])?;
         sheet.gauge(&BACKEND_UP, self.each(|backend| Some(flag(backend.is_up))))?;
         sheet.gauge(&BACKEND_STANDING, self.states(|backend| &backend.standing))?;
         sheet.gauge(&BACKEND_SOCKET, self.states(|backend| &backend.socket))?;
@@ -138,6 +145,7 @@ impl Seen {
         sheet.gauge(&BACKEND_FOREIGN, self.each(|backend| backend.foreign.map(number)))?;
         sheet.gauge(&BACKEND_SLOTS, self.each(|backend| Some(size(backend.slots))))?;
         sheet.gauge(&BACKEND_DRAINING, self.each(|backend| Some(flag(backend.is_draining))))?;
+        sheet.gauge(&BACKEND_BLOCKED, self.each(|backend| Some(size(backend.blocked))))?;
         sheet.gauge(&BACKEND_VRAM, self.devices(|(total, _)| *total))?;
         sheet.gauge(&BACKEND_VRAM_FREE, self.devices(|(_, free)| *free))?;
         sheet.gauge(&BACKEND_CPU, self.each(|backend| backend.agent.cpu))?;

@@ -6,10 +6,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// How the receivers are. Counted anew after each change, so it may be a moment old.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Standing {
     hosts_down: AtomicUsize,
     counts: Arc<Deliveries>,
+}
+
+impl Default for Standing {
+    fn default() -> Self {
+        let ends = DeliveryState::ALL.into_iter().filter(|state| *state != DeliveryState::Pending);
+        let counts = Deliveries::ending_in(ends.map(DeliveryState::as_str));
+        Self { hosts_down: AtomicUsize::default(), counts: Arc::new(counts) }
+    }
 }
 
 impl Standing {

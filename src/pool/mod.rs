@@ -8,15 +8,17 @@ mod eta;
 mod file;
 mod news;
 mod roster;
+mod way;
 mod weights;
 
 pub use backend::{Backend, Duty, Source};
 pub use definition::{Definition, Field, Mistake};
 pub use estimates::{EstimateChanges, Estimates, Reading};
 pub use eta::{end_of_run, remaining};
-pub use file::read_file;
+pub use file::{read_file, read_own_file};
 pub use news::{BackendEvent, BackendNews, BackendTap};
 pub use roster::{Forget, Open, Parts, Roster, RosterError};
+pub use way::{open_way, wrong_way};
 
 use crate::clock::Timestamp;
 use crate::job::JobId;
@@ -106,9 +108,10 @@ impl Pool {
         self.changes.send_modify(|times| *times += 1);
     }
 
-    /// Says whether there is a socket to any backend.
-    pub fn is_any_connected(&self) -> bool {
-        self.backends().iter().any(|backend| backend.desk.is_connected())
+    /// Says whether any backend is there for jobs: it serves, its socket stands, and it answers. It may be busy, or left alone
+    /// for a while.
+    pub fn is_any_there(&self) -> bool {
+        self.backends().iter().any(|backend| backend.duty() == Duty::Serving && backend.desk.can_be_reached())
     }
 
     /// Returns how far a run is, wherever it runs.

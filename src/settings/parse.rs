@@ -188,8 +188,17 @@ pub(super) fn retention(text: &str) -> Result<Option<Duration>, String> {
     if text == "forever" { Ok(None) } else { duration(text).map(Some) }
 }
 
+/// Reads how often somebody else is asked something: never so often that it is a burden.
+pub(super) fn interval(text: &str) -> Result<Duration, String> {
+    let interval = duration(text)?;
+    if interval < Duration::from_secs(1) {
+        return Err("shorter than 1s".into());
+    }
+    Ok(interval)
+}
+
 pub(super) fn pace(text: &str) -> Result<Option<Duration>, String> {
-    if matches!(text, "0" | "off") { Ok(None) } else { duration(text).map(Some) }
+    if matches!(text, "0" | "off") { Ok(None) } else { interval(text).map(Some) }
 }
 
 pub(super) fn schedule(text: &str) -> Result<Vec<Duration>, String> {
@@ -274,6 +283,9 @@ mod tests {
         assert_eq!(pace("15s"), Ok(Some(Duration::from_secs(15))));
         assert_eq!((pace("0"), pace("off")), (Ok(None), Ok(None)));
         assert!(pace("15").is_err() && pace("never").is_err());
+        assert_eq!(interval("1s"), Ok(Duration::from_secs(1)));
+        assert_eq!(interval("999ms").unwrap_err(), "shorter than 1s");
+        assert_eq!(pace("1ms").unwrap_err(), "shorter than 1s");
     }
 
     #[test]

@@ -60,6 +60,7 @@ impl Setting {
 }
 
 const DURATION: &str = "a duration such as 500ms, 30s, 5m or 1h30m";
+const INTERVAL: &str = "a duration of at least 1s, such as 30s, 5m or 1h";
 const SIZE: &str = "a size such as 512KiB, 64MiB or 1GiB";
 const SWITCH: &str = "true or false";
 
@@ -272,23 +273,23 @@ pub const SETTINGS: &[Setting] = &[
         "backends.object_info_every",
         "5m",
         "How often each ComfyUI is asked which nodes and models it has, besides when its socket comes up.",
-        DURATION,
-        |settings, text| put(&mut settings.backends.object_info_every, parse::duration(text)),
+        INTERVAL,
+        |settings, text| put(&mut settings.backends.object_info_every, parse::interval(text)),
     ),
     setting(
         "COMFYGATE_HEALTH_EVERY",
         "backends.health_every",
         "30s",
         "How often each ComfyUI is asked how it is. Three questions in a row without an answer, and it gets no jobs until it answers.",
-        DURATION,
-        |settings, text| put(&mut settings.backends.health_every, parse::duration(text)),
+        INTERVAL,
+        |settings, text| put(&mut settings.backends.health_every, parse::interval(text)),
     ),
     setting(
         "COMFYGATE_AGENT_EVERY",
         "backends.agent_every",
         "15s",
         "How often the metrics agent of each ComfyUI is asked how busy its machine and GPUs are; a ComfyUI without one is hardly ever asked.",
-        "a duration such as 15s, 1m or 5m; 0 or off to ask none",
+        "a duration of at least 1s, such as 15s, 1m or 5m; 0 or off to ask none",
         |settings, text| put(&mut settings.backends.agent_every, parse::pace(text)),
     ),
     setting(

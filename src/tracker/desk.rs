@@ -134,6 +134,11 @@ impl Desk {
         self.connections.subscribe()
     }
 
+    /// Returns how often a socket has come up.
+    pub fn connection(&self) -> u64 {
+        *self.connections.borrow()
+    }
+
     /// Returns how the socket is, and what changes with every try to connect, with its success and its loss.
     pub fn socket(&self) -> watch::Receiver<SocketState> {
         self.socket.subscribe()
@@ -142,6 +147,11 @@ impl Desk {
     /// Says whether there is a socket.
     pub fn is_connected(&self) -> bool {
         self.lock().is_connected
+    }
+
+    /// Says whether there is a socket, and questions are answered.
+    pub fn can_be_reached(&self) -> bool {
+        self.lock().takes_questions()
     }
 
     /// Returns what is wrong with the backend: why the last socket was lost, why it did not take the last prompt, or that it

@@ -117,6 +117,9 @@ fn the_alerts_ask_for_metrics_and_labels_that_there_are() {
             }
         }
         assert!(rule.annotations.contains_key("summary") && rule.labels.contains_key("severity"), "{}", rule.alert);
+        // Where there is no backend there is no row of one, and no sum of none.
+        let is_of_all = rule.expr.contains("sum by (job, instance) (comfygate_backend_up) == 0");
+        assert!(!is_of_all || of.contains("comfygate_backends"), "{}", rule.alert);
         assert!(rule.after.is_empty() || humantime_like(&rule.after), "{}: {}", rule.alert, rule.after);
     }
 }

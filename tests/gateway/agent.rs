@@ -3,7 +3,7 @@
 use crate::exposition::Exposition;
 use crate::proxy::{At, Effect, On};
 use crate::support::{Inbox, Setup, TestGateway, as_time_goes_by, canvas, eventually};
-use comfygate::clock::ManualClock;
+use comfygate::clock::{Clock, ManualClock};
 use comfygate::sim::{Fault, Sim};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -18,13 +18,15 @@ async fn a_backend_without_an_agent_is_asked_once_in_five_minutes_and_when_it_co
     let (gateway, clock) = start(None, Some(Duration::from_secs(15))).await;
     until_asked(&gateway.sim, 1).await;
     for _ in 0..19 {
-        clock.advance(Duration::from_secs(15));
-        gateway.get("/ready").await;
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        until_probed(&gateway, &clock).await;
         assert_eq!(asked(&gateway.sim), 1);
     }
-    clock.advance(Duration::from_secs(15));
+    clock.advance(PROBES);
     until_asked(&gateway.sim, 2).await;
+    for _ in 0..3 {
+        until_probed(&gateway, &clock).await;
+    }
+    assert_eq!(asked(&gateway.sim), 2, "one question was late");
 
     gateway.sim.inject(Fault::Restart { at: None, forget: true, down_for: Duration::ZERO });
     let before = gateway.clock().now();
@@ -128,11 +130,12 @@ async fn an_agent_that_talks_nonsense_or_goes_costs_nothing_but_its_numbers() {
 async fn no_agent_is_asked_where_that_is_off() {
     let (gateway, clock) = start(Some(ANSWER), None).await;
     for _ in 0..30 {
-        clock.advance(Duration::from_secs(15));
-        gateway.get("/ready").await;
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        until_probed(&gateway, &clock).await;
     }
     assert_eq!(asked(&gateway.sim), 0);
+    // It would have answered.
+    let gateway = gateway.restart_with(|settings| settings.backends.agent_every = Some(PROBES)).await;
+    until_asked(&gateway.sim, 1).await;
     gateway.close().await;
 }
 
@@ -140,7 +143,8 @@ async fn no_agent_is_asked_where_that_is_off() {
 async fn whoever_answers_where_no_socket_stands_is_not_asked() {
     let (mut setup, clock) = Setup::with_manual_clock();
     setup.sim.agent = Some(ANSWER.to_owned());
-    setup.settings.backends.agent_every = Some(Duration::from_secs(15));
+    setup.settings.backends.agent_every = Some(PROBES);
+    setup.settings.backends.health_every = PROBES;
     let (gateway, proxy) = setup.start_behind_proxy().await;
     until_asked(&gateway.sim, 1).await;
     proxy.arm_every(On::WebSocket, At::Request(0), Effect::Reset);
@@ -149,18 +153,30 @@ async fn whoever_answers_where_no_socket_stands_is_not_asked() {
         .await;
     let before = asked(&gateway.sim);
     for _ in 0..20 {
-        clock.advance(Duration::from_secs(15));
-        gateway.get("/ready").await;
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        until_probed(&gateway, &clock).await;
     }
     assert_eq!(asked(&gateway.sim), before);
+    proxy.heal();
+    as_time_goes_by(&clock, "it is asked again", async || (asked(&gateway.sim) > before).then_some(())).await;
     gateway.close().await;
+}
+
+/// How often the backend is asked how it is: as often as an agent is.
+const PROBES: Duration = Duration::from_secs(15);
+
+/// Lets the time go by until the backend has been asked once more how it is, and has answered. Whoever else had something to ask
+/// by then has asked it, or is late and is seen at the next time.
+async fn until_probed(gateway: &TestGateway, clock: &ManualClock) {
+    clock.advance(PROBES);
+    let answered_at = || gateway.pool.backends()[0].health.look().http.answered_at;
+    eventually("the backend says how it is", async || (answered_at() == Some(clock.now())).then_some(())).await;
 }
 
 async fn start(agent: Option<&str>, every: Option<Duration>) -> (TestGateway, Arc<ManualClock>) {
     let (mut setup, clock) = Setup::with_manual_clock();
     setup.sim.agent = agent.map(str::to_owned);
     setup.settings.backends.agent_every = every;
+    setup.settings.backends.health_every = PROBES;
     (setup.start().await, clock)
 }
 

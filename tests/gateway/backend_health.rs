@@ -23,8 +23,9 @@ async fn a_backend_whose_socket_stands_and_whose_http_is_dead_gets_no_prompt_unt
     assert_eq!((&down["socket"]["state"], &down["queue"]["remaining"]), (&json!("connected"), &Value::Null), "{down}");
     let reason = down["reason"].as_str().unwrap();
     assert!(reason.starts_with("its socket stands, but 3 questions had no answer"), "{reason}");
-    let ready = gateway.get("/ready").await.json();
-    assert_eq!(ready["backends"][0]["error"], down["reason"]);
+    let ready = gateway.get("/ready").await;
+    assert_eq!((ready.status, &ready.json()["backends"][0]["connected"]), (503, &json!(true)));
+    assert_eq!(ready.json()["backends"][0]["error"], down["reason"]);
 
     gateway.generate(&canvas(&inbox.url())).await;
     let then = clock.now() + Duration::from_mins(1);
@@ -34,6 +35,7 @@ async fn a_backend_whose_socket_stands_and_whose_http_is_dead_gets_no_prompt_unt
     let webhook = as_time_goes_by(&clock, "the job is told", async || inbox.try_next()).await;
     assert_eq!(webhook.body["status"], "success", "{}", webhook.body);
     assert_eq!(proxy.client_ids().len(), 1, "its socket stood all the time");
+    assert_eq!(gateway.get("/ready").await.status, 200);
     assert_eq!(words(&told), ["backend_lost", "backend_connected"]);
     gateway.close().await;
 }

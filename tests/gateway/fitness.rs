@@ -1,5 +1,6 @@
 //! What a backend is given after it failed, what it may be given once it has something else, and jobs that nobody can run.
 
+use crate::exposition::Exposition;
 use crate::support::{Inbox, Setup, TestGateway, as_time_goes_by, canvas, canvas_files, eventually, starter};
 use comfygate::clock::{Clock, Timestamp};
 use comfygate::sim::{Fault, Refusal, Sim, SimOptions, SimRequest, When};
@@ -28,11 +29,18 @@ async fn a_backend_whose_memory_ran_out_gets_no_such_graph_for_a_minute_and_runs
         let webhook = gateway.run_one(&inbox, &starter(&inbox.url())).await;
         assert_eq!(webhook.body["status"], "success", "{}", webhook.body);
     }
+    let blocked = async || {
+        let told = Exposition::open(&String::from_utf8(gateway.get("/metrics").await.bytes).unwrap());
+        told.rows("comfygate_backend_blocked_structures").map(|(_, count)| count).collect::<Vec<_>>()
+    };
+    assert_eq!(blocked().await, [1.0, 1.0]);
     assert_eq!((&gateway.job(&first).await["status"], runs(&gateway.sim) + runs(&other)), (&json!("queued"), 4));
     let webhook = as_time_goes_by(&clock, "one finds out", async || inbox.try_next()).await;
     assert_eq!((webhook.prompt_id(), &webhook.body["status"]), (first.as_str(), &json!("success")));
     assert!(clock.now().since(began) >= Duration::from_mins(1), "it was left alone for a minute");
     assert_eq!(runs(&gateway.sim) + runs(&other), 5);
+    let one_is_left = async || (blocked().await.iter().sum::<f64>() < 1.5).then_some(());
+    eventually("the one that found out is not blocked any more", one_is_left).await;
     gateway.close().await;
     other.stop().await;
 }

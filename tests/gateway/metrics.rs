@@ -39,7 +39,8 @@ async fn what_happens_to_jobs_runs_webhooks_and_requests_is_counted() {
     let slow = gateway.generate(&canvas("")).await;
     gateway.until(&slow, "running").await;
     assert_eq!(gateway.post(&format!("/jobs/{slow}/cancel"), &Value::Null).await.status, 202);
-    let told = until(&gateway, "comfygate_jobs_ended_total", &[("status", "cancelled")], 1.0).await;
+    let cancelled = [("workflow", "canvas"), ("status", "cancelled")];
+    let told = until(&gateway, "comfygate_jobs_ended_total", &cancelled, 1.0).await;
     let ended = [("workflow", "canvas"), ("status", "succeeded"), ("code", "")];
     assert_eq!(told.value("comfygate_jobs_ended_total", &ended), Some(2.0));
     assert_eq!(told.value("comfygate_jobs_accepted_total", &[]), Some(3.0));
@@ -77,8 +78,45 @@ async fn what_happens_to_jobs_runs_webhooks_and_requests_is_counted() {
 }
 
 #[actix_web::test]
-async fn how_the_queue_stands_is_looked_at_when_somebody_asks() {
+async fn what_an_alert_counts_is_told_as_zero_before_it_happens_first() {
     let gateway = TestGateway::start().await;
+    let fresh = told(&gateway).await;
+    for outcome in ["delivered", "gone", "undeliverable"] {
+        assert_eq!(fresh.value("comfygate_deliveries_total", &[("outcome", outcome)]), Some(0.0), "{outcome}");
+    }
+    assert!(fresh.rows("comfygate_deliveries_total").all(|(_, count)| count < 1.0));
+    let failed = |told: &Exposition, workflow| {
+        let of = [("workflow", workflow), ("status", "failed"), ("code", "node_error")];
+        told.value("comfygate_jobs_ended_total", &of)
+    };
+    assert_eq!((failed(&fresh, "other"), failed(&fresh, "canvas")), (Some(0.0), None));
+    gateway.sim.inject(Fault::Hang { at: "executing".into() });
+    gateway.generate(&canvas("")).await;
+    eventually("it hangs", async || (gateway.sim.hanging() == 1).then_some(())).await;
+    assert_eq!(failed(&told(&gateway).await, "canvas"), Some(0.0), "it has not ended yet");
+    gateway.sim.release();
+    gateway.until_idle().await;
+    let over = told(&gateway).await;
+    assert_eq!(over.value("comfygate_jobs_ended_total", &[("status", "succeeded"), ("workflow", "canvas")]), Some(1.0));
+    assert_eq!(failed(&over, "canvas"), Some(0.0));
+    gateway.close().await;
+}
+
+#[actix_web::test]
+async fn where_there_is_no_backend_at_all_their_number_says_so() {
+    let mut setup = with_keys();
+    setup.settings.backends.addresses = Vec::new();
+    let gateway = setup.start_alone().await;
+    assert_eq!(told(&gateway).await.value("comfygate_backends", &[]), Some(0.0));
+    let url = gateway.sim.url();
+    assert_eq!(gateway.post("/backends", &json!({ "name": "first", "url": url })).await.status, 201);
+    assert_eq!(told(&gateway).await.value("comfygate_backends", &[]), Some(1.0));
+    gateway.close().await;
+}
+
+#[actix_web::test]
+async fn how_the_queue_stands_is_looked_at_when_somebody_asks() {
+    let gateway = with_keys().start().await;
     gateway.sim.inject(Fault::Hang { at: "executing".into() });
     for _ in 0..5 {
         gateway.generate(&canvas("")).await;
@@ -87,6 +125,14 @@ async fn how_the_queue_stands_is_looked_at_when_somebody_asks() {
     let told = until(&gateway, "comfygate_queue_jobs", &[("state", "queued")], 3.0).await;
     assert_eq!(told.value("comfygate_queue_jobs", &[("state", "running")]), Some(2.0));
     assert_eq!(told.value("comfygate_backend_prompts", &[]), Some(2.0));
+    let busy = until(&gateway, "comfygate_queue_waiting_jobs", &[("why", "no_backend_free")], 3.0).await;
+    let all: f64 = busy.rows("comfygate_queue_waiting_jobs").map(|(_, count)| count).sum();
+    assert_eq!(all.to_bits(), 3.0_f64.to_bits(), "{busy:?}");
+    assert_eq!(gateway.post("/queue/pause", &Value::Null).await.status, 200);
+    let paused = crate::metrics::told(&gateway).await;
+    assert_eq!(paused.value("comfygate_queue_waiting_jobs", &[("why", "paused")]), Some(3.0));
+    assert_eq!(paused.value("comfygate_queue_waiting_jobs", &[("why", "no_backend_free")]), Some(0.0));
+    assert_eq!(gateway.post("/queue/resume", &Value::Null).await.status, 200);
     let oldest = told.value("comfygate_queue_oldest_seconds", &[]).unwrap();
     assert!((0.0..60.0).contains(&oldest), "{oldest}");
     eventually("the oldest job grows older", async || {

@@ -1,5 +1,7 @@
 //! What `/ready` and `/health` answer for each reason for which nothing can be taken in or run.
 
+use crate::backends_passed::encoded;
+use crate::keys::with_keys;
 use crate::support::{Setup, TestGateway, canvas, eventually};
 use comfygate::sim::Fault;
 use serde_json::{Value, json};
@@ -16,6 +18,25 @@ async fn without_any_backend_it_is_not_ready_and_still_healthy_and_takes_jobs_in
     let id = gateway.generate(&canvas("")).await;
     gateway.until_ready().await;
     gateway.until(&id, "success").await;
+    gateway.close().await;
+}
+
+#[actix_web::test]
+async fn with_none_but_draining_backends_it_is_not_ready_until_one_serves_again() {
+    let gateway = with_keys().start().await;
+    let name = encoded(&gateway.sim.url());
+    let turn = async |what: &str| gateway.post(&format!("/backends/{name}/{what}"), &Value::Null).await.status;
+    assert_eq!(turn("drain").await, 200);
+    let ready = not_ready(&gateway).await;
+    let backend = &ready["backends"][0];
+    assert_eq!((&backend["connected"], &backend["duty"]), (&json!(true), &json!("draining")), "{ready}");
+    healthy(&gateway).await;
+    assert_eq!(turn("resume").await, 200);
+    gateway.until_ready().await;
+    // A pause is an operator's wish of which no load balancer should hear.
+    assert_eq!(gateway.post("/queue/pause", &Value::Null).await.status, 200);
+    let paused = gateway.get("/ready").await;
+    assert_eq!((paused.status, &paused.json()["queue_paused"]), (200, &json!(true)));
     gateway.close().await;
 }
 

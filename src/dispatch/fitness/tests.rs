@@ -185,10 +185,13 @@ fn a_backend_that_fails_such_graphs_gets_none_for_a_while_and_then_one_that_find
     assert_eq!(fit, Fit::Fits, "and it gets others");
     assert!(!house.admit("a", minutes(0)), "one that was claimed meanwhile goes back");
     assert_eq!(house.events(), [("a".to_owned(), "backend_blocked")]);
+    let blocked = || house.fitness.blocked().into_iter().collect::<Vec<_>>();
+    assert_eq!(blocked(), [("a".to_owned(), 1)]);
 
     assert_eq!(house.fit("a", minutes(1)), Fit::Fits);
     assert!(house.admit("a", minutes(1)) && !house.admit("a", minutes(1)), "one finds out");
     assert!(matches!(house.fit("a", minutes(1)), Fit::Blocked(_)));
+    assert_eq!(blocked(), [("a".to_owned(), 1)], "until it is found out");
     house.fails("a", minutes(1));
     assert_eq!(house.fit("a", minutes(1)), Fit::Blocked(minutes(3)), "twice as long");
     assert_eq!(house.events(), [], "it was and is blocked: nothing new");
@@ -199,6 +202,7 @@ fn a_backend_that_fails_such_graphs_gets_none_for_a_while_and_then_one_that_find
     house.ran("a", minutes(3), Shown::Runs);
     assert!(house.admit("a", minutes(3)) && house.admit("a", minutes(3)));
     assert_eq!(house.events(), [("a".to_owned(), "backend_unblocked")]);
+    assert_eq!(blocked(), []);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::super::Standing;
 use super::*;
-use crate::clock::SystemClock;
+use crate::clock::{ManualClock, SystemClock};
 use crate::lifecycle::Lifecycle;
 use std::sync::{Mutex, PoisonError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -41,6 +41,21 @@ async fn a_server_that_is_not_surely_ours_is_asked_nothing() {
     rig.end().await;
 }
 
+#[tokio::test]
+async fn how_long_an_answer_takes_has_nothing_of_the_question_what_the_backend_is() {
+    let clock = ManualClock::at(Timestamp::from_millis(0));
+    let rig = Rig::with(None, Arc::<ManualClock>::clone(&clock), Some(Arc::clone(&clock))).await;
+    let sight = rig
+        .until(|sight| {
+            clock.advance(Duration::from_millis(10));
+            sight.system.is_some()
+        })
+        .await;
+    let took = sight.http.took_ms.unwrap();
+    assert!(took < 3_600_000, "{took} ms, of which the other question took an hour");
+    rig.end().await;
+}
+
 struct Rig {
     health: Arc<Health>,
     desk: Arc<Desk>,
@@ -56,11 +71,15 @@ impl Rig {
     }
 
     async fn behind(gate: Option<watch::Sender<bool>>) -> Self {
+        Self::with(gate, SystemClock::start(), None).await
+    }
+
+    /// With a server that takes an hour of `slow` to say what it is.
+    async fn with(gate: Option<watch::Sender<bool>>, clock: Arc<dyn Clock>, slow: Option<Arc<ManualClock>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
         let (answers, lifecycle) = (Arc::new(watch::Sender::new(true)), Lifecycle::new());
-        lifecycle.spawn("server", serve(listener, Arc::clone(&answers), lifecycle.stop()));
-        let clock = SystemClock::start();
+        lifecycle.spawn("server", serve(listener, Arc::clone(&answers), slow, lifecycle.stop()));
         let health = Arc::new(Health::new(clock.now()));
         let (desk, told) = (Arc::new(Desk::default()), Arc::new(Mutex::new(Vec::new())));
         let heard = Arc::clone(&told);
@@ -100,7 +119,12 @@ impl Rig {
 }
 
 /// Answers every question alike; while it does not answer, it takes them and is silent.
-async fn serve(listener: TcpListener, answers: Arc<watch::Sender<bool>>, stop: CancellationToken) {
+async fn serve(
+    listener: TcpListener,
+    answers: Arc<watch::Sender<bool>>,
+    slow: Option<Arc<ManualClock>>,
+    stop: CancellationToken,
+) {
     let body = r#"{"exec_info": {"queue_remaining": 2}, "system": {"comfyui_version": "0.3.64"}}"#;
     let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len());
     let mut silent = Vec::new();
@@ -115,6 +139,9 @@ async fn serve(listener: TcpListener, answers: Arc<watch::Sender<bool>>, stop: C
         }
         let mut head = vec![0; 4096];
         let _ = connection.read(&mut head).await;
+        if let Some(clock) = slow.as_ref().filter(|_| head.starts_with(b"GET /system_stats")) {
+            clock.advance(Duration::from_hours(1));
+        }
         let _ = connection.write_all(answer.as_bytes()).await;
     }
 }

@@ -36,7 +36,8 @@ impl Rig {
     }
 
     fn answered(&mut self, second: i64, queue_remaining: u64, ours: u64) -> Vec<Turn> {
-        self.state.take(Finding::Answered { asked: at(second), queue_remaining, ours, system: None }, at(second))
+        let took = Duration::ZERO;
+        self.state.take(Finding::Answered { took, queue_remaining, ours, system: None }, at(second))
     }
 
     fn standing(&self) -> Standing {
