@@ -118,12 +118,13 @@ impl Route {
 
     /// Makes what a definition says, with the variables of this process. Tells of each part what is wrong with it.
     pub fn defined(options: &RouteOptions, clock: Arc<dyn Clock>) -> Result<Self, Vec<RouteError>> {
-        let built = |options: &RouteOptions| Self::build(options, Arc::clone(&clock), &variable);
-        built(options).map_err(|first| {
-            let wrong: Vec<RouteError> = options.parts().iter().filter_map(|part| built(part).err()).collect();
-            // What is wrong with none of them alone is wrong with all of them together.
-            if wrong.is_empty() { vec![first] } else { wrong }
-        })
+        let wrong = |part: &RouteOptions| Self::build(part, Arc::clone(&clock), &variable).err();
+        let wrong: Vec<RouteError> = options.parts().iter().filter_map(wrong).collect();
+        if !wrong.is_empty() {
+            return Err(wrong);
+        }
+        // What is wrong with none of them alone may be wrong with all of them together.
+        Self::build(options, clock, &variable).map_err(|error| vec![error])
     }
 
     /// Says whether any certificate will do, which whoever begins to use it should warn of.

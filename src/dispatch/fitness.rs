@@ -268,7 +268,7 @@ fn unwished(placement: &Placement, backend: &Backend) -> Option<String> {
         return Some("the request excludes it".to_owned());
     }
     let missing = placement.tags.iter().find(|tag| !backend.tags.contains(*tag))?;
-    Some(format!("{}`{}`", unrunnable::NO_TAG, crate::names::shown(missing)))
+    Some(format!("{}`{}`", crate::tracker::NO_TAG, crate::names::shown(missing)))
 }
 
 #[cfg(test)]

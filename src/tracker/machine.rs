@@ -9,7 +9,6 @@ mod step;
 mod stopwatch;
 mod talk;
 
-pub use ends::refused_everywhere;
 pub use step::step;
 pub use talk::{Effect, Input, Plan, SubmitResult};
 

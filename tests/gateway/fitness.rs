@@ -123,12 +123,7 @@ async fn a_job_that_each_backend_has_refused_waits_for_one_that_may_join_and_no_
     setup.settings.backends.wait_for_others = Duration::from_secs(90);
     let gateway = setup.start().await;
     let inbox = Inbox::open();
-    // It is of this job alone, so nothing else tells that the backend cannot run it.
-    let no_such_sampler = json!({"error": {"type": "prompt_outputs_failed_validation", "message": "m", "details": ""},
-        "node_errors": {"1": {"class_type": "EmptyImage", "errors": [{"type": "value_not_in_list",
-        "message": "Value not in list", "details": "sampler_name: 'x' not in []",
-        "extra_info": {"input_name": "sampler_name"}}]}}});
-    gateway.sim.inject(Fault::Refuse(Refusal::Invalid(no_such_sampler.to_string())));
+    gateway.sim.inject(Fault::Refuse(Refusal::Invalid(no_such_sampler())));
     let id = gateway.generate(&canvas(&inbox.url())).await;
     gateway.sim.wait_for(|sim| sim.requests().iter().any(SimRequest::is_prompt)).await.unwrap();
     gateway.until(&id, "queued").await;
@@ -168,6 +163,29 @@ async fn a_backend_that_is_away_may_come_back_with_what_it_lacked() {
     assert_eq!(gateway.job(&id).await["status"], "queued");
     let models = Some(vec!["v1-5-pruned-emaonly-fp16.safetensors".to_owned()]);
     let back = Sim::start(SimOptions { addr, models, ..SimOptions::default() }).await.unwrap();
+    let webhook = inbox.next().await;
+    assert_eq!((webhook.prompt_id(), &webhook.body["status"]), (id.as_str(), &json!("success")));
+    assert_eq!(runs(&back), 1);
+    gateway.close().await;
+    back.stop().await;
+}
+
+#[actix_web::test]
+async fn what_one_backend_refuses_waits_for_one_that_is_away() {
+    let lacks = SimOptions { models: Some(vec!["another.safetensors".to_owned()]), ..SimOptions::default() };
+    let other = Sim::start(lacks).await.unwrap();
+    let gateway = Setup::new().start_beside(&[other.url()], 2).await;
+    gateway.until_stock_is_known(2).await;
+    let inbox = Inbox::open();
+    let addr = other.addr();
+    other.stop().await;
+    gateway.until_connected(1).await;
+    gateway.sim.inject(Fault::Refuse(Refusal::Invalid(no_such_sampler())));
+    let id = gateway.generate(&starter(&inbox.url())).await;
+    gateway.sim.wait_for(|sim| sim.requests().iter().any(SimRequest::is_prompt)).await.unwrap();
+    gateway.until(&id, "queued").await;
+    assert_eq!(gateway.run_one(&inbox, &canvas(&inbox.url())).await.body["status"], "success");
+    let back = Sim::start(SimOptions { addr, ..SimOptions::default() }).await.unwrap();
     let webhook = inbox.next().await;
     assert_eq!((webhook.prompt_id(), &webhook.body["status"]), (id.as_str(), &json!("success")));
     assert_eq!(runs(&back), 1);
@@ -301,4 +319,13 @@ fn tagged(inbox: &Inbox) -> Value {
 
 fn runs(sim: &Sim) -> usize {
     sim.executions().values().sum()
+}
+
+/// What ComfyUI says of a value that may be another one in the next job, so that it is held against this one alone.
+fn no_such_sampler() -> String {
+    let error = json!({"type": "value_not_in_list", "message": "Value not in list",
+        "details": "sampler_name: 'x' not in []", "extra_info": {"input_name": "sampler_name"}});
+    json!({"error": {"type": "prompt_outputs_failed_validation", "message": "m", "details": ""},
+        "node_errors": {"1": {"class_type": "EmptyImage", "errors": [error]}}})
+    .to_string()
 }

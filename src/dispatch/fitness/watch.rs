@@ -57,6 +57,8 @@ struct Progress {
     mark: Option<KindMark>,
     /// When backends were last asked for jobs that wait for one that may join.
     asked_at: Option<Timestamp>,
+    /// The socket of each backend, by its number, over which it was asked.
+    asked_over: HashMap<String, u64>,
 }
 
 /// Watches until told to stop.
@@ -76,6 +78,7 @@ pub(in crate::dispatch) async fn watch(parts: Arc<Parts>, stop: CancellationToke
             tidy(&parts, now);
             // What could not be read may be readable now.
             progress.unlearnable.clear();
+            progress.asked_over.clear();
             tidy_at = now + TIDY;
         }
         occasion = tokio::select! {
@@ -163,7 +166,7 @@ async fn end_all(parts: &Parts, hopeless: &[Kind], refused: &Singly, progress: &
     let asked_for = asked_for.filter(|kind| Chances::of(&parts.fitness, kind, &backends, now).are_none());
     let doubtful: BTreeSet<String> = asked_for.flat_map(|kind| doubtful(kind, &backends)).collect();
     if !doubtful.is_empty() {
-        refresh(parts, &doubtful).await;
+        refresh_since_connected(parts, &doubtful, progress).await;
         judge(parts).await;
     }
     for kind in hopeless.iter().filter(is_due) {
@@ -186,6 +189,17 @@ fn tidy(parts: &Parts, now: Timestamp) {
 /// Asks backends what they have, those that were not asked just now.
 async fn refresh(parts: &Parts, backends: &BTreeSet<String>) {
     join_all(backends.iter().map(|backend| parts.inventory.refresh(backend, FRESH))).await;
+}
+
+/// The same; but what they said before they came back was another life's.
+async fn refresh_since_connected(parts: &Parts, backends: &BTreeSet<String>, progress: &mut Progress) {
+    let mut ages = Vec::with_capacity(backends.len());
+    for backend in backends.iter().filter_map(|name| parts.pool.get(name)) {
+        let socket = *backend.desk.connections().borrow();
+        let before = progress.asked_over.insert(backend.name.clone(), socket);
+        ages.push((backend.name.clone(), if before == Some(socket) { FRESH } else { Duration::ZERO }));
+    }
+    join_all(ages.iter().map(|(backend, age)| parts.inventory.refresh(backend, *age))).await;
 }
 
 /// Learns what graphs need, from the templates of the catalogue and from jobs that wait.

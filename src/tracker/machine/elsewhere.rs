@@ -96,7 +96,7 @@ fn what_the_last_backend_lacks_fails_with_the_reasons_of_all() {
     };
     assert_eq!(alone(&[]), "no model x");
     assert_eq!(alone(&[("there", "no model x")]), "no model x", "said once where all say the same");
-    let expected = "no backend can run the graph: there: no class y; here: no model x";
+    let expected = "no backend can run the job: there: no class y; here: no model x";
     assert_eq!(alone(&[("there", "no class y")]), expected);
     assert!(alone(&[("there", &"y".repeat(5000))]).len() < 300);
 }

@@ -6,10 +6,8 @@ use crate::job::{FailedNode, Failure, FailureCode, Outcome};
 use crate::store::{Refused, Way};
 use crate::tracker::harvest::Verdict;
 use crate::tracker::limits::{CUT_OFF_RUNS, GONE_AFTER};
+use crate::tracker::reasons::nobody_can;
 use std::time::Duration;
-
-/// How many characters of each backend's reason are told where they differ.
-const BRIEF: usize = 200;
 
 pub(super) fn conclude_if_complete(run: &mut Run, effects: &mut Vec<Effect>) {
     let Phase::Collecting { needs_history: false, .. } = run.phase else { return };
@@ -83,21 +81,9 @@ pub(super) fn incompatible(run: &mut Run, failure: Failure, effects: &mut Vec<Ef
     let mut refused = run.plan.refused.clone();
     let way = Way { backend: run.plan.backend.clone(), variant: run.plan.variant };
     refused.push(Refused { way, reason: failure.message.clone() });
-    fail(run, Failure { message: refused_everywhere(&refused), ..failure }, effects);
-}
-
-/// Returns in one line why no backend can run a job: the reason where it is the same everywhere, else each one's own.
-pub fn refused_everywhere(refused: &[Refused]) -> String {
-    let Some((first, others)) = refused.split_first() else { return "no backend can run the graph".to_owned() };
-    if others.iter().all(|other| other.reason == first.reason) {
-        return first.reason.clone();
-    }
-    let brief = |refused: &Refused| {
-        let reason: String = refused.reason.chars().take(BRIEF).collect();
-        format!("{}: {reason}", refused.way.backend)
-    };
-    let reasons: Vec<String> = refused.iter().map(brief).collect();
-    format!("no backend can run the graph: {}", reasons.join("; "))
+    let is_same = refused.iter().all(|other| other.reason == failure.message);
+    let message = if is_same { failure.message.clone() } else { nobody_can(&refused) };
+    fail(run, Failure { message, ..failure }, effects);
 }
 
 pub(super) fn retry(run: &mut Run, failure: Failure, counts: bool, effects: &mut Vec<Effect>) {
