@@ -151,7 +151,7 @@ async fn a_name_is_not_given_away_while_runs_of_an_earlier_backend_have_it() {
     assert_eq!((refused.status, refused.code().as_str()), (409, "backend_has_runs"));
     let runs = async || {
         let sql = "SELECT count(*) FROM job WHERE state = 'submitted'";
-        let runs = database(&gateway.settings.storage.folder).query_row(sql, (), |row| row.get::<_, u64>(0)).unwrap();
+        let runs = database(&gateway.settings.storage.folder).query_row(sql, (), |row| row.get::<_, i64>(0)).unwrap();
         (runs == 0).then_some(())
     };
     eventually("nobody follows the run, so its job waits again", runs).await;

@@ -37,7 +37,7 @@ async fn bench() -> Bench {
     let news = Arc::<Mutex<Vec<&'static str>>>::default();
     let heard = Arc::clone(&news);
     pool.listen(BackendTap::new(move |news| heard.lock().unwrap().push(news.event.as_str())));
-    let held = hold.clone();
+    let until = hold.clone();
     let whole = lifecycle.clone();
     let parts = Parts {
         pool: Arc::clone(&pool),
@@ -48,8 +48,8 @@ async fn bench() -> Bench {
             let mut backend = Backend::new(&definition.name, client, Tracker::channel().0, Arc::<Desk>::default());
             backend.source = Source::Added;
             backend.life = whole.part();
-            let held = held.clone();
-            backend.life.spawn("held", async move { held.cancelled().await });
+            let until = until.clone();
+            backend.life.spawn("held", async move { until.cancelled().await });
             Ok(backend)
         }),
         forget: Arc::new(move |name| {
