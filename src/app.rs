@@ -12,7 +12,7 @@ mod stations;
 mod workflows;
 mod works;
 
-pub use configured::configured_backends;
+pub use configured::{check_backends, configured_backends};
 pub use works::{Server, Works};
 
 use crate::api::{self, Api};

@@ -267,7 +267,7 @@ fn check(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let catalog = Catalog::load_with(&settings.workflows.configs, &settings.workflows.templates, learnt);
     let mut out = std::io::stdout();
     let is_local_good = check_local(&settings, &mut out)?;
-    let backends = app::configured_backends(&settings);
+    let backends = app::check_backends(&settings);
     let problems = catalog.problems();
     for name in catalog.names() {
         writeln!(out, "{name}: good")?;

@@ -17,7 +17,7 @@ use super::route::{Route, RouteError};
 use super::wire::{self, Accepted, ExtraData, HistoryEntry, PromptRequest, Queue, SystemStats};
 use crate::job::FileRef;
 pub(super) use answer::cause;
-use answer::{ANSWER_LIMIT, checked, failed, whole, whole_within};
+use answer::{ANSWER_LIMIT, failed, whole, whole_within};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
@@ -185,7 +185,8 @@ impl Client {
             Unsent::Failed(error) => SubmitError::Unanswered(cause(&error)),
         })?;
         let status = response.status().as_u16();
-        verdict(status, whole(response).await)
+        let body = whole(response).await;
+        verdict(status, if status == 200 { body } else { body.map(|body| self.route.without_secrets(&body)) })
     }
 
     /// Returns what runs and what waits.
@@ -225,7 +226,7 @@ impl Client {
     /// Fetches a file; the names in `file` are the backend's and only ever part of the query.
     pub async fn view(&self, file: &FileRef) -> Result<View, ClientError> {
         let call = self.http.get(view_url(&self.url, file)).timeout(VIEW_LIMIT);
-        let response = checked("GET /view", self.send_safely(call).await?).await?;
+        let response = self.checked("GET /view", self.send_safely(call).await?).await?;
         let content_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let essence = content_type.and_then(|value| value.split(';').next()).map(str::trim).unwrap_or_default();
         Ok(View {
@@ -267,14 +268,14 @@ impl Client {
             url.query_pairs_mut().extend_pairs(query.iter().map(|(name, value)| (name, value.to_string())));
         }
         let response = self.send_safely(self.http.get(url).timeout(self.call_limit)).await?;
-        whole_within(checked(&call, response).await?, limit).await
+        whole_within(self.checked(&call, response).await?, limit).await
     }
 
     async fn tell(&self, path: &str, body: &Value) -> Result<(), ClientError> {
         let call = self.request(Method::POST, &[path]).timeout(self.call_limit);
         let call = call.header(CONTENT_TYPE, HeaderValue::from_static("application/json")).body(body.to_string());
         let (response, _) = self.send(call).await?;
-        let response = checked(&format!("POST /{path}"), response).await?;
+        let response = self.checked(&format!("POST /{path}"), response).await?;
         // Reading the empty body to its end lets the connection be used again.
         whole(response).await.map(drop)
     }

@@ -22,7 +22,8 @@ pub use event::{Event, ImageFrame, ImageOrigin, NodeError, NodeOutput, NodeProgr
 pub use redact::redact;
 pub use refusal::{NodeProblem, Refusal};
 pub use route::{
-    AuthOptions, BasicOptions, OAuthOptions, ProxyText, Route, RouteError, RouteOptions, SecretText, TlsOptions,
+    AddressText, AuthOptions, BasicOptions, OAuthOptions, ProxyText, Route, RouteError, RouteOptions, SecretText,
+    TlsOptions,
 };
 pub use socket::{SocketEvent, SocketOptions};
 pub use wire::{Accepted, Device, ExtraData, HistoryEnd, HistoryEntry, Queue, SystemStats, Timeline};

@@ -1,13 +1,16 @@
 //! How one backend is reached, on HTTP and on the WebSocket alike: what it is shown, through which proxy, and how its certificate
 //! is judged. The definitions are `route/options`', access tokens `route/tokens`', the proxy `route/proxy`'s.
 
+mod echo;
 mod headers;
 mod options;
 mod proxy;
 mod tls;
 mod tokens;
 
-pub use options::{AuthOptions, BasicOptions, OAuthOptions, ProxyText, RouteOptions, SecretText, TlsOptions};
+pub use options::{
+    AddressText, AuthOptions, BasicOptions, OAuthOptions, ProxyText, RouteOptions, SecretText, TlsOptions,
+};
 pub(super) use tls::mended;
 
 use crate::clock::Clock;
@@ -110,25 +113,17 @@ impl Route {
 
     /// Makes what the settings say of all backends that they name.
     pub fn of(settings: &BackendSettings, clock: Arc<dyn Clock>) -> Result<Self, RouteError> {
-        let mut options = match &settings.route_file {
-            Some(path) => RouteOptions::read(path)?,
-            None => RouteOptions::default(),
-        };
-        match (settings.bearer(), &options.auth) {
-            (None, _) => {}
-            (Some(token), AuthOptions::None) => options.auth = AuthOptions::Bearer(SecretText::Given(token.clone())),
-            (Some(_), _) => {
-                let reason = "both COMFYUI_TOKEN and the file of COMFYUI_ROUTE_FILE say what is shown; take one away";
-                return Err(RouteError::new("auth", reason));
-            }
-        }
-        Self::defined(&options, clock)
+        Self::build(&RouteOptions::of(settings)?, clock, &variable)
     }
 
-    /// Makes what a definition says, with the variables of this process.
-    pub fn defined(options: &RouteOptions, clock: Arc<dyn Clock>) -> Result<Self, RouteError> {
-        let find = |name: &str| process_environment().find_map(|(other, value)| (other == name).then_some(value));
-        Self::build(options, clock, &find)
+    /// Makes what a definition says, with the variables of this process. Tells of each part what is wrong with it.
+    pub fn defined(options: &RouteOptions, clock: Arc<dyn Clock>) -> Result<Self, Vec<RouteError>> {
+        let built = |options: &RouteOptions| Self::build(options, Arc::clone(&clock), &variable);
+        built(options).map_err(|first| {
+            let wrong: Vec<RouteError> = options.parts().iter().filter_map(|part| built(part).err()).collect();
+            // What is wrong with none of them alone is wrong with all of them together.
+            if wrong.is_empty() { vec![first] } else { wrong }
+        })
     }
 
     /// Says whether any certificate will do, which whoever begins to use it should warn of.
@@ -139,6 +134,18 @@ impl Route {
     /// Says whether anything secret is shown.
     pub fn has_credentials(&self) -> bool {
         !self.0.fixed.is_empty() || self.0.tokens.is_some()
+    }
+
+    /// Says whether a proxy is on the way.
+    pub fn has_proxy(&self) -> bool {
+        self.0.proxy.is_some()
+    }
+
+    /// Returns what is called besides the backend itself, each with the part of the definition that says it.
+    pub fn calls(&self) -> Vec<(&'static str, &Url)> {
+        let proxy = self.0.proxy.as_ref().map(|proxy| ("proxy", proxy.url()));
+        let tokens = self.0.tokens.as_ref().map(|tokens| ("auth.oauth.token_url", tokens.url()));
+        proxy.into_iter().chain(tokens).collect()
     }
 
     /// Returns what is shown with a call, or why there is no access token. Ends within the limit of the token endpoint.
@@ -163,6 +170,13 @@ impl Route {
         self.0.hint
     }
 
+    /// Returns what a backend or the proxy said, without what they were shown.
+    pub(super) fn without_secrets(&self, said: &str) -> String {
+        let tokens = self.0.tokens.as_ref().map(Tokens::shown).unwrap_or_default();
+        let proxy = self.0.proxy.as_ref().and_then(HttpProxy::authorization);
+        echo::hidden(said, self.0.fixed.values().chain(proxy).chain(&tokens))
+    }
+
     /// Returns how certificates are judged.
     pub(super) fn tls(&self) -> Result<Arc<ClientConfig>, RouteError> {
         self.0.tls.as_ref().map_or_else(tls::usual, |tls| Ok(Arc::clone(tls)))
@@ -181,6 +195,11 @@ impl Route {
     fn with(fixed: HeaderMap, hint: &'static str) -> Self {
         Self(Arc::new(Way { fixed, tokens: None, proxy: None, tls: None, is_unverified: false, hint }))
     }
+}
+
+/// Returns a variable of this process.
+fn variable(name: &str) -> Option<String> {
+    process_environment().find_map(|(other, value)| (other == name).then_some(value))
 }
 
 impl Default for Route {

@@ -49,8 +49,8 @@ async fn end_waiting(parts: &Parts, job: &Job) -> bool {
     stored.inspect_err(|error| warn!(%error, "the end of a waiting job is not stored, trying again")).is_ok()
 }
 
-/// Ends a job that cannot be run. Where that fails, it is found again as one that nobody sees to.
-pub(super) async fn end(parts: &Parts, job: &Job, run: Option<u32>, failure: Failure) {
+/// Ends a job that cannot be run. Where that fails, it is found again as one that nobody sees to. Returns whether it is over.
+pub(super) async fn end(parts: &Parts, job: &Job, run: Option<u32>, failure: Failure) -> bool {
     // What ComfyUI says of a graph repeats what the caller sent. It is the job's, and not the log's.
     let reason = (failure.code != FailureCode::Validation).then_some(failure.message.as_str());
     warn!(job.id = %job.id, code = failure.code.as_str(), reason, "job failed before it ran");
@@ -65,9 +65,11 @@ pub(super) async fn end(parts: &Parts, job: &Job, run: Option<u32>, failure: Fai
             parts.vault.forget(job.id);
             tell_end(parts, job, &ending);
         }
+        stored.is_some()
     };
-    let _ = parts.lifecycle.contain("finish", storing).await;
+    let is_over = parts.lifecycle.contain("finish", storing).await;
     parts.delivery_bell.notify_one();
+    is_over.unwrap_or(false)
 }
 
 fn tell_end(parts: &Parts, job: &Job, ending: &Ending) {

@@ -1,6 +1,7 @@
 //! Whether a backend may be given a graph: what it has and what is wished of it, what it refused, and whether it failed such
 //! graphs lately. Answered from memory at any moment; `watch` keeps that fresh, and finds the jobs that nobody can run.
 
+mod accounts;
 mod known;
 mod needs;
 mod refusing;
@@ -9,7 +10,7 @@ mod watch;
 
 pub(super) use watch::watch;
 
-use super::breaker::Breaker;
+use super::breaker::{Breaker, RunId};
 use crate::clock::Timestamp;
 use crate::comfy::Refusal;
 use crate::definitions::Definitions;
@@ -18,7 +19,6 @@ use crate::inventory::Inventory;
 use crate::job::{FailedNode, Placement, StructureHash};
 use crate::pool::{Backend, BackendEvent, Pool};
 use crate::store::Incapable;
-use crate::tracker::{Account, Shown};
 use known::{Known, Said};
 use needs::Needs;
 use std::collections::{BTreeSet, HashMap};
@@ -27,7 +27,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 use std::time::Duration;
 use tokio::sync::Notify;
-use tracing::{info, warn};
+use tracing::warn;
 
 /// How many graphs may wait to be looked at.
 const WANTED: usize = 1000;
@@ -118,7 +118,11 @@ impl Fitness {
 
     /// Counts by backend the structures of graphs that it failed, and gets none or one of for a while.
     pub(super) fn blocked(&self) -> HashMap<String, usize> {
-        self.known().blocked()
+        let mut counts = HashMap::new();
+        for (_, backend) in self.known().blocked() {
+            *counts.entry(backend).or_default() += 1;
+        }
+        counts
     }
 
     /// Has it looked soon whether a job that came to wait can run nowhere.
@@ -128,7 +132,15 @@ impl Fitness {
 
     /// Takes a graph in that is about to be sent to `backend`, and says whether it may be: what it needs may only be known
     /// now, and where such graphs failed lately one alone finds out. A run that begins so is accounted for at its end.
-    pub fn admit(&self, hash: &StructureHash, graph: &Graph, taught_by: &str, backend: &str, now: Timestamp) -> bool {
+    pub fn admit(
+        &self,
+        hash: &StructureHash,
+        graph: &Graph,
+        taught_by: &str,
+        backend: &str,
+        run: RunId,
+        now: Timestamp,
+    ) -> bool {
         if hash.as_str().is_empty() {
             return true;
         }
@@ -145,7 +157,7 @@ impl Fitness {
             return false;
         }
         let is_open = self.known().breaker(hash, backend).is_some_and(Breaker::is_open);
-        !is_open || self.known_mut().breaker_mut(hash, backend).begin(now)
+        !is_open || self.known_mut().breaker_mut(hash, backend).begin(run, now)
     }
 
     /// Learns what graphs of a structure need, from one of them; `taught_by` is the revision that it was built from. Costs
@@ -179,41 +191,6 @@ impl Fitness {
         self.bell.notify_one();
     }
 
-    /// Notes what a run that is over has shown.
-    pub fn account(&self, account: &Account) {
-        let Account { backend, graph, at, shown } = account;
-        if graph.as_str().is_empty() {
-            return;
-        }
-        match shown {
-            Shown::Runs => {
-                let closed = self.known_mut().shows(graph, backend, Breaker::went_well).unwrap_or(false);
-                if closed {
-                    info!(backend, %graph, "the backend runs such graphs again");
-                    self.tell(backend, *at, BackendEvent::Unblocked { graph: Some(graph.clone()) });
-                }
-            }
-            Shown::Nothing => {
-                self.known_mut().shows(graph, backend, Breaker::showed_nothing);
-            }
-            // Where no other backend can run them, to wait would help nobody.
-            Shown::Fails { .. } if !self.is_another_able(graph, backend) => {}
-            Shown::Fails { reason } => {
-                let after = self.block_after;
-                let mut known = self.known_mut();
-                let breaker = known.breaker_mut(graph, backend);
-                let was_open = breaker.is_open();
-                let opened = breaker.failed(*at, after).filter(|_| !was_open);
-                drop(known);
-                if let Some(until) = opened {
-                    warn!(backend, %graph, reason, "the backend failed such a graph; it gets none of them for a while");
-                    let event = BackendEvent::Blocked { graph: Some(graph.clone()), reason: reason.clone(), until };
-                    self.tell(backend, *at, event);
-                }
-            }
-        }
-    }
-
     /// Holds what such graphs need against what a backend has.
     fn judge(&self, graph: &StructureHash, backend: &str, version: u64, definitions: &Definitions) {
         let Some(needs) = self.known().needs(graph) else { return };
@@ -227,12 +204,6 @@ impl Fitness {
 
     fn is_unfit(&self, graph: &StructureHash, backend: &str) -> bool {
         self.known().unfit(graph, backend).is_some()
-    }
-
-    fn is_another_able(&self, graph: &StructureHash, backend: &str) -> bool {
-        let pool = self.ties.get().and_then(|ties| ties.pool.upgrade());
-        let others = pool.iter().flat_map(|pool| pool.backends().to_vec()).filter(|other| other.name != backend);
-        others.into_iter().any(|other| !self.is_unfit(graph, &other.name))
     }
 
     /// Has it found out what such graphs need.
@@ -283,6 +254,12 @@ impl fmt::Debug for Ties {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Ties").field("pool", &self.pool).finish_non_exhaustive()
     }
+}
+
+/// Says whether it is certain that a backend still cannot run what it could not when it was there: one that is away may
+/// come back with what it lacks, but not as another one.
+pub(super) fn is_certain(placement: &Placement, backend: &Backend) -> bool {
+    backend.desk.is_connected() || unwished(placement, backend).is_some()
 }
 
 /// Returns why a backend is not what a job wishes for; none where it is.

@@ -20,6 +20,8 @@ struct Page {
     runs: Vec<Entry>,
     warm: Option<StructureHash>,
     last_given: Option<Timestamp>,
+    /// Which of its connections it was on.
+    connection: u64,
 }
 
 /// A run.
@@ -33,12 +35,17 @@ struct Entry {
 }
 
 impl Ledger {
-    /// Notes that a backend was given a job.
-    pub(super) fn given(&mut self, backend: &str, job: JobId, graph: StructureHash, seconds: f64, at: Timestamp) {
-        if !self.pages.contains_key(backend) {
-            self.pages.insert(backend.to_owned(), Page::default());
-        }
-        let Some(page) = self.pages.get_mut(backend) else { return };
+    /// Notes that a backend was given a job while that was its connection.
+    pub(super) fn given(
+        &mut self,
+        (backend, connection): (&str, u64),
+        job: JobId,
+        graph: StructureHash,
+        seconds: f64,
+        at: Timestamp,
+    ) {
+        let page = self.pages.entry(backend.to_owned()).or_default();
+        page.connection = connection;
         page.runs.push(Entry { job, seconds, began: None });
         page.warm = Some(graph);
         page.last_given = Some(at);
@@ -53,9 +60,10 @@ impl Ledger {
         }
     }
 
-    /// Notes that a backend has no models any more: it is gone, and may come back as another process.
-    pub(super) fn cooled(&mut self, backend: &str) {
-        if let Some(page) = self.pages.get_mut(backend) {
+    /// Notes which connection a backend is on: behind another one than before may be another process, without models.
+    pub(super) fn connected(&mut self, backend: &str, connection: u64) {
+        if let Some(page) = self.pages.get_mut(backend).filter(|page| page.connection != connection) {
+            page.connection = connection;
             page.warm = None;
         }
     }
@@ -103,8 +111,8 @@ mod tests {
     fn what_is_before_a_job_gets_less_as_time_goes_by_and_never_nothing() {
         let mut ledger = Ledger::default();
         let graph = |name: &str| StructureHash(name.to_owned());
-        ledger.given("a", job(1), graph("x"), 10.0, at(0));
-        ledger.given("a", job(2), graph("y"), 20.0, at(0));
+        ledger.given(("a", 1), job(1), graph("x"), 10.0, at(0));
+        ledger.given(("a", 1), job(2), graph("y"), 20.0, at(0));
         let held = HashSet::from([job(1), job(2)]);
         ledger.settle("a", &held, 1, at(0));
         let backlog = |ledger: &Ledger, seconds| format!("{:.1}", ledger.backlog("a", at(seconds)));
@@ -116,7 +124,9 @@ mod tests {
         assert_eq!((backlog(&ledger, 40).as_str(), ledger.last_given("a")), ("0.0", Some(at(0))));
         let before = graph("z");
         assert_eq!(ledger.warm("a", Some(&before)), Some(&graph("y")));
-        ledger.cooled("a");
+        ledger.connected("a", 1);
+        assert_eq!(ledger.warm("a", Some(&before)), Some(&graph("y")));
+        ledger.connected("a", 2);
         assert_eq!((ledger.warm("a", Some(&before)), ledger.warm("b", Some(&before))), (None, Some(&before)));
         ledger.keep(|name| name == "b");
         assert_eq!(ledger.warm("a", Some(&before)), Some(&before));

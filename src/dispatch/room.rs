@@ -57,6 +57,12 @@ impl Room {
         }
     }
 
+    /// Lets all leave, to be let in anew; whose turn it is stays.
+    pub(super) fn empty(&mut self) {
+        let (turns, owed) = (std::mem::take(&mut self.turns), std::mem::take(&mut self.owed));
+        *self = Self { turns, owed, ..Self::default() };
+    }
+
     /// Returns how many wait.
     pub fn len(&self) -> usize {
         self.spots.len()

@@ -116,9 +116,7 @@ fn choose(parts: &Parts, backends: &[Arc<Backend>], allowance: Allowance) -> Vec
 /// Says how a backend stands.
 fn stand(backend: &Backend, ledger: &mut Ledger, estimates: &Reading<'_>, now: Timestamp) -> Stand {
     let (name, desk) = (&backend.name, &backend.desk);
-    if !desk.is_connected() {
-        ledger.cooled(name);
-    }
+    ledger.connected(name, desk.connection());
     ledger.settle(name, &desk.held(), backend.slots, now);
     Stand {
         name: name.clone(),
@@ -152,7 +150,8 @@ fn settle(
                 let class = hall.room.class(taken.spot.class);
                 let graph = class.and_then(|class| class.structures.get(*variant as usize)).cloned();
                 let backend = &backends[*stand];
-                hall.ledger.given(&backend.name, claimed.job.id, graph.unwrap_or_default(), *seconds, now);
+                let on = (backend.name.as_str(), backend.desk.connection());
+                hall.ledger.given(on, claimed.job.id, graph.unwrap_or_default(), *seconds, now);
                 given.push((Arc::clone(backend), claimed));
             }
             None => hall.room.owed.push_back(taken.spot.tenant.clone()),

@@ -1,7 +1,7 @@
 //! The task of dispatch: waits for work and room, has jobs claimed (`round`), lets the tracker watch, submits.
 
 use super::ending::{end, end_overdue, internal};
-use super::fitness::{Fit, Fitness, watch};
+use super::fitness::{self, Fit, Fitness, watch};
 use super::outlook::Outlooks;
 use super::partner::partner_key;
 use super::room::Room;
@@ -19,7 +19,7 @@ use crate::telemetry::job_span;
 use crate::tracker::{Plan, Run, SubmitResult};
 use crate::vault::Vault;
 use crate::workflow::{Built, Catalog, Pair, Source};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -89,6 +89,7 @@ pub async fn run(parts: Parts, stop: CancellationToken) {
     // At the start that is every run of an earlier life; afterwards it should be none.
     let _ = lifecycle.contain("recover", Box::pin(recover(&parts, &mut revisions))).await;
     let mut changes = parts.pool.changes();
+    let mut there = names(&parts);
     let mut next_sweep = parts.clock.now();
     let mut next_look = next_sweep + STRAY_POLL;
     loop {
@@ -99,6 +100,12 @@ pub async fn run(parts: Parts, stop: CancellationToken) {
             }
             next_look = parts.clock.now() + STRAY_POLL;
         }
+        let now_there = names(&parts);
+        if !there.is_subset(&now_there) {
+            // What one that has gone had refused is forgotten, should another come under its name.
+            parts.outlooks.hall().room.empty();
+        }
+        there = now_there;
         let claimed_any = tokio::select! {
             () = stop.cancelled() => return,
             any = lifecycle.contain("dispatch", fill(&parts, &mut revisions)) => any.unwrap_or_else(|Panicked| {
@@ -124,6 +131,10 @@ pub async fn run(parts: Parts, stop: CancellationToken) {
             () = parts.clock.sleep_until(now + POLL) => {}
         }
     }
+}
+
+fn names(parts: &Parts) -> BTreeSet<String> {
+    parts.pool.backends().iter().map(|backend| backend.name.clone()).collect()
 }
 
 /// Has every run watched that nobody sees to: it is of an earlier life, or a fault has ended whoever saw to it.
@@ -162,9 +173,12 @@ async fn take_up(parts: &Parts, claimed: Claimed, revisions: &mut HashMap<String
             let (id, graph) = (claimed.job.id, claimed.job.request.structure.clone());
             backend.tracker.watch(watched, claimed.job).await;
             let seconds = parts.estimates.read().expected(&graph, &backend.name).unwrap_or_default().as_secs_f64();
-            parts.outlooks.hall().ledger.given(&backend.name, id, graph, seconds, now);
+            let on = (backend.name.as_str(), backend.desk.connection());
+            parts.outlooks.hall().ledger.given(on, id, graph, seconds, now);
         }
-        Err(failure) => end(parts, job, Some(run.number), failure).await,
+        Err(failure) => {
+            end(parts, job, Some(run.number), failure).await;
+        }
     }
 }
 
@@ -197,21 +211,30 @@ async fn launch(parts: &Parts, backend: &Backend, claimed: Claimed, revisions: &
     let ready = rebuild(parts, &claimed.job, revisions).await;
     let (ready, key) = match ready.and_then(|ready| Ok((ready, partner_key(&parts.vault, &claimed.job)?))) {
         Ok(both) => both,
-        Err(failure) => return end(parts, &claimed.job, Some(claimed.run.number), failure).await,
+        Err(failure) => {
+            end(parts, &claimed.job, Some(claimed.run.number), failure).await;
+            return;
+        }
     };
     let request = &claimed.job.request;
     let (graph, now) = (&ready.built.graph, parts.clock.now());
-    if !parts.fitness.admit(&request.structure, graph, &request.revision, &backend.name, now) {
+    let run = (claimed.job.id, claimed.run.number);
+    if !parts.fitness.admit(&request.structure, graph, &request.revision, &backend.name, run, now) {
         // Only now it is known what it needs, or another one finds out first whether such graphs run there again.
-        return give_back(parts, &claimed).await;
+        return give_back(parts, (claimed.job.id, claimed.run.number)).await;
     }
     let structure = request.structure.clone();
     let watched = Run::about_to_submit(plan(parts, &claimed, &ready.built), parts.clock.now());
     let watched = watched.with_time_to_place(ready.time_to_place(&backend.client));
     let Claimed { job, run, .. } = claimed;
+    let id = job.id;
     let watching = backend.tracker.watch(watched, job).await;
     let tracker = backend.tracker.clone();
     let Some(watching) = watching else {
+        if backend.stop.is_cancelled() {
+            // It was taken away meanwhile, and nobody there sees to it any more.
+            return give_back(parts, (id, run.number)).await;
+        }
         let result = SubmitResult::Unreachable("the socket to it was lost".into());
         return tracker.submitted(run.prompt, result).await;
     };
@@ -232,8 +255,8 @@ async fn launch(parts: &Parts, backend: &Backend, claimed: Claimed, revisions: &
 }
 
 /// Puts a claimed job back that was not sent.
-async fn give_back(parts: &Parts, claimed: &Claimed) {
-    let write = || parts.store.requeue(claimed.job.id, claimed.run.number, false, parts.clock.now());
+async fn give_back(parts: &Parts, (job, run): (JobId, u32)) {
+    let write = || parts.store.requeue(job, run, false, parts.clock.now());
     crash::pass(Point::Requeuing);
     persist(parts.clock.as_ref(), &parts.lifecycle.stop(), "the requeue", write).await;
     crash::pass(Point::Requeued);
@@ -243,7 +266,7 @@ async fn give_back(parts: &Parts, claimed: &Claimed) {
 fn plan(parts: &Parts, claimed: &Claimed, built: &Built) -> Plan {
     let Claimed { job, run, variant, tries, .. } = claimed;
     let now = parts.clock.now();
-    let (refused, open) = other_ways(parts, claimed, now);
+    let OtherWays { refused, open, is_certain } = other_ways(parts, claimed, now);
     Plan {
         job: job.id,
         number: run.number,
@@ -252,8 +275,9 @@ fn plan(parts: &Parts, claimed: &Claimed, built: &Built) -> Plan {
         variant: *variant,
         refused,
         elsewhere: open.iter().any(|way| way.backend != run.backend),
+        alike: open.iter().any(|way| way.backend != run.backend && way.variant == *variant),
         otherwise: open.iter().any(|way| way.backend == run.backend),
-        may_join: now < job.created_at + parts.wait_for_backends,
+        may_join: !is_certain || now < job.created_at + parts.wait_for_backends,
         nodes: built.graph.nodes().map(|(id, _)| id.to_owned()).collect(),
         labels: labels(built),
         weights: parts.estimates.weights(&job.request.structure),
@@ -267,10 +291,19 @@ fn plan(parts: &Parts, claimed: &Claimed, built: &Built) -> Plan {
     }
 }
 
-/// Returns the ways in which a job cannot run, and those in which it might besides the one that it was claimed for.
-fn other_ways(parts: &Parts, claimed: &Claimed, now: Timestamp) -> (Vec<Refused>, Vec<Way>) {
+/// In which ways besides the one that it was claimed for a job may run.
+struct OtherWays {
+    /// Those in which it cannot.
+    refused: Vec<Refused>,
+    /// Those in which it might.
+    open: Vec<Way>,
+    /// All backends that cannot run it are there, so that none comes back with what it lacks.
+    is_certain: bool,
+}
+
+fn other_ways(parts: &Parts, claimed: &Claimed, now: Timestamp) -> OtherWays {
     let Claimed { job, run, variant, structures, refused, .. } = claimed;
-    let (mut refused, mut open) = (refused.clone(), Vec::new());
+    let (mut refused, mut open, mut is_certain) = (refused.clone(), Vec::new(), true);
     for backend in parts.pool.backends().iter() {
         for (number, graph) in (0_u32..).zip(structures) {
             let way = Way { backend: backend.name.clone(), variant: number };
@@ -280,12 +313,15 @@ fn other_ways(parts: &Parts, claimed: &Claimed, now: Timestamp) -> (Vec<Refused>
             }
             let placement = job.request.placement.of_variant(number as usize);
             match parts.fitness.fit(graph, &placement, backend, now) {
-                Fit::Unfit(reason) => refused.push(Refused { way, reason }),
+                Fit::Unfit(reason) => {
+                    is_certain &= fitness::is_certain(&placement, backend);
+                    refused.push(Refused { way, reason });
+                }
                 Fit::Fits | Fit::Blocked(_) => open.push(way),
             }
         }
     }
-    (refused, open)
+    OtherWays { refused, open, is_certain }
 }
 
 fn labels(built: &Built) -> BTreeMap<String, NodeLabel> {

@@ -1,6 +1,7 @@
 //! What a backend is by its definition: read from the fields of a file or of a request, with everything that is wrong with it, and
 //! written for whoever keeps it. Connecting to it is left to `app`.
 
+use super::way::wrong_way;
 use crate::comfy::{ComfyUrl, RouteOptions};
 use crate::egress;
 use crate::names;
@@ -83,11 +84,16 @@ impl Definition {
         let tags = reader.take("tags", read_tags).unwrap_or_default();
         let slots = reader.take("slots", |value| whole(value, 1, MOST_SLOTS)).unwrap_or(1);
         let ahead = reader.take("ahead", |value| whole(value, 0, MOST_AHEAD));
+        let line_of_tls = reader.line("tls");
         let route = RouteOptions {
             auth: reader.take("auth", |value| part("auth", value)).unwrap_or_default().auth,
             proxy: reader.take("proxy", |value| part("proxy", value)).unwrap_or_default().proxy,
             tls: reader.take("tls", |value| part("tls", value)).unwrap_or_default().tls,
         };
+        if let Some(why) = url.as_ref().and_then(|url| route.idle_tls(url)) {
+            let text = format!("tls: {why}");
+            reader.mistakes.push(Mistake { field: "tls".to_owned(), text, line: line_of_tls });
+        }
         for Field { name, line, .. } in reader.fields {
             let text = format!("there is no field `{}`{}", names::shown(&name), names::hint(&name, FIELDS));
             reader.mistakes.push(Mistake { field: names::shown(&name), text, line });
@@ -107,7 +113,7 @@ impl Definition {
     }
 
     /// Reads a definition from an object that came from elsewhere: it may not name files and variables of this machine, since
-    /// what they hold is sent to the backend.
+    /// what they hold is sent to the backend. The way to it is judged, too.
     pub fn from_afar(object: Map<String, Value>) -> Result<Self, Vec<Mistake>> {
         let definition = Self::from_object(object)?;
         let mistake = |place: &str| {
@@ -118,6 +124,7 @@ impl Definition {
             Mistake { field, text, line: None }
         };
         let mistakes: Vec<Mistake> = definition.route.read_here().into_iter().map(mistake).collect();
+        let mistakes = if mistakes.is_empty() { wrong_way(&definition.route) } else { mistakes };
         if mistakes.is_empty() { Ok(definition) } else { Err(mistakes) }
     }
 
@@ -143,6 +150,11 @@ struct Reader {
 }
 
 impl Reader {
+    /// Returns the line on which a field stands.
+    fn line(&self, name: &str) -> Option<u64> {
+        self.fields.iter().find(|field| field.name == name).and_then(|field| field.line)
+    }
+
     /// Takes a field out and reads it; one that is null is not said.
     fn take<T>(&mut self, name: &str, read: impl FnOnce(&Value) -> Result<T, String>) -> Option<T> {
         let place = self.fields.iter().position(|field| field.name == name)?;

@@ -2,10 +2,13 @@
 
 use super::definition::{Definition, Field, Mistake};
 use super::roster::MOST;
+use super::way::wrong_way;
+use crate::comfy::RouteOptions;
 use crate::settings::{Place, Problem, SettingsError, says_nothing};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use serde_saphyr::{Spanned, options::DuplicateKeyPolicy};
+use std::collections::HashMap;
 use std::fmt;
 use std::io::Read;
 use std::path::Path;
@@ -15,11 +18,24 @@ const MOST_BYTES: usize = 4 << 20;
 const MOST_VALUES: usize = 200_000;
 const MOST_DEPTH: usize = 16;
 
-/// Reads the definitions of a file.
+/// What else is wrong with a definition.
+type Judge = fn(&RouteOptions) -> Vec<Mistake>;
+
+/// Reads the definitions of a file. Whether the ways to them can be gone is not looked at: their files and variables may be those of
+/// another process.
 pub fn read_file(path: &Path) -> Result<Vec<Definition>, SettingsError> {
+    read_judged(path, |_| Vec::new())
+}
+
+/// Reads the definitions of a file for the process that is to go there.
+pub fn read_own_file(path: &Path) -> Result<Vec<Definition>, SettingsError> {
+    read_judged(path, wrong_way)
+}
+
+fn read_judged(path: &Path, judge: Judge) -> Result<Vec<Definition>, SettingsError> {
     let problem = |line, text| Problem { place: Place::File(path.to_owned(), line), text };
     let text = load(path).map_err(|reason| SettingsError { problems: vec![problem(None, reason)] })?;
-    read(&text).map_err(|mistakes| SettingsError {
+    read(&text, judge).map_err(|mistakes| SettingsError {
         problems: mistakes.into_iter().map(|mistake| problem(mistake.line, mistake.text)).collect(),
     })
 }
@@ -38,7 +54,7 @@ fn load(path: &Path) -> Result<String, String> {
     if text.len() > MOST_BYTES { Err(format!("it is longer than {MOST_BYTES} bytes")) } else { Ok(text) }
 }
 
-fn read(text: &str) -> Result<Vec<Definition>, Vec<Mistake>> {
+fn read(text: &str, judge: Judge) -> Result<Vec<Definition>, Vec<Mistake>> {
     let entries = parse(text).map_err(|mistake| vec![mistake])?;
     if entries.len() > MOST {
         let text = format!("it has {} backends, and {MOST} are allowed", entries.len());
@@ -46,8 +62,13 @@ fn read(text: &str) -> Result<Vec<Definition>, Vec<Mistake>> {
     }
     let (mut definitions, mut mistakes) = (Vec::<(Definition, Option<u64>)>::new(), Vec::new());
     for Entry { line, fields } in entries {
+        let lines: HashMap<String, Option<u64>> = fields.iter().map(|field| (field.name.clone(), field.line)).collect();
         match Definition::read(fields) {
             Ok(definition) => {
+                mistakes.extend(judge(&definition.route).into_iter().map(|mistake| {
+                    let at = lines.get(&mistake.field).copied().flatten();
+                    Mistake { line: at.or(line), ..mistake }
+                }));
                 let double = definitions.iter().find_map(|(other, at)| double(&definition, other, *at));
                 mistakes.extend(double.map(|text| Mistake { field: "name".to_owned(), text, line }));
                 definitions.push((definition, line));
@@ -138,20 +159,20 @@ mod tests {
     use super::*;
 
     fn wrong(text: &str) -> Vec<(Option<u64>, String)> {
-        read(text).unwrap_err().into_iter().map(|mistake| (mistake.line, mistake.text)).collect()
+        read(text, wrong_way).unwrap_err().into_iter().map(|mistake| (mistake.line, mistake.text)).collect()
     }
 
     #[test]
     fn a_file_has_backends_in_their_order() {
         let text = "# ours\n- url: http://10.0.0.7:8188\n- name: gpu-2\n  url: https://gpu.example/comfy\n  tags: [flux, 24gb]\n  \
                     slots: 2\n  ahead: 0\n  auth: {bearer: hunter2}\n";
-        let [first, second] = read(text).unwrap().try_into().unwrap();
+        let [first, second] = read(text, wrong_way).unwrap().try_into().unwrap();
         assert_eq!(first, Definition::at("http://10.0.0.7:8188".parse().unwrap()));
         assert_eq!((second.name.as_str(), second.slots, second.ahead, second.tags.len()), ("gpu-2", 2, Some(0), 2));
         assert_eq!(second.exposed()["auth"]["bearer"], "hunter2");
         assert!(!format!("{second:?}").contains("hunter2"));
         for empty in ["", "# nothing\n", "[]"] {
-            assert_eq!(read(empty).unwrap(), []);
+            assert_eq!(read(empty, wrong_way).unwrap(), []);
         }
     }
 
@@ -164,6 +185,21 @@ mod tests {
         for ((_, text), says) in wrong.iter().zip(["http://", "from 1 to 64", "url is missing", "`Big`", "`color`"]) {
             assert!(text.contains(says), "{text}");
         }
+    }
+
+    #[test]
+    fn a_way_that_cannot_be_gone_is_a_mistake_of_its_line_for_whoever_is_to_go_it() {
+        let text = "- url: https://a\n  auth:\n    bearer: env:NO_SUCH_VARIABLE_AT_ALL\n  proxy: socks5://u:hunter2@proxy\n  \
+                    tls:\n    ca_file: /nowhere/ca.pem\n- url: http://b\n  slots: 0\n";
+        let wrong = wrong(text);
+        let lines: Vec<Option<u64>> = wrong.iter().map(|(line, _)| *line).collect();
+        assert_eq!(lines, [Some(2), Some(4), Some(5), Some(8)], "{wrong:?}");
+        for ((_, text), says) in wrong.iter().zip(["NO_SUCH_VARIABLE_AT_ALL", "socks5://", "/nowhere/ca.pem", "slots"])
+        {
+            assert!(text.contains(says) && !text.contains("hunter2"), "{text}");
+        }
+        // Whoever only hands it on may not have what it names.
+        assert_eq!(read(text, |_| Vec::new()).unwrap_err().len(), 1);
     }
 
     #[test]

@@ -8,15 +8,17 @@ mod eta;
 mod file;
 mod news;
 mod roster;
+mod way;
 mod weights;
 
 pub use backend::{Backend, Duty, Source};
 pub use definition::{Definition, Field, Mistake};
 pub use estimates::{EstimateChanges, Estimates, Reading};
 pub use eta::{end_of_run, remaining};
-pub use file::read_file;
+pub use file::{read_file, read_own_file};
 pub use news::{BackendEvent, BackendNews, BackendTap};
 pub use roster::{Forget, Open, Parts, Roster, RosterError};
+pub use way::{open_way, wrong_way};
 
 use crate::clock::Timestamp;
 use crate::job::JobId;

@@ -29,8 +29,28 @@ pub struct Kind {
     pub graphs: Vec<StructureHash>,
     /// What they wish of a backend.
     pub placement: Placement,
-    /// One of them.
+    /// The one of them that was accepted first.
     pub example: JobId,
+    /// When that was accepted.
+    pub since: Timestamp,
+}
+
+/// Some of the kinds of jobs that wait.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Kinds {
+    /// The kinds, in no order that means anything.
+    pub kinds: Vec<Kind>,
+    /// Where to go on; none at the end.
+    pub next: Option<KindMark>,
+}
+
+/// A place in the order of kinds.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KindMark {
+    /// The structures of the last kind that was read, as the store writes them.
+    pub structures: String,
+    /// The same of its wishes.
+    pub placement: String,
 }
 
 /// Keeps what backends said of graphs, and knows which kinds of jobs wait.
@@ -45,8 +65,9 @@ pub trait FitnessStore: Send + Sync + fmt::Debug {
     /// Forgets what was said of these graphs and backends.
     async fn forget_incapable(&self, of: Vec<(StructureHash, String)>) -> Result<(), StoreError>;
 
-    /// Returns at most `limit` kinds of jobs that wait. What cannot be read is passed over.
-    async fn waiting_kinds(&self, limit: u32) -> Result<Vec<Kind>, StoreError>;
+    /// Returns at most `limit` kinds of jobs that wait, those after a mark or from the beginning. What cannot be read is
+    /// passed over.
+    async fn waiting_kinds(&self, after: Option<KindMark>, limit: u32) -> Result<Kinds, StoreError>;
 
     /// Returns at most `limit` waiting jobs of a kind, accepted no later than `by`, that were refused in each of the ways
     /// `able`; with `able` empty all of them. With each job stands who has refused it.

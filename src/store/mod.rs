@@ -30,7 +30,7 @@ pub use delivery::{Attempt, Delivery, DeliveryState, Verdict};
 pub use ending::{CancelWish, Ending, Finished};
 pub use error::StoreError;
 pub use estimates::EstimateStore;
-pub use fitness::{FitnessStore, Incapable, Kind};
+pub use fitness::{FitnessStore, Incapable, Kind, KindMark, Kinds};
 pub use intake::{IdempotencyKey, NewJob, Revision};
 pub use keys::{ApiKey, KeyStore};
 pub use list::{ListFilter, Listed};
@@ -99,9 +99,11 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// longer the current one.
     async fn requeue(&self, id: JobId, run: u32, counts: bool, at: Timestamp) -> Result<bool, StoreError>;
 
-    /// Puts a job back into the queue for other backends than the one of run number `run`, which cannot run it: that is
-    /// remembered, with the reason. It does not count as a try. Returns false where that run is no longer the current one.
-    async fn pass_on(&self, id: JobId, run: u32, reason: &str) -> Result<bool, StoreError>;
+    /// Puts a job back into the queue for other ways to run than that of run number `run`, in which it cannot run: that is
+    /// remembered, with the reason. Where the run counts as a try, `tried_at` says when it was over. Returns false where that
+    /// run is no longer the current one.
+    async fn pass_on(&self, id: JobId, run: u32, reason: &str, tried_at: Option<Timestamp>)
+    -> Result<bool, StoreError>;
 
     /// Notes the caller's wish to cancel.
     async fn wish_cancel(&self, id: JobId) -> Result<CancelWish, StoreError>;

@@ -4,7 +4,7 @@
 use super::machine::Effect;
 use super::run::{Room, Watched};
 use crate::clock::Timestamp;
-use crate::job::{Outcome, StructureHash};
+use crate::job::{JobId, Outcome, StructureHash};
 use std::fmt;
 use std::sync::Arc;
 
@@ -13,6 +13,8 @@ use std::sync::Arc;
 pub struct Account {
     /// Where it ran.
     pub backend: String,
+    /// Which run: its job, and its number.
+    pub run: (JobId, u32),
     /// What it ran.
     pub graph: StructureHash,
     /// When it was over.
@@ -26,7 +28,7 @@ pub struct Account {
 pub enum Shown {
     /// The backend runs such graphs.
     Runs,
-    /// It fails them, and another may not.
+    /// It fails them, and another one that the job may run on may not.
     Fails {
         /// Why.
         reason: String,
@@ -56,9 +58,12 @@ impl Room {
     /// Gives an account of a run that these effects have ended.
     pub(super) fn account_for(&self, watched: &Watched, effects: &[Effect], at: Timestamp) {
         let Some(listener) = &self.parts.accounts.0 else { return };
-        let Some(shown) = effects.iter().find_map(|effect| shown(effect, watched.run.fault())) else { return };
+        let plan = watched.run.plan();
+        // Where the job could run nowhere else, a backend that is left alone would help nobody.
+        let fault = watched.run.fault().filter(|_| plan.alike);
+        let Some(shown) = effects.iter().find_map(|effect| shown(effect, fault)) else { return };
         let graph = watched.job.request.structure.clone();
-        listener(Account { backend: self.parts.backend.clone(), graph, at, shown });
+        listener(Account { backend: self.parts.backend.clone(), run: (plan.job, plan.number), graph, at, shown });
     }
 }
 

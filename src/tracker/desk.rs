@@ -134,6 +134,11 @@ impl Desk {
         self.connections.subscribe()
     }
 
+    /// Returns how often a socket has come up.
+    pub fn connection(&self) -> u64 {
+        *self.connections.borrow()
+    }
+
     /// Returns how the socket is, and what changes with every try to connect, with its success and its loss.
     pub fn socket(&self) -> watch::Receiver<SocketState> {
         self.socket.subscribe()

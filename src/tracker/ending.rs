@@ -35,10 +35,12 @@ pub(super) enum Return {
         /// Whether the last one counts as a try.
         counts: bool,
     },
-    /// For a run on another backend, since this one cannot run it.
+    /// For a run on another backend, or of another variant, since this one cannot run it as it is.
     Elsewhere {
         /// Why it cannot.
         reason: String,
+        /// Whether the run counts as a try.
+        counts: bool,
     },
 }
 
@@ -79,7 +81,9 @@ pub(super) async fn put_back(parts: &Parts, end: &End, how: &Return) {
             let now = parts.clock.now();
             let write = async || match how {
                 Return::Again { counts } => parts.store.requeue(end.job.id, end.run, *counts, now).await,
-                Return::Elsewhere { reason } => parts.store.pass_on(end.job.id, end.run, reason).await,
+                Return::Elsewhere { reason, counts } => {
+                    parts.store.pass_on(end.job.id, end.run, reason, counts.then_some(now)).await
+                }
             };
             crash::pass(Point::Requeuing);
             let stored = persist(parts.clock.as_ref(), &parts.lifecycle.stop(), "the requeue", write).await;

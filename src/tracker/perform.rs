@@ -69,14 +69,14 @@ impl Room {
                 let how = Return::Again { counts };
                 self.parts.lifecycle.spawn("requeue", async move { ending::put_back(&parts, &end, &how).await });
             }
-            Effect::Elsewhere { failure } => {
+            Effect::Elsewhere { failure, counts } => {
                 // What ComfyUI says repeats what the caller sent. It is the job's, and not the log's.
                 let class = failure.node.as_ref().map(|node| node.class.as_str());
                 warn!(backend = %self.parts.backend, node.class = class, "the backend cannot run this job");
                 self.parts.count_over(watched, RunEnd::Elsewhere, now);
                 self.parts.tap.tell(|| watched.tapped(now, Happening::Again { reason: failure.message.clone() }));
                 let (parts, end) = (self.parts.clone(), watched.end(now));
-                let how = Return::Elsewhere { reason: failure.message };
+                let how = Return::Elsewhere { reason: failure.message, counts };
                 self.parts.lifecycle.spawn("pass on", async move { ending::put_back(&parts, &end, &how).await });
             }
         }

@@ -71,13 +71,17 @@ impl Vitals {
         self.last().filter(|reading| now < reading.good_until).map(|reading| reading.metrics)
     }
 
-    /// Returns what was told last for people to read, with the names of the agent's own answer; `null` where there is no agent.
+    /// Returns what was told last for people to read, with the names of the agent's own answer, or why nothing was told so far;
+    /// `null` where there is no agent.
     pub fn view(&self, now: Timestamp) -> Value {
         let (last, trouble) = {
             let state = self.lock();
             (state.last.clone(), state.trouble.clone())
         };
-        let Some(Reading { metrics, at, good_until }) = last else { return Value::Null };
+        let Some(Reading { metrics, at, good_until }) = last else {
+            let unheard = |trouble| json!({ "at": null, "stale": true, "trouble": trouble, "gpus": [] });
+            return trouble.map_or(Value::Null, unheard);
+        };
         let mut view = Map::new();
         view.insert("at".into(), json!(at.rfc3339()));
         view.insert("stale".into(), json!(metrics.is_stale || now >= good_until));

@@ -136,6 +136,16 @@ fn what_is_no_agents_answer_is_refused() {
 }
 
 #[test]
+fn an_agent_that_never_told_anything_is_shown_with_its_trouble_and_none_is_not() {
+    let vitals = Vitals::default();
+    assert!(vitals.failed("status 401".to_owned()));
+    assert_eq!(vitals.view(at(0)), json!({"at": null, "stale": true, "trouble": "status 401", "gpus": []}));
+    assert_eq!(vitals.fresh(at(0)), None);
+    assert!(!vitals.gone());
+    assert_eq!(vitals.view(at(0)), Value::Null);
+}
+
+#[test]
 fn what_was_told_is_shown_with_its_time_until_the_agent_is_gone() {
     let vitals = Vitals::default();
     assert_eq!(vitals.view(at(0)), Value::Null);

@@ -40,6 +40,42 @@ async fn backends_of_a_file_run_jobs_under_their_names_and_are_not_removed() {
 }
 
 #[actix_web::test]
+async fn ways_that_cannot_be_gone_are_told_by_check_and_at_the_start_all_at_once() {
+    let setup = Setup::new();
+    let text = "- url: https://a\n  auth: {bearer: 'env:NO_SUCH_VARIABLE_AT_ALL'}\n  tls: {ca_file: /nowhere/ca.pem}\n\
+                - url: https://b\n  auth: {headers: {Host: hunter2}}\n  proxy: socks5://u:hunter2@proxy\n\
+                - url: http://c\n  auth:\n    oauth: {token_url: 'http://id.example/t', client_id: c, client_secret: hunter2}\n";
+    let backends = written(&setup, text);
+    let route = setup.folder.path().join("route.yaml");
+    std::fs::write(&route, "auth: {headers: {Upgrade: hunter2}}\nproxy: https://u:hunter2@proxy\n").unwrap();
+    let settings = [
+        format!("COMFYGATE_BACKENDS_FILE={}", backends.display()),
+        format!("COMFYUI_ROUTE_FILE={}", route.display()),
+        "COMFYUI_ADDRESS=http://127.0.0.1:9".to_owned(),
+    ];
+    let set: Vec<&str> = settings.iter().flat_map(|setting| ["--set", setting.as_str()]).collect();
+    let folder = setup.folder.path().to_owned();
+    let checked = run(&folder, &[&["check"][..], &set].concat()).await;
+    let served = run(&folder, &[&["serve", "--address", "127.0.0.1:0"][..], &set].concat()).await;
+    for (output, said) in [(&checked, stdout(&checked)), (&served, stderr(&served))] {
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(!said.contains("hunter2"), "{said}");
+        for (place, what) in [
+            ("backends.yaml:2: ", "auth.bearer: the environment has no variable `NO_SUCH_VARIABLE_AT_ALL`"),
+            ("backends.yaml:3: ", "tls.ca_file: `/nowhere/ca.pem` cannot be read"),
+            ("backends.yaml:5: ", "auth.headers: `Host` is not for a definition"),
+            ("backends.yaml:6: ", "proxy: it is socks5://"),
+            ("backends.yaml:8: ", "auth.oauth.token_url: the client's secret"),
+            ("route.yaml: ", "auth.headers: `Upgrade` is not for a definition"),
+            ("route.yaml: ", "proxy: it is https://"),
+        ] {
+            let is_told = said.lines().any(|line| line.contains(place) && line.contains(what));
+            assert!(is_told, "no {place}{what} in {said}");
+        }
+    }
+}
+
+#[actix_web::test]
 async fn a_file_with_three_mistakes_tells_all_three_with_their_lines() {
     let setup = Setup::new();
     let file = written(&setup, "- url: ftp://gpu\n- url: http://a\n  slots: 0\n- url: http://b\n  colour: red\n");

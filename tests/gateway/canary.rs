@@ -1,6 +1,7 @@
 //! What is never shown: a string that is like no other goes through every input, and afterwards everything that the gateway
 //! has put out is searched for each of them. The table says where each may be found, and where it must.
 
+mod pool;
 mod ways;
 
 use crate::image_hosts::Host;
@@ -94,6 +95,12 @@ const TABLE: &[(&str, &[Place], &[Place])] = &[
     ("proxypassword", &[Way], &[]),
     ("clientsecret", &[Way], &[]),
     ("accesstoken", &[Way], &[]),
+    // The same of backends that an operator adds: they are kept.
+    ("poolpassword", &[Way, Database], &[]),
+    ("poolbearer", &[Way, Database], &[]),
+    ("poolheader", &[Way, Database], &[]),
+    ("poolclientsecret", &[Way, Database], &[]),
+    ("poolproxy", &[Way, Database], &[]),
     ("operatorskey", &[Backend], &[]),
     ("image", &[Owner, Receiver, Outputs], &[Operator, Backend]),
 ];
@@ -426,6 +433,7 @@ async fn search_everything(format: &str) {
 
     commands(&hunt, folder);
     ways::reach_it_in_each_way(&hunt, folder, format, sim.addr()).await;
+    pool::add_backends_that_say_it_back(&hunt, folder, format, &sim.url()).await;
     let history = hunt.client.get(format!("{}/history", sim.url())).send().await.unwrap();
     hunt.keep(Backend, "the history", history.bytes().await.unwrap());
     for (what, bytes) in receiver.received() {

@@ -1,12 +1,13 @@
 //! Several backends behind one queue: which job goes where, what holds up whom, and what is said of those that wait.
 
+use crate::backends::operated;
 use crate::support::{Inbox, Setup, TestGateway, canvas, eventually};
 use comfygate::app::Works;
 use comfygate::clock::SystemClock;
 use comfygate::dispatch::{WaitingCounts, Why};
 use comfygate::intake::{Cancelled, Submission};
 use comfygate::job::{Happening, JobId, Placement, Tap, Tapped};
-use comfygate::sim::{Fault, Sim, SimOptions, When};
+use comfygate::sim::{Fault, Refusal, Sim, SimOptions, SimRequest, When};
 use comfygate::workflow::shipped;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,7 +35,7 @@ async fn a_job_for_one_backend_goes_though_fifty_that_only_another_can_run_wait_
 
 #[actix_web::test]
 async fn of_two_backends_the_fast_one_gets_most() {
-    let sims = [slow(80).await, slow(20).await];
+    let sims = [slow(320).await, slow(20).await];
     let scene = Scene::begin(&sims, 1).await;
     let mut jobs = Vec::new();
     for _ in 0..30 {
@@ -150,6 +151,38 @@ async fn a_waiting_job_tells_how_many_go_before_it_and_why_it_waits() {
     assert_eq!(eventually("its backend is gone", down).await.starts_at, None);
     scene.works.end().await;
     stuck.stop().await;
+}
+
+#[actix_web::test]
+async fn what_a_backend_had_refused_runs_on_the_one_that_comes_in_its_place() {
+    let mut setup = operated();
+    let away = Sim::start(SimOptions::default()).await.unwrap();
+    setup.settings.backends.addresses = vec![away.url().parse().unwrap()];
+    away.stop().await;
+    let gateway = setup.start_alone().await;
+    let add = async || {
+        let added = gateway.post("/backends", &json!({ "name": "gpu", "url": gateway.sim.url() })).await;
+        (added.status == 201).then_some(())
+    };
+    let refusal = json!({ "error": { "type": "prompt_outputs_failed_validation", "message": "m", "details": "",
+        "extra_info": {} }, "node_errors": { "3": { "class_type": "EmptyImage", "dependent_outputs": ["9"], "errors": [
+        { "type": "value_not_in_list", "message": "Value not in list", "details": "color: 7 not in []",
+          "extra_info": { "input_name": "color" } }] } } });
+    gateway.sim.inject(Fault::Refuse(Refusal::Invalid(refusal.to_string())));
+    add().await.unwrap();
+    let inbox = Inbox::open();
+    let job = gateway.generate(&canvas(&inbox.url())).await;
+    // The other one may run it, and is not there.
+    let waits_again = async || {
+        let view = gateway.job(&job).await;
+        let is_refused = gateway.sim.requests().iter().any(SimRequest::is_prompt);
+        (is_refused && view["status"] == "queued").then_some(())
+    };
+    eventually("it waits for the other one", waits_again).await;
+    assert_eq!(gateway.delete("/backends/gpu?now=true").await.status, 202);
+    eventually("another may have the name", add).await;
+    assert_eq!(inbox.next().await.body["status"], "success");
+    gateway.close().await;
 }
 
 #[actix_web::test]

@@ -2,8 +2,9 @@
 
 use crate::exposition::Exposition;
 use crate::support::{Inbox, Setup, TestGateway, as_time_goes_by, canvas, canvas_files, eventually, starter};
-use comfygate::clock::Clock;
-use comfygate::sim::{Fault, Sim, SimOptions, When};
+use comfygate::clock::{Clock, Timestamp};
+use comfygate::sim::{Fault, Refusal, Sim, SimOptions, SimRequest, When};
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -71,6 +72,22 @@ async fn alone_a_backend_whose_memory_ran_out_fails_the_job_and_gets_the_next() 
 }
 
 #[actix_web::test]
+async fn a_backend_that_alone_may_run_a_job_is_not_blocked_by_it() {
+    let other = Sim::start(SimOptions::default()).await.unwrap();
+    let (setup, _stands_still) = Setup::with_manual_clock();
+    let gateway = setup.start_beside(&[other.url()], 2).await;
+    let inbox = Inbox::open();
+    gateway.sim.inject(Fault::OutOfMemory { node: "SaveImageWebsocket".into() });
+    let mut here = canvas(&inbox.url());
+    here["placement"] = json!({ "exclude": [other.url()] });
+    assert_eq!(gateway.run_one(&inbox, &here).await.body["code"], "node_error");
+    assert_eq!(gateway.run_one(&inbox, &here).await.body["status"], "success", "it need not wait for a minute");
+    assert_eq!((runs(&gateway.sim), runs(&other)), (2, 0));
+    gateway.close().await;
+    other.stop().await;
+}
+
+#[actix_web::test]
 async fn a_tag_that_no_backend_has_ends_a_job_at_once_with_the_reason() {
     let other = Sim::start(SimOptions::default()).await.unwrap();
     let gateway = for_tags(Setup::new()).start_beside(&[other.url()], 2).await;
@@ -97,6 +114,125 @@ async fn a_job_waits_for_a_backend_that_may_join_as_long_as_the_operator_says() 
     assert_eq!(gateway.job(&id).await["status"], "queued");
     let webhook = as_time_goes_by(&clock, "its time is over", async || inbox.try_next()).await;
     assert_eq!((webhook.prompt_id(), &webhook.body["code"]), (id.as_str(), &json!("validation")));
+    gateway.close().await;
+}
+
+#[actix_web::test]
+async fn a_job_that_each_backend_has_refused_waits_for_one_that_may_join_and_no_longer() {
+    let (mut setup, clock) = Setup::with_manual_clock();
+    setup.settings.backends.wait_for_others = Duration::from_secs(90);
+    let gateway = setup.start().await;
+    let inbox = Inbox::open();
+    // It is of this job alone, so nothing else tells that the backend cannot run it.
+    let no_such_sampler = json!({"error": {"type": "prompt_outputs_failed_validation", "message": "m", "details": ""},
+        "node_errors": {"1": {"class_type": "EmptyImage", "errors": [{"type": "value_not_in_list",
+        "message": "Value not in list", "details": "sampler_name: 'x' not in []",
+        "extra_info": {"input_name": "sampler_name"}}]}}});
+    gateway.sim.inject(Fault::Refuse(Refusal::Invalid(no_such_sampler.to_string())));
+    let id = gateway.generate(&canvas(&inbox.url())).await;
+    gateway.sim.wait_for(|sim| sim.requests().iter().any(SimRequest::is_prompt)).await.unwrap();
+    gateway.until(&id, "queued").await;
+    clock.advance(Duration::from_secs(80));
+    assert_eq!(gateway.run_one(&inbox, &canvas(&inbox.url())).await.body["status"], "success");
+    assert_eq!(gateway.job(&id).await["status"], "queued");
+    let webhook = as_time_goes_by(&clock, "its time is over", async || inbox.try_next()).await;
+    assert_eq!((webhook.prompt_id(), &webhook.body["code"]), (id.as_str(), &json!("validation")));
+    assert!(webhook.body["error"].as_str().unwrap().contains("'x' not in []"), "{}", webhook.body);
+    assert!(clock.now() < Timestamp::from_millis(1_800_000_000_000) + Duration::from_mins(3));
+    gateway.close().await;
+}
+
+#[actix_web::test]
+async fn a_backend_that_is_away_may_come_back_with_what_it_lacked() {
+    let lacks = SimOptions { models: Some(vec!["another.safetensors".to_owned()]), ..SimOptions::default() };
+    let other = Sim::start(lacks.clone()).await.unwrap();
+    let mut setup = for_tags(Setup::new());
+    setup.sim = lacks;
+    let gateway = setup.start_beside(&[other.url()], 2).await;
+    gateway.until_stock_is_known(2).await;
+    let inbox = Inbox::open();
+    // It is stopped to be given the model.
+    let addr = other.addr();
+    other.stop().await;
+    gateway.until_connected(1).await;
+    let id = gateway.generate(&starter(&inbox.url())).await;
+    for _ in 0..3 {
+        assert_eq!(gateway.run_one(&inbox, &canvas(&inbox.url())).await.body["status"], "success");
+    }
+    let webhook = gateway.run_one(&inbox, &tagged(&inbox)).await;
+    assert_eq!(webhook.body["error"], "no backend has the tag `flux`", "it does not come back with another tag");
+    // What the last life knew of it is as old.
+    let gateway = gateway.restart().await;
+    gateway.until_connected(1).await;
+    assert_eq!(gateway.run_one(&inbox, &canvas(&inbox.url())).await.body["status"], "success");
+    assert_eq!(gateway.job(&id).await["status"], "queued");
+    let models = Some(vec!["v1-5-pruned-emaonly-fp16.safetensors".to_owned()]);
+    let back = Sim::start(SimOptions { addr, models, ..SimOptions::default() }).await.unwrap();
+    let webhook = inbox.next().await;
+    assert_eq!((webhook.prompt_id(), &webhook.body["status"]), (id.as_str(), &json!("success")));
+    assert_eq!(runs(&back), 1);
+    gateway.close().await;
+    back.stop().await;
+}
+
+#[actix_web::test]
+async fn one_that_comes_back_without_it_ends_the_job_with_the_reason_of_each() {
+    let lacks = SimOptions { models: Some(vec!["another.safetensors".to_owned()]), ..SimOptions::default() };
+    let other = Sim::start(lacks.clone()).await.unwrap();
+    let mut setup = Setup::new();
+    setup.sim = lacks.clone();
+    let gateway = setup.start_beside(&[other.url()], 2).await;
+    gateway.until_stock_is_known(2).await;
+    let inbox = Inbox::open();
+    let addr = other.addr();
+    other.stop().await;
+    gateway.until_connected(1).await;
+    let id = gateway.generate(&starter(&inbox.url())).await;
+    assert_eq!(gateway.run_one(&inbox, &canvas(&inbox.url())).await.body["status"], "success");
+    assert_eq!(gateway.job(&id).await["status"], "queued");
+    let back = Sim::start(SimOptions { addr, ..lacks }).await.unwrap();
+    let webhook = inbox.next().await;
+    assert_eq!((webhook.prompt_id(), &webhook.body["code"]), (id.as_str(), &json!("validation")));
+    gateway.close().await;
+    back.stop().await;
+}
+
+#[actix_web::test]
+async fn backends_are_asked_what_they_have_once_a_minute_for_a_job_that_waits_for_another() {
+    let (setup, clock) = Setup::with_manual_clock();
+    let mut setup = setup;
+    setup.sim.models = Some(vec!["another.safetensors".to_owned()]);
+    setup.settings.backends.wait_for_others = Duration::from_hours(1);
+    let gateway = setup.start().await;
+    gateway.until_stock_is_known(1).await;
+    let inbox = Inbox::open();
+    let asked = || gateway.sim.requests().iter().filter(|request| request.path == "/object_info").count();
+    let id = gateway.generate(&starter(&inbox.url())).await;
+    let (before, began) = (asked(), clock.now());
+    let later = || (clock.now().since(began) >= Duration::from_secs(170)).then_some(());
+    as_time_goes_by(&clock, "minutes pass", async || later()).await;
+    assert_eq!(gateway.job(&id).await["status"], "queued");
+    assert!((2..=4).contains(&(asked() - before)), "it was asked {} times", asked() - before);
+    gateway.close().await;
+}
+
+#[actix_web::test]
+async fn a_job_without_hope_ends_at_once_however_many_kinds_of_jobs_wait_before_it() {
+    let gateway = for_tags(Setup::new()).start().await;
+    let inbox = Inbox::open();
+    gateway.pool.pause(true);
+    let mut waiting = Vec::new();
+    for number in 0..1010 {
+        let mut body = canvas("");
+        body["placement"] = json!({ "prefer": [format!("b{number}")] });
+        waiting.push(body);
+    }
+    for some in waiting.chunks(32) {
+        join_all(some.iter().map(|body| gateway.generate(body))).await;
+    }
+    // As it is written, it comes last.
+    let webhook = gateway.run_one(&inbox, &tagged(&inbox)).await;
+    assert_eq!(webhook.body["error"], "no backend has the tag `flux`");
     gateway.close().await;
 }
 

@@ -7,6 +7,7 @@ use crate::support::{Inbox, Setup, TestGateway, canvas_files, eventually};
 use comfygate::sim::{Sim, SimOptions};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use way::{Authority, Door, HttpProxy, TokenEndpoint, terminator};
 
 #[actix_web::test]
@@ -25,8 +26,7 @@ async fn a_job_runs_behind_basic_auth_and_behind_several_headers() {
             })
             .await;
         run(&gateway, &inbox).await;
-        let heads = door.unwrap().lower_heads();
-        assert!(all_kinds(&heads), "{heads:?}");
+        let heads = all_kinds(&door.unwrap()).await;
         for head in &heads {
             assert!(lines.iter().all(|line| head.contains(line)), "{head}");
             assert!(!head.contains("\r\norigin:"), "{head}");
@@ -57,7 +57,7 @@ async fn a_backend_with_oauth_joins_when_its_token_endpoint_is_up_and_costs_one_
     let inbox = Inbox::open();
     run(&gateway, &inbox).await;
     assert_eq!(endpoint.heads().len(), before, "HTTP and the socket share the token");
-    assert!(all_kinds(&door.lower_heads()), "{:?}", door.lower_heads());
+    all_kinds(&door).await;
 
     // The endpoint's tokens of before are no good any more, as after a restart of whatever is before the backend.
     "token-1".clone_into(&mut wanted.lock().unwrap());
@@ -79,12 +79,12 @@ async fn a_job_runs_through_a_proxy_that_asks_for_credentials() {
         })
         .await;
     run(&gateway, &inbox).await;
-    let (through, arrived) = (proxy.heads(), door.unwrap().lower_heads());
+    let arrived = all_kinds(&door.unwrap()).await;
+    let through = proxy.heads();
     assert!(through.iter().any(|head| head.starts_with("CONNECT 127.0.0.1:")), "the socket: {through:?}");
     assert!(through.iter().any(|head| head.starts_with("POST http://127.0.0.1:")), "the calls: {through:?}");
     // Nothing went past it, and what it is shown is for nobody else.
     assert_eq!(through.len(), arrived.len());
-    assert!(all_kinds(&arrived), "{arrived:?}");
     assert!(arrived.iter().all(|head| !head.contains("proxy-authorization")), "{arrived:?}");
     let tunnels: Vec<&String> = through.iter().filter(|head| head.starts_with("CONNECT")).collect();
     assert!(tunnels.iter().all(|head| !head.to_lowercase().contains("\r\nauthorization:")), "{tunnels:?}");
@@ -192,6 +192,7 @@ fn with_route(definition: &Value) -> Setup {
     let path = setup.folder.path().join("route.json");
     std::fs::write(&path, definition.to_string()).unwrap();
     setup.settings.backends.route_file = Some(path);
+    setup.settings.backends.agent_every = Some(Duration::from_secs(15));
     setup
 }
 
@@ -203,10 +204,13 @@ async fn run(gateway: &TestGateway, inbox: &Inbox) {
     gateway.until_idle().await;
 }
 
-/// Says whether a socket, a prompt, a file and another question were among the requests.
-fn all_kinds(heads: &[String]) -> bool {
-    let kinds = ["get /ws?clientid=", "post /prompt", "get /view?", "get /object_info"];
-    kinds.iter().all(|kind| heads.iter().any(|head| head.starts_with(kind)))
+/// Waits until a socket, a prompt, a file, the metrics agent and another question were asked for, and returns all heads.
+async fn all_kinds(door: &Door) -> Vec<String> {
+    for kind in ["get /ws?clientid=", "post /prompt", "get /view?", "get /object_info", "get /orchestrator/metrics"] {
+        let is_asked = async || door.lower_heads().iter().any(|head| head.starts_with(kind)).then_some(());
+        eventually(kind, is_asked).await;
+    }
+    door.lower_heads()
 }
 
 /// Waits until the first backend's error has this in it.

@@ -5,6 +5,7 @@ use comfygate::secret::Secret;
 use comfygate::sim::{Sim, SimOptions};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -74,6 +75,8 @@ async fn pass(mut client: TcpStream, server: SocketAddr, noted: Arc<Mutex<Vec<u8
 async fn every_call_and_the_socket_show_the_token() {
     let mut setup = Setup::new();
     setup.settings.backends.token = Some(Secret::new(TOKEN));
+    setup.settings.backends.agent_every = Some(Duration::from_secs(15));
+    setup.sim.agent = Some(r#"{"cpu_percent": 12.5}"#.to_owned());
     let (mut door, inbox) = (None, Inbox::open());
     let gateway = setup
         .start_behind(async |sim| {
@@ -85,9 +88,14 @@ async fn every_call_and_the_socket_show_the_token() {
     let webhook = gateway.run_one(&inbox, &canvas_files(&inbox.url())).await;
     assert_eq!(webhook.body["status"], "success", "{}", webhook.body);
     gateway.until_idle().await;
-    for call in ["GET /ws?clientId=", "POST /prompt", "GET /view?", "GET /object_info"] {
+    for call in ["GET /ws?clientId=", "POST /prompt", "GET /view?", "GET /object_info", "GET /orchestrator/metrics"] {
         eventually(call, async || door.saw(call).then_some(())).await;
     }
+    eventually("the agent is let in", async || {
+        let backends = gateway.get("/backends").await.json();
+        (backends["backends"][0]["agent"]["cpu_percent"] == 12.5).then_some(())
+    })
+    .await;
     let (requests, with_token) = door.counts();
     assert!(requests >= 4);
     assert_eq!(requests, with_token);

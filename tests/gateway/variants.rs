@@ -2,7 +2,7 @@
 
 use crate::input_images::uploads_to;
 use crate::support::{Inbox, Setup, canvas};
-use comfygate::sim::{Sim, SimOptions};
+use comfygate::sim::{Fault, Sim, SimOptions, When};
 use serde_json::{Value, json};
 
 /// Writes workflows that differ in the model they load, and one that has no such parameter as the others.
@@ -89,6 +89,30 @@ async fn what_a_backend_refuses_as_one_variant_it_runs_as_the_next() {
     let message = webhook.body["error"].as_str().unwrap();
     assert!(message.contains("'unheard_of'") && message.contains("'never_heard_of'"), "{message}");
     assert_eq!(uploads_to(&gateway, "/prompt"), 5, "each is tried once");
+    gateway.close().await;
+}
+
+#[actix_web::test]
+async fn a_variant_whose_memory_ran_out_leaves_the_backend_to_the_next() {
+    let mut setup = setup();
+    setup.sim.models = Some(vec!["large.safetensors".to_owned(), "small.safetensors".to_owned()]);
+    let gateway = setup.start().await;
+    let inbox = Inbox::open();
+    gateway.sim.inject(Fault::OutOfMemory { node: "KSampler".into() });
+    let webhook = gateway.run_one(&inbox, &body(&inbox, &json!(["small"]))).await;
+    assert_eq!((&webhook.body["status"], &webhook.body["workflow"]), (&json!("success"), &json!("small")));
+    // It was a try, and who has no other fails with the reason.
+    gateway.sim.inject(Fault::OutOfMemory { node: "KSampler".into() });
+    let mut once = body(&inbox, &json!(["small"]));
+    (once["max_runs"], once["seed"]) = (json!(1), json!(78));
+    assert_eq!(gateway.run_one(&inbox, &once).await.body["code"], "node_error");
+    // Where each runs out, each is tried once.
+    gateway.sim.inject_when(Fault::OutOfMemory { node: "KSampler".into() }, When::Every);
+    let before = uploads_to(&gateway, "/prompt");
+    let mut third = body(&inbox, &json!(["small"]));
+    third["seed"] = json!(79);
+    let webhook = gateway.run_one(&inbox, &third).await;
+    assert_eq!((&webhook.body["code"], uploads_to(&gateway, "/prompt") - before), (&json!("node_error"), 2));
     gateway.close().await;
 }
 

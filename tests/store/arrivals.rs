@@ -28,7 +28,7 @@ async fn every_job_that_came_to_wait_is_read_once_in_pages() {
     // One that waits again has come anew, and stands where it stood.
     house.claim("a", 7, after(10)).await;
     assert!(house.store.requeue(new_job(3).id, 1, true, after(11)).await.unwrap());
-    assert!(house.store.pass_on(new_job(2).id, 1, "no").await.unwrap());
+    assert!(house.store.pass_on(new_job(2).id, 1, "no", None).await.unwrap());
     house.accept(8).await;
     let again = house.store.arrivals(mark, 9).await.unwrap();
     assert_eq!(ids(&again.jobs), [3, 2, 8].map(|number| new_job(number).id));
@@ -104,14 +104,14 @@ async fn the_variant_that_was_chosen_is_kept_with_the_run() {
     let again = Assignment { variant: 0, ..assignment(new.id, "b", offer(1).remove(0)) };
     let claimed = house.store.claim(vec![again], after(7)).await.unwrap().remove(0);
     assert_eq!(claimed.job.request, new.request, "the next run may be of another");
-    assert!(house.store.pass_on(new.id, 2, "no such model").await.unwrap());
+    assert!(house.store.pass_on(new.id, 2, "no such model", None).await.unwrap());
     let house = house.reopened().await;
     assert_eq!(house.waiting().await.remove(0).unfit, BTreeSet::from([Way::first("b")]), "as that variant alone");
     let second = Assignment { variant: 1, ..assignment(new.id, "b", offer(1).remove(0)) };
     let claimed = house.store.claim(vec![second], after(8)).await.unwrap().remove(0);
     assert_eq!((claimed.variant, claimed.structures.as_slice()), (1, names.as_slice()));
     assert_eq!(house.store.on_backends().await.unwrap(), [claimed]);
-    assert!(house.store.pass_on(new.id, 3, "no such model either").await.unwrap());
+    assert!(house.store.pass_on(new.id, 3, "no such model either", None).await.unwrap());
     let refused = Way { variant: 1, ..Way::first("b") };
     assert_eq!(house.waiting().await.remove(0).unfit, BTreeSet::from([Way::first("b"), refused]));
 }

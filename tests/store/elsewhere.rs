@@ -11,7 +11,7 @@ async fn a_job_that_a_backend_cannot_run_is_never_given_to_it_again_and_costs_no
     let house = House::new();
     let id = house.accept(1).await;
     house.claim_one("a", after(5)).await;
-    assert!(house.store.pass_on(id, 1, "no such model").await.unwrap());
+    assert!(house.store.pass_on(id, 1, "no such model", None).await.unwrap());
     assert_eq!(house.job(id).await.state, JobState::Queued);
     let house = house.reopened().await;
     assert!(house.claim("a", 3, after(6)).await.is_empty());
@@ -26,11 +26,22 @@ async fn a_job_that_a_backend_cannot_run_is_never_given_to_it_again_and_costs_no
 }
 
 #[tokio::test]
+async fn a_run_that_has_shown_that_a_backend_cannot_run_a_job_may_be_a_try() {
+    let house = House::new();
+    let id = house.accept(1).await;
+    house.claim_one("a", after(5)).await;
+    assert!(house.store.pass_on(id, 1, "memory ran out", Some(after(6))).await.unwrap());
+    assert!(house.claim("a", 3, after(7)).await.is_empty());
+    let again = house.claim_one("b", after(8)).await;
+    assert_eq!((again.tries, again.refused.as_slice()), (1, &[refused("a", "memory ran out")][..]));
+}
+
+#[tokio::test]
 async fn it_is_one_transaction_that_a_job_waits_again_and_who_cannot_run_it() {
     let house = House::new();
     let id = house.accept(1).await;
     house.claim_one("a", after(5)).await;
-    assert!(house.store.pass_on(id, 1, "no").await.unwrap());
+    assert!(house.store.pass_on(id, 1, "no", None).await.unwrap());
     let killed = house.as_if_killed_now();
     assert_eq!(killed.job(id).await.state, JobState::Queued);
     assert!(killed.claim("a", 1, after(6)).await.is_empty());
@@ -40,14 +51,14 @@ async fn it_is_one_transaction_that_a_job_waits_again_and_who_cannot_run_it() {
 async fn late_words_of_an_earlier_run_or_of_one_that_ended_make_no_backend_unfit() {
     let house = House::new();
     let id = house.accept(1).await;
-    assert!(!house.store.pass_on(id, 1, "not claimed yet").await.unwrap());
+    assert!(!house.store.pass_on(id, 1, "not claimed yet", None).await.unwrap());
     house.claim_one("a", after(5)).await;
     assert!(house.store.requeue(id, 1, true, after(6)).await.unwrap());
     let second = house.claim_one("a", after(7)).await;
     assert_eq!(second.run.number, 2);
-    assert!(!house.store.pass_on(id, 1, "late").await.unwrap());
+    assert!(!house.store.pass_on(id, 1, "late", None).await.unwrap());
     assert!(house.store.finish(succeeded(id, Some(2), after(8))).await.unwrap());
-    assert!(!house.store.pass_on(id, 2, "too late").await.unwrap());
+    assert!(!house.store.pass_on(id, 2, "too late", None).await.unwrap());
     assert_eq!(house.job(id).await.state, JobState::Succeeded);
     let unfit: i64 = raw(&house).query_row("SELECT count(*) FROM unfit", (), |row| row.get(0)).unwrap();
     assert_eq!(unfit, 0);
@@ -60,7 +71,7 @@ async fn jobs_that_wait_for_another_backend_hold_nobody_up() {
         house.accept(number).await;
     }
     for claimed in house.claim("a", 30, after(50)).await {
-        assert!(house.store.pass_on(claimed.job.id, 1, "no").await.unwrap());
+        assert!(house.store.pass_on(claimed.job.id, 1, "no", None).await.unwrap());
     }
     let next = house.claim("a", 4, after(60)).await;
     let ids: Vec<JobId> = next.iter().map(|claimed| claimed.job.id).collect();
@@ -71,7 +82,7 @@ async fn jobs_that_wait_for_another_backend_hold_nobody_up() {
 
 /// Returns the waiting jobs that all of these have refused.
 async fn stranded(house: &House, names: &[String], limit: u32) -> Vec<(Job, Vec<Refused>)> {
-    let kind = house.store.waiting_kinds(1).await.unwrap().remove(0);
+    let kind = house.store.waiting_kinds(None, 1).await.unwrap().kinds.remove(0);
     let able = names.iter().map(|name| Way::first(name)).collect();
     house.store.without_hope(kind, able, after(60_000), limit).await.unwrap()
 }
@@ -87,7 +98,7 @@ async fn only_what_every_backend_has_refused_is_stranded() {
     for backend in ["a", "b"] {
         for claimed in house.claim(backend, 2, after(5)).await {
             let reason = format!("no, says {backend}");
-            assert!(house.store.pass_on(claimed.job.id, claimed.run.number, &reason).await.unwrap());
+            assert!(house.store.pass_on(claimed.job.id, claimed.run.number, &reason, None).await.unwrap());
         }
     }
     let both_refused = stranded(&house, &all, 10).await;

@@ -3,6 +3,7 @@
 use crate::support::{House, after, new_job};
 use comfygate::job::{JobId, Placement, StructureHash};
 use comfygate::store::{FitnessStore, Incapable, Kind, Store, Way};
+use std::collections::BTreeSet;
 
 #[tokio::test]
 async fn what_a_backend_said_is_kept_until_it_holds_no_more() {
@@ -25,15 +26,40 @@ async fn waiting_jobs_are_told_by_what_they_need_and_wish() {
     let flux = Placement { tags: ["flux".to_owned()].into(), ..Placement::default() };
     let (first, _) = (wait(&house, 1, "one", &flux).await, wait(&house, 2, "one", &flux).await);
     let third = wait(&house, 3, "one", &Placement::default()).await;
-    let kind =
-        |placement: &Placement, example| Kind { graphs: vec![graph("one")], placement: placement.clone(), example };
-    let mut kinds = house.store.waiting_kinds(10).await.unwrap();
-    kinds.sort_by_key(|kind| kind.example);
-    assert_eq!(kinds, [kind(&flux, first), kind(&Placement::default(), third)]);
-    assert_eq!(house.store.waiting_kinds(1).await.unwrap().len(), 1);
+    let kind = |placement: &Placement, example: JobId, number: u16| Kind {
+        graphs: vec![graph("one")],
+        placement: placement.clone(),
+        example,
+        since: new_job(number).created_at,
+    };
+    let all = house.store.waiting_kinds(None, 10).await.unwrap();
+    assert_eq!((all.kinds.len(), &all.next), (2, &None));
+    assert!(all.kinds.contains(&kind(&flux, first, 1)) && all.kinds.contains(&kind(&Placement::default(), third, 3)));
     house.claim_one("a", after(10)).await;
     house.claim_one("a", after(10)).await;
-    assert_eq!(house.store.waiting_kinds(10).await.unwrap(), [kind(&Placement::default(), third)]);
+    let left = house.store.waiting_kinds(None, 10).await.unwrap();
+    assert_eq!(left.kinds, [kind(&Placement::default(), third, 3)]);
+}
+
+#[tokio::test]
+async fn the_kinds_of_waiting_jobs_are_told_page_by_page() {
+    let house = House::new();
+    let placements: Vec<Placement> =
+        ["a", "b"].map(|tag| Placement { tags: [tag.to_owned()].into(), ..Placement::default() }).into();
+    let mut examples = BTreeSet::new();
+    for (number, structure) in (1..).zip(["one", "one", "two", "", ""]) {
+        examples.insert(wait(&house, number, structure, &placements[usize::from(number % 2)]).await);
+    }
+    let (mut seen, mut mark, mut pages) = (Vec::new(), None, 0);
+    loop {
+        let page = house.store.waiting_kinds(mark, 2).await.unwrap();
+        seen.extend(page.kinds.iter().map(|kind| kind.example));
+        (mark, pages) = (page.next, pages + 1);
+        if mark.is_none() {
+            break;
+        }
+    }
+    assert_eq!((pages, seen.len(), seen.into_iter().collect::<BTreeSet<_>>()), (3, 5, examples));
 }
 
 #[tokio::test]
@@ -42,8 +68,8 @@ async fn without_hope_is_a_job_that_each_who_could_run_it_has_refused() {
     let ids =
         [wait(&house, 1, "one", &Placement::default()).await, wait(&house, 2, "one", &Placement::default()).await];
     house.claim_one("a", after(10)).await;
-    assert!(house.store.pass_on(ids[0], 1, "no x").await.unwrap());
-    let kind = house.store.waiting_kinds(1).await.unwrap().remove(0);
+    assert!(house.store.pass_on(ids[0], 1, "no x", None).await.unwrap());
+    let kind = house.store.waiting_kinds(None, 1).await.unwrap().kinds.remove(0);
     let hopeless = async |able: &[&str], by: u64| {
         let able = able.iter().map(|name| Way::first(name)).collect();
         let found = house.store.without_hope(kind.clone(), able, after(by), 10).await.unwrap();

@@ -140,7 +140,7 @@ impl Both {
             Verb::PassOn { job, run } => {
                 let Some((id, number)) = self.pick(job, run) else { return self };
                 let on_backend = self.is_current(id, number);
-                let answer = self.house.store.pass_on(id, number.unwrap_or(0), "no").await.unwrap();
+                let answer = self.house.store.pass_on(id, number.unwrap_or(0), "no", None).await.unwrap();
                 assert_eq!(answer, on_backend);
                 if on_backend {
                     let expected = self.expected(id);
@@ -333,7 +333,7 @@ impl Both {
         let waits = |it: &&Expected| it.state == JobState::Queued && !it.cancel_requested;
         let stranded = self.jobs.values().filter(waits).filter(|it| it.unfit.len() == NAMES.len()).count();
         let mut found = 0;
-        for kind in store.waiting_kinds(10).await.unwrap() {
+        for kind in store.waiting_kinds(None, 10).await.unwrap().kinds {
             let by = Timestamp::from_millis(i64::MAX);
             found += store.without_hope(kind, ways.to_vec(), by, 1000).await.unwrap().len();
         }

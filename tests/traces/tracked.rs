@@ -144,7 +144,7 @@ fn perform(run: &mut Run, effects: &mut Vec<Effect>, trace: &Trace, now: Timesta
         let input = match effects.remove(0) {
             Effect::Finish(outcome) => return Some(shown(&outcome)),
             Effect::Requeue { failure, .. } => return Some(format!("again: {}", failure.code.as_str())),
-            Effect::Elsewhere { failure } => return Some(format!("elsewhere: {}", failure.code.as_str())),
+            Effect::Elsewhere { failure, .. } => return Some(format!("elsewhere: {}", failure.code.as_str())),
             Effect::LookUp => Input::Evidence(evidence(trace, run.plan().prompt.as_str())),
             Effect::Collect(slot, source) => Input::Stored(slot, stored(&source)),
             Effect::Started | Effect::Reconnect | Effect::StopUpstream => continue,
@@ -196,6 +196,7 @@ pub(crate) fn plan(prompt: &str, graph: &Value) -> Plan {
         may_join: false,
         variant: 0,
         elsewhere: false,
+        alike: false,
         otherwise: false,
         nodes: nodes.keys().cloned().collect(),
         labels: BTreeMap::new(),

@@ -1,6 +1,6 @@
 //! What a client asks the metrics agent, which some servers have as a node pack (`agent/README.md`).
 
-use super::answer::{checked, failed, whole_within};
+use super::answer::whole_within;
 use super::{Client, ClientError};
 use reqwest::Method;
 use std::time::Duration;
@@ -15,7 +15,7 @@ impl Client {
     /// Returns what the server's metrics agent answers, as it writes it; `NotFound` where there is none.
     pub async fn agent_metrics(&self) -> Result<String, ClientError> {
         let call = self.request(Method::GET, &["orchestrator", "metrics"]).timeout(self.call_limit.min(AGENT_LIMIT));
-        let response = call.send().await.map_err(|error| failed(&error))?;
-        whole_within(checked("GET /orchestrator/metrics", response).await?, AGENT_ANSWER_LIMIT).await
+        let response = self.send_safely(call).await?;
+        whole_within(self.checked("GET /orchestrator/metrics", response).await?, AGENT_ANSWER_LIMIT).await
     }
 }

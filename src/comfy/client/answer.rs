@@ -1,6 +1,6 @@
 //! An answer of the server: its status judged, its body read whole within a bound, and why there was none.
 
-use super::{ClientError, PROXY_REFUSED};
+use super::{Client, ClientError, PROXY_REFUSED};
 use crate::comfy::{redact, route};
 use reqwest::Response;
 use std::error::Error;
@@ -10,15 +10,18 @@ pub(super) const ANSWER_LIMIT: u64 = 256 << 20;
 /// How much is read of an answer that is an error.
 const ERROR_LIMIT: usize = 4 << 10;
 
-pub(super) async fn checked(call: &str, response: Response) -> Result<Response, ClientError> {
-    let status = response.status().as_u16();
-    match status {
-        200..=299 => Ok(response),
-        404 => Err(ClientError::NotFound),
-        407 => Err(ClientError::Unreachable(PROXY_REFUSED.to_owned())),
-        _ => {
-            let body = redact(&beginning(response).await);
-            Err(ClientError::Status { call: call.to_owned(), status, body })
+impl Client {
+    /// Judges the status. What an error says is told without what the backend was shown.
+    pub(super) async fn checked(&self, call: &str, response: Response) -> Result<Response, ClientError> {
+        let status = response.status().as_u16();
+        match status {
+            200..=299 => Ok(response),
+            404 => Err(ClientError::NotFound),
+            407 => Err(ClientError::Unreachable(PROXY_REFUSED.to_owned())),
+            _ => {
+                let body = redact(&self.route.without_secrets(&beginning(response).await));
+                Err(ClientError::Status { call: call.to_owned(), status, body })
+            }
         }
     }
 }

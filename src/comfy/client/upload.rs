@@ -1,6 +1,6 @@
 //! Brings images to the input folder of a server, and masks for them.
 
-use super::answer::{checked, whole};
+use super::answer::whole;
 use super::{Client, ClientError};
 use crate::job::FileRef;
 use crate::lenient;
@@ -71,7 +71,7 @@ impl Client {
         let segments: Vec<&str> = path.split('/').collect();
         let call = self.carrier.post(self.url.call(&segments)).timeout(self.time_to_upload(length)).multipart(form);
         let (response, _) = self.send(call).await?;
-        let body = whole(checked(&format!("POST /{path}"), response).await?).await?;
+        let body = whole(self.checked(&format!("POST /{path}"), response).await?).await?;
         stored(&body).ok_or_else(|| ClientError::Malformed(format!("POST /{path} without a name")))
     }
 }

@@ -1,19 +1,20 @@
-//! How one backend is reached, as it stands in a definition: shown without secrets, and written whole for whoever keeps it. How it is
-//! read is `reading`'s, what it comes to `route`'s.
+//! How one backend is reached, as it stands in a definition: written whole for whoever keeps it. How it is read is `reading`'s, what is
+//! shown of it `shown`'s, what it comes to `route`'s.
 
 mod reading;
+mod shown;
 
 use super::RouteError;
+use crate::comfy::address::ComfyUrl;
 use crate::secret::Secret;
-use serde::{Deserialize, Serialize, Serializer};
+use crate::settings::BackendSettings;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use shown::MASK;
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use url::Url;
 
-/// What stands for a secret that is not shown.
-const MASK: &str = "***";
 /// The longest secret, in bytes.
 const LONGEST_SECRET: u64 = 64 << 10;
 /// The longest text of a definition, in bytes.
@@ -33,7 +34,7 @@ pub struct RouteOptions {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy: Option<ProxyText>,
     /// How its certificate is judged, and which one it is shown.
-    #[serde(default, skip_serializing_if = "TlsOptions::is_usual")]
+    #[serde(default, deserialize_with = "reading::tls", skip_serializing_if = "TlsOptions::is_usual")]
     pub tls: TlsOptions,
 }
 
@@ -59,6 +60,7 @@ pub enum AuthOptions {
 #[serde(deny_unknown_fields)]
 pub struct BasicOptions {
     /// The user; it holds no colon.
+    #[serde(deserialize_with = "reading::text")]
     pub user: String,
     /// The password.
     pub password: SecretText,
@@ -69,19 +71,20 @@ pub struct BasicOptions {
 #[serde(deny_unknown_fields)]
 pub struct OAuthOptions {
     /// The token endpoint; `https`, or `http` on this machine.
-    pub token_url: String,
+    pub token_url: AddressText,
     /// The client's name there.
+    #[serde(deserialize_with = "reading::text")]
     pub client_id: String,
     /// The client's secret there.
     pub client_secret: SecretText,
     /// The scopes that are asked for, with spaces between.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "reading::text_if_any", skip_serializing_if = "Option::is_none")]
     pub scope: Option<String>,
     /// Whom the token is for, where the endpoint asks for it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "reading::text_if_any", skip_serializing_if = "Option::is_none")]
     pub audience: Option<String>,
     /// Whether the client's credentials go in the body, and not as Basic authorization (RFC 6749, 2.3.1).
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, deserialize_with = "reading::flag", skip_serializing_if = "is_false")]
     pub auth_in_body: bool,
 }
 
@@ -90,19 +93,19 @@ pub struct OAuthOptions {
 #[serde(deny_unknown_fields)]
 pub struct TlsOptions {
     /// A PEM file with authorities that are trusted besides the public ones.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "reading::path_if_any", skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<PathBuf>,
     /// A PEM file with our certificate, and those between it and its authority.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "reading::path_if_any", skip_serializing_if = "Option::is_none")]
     pub cert_file: Option<PathBuf>,
     /// A PEM file with the key of our certificate.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "reading::path_if_any", skip_serializing_if = "Option::is_none")]
     pub key_file: Option<PathBuf>,
     /// The name that stands in the backend's certificate, where that is not the one of its address.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "reading::text_if_any", skip_serializing_if = "Option::is_none")]
     pub server_name: Option<String>,
     /// Whether any certificate will do, so that anybody on the way can read and change everything.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, deserialize_with = "reading::flag", skip_serializing_if = "is_false")]
     pub insecure_skip_verify: bool,
 }
 
@@ -117,12 +120,30 @@ pub enum SecretText {
     File(PathBuf),
 }
 
-/// The address of a proxy, which may hold a password; like [`SecretText`], and shown with everything but the password.
+/// An address whose query may be a secret.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AddressText(pub String);
+
+/// The address of a proxy, which may hold a user and a password; like [`SecretText`], and shown without these.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
 #[serde(transparent)]
 pub struct ProxyText(pub SecretText);
 
 impl RouteOptions {
+    /// Reads what the settings say of all backends that they name.
+    pub fn of(settings: &BackendSettings) -> Result<Self, RouteError> {
+        let mut options = settings.route_file.as_deref().map(Self::read).transpose()?.unwrap_or_default();
+        match (settings.bearer(), &options.auth) {
+            (None, _) => {}
+            (Some(token), AuthOptions::None) => options.auth = AuthOptions::Bearer(SecretText::Given(token.clone())),
+            (Some(_), _) => {
+                let reason = "both COMFYUI_TOKEN and the file of COMFYUI_ROUTE_FILE say what is shown; take one away";
+                return Err(RouteError::new("auth", reason));
+            }
+        }
+        Ok(options)
+    }
+
     /// Reads a file with nothing else in it.
     pub fn read(path: &Path) -> Result<Self, RouteError> {
         let at = |error: RouteError| {
@@ -159,12 +180,41 @@ impl RouteOptions {
                     *shown = headers.get(name).map(SecretText::text).unwrap_or_default().into();
                 }
             }
-            AuthOptions::OAuth(oauth) => put(&mut whole, "/auth/oauth/client_secret", &oauth.client_secret),
+            AuthOptions::OAuth(oauth) => {
+                put(&mut whole, "/auth/oauth/client_secret", &oauth.client_secret);
+                if let Some(shown) = whole.pointer_mut("/auth/oauth/token_url") {
+                    *shown = oauth.token_url.0.clone().into();
+                }
+            }
         }
         if let Some(ProxyText(proxy)) = &self.proxy {
             put(&mut whole, "/proxy", proxy);
         }
         whole
+    }
+
+    /// Says why what is said of TLS would not hold for an address, and how to mend it; none where it would.
+    pub fn idle_tls(&self, url: &ComfyUrl) -> Option<String> {
+        let mut tls = self.tls.clone();
+        let mut hint = "";
+        if matches!(self.auth, AuthOptions::OAuth(_)) {
+            // The token endpoint is called with it.
+            tls.ca_file = None;
+            hint = "; for the endpoint of `auth.oauth`, leave `ca_file` alone there";
+        }
+        (!url.is_https() && !tls.is_usual()).then(|| {
+            format!("`{url}` is not encrypted, so nothing of it would hold; write the address with https://, or take `tls` away{hint}")
+        })
+    }
+
+    /// Returns each of its parts as if nothing else was said.
+    pub(super) fn parts(&self) -> [Self; 3] {
+        let nothing = Self::default;
+        [
+            Self { auth: self.auth.clone(), ..nothing() },
+            Self { proxy: self.proxy.clone(), ..nothing() },
+            Self { tls: self.tls.clone(), ..nothing() },
+        ]
     }
 
     /// Returns the parts that are read from files and variables of this machine. Whoever may not know these may not write them
@@ -243,33 +293,6 @@ impl SecretText {
             Self::Environment(name) => format!("env:{name}"),
             Self::File(path) => format!("file:{}", path.display()),
         }
-    }
-
-    fn shown(&self) -> String {
-        if self.is_here() { self.text() } else { MASK.to_owned() }
-    }
-}
-
-impl ProxyText {
-    fn shown(&self) -> String {
-        let SecretText::Given(address) = &self.0 else { return self.0.shown() };
-        let Ok(mut url) = Url::parse(address.expose()) else { return MASK.to_owned() };
-        if url.password().is_some() && url.set_password(Some(MASK)).is_err() {
-            return MASK.to_owned();
-        }
-        url.to_string()
-    }
-}
-
-impl Serialize for SecretText {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.shown())
-    }
-}
-
-impl Serialize for ProxyText {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.shown())
     }
 }
 

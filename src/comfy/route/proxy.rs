@@ -46,6 +46,16 @@ impl HttpProxy {
         Ok(Self { url, authorization })
     }
 
+    /// Returns its address, without a user and password.
+    pub(super) fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// Returns what it is shown.
+    pub(super) fn authorization(&self) -> Option<&HeaderValue> {
+        self.authorization.as_ref()
+    }
+
     /// Returns it as the client library takes it.
     pub(super) fn of_http(&self) -> Result<reqwest::Proxy, RouteError> {
         let unfit = |error: reqwest::Error| RouteError::new(PART, error.to_string());

@@ -37,12 +37,13 @@ async fn each_kind_is_shown_on_http_and_on_the_socket_and_no_origin_ever() {
         assert_eq!(route.has_credentials(), !expected.is_empty());
         let client = Client::by(peer.url(), route.clone()).unwrap();
         assert_eq!(client.probe().await, Ok(4));
+        assert_eq!(client.agent_metrics().await.as_deref(), Ok(IDLE));
         let shown = format!("{client:?}");
         assert!(!shown.contains("hunter2") && !shown.contains("dXMg"), "{shown}");
         let reason = no_socket(&peer.url(), route).await;
         assert!(reason.contains("200"), "{reason}");
         let heads = peer.heard();
-        assert_eq!(heads.len(), 2, "{heads:?}");
+        assert_eq!(heads.len(), 3, "{heads:?}");
         for head in heads.iter().map(|head| head.to_lowercase()) {
             for line in &expected {
                 assert!(head.contains(&format!("{}\r\n", line.to_lowercase())), "{line} {head}");
@@ -83,6 +84,10 @@ fn a_definition_that_cannot_be_meant_is_refused_with_the_part_and_without_secret
     let huge = file("huge", &"x".repeat(5 << 20));
     let oauth =
         |url: &str| json!({"auth": {"oauth": {"token_url": url, "client_id": "c", "client_secret": "hunter2"}}});
+    let behind = |mut definition: Value| {
+        definition["proxy"] = json!("http://127.0.0.1:1");
+        definition
+    };
     let headers = |name: &str| json!({"auth": {"headers": {name: "hunter2"}}});
     for (definition, part, expected) in [
         (json!({"auth": {"basic": {"user": "a:b", "password": "hunter2"}}}), "auth.basic.user", "no colon"),
@@ -107,6 +112,7 @@ fn a_definition_that_cannot_be_meant_is_refused_with_the_part_and_without_secret
         (oauth("ftp://id.example/token"), "auth.oauth.token_url", "neither https://"),
         (oauth("https://u:hunter2@id.example/token"), "auth.oauth.token_url", "holds a user or password"),
         (oauth("hunter2"), "auth.oauth.token_url", "not an address"),
+        (behind(oauth("http://127.0.0.1:1/token")), "auth.oauth.token_url", "would go to the proxy unencrypted"),
         (
             json!({"proxy": "https://u:hunter2@proxy:1"}),
             "proxy",
@@ -138,6 +144,7 @@ fn a_definition_that_cannot_be_meant_is_refused_with_the_part_and_without_secret
     for url in ["http://localhost:1/t", "http://127.0.0.1:1/t", "http://[::1]:1/t", "https://id.example/t"] {
         assert!(route(&oauth(url)).is_ok(), "{url}");
     }
+    assert!(route(&behind(oauth("https://id.example/t"))).is_ok());
 }
 
 #[test]

@@ -11,7 +11,8 @@ use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use rustls::ClientConfig;
 use serde::Deserialize;
 use serde_json::Value;
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::sync::Mutex;
 use tracing::debug;
@@ -29,6 +30,8 @@ const LONGEST_LIFE: Duration = Duration::from_hours(24);
 const MARGIN: Duration = Duration::from_mins(1);
 /// How long nobody asks again after a failure, and no second token is thrown away.
 const REST: Duration = Duration::from_secs(1);
+/// How many tokens are remembered that a backend may still say back.
+const REMEMBERED: usize = 4;
 /// The errors of a token endpoint that are repeated (RFC 6749, 5.2); another text could be anything, our secret included.
 const KNOWN_ERRORS: &[&str] = &[
     "invalid_request",
@@ -52,6 +55,8 @@ pub(super) struct Tokens {
     authorization: Option<HeaderValue>,
     clock: Arc<dyn Clock>,
     kept: Mutex<Kept>,
+    /// The last ones, newest at the end, for whoever looks for them in what comes back.
+    shown: std::sync::Mutex<VecDeque<HeaderValue>>,
 }
 
 #[derive(Default)]
@@ -85,7 +90,7 @@ impl Tokens {
         proxy: Option<&HttpProxy>,
         tls: &ClientConfig,
     ) -> Result<Self, RouteError> {
-        let url = endpoint(&options.token_url)?;
+        let url = endpoint(&options.token_url.0, proxy.is_some())?;
         if options.client_id.is_empty() {
             return Err(RouteError::new("auth.oauth.client_id", "it is empty"));
         }
@@ -112,7 +117,20 @@ impl Tokens {
         let builder = builder.tls_backend_preconfigured(tls.clone()).http1_only();
         let builder = builder.redirect(reqwest::redirect::Policy::none()).retry(reqwest::retry::never());
         let http = builder.timeout(LIMIT).build().map_err(unbuilt)?;
-        Ok(Self { http, url, form: Secret::new(form.finish()), authorization, clock, kept: Mutex::default() })
+        Ok(Self {
+            http,
+            url,
+            form: Secret::new(form.finish()),
+            authorization,
+            clock,
+            kept: Mutex::default(),
+            shown: std::sync::Mutex::default(),
+        })
+    }
+
+    /// Returns the endpoint.
+    pub(super) fn url(&self) -> &Url {
+        &self.url
     }
 
     /// Returns the header with a token that is good for a while, and its number. Whoever comes while one is asked for waits for it.
@@ -130,6 +148,7 @@ impl Tokens {
         match self.ask().await {
             Ok((shown, life)) => {
                 debug!(token_url = %self.shown_url(), life_s = life.as_secs(), "a fresh access token");
+                self.note(shown.clone());
                 kept.count += 1;
                 kept.failed = None;
                 let number = kept.count;
@@ -143,6 +162,11 @@ impl Tokens {
                 Err(reason)
             }
         }
+    }
+
+    /// Returns the tokens that a backend may have been shown lately.
+    pub(super) fn shown(&self) -> VecDeque<HeaderValue> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Forgets the token of this number, which the backend did not take. Says whether the next one is another.
@@ -159,6 +183,14 @@ impl Tokens {
         kept.thrown = Some(now);
         kept.token = None;
         true
+    }
+
+    fn note(&self, token: HeaderValue) {
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        shown.push_back(token);
+        if shown.len() > REMEMBERED {
+            shown.pop_front();
+        }
     }
 
     async fn ask(&self) -> Result<(HeaderValue, Duration), String> {
@@ -197,8 +229,9 @@ impl Tokens {
     }
 }
 
-/// Reads the address of a token endpoint: what is sent there is a secret, so nobody on the way may read along.
-fn endpoint(text: &str) -> Result<Url, RouteError> {
+/// Reads the address of a token endpoint: what is sent there is a secret, so nobody on the way may read along, nor a proxy, which
+/// gets what goes to this machine as well.
+fn endpoint(text: &str, is_proxied: bool) -> Result<Url, RouteError> {
     let refused = |reason: &str| RouteError::new("auth.oauth.token_url", reason);
     let url = Url::parse(text).map_err(|error| refused(&format!("it is not an address ({error})")))?;
     if !url.username().is_empty() || url.password().is_some() {
@@ -212,6 +245,9 @@ fn endpoint(text: &str) -> Result<Url, RouteError> {
     };
     match url.scheme() {
         "https" => Ok(url),
+        "http" if is_here && is_proxied => {
+            Err(refused("the client's secret would go to the proxy unencrypted; use https://, or take `proxy` away"))
+        }
         "http" if is_here => Ok(url),
         "http" => Err(refused("the client's secret would go there unencrypted; use https://")),
         _ => Err(refused("it is neither https:// nor, on this machine, http://")),

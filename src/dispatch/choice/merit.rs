@@ -188,13 +188,20 @@ impl<'a, K: Knowledge> Merits<'a, K> {
 
     fn look(&mut self, room: &Room, class: &Class, class_id: ClassId, row: &mut Row, is_patient: bool) -> Verdict {
         let mut free: Vec<Offer> = Vec::new();
+        let mut is_left = false;
         for place in 0..self.stands.len() {
-            if self.has_room_for(place, class) {
-                free.extend(self.offer(place, class, row).filter(|_| !self.is_left_to_others(place, class, row)));
+            if !self.has_room_for(place, class) {
+                continue;
+            }
+            let Some(offer) = self.offer(place, class, row) else { continue };
+            if is_patient && self.is_left_to_others(place, class, row) {
+                is_left = true;
+            } else {
+                free.push(offer);
             }
         }
         if free.is_empty() {
-            return Verdict::Closed;
+            return if is_left { Verdict::Passed } else { Verdict::Closed };
         }
         let is_preferred = |stand: &Stand| class.placement.prefer.contains(&stand.name);
         if !class.placement.prefer.is_empty() {

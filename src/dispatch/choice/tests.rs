@@ -80,6 +80,10 @@ fn a_job_that_a_backend_lost_is_left_to_the_others_as_long_as_one_may_take_it() 
     assert_eq!(goes_to(&lost, vec![doubtful(), full("b")]), None, "as long as a is in doubt it waits for b");
     let gone = Stand { is_open: false, ..full("b") };
     assert_eq!(goes_to(&lost, vec![doubtful(), gone]), Some(0));
+    let mut waits = Scene::with([lost.clone()]);
+    assert_eq!(waits.decide(vec![doubtful(), full("b")]), []);
+    waits.now = at(31);
+    assert_eq!(waits.decide(vec![doubtful(), full("b")]).first().map(|choice| choice.stand), Some(0), "not for ever");
     // One that cannot run it is no other one.
     let refused = Waiting { unfit: BTreeSet::from([Way::first("b")]), ..lost };
     assert_eq!(goes_to(&refused, vec![doubtful(), stand("b", 1)]), Some(0));

@@ -104,6 +104,15 @@ impl Known {
         Some(show(&mut self.graphs.get_mut(graph)?.on.get_mut(backend)?.breaker))
     }
 
+    /// Returns the graphs and backends whose breaker is open.
+    pub(super) fn blocked(&self) -> Vec<(StructureHash, String)> {
+        let of = |(graph, of): (&StructureHash, &OfGraph)| {
+            let open = of.on.iter().filter(|(_, on)| on.breaker.is_open());
+            open.map(|(backend, _)| (graph.clone(), backend.clone())).collect::<Vec<_>>()
+        };
+        self.graphs.iter().flat_map(of).collect()
+    }
+
     /// Learns what such graphs need.
     pub(super) fn learn(&mut self, graph: &StructureHash, needs: Arc<Needs>, taught_by: &str) {
         self.make_room();
@@ -182,16 +191,6 @@ impl Known {
             }
         }
         closed
-    }
-
-    /// Counts the breakers that are open, by backend.
-    pub(super) fn blocked(&self) -> HashMap<String, usize> {
-        let mut blocked = HashMap::new();
-        let open = self.graphs.values().flat_map(|of| &of.on).filter(|(_, on)| on.breaker.is_open());
-        for (backend, _) in open {
-            *blocked.entry(backend.clone()).or_default() += 1;
-        }
-        blocked
     }
 
     /// Returns of how many graphs something is known.

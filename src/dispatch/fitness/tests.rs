@@ -3,9 +3,9 @@
 use super::*;
 use crate::clock::SystemClock;
 use crate::comfy::{Client, NodeProblem};
-use crate::job::{FailureCode, Placement};
-use crate::pool::{BackendNews, BackendTap};
-use crate::tracker::{Desk, Tracker};
+use crate::job::{FailureCode, JobId, Placement};
+use crate::pool::{BackendNews, BackendTap, Duty};
+use crate::tracker::{Account, Desk, Shown, Tracker};
 use serde_json::json;
 use std::path::Path;
 
@@ -42,7 +42,11 @@ impl House {
     }
 
     fn admit(&self, backend: &str, now: Timestamp) -> bool {
-        self.fitness.admit(&hash(), &graph(), "revision", backend, now)
+        self.admit_as(1, backend, now)
+    }
+
+    fn admit_as(&self, run: u32, backend: &str, now: Timestamp) -> bool {
+        self.fitness.admit(&hash(), &graph(), "revision", backend, id(run), now)
     }
 
     fn fit(&self, backend: &str, now: Timestamp) -> Fit {
@@ -50,7 +54,7 @@ impl House {
     }
 
     fn ran(&self, backend: &str, at: Timestamp, shown: Shown) {
-        self.fitness.account(&Account { backend: backend.to_owned(), graph: hash(), at, shown });
+        self.fitness.account(&Account { backend: backend.to_owned(), run: id(1), graph: hash(), at, shown });
     }
 
     fn fails(&self, backend: &str, at: Timestamp) {
@@ -72,6 +76,10 @@ fn backend(name: &str) -> Backend {
 
 fn inventory(folder: &Path) -> Inventory {
     Inventory::open(folder, ["a".to_owned(), "b".to_owned()], SystemClock::start())
+}
+
+fn id(run: u32) -> RunId {
+    (JobId::from_bytes([1; 16]), run)
 }
 
 fn hash() -> StructureHash {
@@ -143,14 +151,14 @@ fn what_a_backend_refused_it_never_gets_again_until_it_has_something_else() {
     let later = Fitness::new(1);
     later.tie(&house.pool, &house.inventory);
     later.known_mut().say(&hash(), "a", Said::earlier(&said.reason, said.share));
-    assert!(!later.admit(&hash(), &graph(), "revision", "a", minutes(0)));
+    assert!(!later.admit(&hash(), &graph(), "revision", "a", id(1), minutes(0)));
 
     house.has("a", &["x.safetensors", "z.safetensors"]);
     let (version, definitions) = house.inventory.stock("a").unwrap();
     for fitness in [&house.fitness, &later] {
         fitness.judge(&hash(), "a", version, &definitions);
         assert_eq!(fitness.errands().unsaid, [(hash(), "a".to_owned())]);
-        assert!(fitness.admit(&hash(), &graph(), "revision", "a", minutes(0)));
+        assert!(fitness.admit(&hash(), &graph(), "revision", "a", id(1), minutes(0)));
     }
     assert_eq!(house.fit("a", minutes(0)), Fit::Fits);
 }
@@ -212,6 +220,39 @@ fn where_no_other_backend_can_run_them_nothing_is_blocked() {
 }
 
 #[test]
+fn nothing_is_blocked_for_a_backend_that_takes_no_jobs() {
+    let house = House::new();
+    house.pool.get("b").unwrap().set_duty(Duty::Draining);
+    house.fails("a", minutes(0));
+    assert_eq!((house.fit("a", minutes(0)), house.events()), (Fit::Fits, Vec::new()));
+    house.pool.get("b").unwrap().set_duty(Duty::Serving);
+    house.fails("a", minutes(0));
+    assert!(matches!(house.fit("a", minutes(0)), Fit::Blocked(_)), "it should have a socket in a moment");
+}
+
+#[test]
+fn the_last_backend_that_can_run_a_graph_is_not_left_alone_with_it() {
+    for gone in [true, false] {
+        let house = House::new();
+        house.fails("a", minutes(0));
+        assert!(house.admit("a", minutes(1)) && !house.admit_as(2, "a", minutes(1)), "one finds out");
+        house.events();
+        house.fitness.release_the_last(minutes(1));
+        assert_eq!(house.events(), [], "another can run them");
+        if gone {
+            house.pool.remove("b");
+            house.fails("a", minutes(2));
+        } else {
+            house.has("b", &["y.safetensors"]);
+            assert!(!house.admit("b", minutes(1)));
+            house.fitness.release_the_last(minutes(2));
+        }
+        assert_eq!(house.events(), [("a".to_owned(), "backend_unblocked")]);
+        assert!(house.admit_as(2, "a", minutes(2)) && house.admit_as(3, "a", minutes(2)));
+    }
+}
+
+#[test]
 fn of_many_graphs_what_can_be_found_out_again_is_forgotten() {
     let house = House::new();
     house.fitness.refused(&hash(), &graph(), "a", &refusal(), minutes(0));
@@ -232,9 +273,9 @@ fn a_graph_of_an_unknown_structure_goes_anywhere() {
     let house = House::new();
     house.has("a", &["y.safetensors"]);
     let none = StructureHash::default();
-    assert!(house.fitness.admit(&none, &graph(), "revision", "a", minutes(0)));
+    assert!(house.fitness.admit(&none, &graph(), "revision", "a", id(1), minutes(0)));
     house.fitness.refused(&none, &graph(), "a", &refusal(), minutes(0));
-    let account = |shown| Account { backend: "a".to_owned(), graph: none.clone(), at: minutes(0), shown };
+    let account = |shown| Account { backend: "a".to_owned(), run: id(1), graph: none.clone(), at: minutes(0), shown };
     house.fitness.account(&account(Shown::Fails { reason: String::new() }));
     let fit = house.fitness.fit(&none, &Placement::default(), &house.pool.get("a").unwrap(), minutes(0));
     assert_eq!((fit, house.fitness.errands().wanted.len()), (Fit::Fits, 0));

@@ -2,17 +2,17 @@
 
 use super::super::ending::end;
 use super::super::run::Parts;
-use super::{Fit, Fitness, unwished};
+use super::{Fit, Fitness, is_certain, unwished};
 use crate::clock::Timestamp;
-use crate::job::{Failure, FailureCode, Job, StructureHash};
+use crate::job::{Failure, FailureCode, Job, Placement, StructureHash};
 use crate::names::cut;
 use crate::pool::Backend;
 use crate::store::{Kind, Refused, Way};
-use std::collections::BTreeSet;
+use futures_util::future::join_all;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-/// How many kinds of waiting jobs are looked at, and how many jobs are ended together.
-pub(super) const KINDS: u32 = 1000;
+/// How many jobs are ended together.
 const AT_ONCE: u32 = 256;
 
 /// How the reason of a backend without a tag begins.
@@ -28,16 +28,15 @@ pub(super) struct Chances {
 }
 
 impl Chances {
-    /// Asks for each backend. What is only blocked for a while, away or draining may run them yet.
+    /// Asks for each backend. What is only blocked for a while, away or draining may run them yet, and what is away may
+    /// come back with what it lacks.
     pub(super) fn of(fitness: &Fitness, kind: &Kind, backends: &[Arc<Backend>], now: Timestamp) -> Self {
-        let reason = |backend: &Arc<Backend>, variant: u32, graph: &StructureHash| match fitness.weigh(
-            graph,
-            &kind.placement.of_variant(variant as usize),
-            backend,
-            now,
-        ) {
-            Fit::Unfit(reason) => Some(reason),
-            Fit::Fits | Fit::Blocked(_) => None,
+        let reason = |backend: &Arc<Backend>, variant: u32, graph: &StructureHash| {
+            let placement = kind.placement.of_variant(variant as usize);
+            match fitness.weigh(graph, &placement, backend, now) {
+                Fit::Unfit(reason) if is_certain(&placement, backend) => Some(reason),
+                Fit::Unfit(_) | Fit::Fits | Fit::Blocked(_) => None,
+            }
         };
         let ways = |backend: &Arc<Backend>| {
             let way =
@@ -52,6 +51,11 @@ impl Chances {
         !self.of.is_empty() && self.of.iter().all(|(_, reason)| reason.is_some())
     }
 
+    /// Says whether there are backends and none can run such a job that was refused in these ways.
+    pub(super) fn are_none_but(&self, refused: &BTreeSet<Way>) -> bool {
+        !self.of.is_empty() && self.of.iter().all(|(way, reason)| reason.is_some() || refused.contains(way))
+    }
+
     fn able(&self) -> Vec<Way> {
         self.of.iter().filter(|(_, reason)| reason.is_none()).map(|(way, _)| way.clone()).collect()
     }
@@ -63,6 +67,28 @@ impl Chances {
             Some(Refused { way: way.clone(), reason: reason.clone().or_else(|| said(way))? })
         };
         self.of.iter().filter_map(reason).collect()
+    }
+}
+
+/// The waiting jobs that backends refused for their own values, by what they need and wish.
+pub(super) struct Singly(HashMap<Vec<StructureHash>, Vec<(Placement, BTreeSet<Way>)>>);
+
+impl Singly {
+    pub(super) fn of(parts: &Parts) -> Self {
+        let mut refused: HashMap<_, Vec<_>> = HashMap::new();
+        let hall = parts.outlooks.hall();
+        for (class, _) in hall.room.classes().filter(|(class, waiting)| *waiting > 0 && !class.unfit.is_empty()) {
+            let of = refused.entry(class.structures.clone()).or_default();
+            of.push((class.placement.clone(), class.unfit.clone()));
+        }
+        Self(refused)
+    }
+
+    /// Says whether some of a kind were refused in every way in which the others may run.
+    pub(super) fn are_without(&self, kind: &Kind, chances: &Chances) -> bool {
+        let of = self.0.get(&kind.graphs).into_iter().flatten();
+        let mut refused = of.filter(|(placement, _)| *placement == kind.placement);
+        refused.any(|(_, unfit)| chances.are_none_but(unfit))
     }
 }
 
@@ -89,11 +115,13 @@ pub(super) async fn end_without_hope(parts: &Parts, kind: &Kind, chances: &Chanc
             Ok(found) => found,
             Err(error) => return tracing::warn!(%error, "the jobs that no backend can run could not be read"),
         };
-        for (job, refused) in &found {
-            let failure = failure(parts, kind, job, &chances.reasons(refused));
-            end(parts, job, None, failure).await;
-        }
-        if found.len() < AT_ONCE as usize || parts.lifecycle.stop().is_cancelled() {
+        // All at once, so that they share the store's sync of the disk.
+        let each = async |(job, refused): &(Job, Vec<Refused>)| {
+            end(parts, job, None, failure(parts, kind, job, &chances.reasons(refused))).await
+        };
+        let ended = join_all(found.iter().map(each)).await;
+        let is_more = found.len() == AT_ONCE as usize;
+        if !is_more || !ended.contains(&true) || parts.lifecycle.stop().is_cancelled() {
             return;
         }
     }

@@ -4,16 +4,16 @@
 use super::super::run::{Parts, rebuild};
 use super::Errands;
 use super::known::Said;
-use super::unrunnable::{Chances, KINDS, doubtful, end_without_hope};
+use super::unrunnable::{Chances, Singly, doubtful, end_without_hope};
 use crate::clock::Timestamp;
 use crate::definitions::Definitions;
 use crate::job::{JobId, StructureHash};
 use crate::pool::{BackendEvent, Pool};
-use crate::store::{Kind, persist};
+use crate::store::{Kind, KindMark, Kinds, persist};
 use crate::tracker::Block;
 use crate::workflow::Pair;
 use futures_util::future::join_all;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -25,11 +25,18 @@ const POLL: Duration = Duration::from_secs(1);
 /// How old what is known of a backend may be before a job ends for it.
 const FRESH: Duration = Duration::from_secs(5);
 
+/// How often backends are asked for jobs that wait for one that may join.
+const ASKED: Duration = Duration::from_mins(1);
+
 /// How often what nobody asks for any more is forgotten.
 const TIDY: Duration = Duration::from_mins(1);
 
 /// How many graphs are learnt in one look.
 const LEARNT: usize = 100;
+
+/// How many kinds of waiting jobs are read at once, and how many such pages in one look. The next one goes on behind them.
+const KINDS: u32 = 1000;
+const PAGES: usize = 10;
 
 /// Why it is looked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,21 +47,35 @@ enum Occasion {
     Change,
 }
 
+/// What one look leaves to the next.
+#[derive(Default)]
+struct Progress {
+    revisions: HashMap<String, Arc<Pair>>,
+    /// Graphs that could not be built. They hold up no others.
+    unlearnable: HashSet<StructureHash>,
+    /// Behind which kind it goes on; none for the first.
+    mark: Option<KindMark>,
+    /// When backends were last asked for jobs that wait for one that may join.
+    asked_at: Option<Timestamp>,
+}
+
 /// Watches until told to stop.
 pub(in crate::dispatch) async fn watch(parts: Arc<Parts>, stop: CancellationToken) {
     let fitness = Arc::clone(&parts.fitness);
     fitness.tie(&parts.pool, &parts.inventory);
     remember(&parts).await;
     let (mut pool, mut inventory) = (parts.pool.changes(), parts.inventory.changes());
-    let mut revisions = HashMap::new();
+    let mut progress = Progress::default();
     let mut occasion = Occasion::Change;
     let mut tidy_at = parts.clock.now() + TIDY;
     loop {
         // A panic in there ends one look.
-        let _ = parts.lifecycle.contain("fitness", Box::pin(look(&parts, occasion, &mut revisions))).await;
+        let _ = parts.lifecycle.contain("fitness", Box::pin(look(&parts, occasion, &mut progress))).await;
         let now = parts.clock.now();
         if now >= tidy_at {
             tidy(&parts, now);
+            // What could not be read may be readable now.
+            progress.unlearnable.clear();
             tidy_at = now + TIDY;
         }
         occasion = tokio::select! {
@@ -77,7 +98,7 @@ async fn remember(parts: &Parts) {
     }
 }
 
-async fn look(parts: &Parts, occasion: Occasion, revisions: &mut HashMap<String, Arc<Pair>>) {
+async fn look(parts: &Parts, occasion: Occasion, progress: &mut Progress) {
     let fitness = &parts.fitness;
     let now = parts.clock.now();
     if occasion == Occasion::Change {
@@ -92,31 +113,62 @@ async fn look(parts: &Parts, occasion: Occasion, revisions: &mut HashMap<String,
     }
     // It has refused what it seemed to have.
     refresh(parts, &refusing).await;
-    let kinds = match parts.fitness_store.waiting_kinds(KINDS).await {
-        Ok(kinds) => kinds,
-        Err(error) => {
-            warn!(%error, "the kinds of waiting jobs could not be read");
-            Vec::new()
-        }
-    };
-    learn(parts, wanted, &kinds, revisions).await;
-    if to_judge || occasion == Occasion::Change || parts.fitness.errands().to_judge {
+    if to_judge || occasion == Occasion::Change {
         judge(parts).await;
     }
     forget(parts, unsaid).await;
-    let backends = parts.pool.backends();
-    let chances = |kind: &Kind| Chances::of(fitness, kind, &backends, now);
-    let without: Vec<&Kind> = kinds.iter().filter(|kind| chances(kind).are_none()).collect();
-    // What they lack they may have got since they were asked.
-    let doubtful: BTreeSet<String> = without.iter().flat_map(|kind| doubtful(kind, &backends)).collect();
+    let (refused, mut unknown) = (Singly::of(parts), wanted);
+    let (mut hopeless, mut learnt) = (Vec::new(), 0);
+    for _ in 0..PAGES {
+        let kinds = match parts.fitness_store.waiting_kinds(progress.mark.take(), KINDS).await {
+            Ok(Kinds { kinds, next }) => {
+                progress.mark = next;
+                kinds
+            }
+            Err(error) => {
+                warn!(%error, "the kinds of waiting jobs could not be read");
+                Vec::new()
+            }
+        };
+        learn(parts, std::mem::take(&mut unknown), &kinds, progress, &mut learnt).await;
+        if fitness.errands().to_judge {
+            judge(parts).await;
+        }
+        let backends = parts.pool.backends();
+        hopeless.extend(kinds.into_iter().filter(|kind| {
+            let chances = Chances::of(fitness, kind, &backends, now);
+            chances.are_none() || refused.are_without(kind, &chances)
+        }));
+        if progress.mark.is_none() {
+            break;
+        }
+    }
+    fitness.release_the_last(now);
+    end_all(parts, &hopeless, &refused, progress).await;
+}
+
+/// Ends the jobs of these kinds that no backend can run, as far as they have waited as long as they should.
+async fn end_all(parts: &Parts, hopeless: &[Kind], refused: &Singly, progress: &mut Progress) {
+    if hopeless.is_empty() {
+        return;
+    }
+    let (now, backends) = (parts.clock.now(), parts.pool.backends());
+    let is_due = |kind: &&Kind| now >= kind.since + parts.wait_for_backends;
+    let asks_for_all = progress.asked_at.is_none_or(|at| now >= at + ASKED);
+    if asks_for_all {
+        progress.asked_at = Some(now);
+    }
+    // What they lack they may have got since they were asked. Whom all have refused that does not help.
+    let asked_for = hopeless.iter().filter(|kind| asks_for_all || is_due(kind));
+    let asked_for = asked_for.filter(|kind| Chances::of(&parts.fitness, kind, &backends, now).are_none());
+    let doubtful: BTreeSet<String> = asked_for.flat_map(|kind| doubtful(kind, &backends)).collect();
     if !doubtful.is_empty() {
         refresh(parts, &doubtful).await;
         judge(parts).await;
     }
-    let concerned = if occasion == Occasion::Change { kinds.iter().collect() } else { without };
-    for kind in concerned {
-        let chances = chances(kind);
-        if chances.are_none() || occasion == Occasion::Change {
+    for kind in hopeless.iter().filter(is_due) {
+        let chances = Chances::of(&parts.fitness, kind, &backends, now);
+        if chances.are_none() || refused.are_without(kind, &chances) {
             end_without_hope(parts, kind, &chances).await;
         }
     }
@@ -141,10 +193,12 @@ async fn learn(
     parts: &Parts,
     wanted: BTreeSet<StructureHash>,
     kinds: &[Kind],
-    revisions: &mut HashMap<String, Arc<Pair>>,
+    progress: &mut Progress,
+    learnt: &mut usize,
 ) {
     let examples = kinds.iter().flat_map(|kind| kind.graphs.iter().map(|graph| (graph.clone(), kind.example)));
-    let examples: BTreeMap<StructureHash, JobId> = examples.filter(|(graph, _)| !graph.as_str().is_empty()).collect();
+    let is_new = |graph: &StructureHash| !graph.as_str().is_empty() && !progress.unlearnable.contains(graph);
+    let examples: BTreeMap<StructureHash, JobId> = examples.filter(|(graph, _)| is_new(graph)).collect();
     let unknown: BTreeSet<StructureHash> = {
         let known = parts.fitness.known();
         wanted.into_iter().chain(examples.keys().cloned()).filter(|graph| !known.knows(graph)).collect()
@@ -157,18 +211,37 @@ async fn learn(
             parts.fitness.learn_needs(pair.structure(), pair.template(), pair.revision());
         }
     }
-    for graph in unknown.iter().take(LEARNT) {
-        let Some(example) = examples.get(graph) else { continue };
-        let Ok(Some(mut job)) = parts.store.job(*example).await else { continue };
-        let variant = job.request.structures().position(|structure| structure == graph);
-        let Some(variant) = variant.and_then(|place| u32::try_from(place).ok()) else { continue };
-        job.request = job.request.as_variant(variant);
-        if let Ok(ready) = rebuild(parts, &job, revisions).await
-            && job.request.structure == *graph
-        {
-            parts.fitness.learn_needs(graph, &ready.built.graph, &job.request.revision);
+    for (graph, example) in examples.iter().filter(|(graph, _)| unknown.contains(*graph)) {
+        if *learnt >= LEARNT {
+            return;
+        }
+        if parts.fitness.known().knows(graph) {
+            continue;
+        }
+        *learnt += 1;
+        if !learn_from(parts, graph, *example, &mut progress.revisions).await {
+            progress.unlearnable.insert(graph.clone());
         }
     }
+}
+
+/// Learns what graphs need from a job, and returns false where that cannot be.
+async fn learn_from(
+    parts: &Parts,
+    graph: &StructureHash,
+    example: JobId,
+    revisions: &mut HashMap<String, Arc<Pair>>,
+) -> bool {
+    let Ok(Some(mut job)) = parts.store.job(example).await else { return false };
+    let variant = job.request.structures().position(|structure| structure == graph);
+    let Some(variant) = variant.and_then(|place| u32::try_from(place).ok()) else { return false };
+    job.request = job.request.as_variant(variant);
+    let Ok(ready) = rebuild(parts, &job, revisions).await else { return false };
+    let is_of_it = job.request.structure == *graph;
+    if is_of_it {
+        parts.fitness.learn_needs(graph, &ready.built.graph, &job.request.revision);
+    }
+    is_of_it
 }
 
 /// Holds what graphs need against what backends have, where either is new: on a thread where nobody waits.

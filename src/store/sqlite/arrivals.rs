@@ -1,7 +1,7 @@
 //! The jobs that wait, as they came to: read in pages by whoever keeps them in memory and decides which goes where.
 
 use super::rows;
-use crate::job::{JobId, Placement, StructureHash, Tenant};
+use crate::job::{JobId, Tenant};
 use crate::store::{Arrivals, StoreError, Waiting};
 use rusqlite::{Connection, Row, params};
 use std::collections::{BTreeSet, HashMap};
@@ -60,10 +60,6 @@ fn waiting(row: &Row<'_>) -> Result<Waiting, StoreError> {
     let job: JobId = rows::job_id(row, 2)?;
     let structures: String = row.get(5)?;
     let placement: String = row.get(6)?;
-    let placement = match placement.as_str() {
-        "" => Placement::default(),
-        text => serde_json::from_str(text).map_err(|error| rows::damaged(job, &format!("its placement: {error}")))?,
-    };
     let unfit: Option<String> = row.get(9)?;
     let unfit = match unfit {
         None => BTreeSet::new(),
@@ -76,8 +72,8 @@ fn waiting(row: &Row<'_>) -> Result<Waiting, StoreError> {
         place: row.get(1)?,
         tenant: rows::tenant(row, 3)?,
         priority: row.get(4)?,
-        structures: structures.split(' ').map(|hash| StructureHash(hash.to_owned())).collect(),
-        placement,
+        structures: rows::structures(&structures),
+        placement: rows::placement(job, &placement)?,
         unfit,
         left: row.get(7)?,
         with_images: row.get(8)?,

@@ -92,6 +92,7 @@ pub(super) fn pass_on(
     id: JobId,
     run: u32,
     reason: &str,
+    tried_at: Option<Timestamp>,
     queued_as: i64,
 ) -> Result<bool, StoreError> {
     let refused = connection
@@ -104,13 +105,8 @@ pub(super) fn pass_on(
     if refused == 0 {
         return Ok(false);
     }
-    connection
-        .prepare_cached(
-            "UPDATE job SET state = 'queued', queued_as = ?2, variant = 0, submitted_at = NULL, started_at = NULL
-             WHERE id = ?1",
-        )?
-        .execute(params![id.as_bytes(), queued_as])?;
-    Ok(true)
+    let at = tried_at.unwrap_or_else(|| Timestamp::from_millis(0));
+    requeue(connection, id, run, tried_at.is_some(), at, queued_as)
 }
 
 /// Returns the jobs that are on a backend.

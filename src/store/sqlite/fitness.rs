@@ -5,7 +5,7 @@ use super::rows::{self, JOB, Stored};
 use super::{SqliteStore, json};
 use crate::clock::Timestamp;
 use crate::job::{Job, StructureHash};
-use crate::store::{FitnessStore, Incapable, Kind, Refused, StoreError, Way};
+use crate::store::{FitnessStore, Incapable, Kind, KindMark, Kinds, Refused, StoreError, Way};
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
 use tracing::error;
@@ -27,8 +27,8 @@ impl FitnessStore for SqliteStore {
         self.writer.write(move |connection| forget(connection, &of)).await
     }
 
-    async fn waiting_kinds(&self, limit: u32) -> Result<Vec<Kind>, StoreError> {
-        self.readers.read(move |connection| waiting_kinds(connection, limit)).await
+    async fn waiting_kinds(&self, after: Option<KindMark>, limit: u32) -> Result<Kinds, StoreError> {
+        self.readers.read(move |connection| waiting_kinds(connection, after.as_ref(), limit)).await
     }
 
     async fn without_hope(
@@ -92,33 +92,41 @@ fn forget(connection: &Connection, of: &[(StructureHash, String)]) -> Result<(),
     Ok(())
 }
 
-fn waiting_kinds(connection: &Connection, limit: u32) -> Result<Vec<Kind>, StoreError> {
-    let mut statement = connection.prepare_cached(
-        "SELECT structures, placement, (SELECT id FROM job AS example WHERE example.row = first) FROM
+fn waiting_kinds(connection: &Connection, after: Option<&KindMark>, limit: u32) -> Result<Kinds, StoreError> {
+    let behind = if after.is_some() { "AND (structures, placement) > (?2, ?3)" } else { "" };
+    let sql = format!(
+        "SELECT kind.structures, kind.placement, example.id, example.created_at FROM
             (SELECT structures, placement, min(row) AS first FROM job INDEXED BY job_kind
-             WHERE state = 'queued' GROUP BY structures, placement LIMIT ?1)",
-    )?;
-    let mut found = statement.query([limit])?;
-    let mut kinds = Vec::new();
+             WHERE state = 'queued' {behind}
+             GROUP BY structures, placement ORDER BY structures, placement LIMIT ?1) AS kind
+         JOIN job AS example ON example.row = kind.first ORDER BY kind.structures, kind.placement"
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut found = match after {
+        None => statement.query([limit])?,
+        Some(KindMark { structures, placement }) => statement.query(params![limit, structures, placement])?,
+    };
+    let (mut kinds, mut count, mut last) = (Vec::new(), 0, None);
     while let Some(row) = found.next()? {
+        count += 1;
+        last = Some(KindMark { structures: row.get(0)?, placement: row.get(1)? });
         match kind(row) {
             Ok(kind) => kinds.push(kind),
             Err(error) => error!(%error, "a kind of waiting jobs cannot be read"),
         }
     }
-    Ok(kinds)
+    Ok(Kinds { kinds, next: last.filter(|_| count == limit) })
 }
 
 fn kind(row: &Row<'_>) -> Result<Kind, StoreError> {
     let example = rows::job_id(row, 2)?;
     let (structures, placement): (String, String) = (row.get(0)?, row.get(1)?);
-    let placement = match placement.as_str() {
-        "" => Ok(crate::job::Placement::default()),
-        text => serde_json::from_str(text),
-    };
-    let placement = placement.map_err(|error| rows::damaged(example, &format!("its placement: {error}")))?;
-    let graphs = structures.split(' ').map(|hash| StructureHash(hash.to_owned())).collect();
-    Ok(Kind { graphs, placement, example })
+    Ok(Kind {
+        graphs: rows::structures(&structures),
+        placement: rows::placement(example, &placement)?,
+        example,
+        since: Timestamp::from_millis(row.get(3)?),
+    })
 }
 
 /// Returns a kind as its jobs' rows have it.
@@ -145,7 +153,9 @@ fn without_hope(
          JOIN job ON job.row = hopeless JOIN job_request ON job_request.job = job.row"
     );
     let sought = params![of.structures, of.placement, of.able, of.count, by.millis(), limit];
-    let hopeless = rows::all(connection.prepare_cached(&sql)?.query(sought)?, rows::job)?;
+    let read =
+        |row: &Row<'_>| Ok(rows::job(row).inspect_err(|error| error!(%error, "a waiting job cannot be read")).ok());
+    let hopeless = rows::all(connection.prepare_cached(&sql)?.query(sought)?, read)?;
     let with_reasons = |stored: Stored| Ok((stored.job, refusals(connection, stored.row)?));
-    hopeless.into_iter().map(with_reasons).collect()
+    hopeless.into_iter().flatten().map(with_reasons).collect()
 }

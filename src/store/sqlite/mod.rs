@@ -170,10 +170,18 @@ impl Store for SqliteStore {
         self.writer.write(move |connection| claims::requeue(connection, id, run, counts, at, numbers.draw())).await
     }
 
-    async fn pass_on(&self, id: JobId, run: u32, reason: &str) -> Result<bool, StoreError> {
+    async fn pass_on(
+        &self,
+        id: JobId,
+        run: u32,
+        reason: &str,
+        tried_at: Option<Timestamp>,
+    ) -> Result<bool, StoreError> {
         let reason = reason.to_owned();
         let numbers = Arc::clone(&self.numbers);
-        self.writer.write(move |connection| claims::pass_on(connection, id, run, &reason, numbers.draw())).await
+        let work =
+            move |connection: &Connection| claims::pass_on(connection, id, run, &reason, tried_at, numbers.draw());
+        self.writer.write(work).await
     }
 
     async fn wish_cancel(&self, id: JobId) -> Result<CancelWish, StoreError> {

@@ -1,7 +1,7 @@
 //! Reads rows back into the words of the domain; a row that cannot be read is damage, and is named.
 
 use crate::clock::Timestamp;
-use crate::job::{FrozenBody, Job, JobId, JobState, PromptId, Request, RunRef, StructureHash, Tenant};
+use crate::job::{FrozenBody, Job, JobId, JobState, Placement, PromptId, Request, RunRef, StructureHash, Tenant};
 use crate::store::{DeliveryState, StoreError};
 use rusqlite::{Connection, OptionalExtension, Row};
 
@@ -94,6 +94,19 @@ pub(super) fn time(row: &Row<'_>, column: usize) -> Result<Timestamp, StoreError
 /// Reads whose a job is.
 pub(super) fn tenant(row: &Row<'_>, column: usize) -> Result<Tenant, StoreError> {
     Ok(Tenant::from_stored(row.get(column)?))
+}
+
+/// Reads the structures of a job's graphs.
+pub(super) fn structures(text: &str) -> Vec<StructureHash> {
+    text.split(' ').map(|hash| StructureHash(hash.to_owned())).collect()
+}
+
+/// Reads what a job wishes of a backend.
+pub(super) fn placement(id: JobId, text: &str) -> Result<Placement, StoreError> {
+    if text.is_empty() {
+        return Ok(Placement::default());
+    }
+    serde_json::from_str(text).map_err(|error| damaged(id, &format!("its placement: {error}")))
 }
 
 /// Reads a number that is never below 0.

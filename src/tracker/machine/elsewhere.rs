@@ -14,7 +14,7 @@ fn incompatible(reason: &str) -> Input {
 }
 
 fn with_another() -> Plan {
-    Plan { elsewhere: true, ..plan() }
+    Plan { elsewhere: true, alike: true, ..plan() }
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn what_takes_longer_than_usual_is_looked_up_soon_and_then_ever_less_often() {
 fn what_one_backend_lacks_another_may_have() {
     let mut rig = Rig::new(Plan { may_retry: false, ..with_another() });
     let failure = Failure::new(FailureCode::Validation, "no such model");
-    assert_eq!(rig.take(incompatible("no such model")), [Effect::Elsewhere { failure }]);
+    assert_eq!(rig.take(incompatible("no such model")), [Effect::Elsewhere { failure, counts: false }]);
     assert!(rig.run.is_done());
     // The same backend may have what another variant needs.
     let mut rig = Rig::new(Plan { otherwise: true, ..plan() });
@@ -144,6 +144,25 @@ fn memory_that_runs_out_here_may_suffice_elsewhere_as_long_as_there_are_tries() 
     let end = HistoryEnd::Failed(node_error("torch.OutOfMemoryError"));
     let entry = HistoryEntry { end, outputs: Vec::new(), timeline: Timeline::default() };
     assert_eq!(requeued(&rig.take(Input::Evidence(Evidence::Ended(entry)))), Some(true));
+}
+
+#[test]
+fn where_memory_runs_out_another_variant_is_tried_and_this_one_is_not_given_there_again() {
+    let raise = |plan: Plan| {
+        let mut rig = Rig::running(plan);
+        rig.event(Event::Failed { prompt: PROMPT.into(), error: node_error("torch.OutOfMemoryError") })
+    };
+    let another_variant = [
+        Plan { otherwise: true, ..plan() },
+        Plan { otherwise: true, ..with_another() },
+        Plan { elsewhere: true, alike: false, ..plan() },
+    ];
+    for plan in another_variant {
+        let effects = raise(plan.clone());
+        assert!(matches!(effects[..], [Effect::Elsewhere { counts: true, .. }]), "{effects:?}");
+        let effects = raise(Plan { may_retry: false, ..plan });
+        assert!(matches!(effects[..], [Effect::Finish(Outcome::Failed(..))]), "{effects:?}");
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! How a run ends: what its harvest says, what may be tried once more, and in which words the caller hears of it.
 
-use super::{Backend, Effect, Life, Phase, Run};
+use super::{Backend, Effect, Life, Phase, Plan, Run};
 use crate::comfy::event::NodeError;
 use crate::job::{FailedNode, Failure, FailureCode, Outcome};
 use crate::store::{Refused, Way};
@@ -78,7 +78,7 @@ pub(super) fn incompatible(run: &mut Run, failure: Failure, effects: &mut Vec<Ef
     }
     if run.plan.elsewhere || run.plan.otherwise || run.plan.may_join {
         run.phase = Phase::Done;
-        return effects.push(Effect::Elsewhere { failure });
+        return effects.push(Effect::Elsewhere { failure, counts: false });
     }
     let mut refused = run.plan.refused.clone();
     let way = Way { backend: run.plan.backend.clone(), variant: run.plan.variant };
@@ -101,6 +101,17 @@ pub fn refused_everywhere(refused: &[Refused]) -> String {
 }
 
 pub(super) fn retry(run: &mut Run, failure: Failure, counts: bool, effects: &mut Vec<Effect>) {
+    again(run, failure, counts, |failure| Effect::Requeue { failure, counts }, effects);
+}
+
+/// Has the job go back into the queue in this way, as long as it may be tried.
+fn again(
+    run: &mut Run,
+    failure: Failure,
+    counts: bool,
+    way: impl FnOnce(Failure) -> Effect,
+    effects: &mut Vec<Effect>,
+) {
     if run.cancel_since.is_some() {
         return finish(run, Outcome::Cancelled, effects);
     }
@@ -108,7 +119,7 @@ pub(super) fn retry(run: &mut Run, failure: Failure, counts: bool, effects: &mut
         return fail(run, failure, effects);
     }
     run.phase = Phase::Done;
-    effects.push(Effect::Requeue { failure, counts });
+    effects.push(way(failure));
 }
 
 pub(super) fn fail(run: &mut Run, failure: Failure, effects: &mut Vec<Effect>) {
@@ -121,13 +132,19 @@ pub(super) fn finish(run: &mut Run, outcome: Outcome, effects: &mut Vec<Effect>)
     effects.push(Effect::Finish(outcome));
 }
 
-/// A node raised. Memory that ran out here may suffice elsewhere; whatever else raises would raise there too.
+/// A node raised. Memory that ran out here may suffice elsewhere, or for another variant; whatever else raises would raise
+/// there too.
 pub(super) fn raised(run: &mut Run, error: &NodeError, effects: &mut Vec<Effect>) {
     let failure = node_failure(error);
     if error.is_out_of_memory() {
         // Without the exception's own words, which may repeat what the caller sent.
         run.fault = Some(format!("memory ran out in a node of class {} ({})", error.class, error.exception));
-        if run.plan.elsewhere {
+        let Plan { elsewhere, alike, otherwise, .. } = run.plan;
+        if otherwise || (elsewhere && !alike) {
+            // Another variant can do with less. Nothing else would keep this one from here, so it is remembered.
+            return again(run, failure, true, |failure| Effect::Elsewhere { failure, counts: true }, effects);
+        }
+        if elsewhere {
             return retry(run, failure, true, effects);
         }
     }

@@ -29,6 +29,7 @@ pub(super) fn plan() -> Plan {
         refused: Vec::new(),
         may_join: false,
         elsewhere: false,
+        alike: false,
         otherwise: false,
         variant: 0,
         nodes: ["1", "2", "9"].map(str::to_owned).into(),
@@ -120,7 +121,7 @@ pub(super) fn code(effects: &[Effect]) -> Option<FailureCode> {
     effects.iter().find_map(|effect| {
         if let Effect::Finish(Outcome::Failed(failure, _))
         | Effect::Requeue { failure, .. }
-        | Effect::Elsewhere { failure } = effect
+        | Effect::Elsewhere { failure, .. } = effect
         {
             Some(failure.code)
         } else {

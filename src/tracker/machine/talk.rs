@@ -27,6 +27,8 @@ pub struct Plan {
     pub refused: Vec<Refused>,
     /// Whether there is a backend besides this one that has not refused the job, as one of its variants at least.
     pub elsewhere: bool,
+    /// Whether one of those may run this very variant.
+    pub alike: bool,
     /// Whether this backend has not refused the job as some other of its variants.
     pub otherwise: bool,
     /// Whether one may still join that can run the job.
@@ -138,5 +140,7 @@ pub enum Effect {
     Elsewhere {
         /// What it lacks.
         failure: Failure,
+        /// Whether that took a run, which was a try.
+        counts: bool,
     },
 }

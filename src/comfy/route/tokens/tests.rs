@@ -163,6 +163,14 @@ async fn an_answer_that_is_no_token_is_told_without_what_stands_in_it() {
     }
 }
 
+#[tokio::test]
+async fn an_access_token_that_comes_back_is_not_repeated() {
+    let bench = Bench::start(|number| answer(200, &token(number, 3600))).await;
+    bench.wants("none of them");
+    let Err(ClientError::Status { body, .. }) = bench.client.probe().await else { panic!("let in") };
+    assert_eq!(body, "*** or *** is not good");
+}
+
 #[test]
 fn a_token_lives_as_told_within_bounds() {
     for (told, seconds) in [
@@ -213,7 +221,7 @@ impl Bench {
         let backend = Peer::start(move |request| {
             let is_good =
                 wants.lock().unwrap().as_ref().is_none_or(|wanted| request.contains(&format!("Bearer {wanted}\r\n")));
-            if is_good { answer(200, IDLE) } else { answer(401, "") }
+            if is_good { answer(200, IDLE) } else { answer(401, "Bearer token-0 or token-1 is not good") }
         })
         .await;
         let oauth = json!({"token_url": format!("http://{}/token?x=y", endpoint.address), "client_id": "my client:",
