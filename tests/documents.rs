@@ -108,7 +108,8 @@ fn every_command_is_in_the_list_of_all() {
     let told: BTreeSet<&str> =
         firsts.flat_map(|(first, _)| first.split('`').step_by(2)).filter(|it| !it.is_empty()).collect();
     let cli = Cli::command();
-    let there: BTreeSet<&str> = cli.get_subcommands().filter(|it| !it.is_hide_set()).map(|it| it.get_name()).collect();
+    let there: BTreeSet<&str> =
+        cli.get_subcommands().filter(|it| !it.is_hide_set()).map(clap::Command::get_name).collect();
     assert_eq!(told, there);
 }
 

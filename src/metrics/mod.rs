@@ -222,6 +222,15 @@ mod tests {
     }
 
     #[test]
+    fn however_many_gpus_are_told_of_sixteen_have_rows() {
+        let gpus = (0..40).map(|index| SeenGpu { index, busy: Some(0.5), ..SeenGpu::default() }).collect();
+        let agent = SeenAgent { gpus, ..SeenAgent::default() };
+        let backends = vec![SeenBackend { name: "one".into(), agent, ..SeenBackend::default() }];
+        let text = metrics().0.text(Seen { backends, ..Seen::default() }, Format::OpenMetrics);
+        assert_eq!(rows(&text, "comfygate_backend_gpu_utilization_ratio{"), 16);
+    }
+
+    #[test]
     fn a_run_of_a_graph_of_another_structure_is_a_swap() {
         let (metrics, tap) = metrics();
         let at = Timestamp::from_millis(9_000);

@@ -2,7 +2,7 @@
 
 use crate::support::{EVENTS, Inbox, Setup, TestGateway, canvas, canvas_files, eventually};
 use comfygate::clock::{ManualClock, Timestamp};
-use comfygate::sim::{Fault, Sim, SimOptions, When};
+use comfygate::sim::{Fault, Sim, SimOptions, SimRequest, When};
 use futures_util::future::{join, join_all};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -165,7 +165,7 @@ async fn a_job_is_cancelled_while_its_submission_is_under_way() {
         gateway.sim.inject(Fault::Hang { at: "executing".into() });
         gateway.sim.inject(fault.clone());
         let id = gateway.generate(&canvas(&inbox.url())).await;
-        let posted = |sim: &Sim| sim.requests().iter().any(|it| it.is_prompt());
+        let posted = |sim: &Sim| sim.requests().iter().any(SimRequest::is_prompt);
         gateway.sim.wait_for(posted).await.unwrap();
         assert_eq!(gateway.cancel(&id).await, 202, "{fault:?}");
         let hung = gateway.sim.wait_for(|sim| interrupts(sim) >= 1 || sim.queued() == 0).await;
@@ -341,7 +341,7 @@ async fn wishes_at_any_moment_end_each_job_once_and_touch_nobody_else() {
 
 /// How often something was interrupted or cleared without naming a prompt.
 fn nameless(sim: &Sim) -> usize {
-    let is_nameless = |request: &comfygate::sim::SimRequest| {
+    let is_nameless = |request: &SimRequest| {
         let body: Value = serde_json::from_slice(&request.body).unwrap_or(Value::Null);
         (request.path == "/interrupt" && body.get("prompt_id").is_none()) || body.get("clear").is_some()
     };

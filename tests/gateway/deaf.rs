@@ -4,7 +4,7 @@
 use crate::proxy::{At, Effect, On, Proxy, Way};
 use crate::support::{Inbox, Setup, TestGateway, Webhook, as_time_goes_by, canvas, canvas_files};
 use comfygate::clock::ManualClock;
-use comfygate::sim::{Fault, When};
+use comfygate::sim::{Fault, SimRequest, When};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -150,7 +150,7 @@ fn executions(gateway: &TestGateway) -> usize {
 
 /// The client ids of all submissions, in their order.
 fn submitted_under(gateway: &TestGateway) -> Vec<String> {
-    let posted = gateway.sim.requests().into_iter().filter(|it| it.is_prompt());
+    let posted = gateway.sim.requests().into_iter().filter(SimRequest::is_prompt);
     let read = |body: &[u8]| serde_json::from_slice::<Value>(body).unwrap()["client_id"].as_str().unwrap().to_owned();
     posted.map(|request| read(&request.body)).collect()
 }

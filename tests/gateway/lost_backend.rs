@@ -3,7 +3,7 @@
 
 use crate::support::{Inbox, Setup, canvas, canvas_files, eventually};
 use comfygate::clock::{Clock, ManualClock, Timestamp};
-use comfygate::sim::{Fault, Sim, SimOptions, When};
+use comfygate::sim::{Fault, Sim, SimOptions, SimRequest, When};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -311,7 +311,7 @@ fn sorted(ids: &[String; 2]) -> [String; 2] {
 
 /// The prompts that were posted, in their order.
 fn posted(sim: &Sim) -> Vec<String> {
-    let posts = sim.requests().into_iter().filter(|it| it.is_prompt());
+    let posts = sim.requests().into_iter().filter(SimRequest::is_prompt);
     let prompt = |body: &[u8]| serde_json::from_slice::<Value>(body).unwrap()["prompt_id"].as_str().unwrap().to_owned();
     posts.map(|it| prompt(&it.body)).collect()
 }

@@ -1,7 +1,7 @@
 //! What a caller gets when a job has ended: the webhook, the same object by id, the bytes of each output.
 
 use crate::support::{Inbox, Setup, TestGateway, canvas, canvas_files, eventually, starter};
-use comfygate::sim::SimOptions;
+use comfygate::sim::{SimOptions, SimRequest};
 use serde_json::{Value, json};
 
 #[actix_web::test]
@@ -105,7 +105,7 @@ async fn a_seed_is_reported_with_all_its_bits_and_drawn_where_none_is_given() {
     body["seed"] = json!(u64::MAX);
     let webhook = gateway.run_one(&inbox, &body).await;
     assert_eq!(webhook.body["seed"], json!(u64::MAX));
-    let sent = gateway.sim.requests().into_iter().find(|request| request.is_prompt());
+    let sent = gateway.sim.requests().into_iter().find(SimRequest::is_prompt);
     let sent: Value = serde_json::from_slice(&sent.unwrap().body).unwrap();
     let seeds: Vec<&Value> =
         sent["prompt"].as_object().unwrap().values().filter_map(|node| node["inputs"].get("seed")).collect();

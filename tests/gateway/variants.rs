@@ -2,7 +2,7 @@
 
 use crate::input_images::uploads_to;
 use crate::support::{Inbox, Setup, canvas};
-use comfygate::sim::{Fault, Sim, SimOptions, When};
+use comfygate::sim::{Fault, Sim, SimOptions, SimRequest, When};
 use serde_json::{Value, json};
 
 /// Writes workflows that differ in the model they load, and one that has no such parameter as the others.
@@ -49,7 +49,7 @@ async fn a_job_runs_as_the_variant_that_a_backend_can_run() {
     assert_eq!(webhook.body["status"], "success", "{}", webhook.body);
     assert_eq!(webhook.body["workflow"], "small", "the one that ran is told");
     assert_eq!(webhook.body["seed"], 77);
-    let sent = small.requests().into_iter().find(|request| request.is_prompt());
+    let sent = small.requests().into_iter().find(SimRequest::is_prompt);
     let sent: Value = serde_json::from_slice(&sent.unwrap().body).unwrap();
     assert_eq!(sent["prompt"]["1"]["inputs"]["ckpt_name"], "small.safetensors");
     assert_eq!(sent["prompt"]["3"]["inputs"]["text"], "a dog");

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 /// What must be known of a run before it is submitted.
 #[derive(Clone, PartialEq, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and none excludes another")]
 pub struct Plan {
     /// The job.
     pub job: JobId,

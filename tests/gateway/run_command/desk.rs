@@ -2,7 +2,7 @@
 
 use crate::input_images::png;
 use crate::support::{PATIENCE, Setup};
-use comfygate::sim::{Sim, SimOptions};
+use comfygate::sim::{Sim, SimOptions, SimRequest};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -73,7 +73,7 @@ impl Desk {
 
     /// The graphs that were posted, by prompt id, in their order.
     pub(super) fn posted(&self) -> Vec<(String, Value)> {
-        let posts = self.sim.requests().into_iter().filter(|request| request.is_prompt());
+        let posts = self.sim.requests().into_iter().filter(SimRequest::is_prompt);
         let read = posts.map(|request| serde_json::from_slice::<Value>(&request.body).unwrap());
         read.map(|body| (body["prompt_id"].as_str().unwrap().to_owned(), body["prompt"].clone())).collect()
     }

@@ -7,7 +7,7 @@ use comfygate::definitions::Definitions;
 use comfygate::graph::Graph;
 use comfygate::runner::{ComfyExecutor, Context, Executor, Found, News, Plan, Subject, Wishes};
 use comfygate::settings::Settings;
-use comfygate::sim::{Sim, SimOptions};
+use comfygate::sim::{Sim, SimOptions, SimRequest};
 use serde_json::json;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -84,7 +84,7 @@ async fn who_takes_the_port_of_a_comfyui_that_ended_gets_none_of_its_prompts() {
     let options = SimOptions { addr: ([127, 0, 0, 1], port).into(), ..SimOptions::default() };
     let other = Sim::start(options).await.unwrap();
     // A socket that is let in comes again after a quarter of a second, and the job with it.
-    let given = other.wait_for(|sim| sim.requests().iter().any(|request| request.is_prompt()));
+    let given = other.wait_for(|sim| sim.requests().iter().any(SimRequest::is_prompt));
     let given = tokio::time::timeout(Duration::from_secs(4), given).await;
     assert!(given.is_err(), "{:?}", other.requests());
     executor.close().await;
