@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 const NO_SETTINGS: [&str; 1] = ["COMFYGATE_ADRESS"];
 
 /// Files whose string literals in front of `=>`, `,` or behind `code:` may be codes of answers.
-const CODE_FILES: [&str; 28] = [
+const CODE_FILES: [&str; 29] = [
     "src/api/backends.rs",
     "src/api/backends_pass.rs",
     "src/api/bench.rs",
@@ -32,6 +32,7 @@ const CODE_FILES: [&str; 28] = [
     "src/api/jobs.rs",
     "src/api/keys.rs",
     "src/api/link.rs",
+    "src/api/passage.rs",
     "src/api/raw.rs",
     "src/api/secrets.rs",
     "src/api/submit.rs",

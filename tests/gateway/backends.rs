@@ -151,6 +151,7 @@ async fn a_removal_that_a_restart_cuts_short_goes_on_after_it() {
     let id = gateway.generate(&canvas_files(&inbox.url())).await;
     gateway.until(&id, "running").await;
     assert_eq!(gateway.delete("/backends/gpu-2").await.status, 202);
+    resume(&gateway, &gateway.sim.url()).await;
     let gateway = gateway.restart().await;
     assert_eq!(fields(&view(&gateway, "gpu-2").await, "duty leaving"), json!(["draining", true]));
     other.release();

@@ -1,6 +1,6 @@
 //! Backends that were added and cannot be begun, or stand in the settings by now: told with the reason, mended, and removed.
 
-use crate::backends::{fields, operated, sim, tries, until_connected, until_gone, view};
+use crate::backends::{encoded, fields, operated, sim, tries, until_connected, until_gone, view};
 use crate::backends_command::{command, written_into};
 use crate::support::{Inbox, TestGateway, canvas, eventually, stderr, stdout};
 use comfygate::sim::{Fault, Sim};
@@ -116,11 +116,12 @@ async fn a_backend_that_moves_into_the_file_leaves_nothing_of_what_was_added_beh
     let data = gateway.settings.storage.folder.clone();
     assert_eq!(gateway.post("/backends", &json!({ "name": "gpu-2", "url": other.url() })).await.status, 201);
     until_connected(&gateway, "gpu-2").await;
-    let own = format!("/backends/{}/drain", crate::backends::encoded(&gateway.sim.url()));
-    assert_eq!(gateway.post(&own, &json!({})).await.status, 200);
+    let own = format!("/backends/{}", encoded(&gateway.sim.url()));
+    assert_eq!(gateway.post(&format!("{own}/drain"), &json!({})).await.status, 200);
     other.inject(Fault::Hang { at: "executing".into() });
     let id = gateway.generate(&canvas(&inbox.url())).await;
     gateway.until(&id, "running").await;
+    assert_eq!(gateway.post(&format!("{own}/resume"), &json!({})).await.status, 200);
     assert_eq!(gateway.delete("/backends/gpu-2").await.status, 202);
     let file = written_into(&data, &format!("- {{name: gpu-2, url: '{}', tags: [flux]}}\n", other.url()));
     let gateway = gateway.restart_with(|settings| settings.backends.file = Some(file)).await;
