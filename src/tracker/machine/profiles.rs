@@ -85,13 +85,8 @@ fn a_server_that_does_not_tell_states_runs_one_node_after_the_other() {
 #[test]
 fn what_a_node_is_expanded_into_counts_for_the_node_that_it_is_shown_as() {
     let (node, display_node) = ("hidden".to_owned(), "9".to_owned());
-    let state = NodeProgress {
-        node: node.clone(),
-        display_node: display_node.clone(),
-        value: 0.0,
-        max: 1.0,
-        finished: false,
-    };
+    let state =
+        NodeProgress { node: node.clone(), display_node: display_node.clone(), value: 0.0, max: 1.0, finished: false };
     for event in [
         Event::Executing { prompt: Some(PROMPT.into()), node, display_node },
         Event::ProgressState { prompt: PROMPT.into(), nodes: vec![state] },
