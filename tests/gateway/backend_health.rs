@@ -26,6 +26,9 @@ async fn a_backend_whose_socket_stands_and_whose_http_is_dead_gets_no_prompt_unt
     let ready = gateway.get("/ready").await;
     assert_eq!((ready.status, &ready.json()["backends"][0]["connected"]), (503, &json!(true)));
     assert_eq!(ready.json()["backends"][0]["error"], down["reason"]);
+    let metrics = String::from_utf8(gateway.get("/metrics").await.bytes).unwrap();
+    let up: Vec<&str> = metrics.lines().filter(|line| line.starts_with("comfygate_backend_up{")).collect();
+    assert!(matches!(up[..], [up] if up.ends_with(" 0.0")), "{up:?}");
 
     gateway.generate(&canvas(&inbox.url())).await;
     let then = clock.now() + Duration::from_mins(1);

@@ -83,6 +83,22 @@ fn a_server_that_does_not_tell_states_runs_one_node_after_the_other() {
 }
 
 #[test]
+fn what_a_node_is_expanded_into_counts_for_the_node_that_it_is_shown_as() {
+    let (node, display_node) = ("hidden".to_owned(), "9".to_owned());
+    let state =
+        NodeProgress { node: node.clone(), display_node: display_node.clone(), value: 0.0, max: 1.0, finished: false };
+    for event in [
+        Event::Executing { prompt: Some(PROMPT.into()), node, display_node },
+        Event::ProgressState { prompt: PROMPT.into(), nodes: vec![state] },
+    ] {
+        let mut rig = Rig::running(plan());
+        rig.event(event);
+        rig.after(3).event(succeeded());
+        assert_eq!(times(&rig), [time("9", 3_000)]);
+    }
+}
+
+#[test]
 fn a_run_that_nobody_heard_to_its_end_took_as_long_as_the_history_says() {
     let timeline = Timeline { start_ms: Some(1_000_000), end_ms: Some(1_012_500), cached: vec!["1".into()] };
     let ended = |end| Evidence::Ended(HistoryEntry { end, outputs: Vec::new(), timeline: timeline.clone() });
