@@ -2,109 +2,28 @@
 //!
 //! It knows nothing of HTTP: the API and the command line both come here.
 
+mod submission;
+mod variants;
+
+pub use submission::{IntakeError, Submission};
+
 use crate::clock::{Clock, Timestamp};
 use crate::crash::{self, Point};
-use crate::inputs::{GivenImages, Inputs, Refused, take_images};
+use crate::inputs::{Inputs, take_images};
 use crate::job::{
-    BodyRules, Conversion, DeliveryMode, Happening, InputImages, Job, JobId, JobState, Limits, Milestone, Outcome,
-    Params, Placement, Request, StructureHash, Tap, Tapped, Tenant, Timeouts, Variant, WebhookEvent, freeze,
+    BodyRules, Happening, InputImages, Job, JobId, JobState, Limits, Milestone, Outcome, Params, Request,
+    StructureHash, Tap, Tapped, freeze,
 };
 use crate::pool::Pool;
 use crate::secret::Secret;
 use crate::store::{CancelWish, Ending, IdempotencyKey, NewJob, Revision, Store, StoreError};
 use crate::vault::{Full, Vault};
-use crate::workflow::{
-    BuildError, Catalog, Pair, ParamError, RawError, RawGraph, Resolved, Source, check, resolve, structure,
-};
-use serde_json::{Map, Value};
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use crate::workflow::{Catalog, Pair, RawGraph, Resolved, Source, check, resolve, structure};
+use serde_json::Map;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
-
-/// What a caller wants, its form already checked.
-#[derive(Clone, PartialEq, Debug, Default)]
-pub struct Submission {
-    /// Whose the job shall be.
-    pub tenant: Tenant,
-    /// The id that the job shall have; none to draw one.
-    pub id: Option<JobId>,
-    /// The parameters as given, by any of their spellings.
-    pub params: Map<String, Value>,
-    /// Those of the parameters' names that stood in the field `images`, which is for images only.
-    pub images: BTreeSet<String>,
-    /// Where to report the end; checked by the caller of `accept`.
-    pub webhook_url: Option<String>,
-    /// What it is told of besides the end.
-    pub webhook_events: BTreeSet<WebhookEvent>,
-    /// How images reach the receiver.
-    pub delivery: DeliveryMode,
-    /// Whether what files hold besides the picture is taken out.
-    pub strip_metadata: bool,
-    /// What images are turned into.
-    pub conversion: Option<Conversion>,
-    /// Echoed in the webhook.
-    pub metadata: Option<Value>,
-    /// Higher runs first.
-    pub priority: i32,
-    /// What the caller wishes of the backend.
-    pub placement: Placement,
-    /// Other workflows that the job may run as, the best first.
-    pub variants: Vec<Arc<Pair>>,
-    /// How many runs the job may have; none for as many as the settings allow.
-    pub max_runs: Option<u32>,
-    /// The caller's own limits.
-    pub timeouts: Timeouts,
-    /// The caller's idempotency key.
-    pub idempotency: Option<IdempotencyKey>,
-    /// The caller's key for partner nodes.
-    pub partner_key: Option<Secret>,
-}
-
-/// Why a submission was not taken in.
-#[derive(Debug, thiserror::Error)]
-pub enum IntakeError {
-    /// There is no such workflow.
-    #[error("there is no workflow `{name}`; there are: {}", .known.join(", "))]
-    UnknownWorkflow {
-        /// What was asked for.
-        name: String,
-        /// What there is.
-        known: Vec<String>,
-    },
-    /// Parameters are missing, unknown or out of bounds; at least one.
-    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
-    Params(Vec<ParamError>),
-    /// The workflow cannot be built although its parameters are right.
-    #[error(transparent)]
-    Build(#[from] BuildError),
-    /// The images that it works on were not taken in.
-    #[error(transparent)]
-    Inputs(Refused),
-    /// As many keys for partner nodes are in memory as may.
-    #[error("too many jobs wait that have an api_key_comfy_org of their own")]
-    TooManyKeys,
-    /// The graph that came with it is none.
-    #[error(transparent)]
-    Graph(Box<RawError>),
-    /// The store did not take it.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-impl From<RawError> for IntakeError {
-    fn from(error: RawError) -> Self {
-        Self::Graph(Box::new(error))
-    }
-}
-
-impl From<Refused> for IntakeError {
-    fn from(refused: Refused) -> Self {
-        match refused {
-            Refused::Params(faults) => Self::Params(faults),
-            Refused::Busy | Refused::Store(_) | Refused::Blob(_) => Self::Inputs(refused),
-        }
-    }
-}
+use variants::{Wish, placement};
 
 /// A graph that came with a request, ready to be stored.
 #[derive(Clone, Debug)]
@@ -113,18 +32,6 @@ pub struct DrawnGraph {
     seeds: BTreeMap<String, u64>,
     now: Timestamp,
     id: JobId,
-}
-
-/// What the workflows of a job have in common.
-struct Wish<'a> {
-    /// The parameters as the caller wrote them.
-    asked: &'a Map<String, Value>,
-    /// Those of them that are for images only.
-    images: &'a BTreeSet<String>,
-    /// The images that the first workflow takes.
-    given: &'a GivenImages,
-    /// The seed that the first workflow has.
-    seed: Option<u64>,
 }
 
 /// A submission that was taken in.
@@ -226,42 +133,6 @@ impl Intake {
         let request = self.request(workflow, structure, submission, resolved, taken.images.clone());
         let request = Request { variants, ..request };
         self.store(NewJob { id, tenant, request, created_at: now, idempotency, own_revision: None }, key).await
-    }
-
-    /// Checks what was asked for against another workflow.
-    fn variant(&self, workflow: &Pair, wish: &Wish<'_>) -> Result<Variant, IntakeError> {
-        let named = |faults: Vec<ParamError>| {
-            let of = |fault: ParamError| ParamError {
-                message: format!("variant `{}`: {}", workflow.name(), fault.message),
-                ..fault
-            };
-            IntakeError::Params(faults.into_iter().map(of).collect())
-        };
-        let mut params = wish.asked.clone();
-        let given = take_images(workflow, &mut params, wish.images).map_err(named)?;
-        if !given.keys().eq(wish.given.keys()) {
-            let missing = wish
-                .given
-                .keys()
-                .chain(given.keys())
-                .find(|name| given.contains_key(*name) != wish.given.contains_key(*name));
-            let parameter = missing.cloned().unwrap_or_default();
-            let message = format!("`{parameter}` is an image for one of the workflows and not for the other");
-            return Err(named(vec![ParamError { code: "invalid_type", parameter, message }]));
-        }
-        let draw = || wish.seed.unwrap_or_else(|| self.draw_number());
-        let mut resolved = resolve(workflow, &params, draw).map_err(named)?;
-        check(workflow, &resolved.params)?;
-        resolved.params.retain(|name, _| !given.contains_key(name));
-        Ok(Variant {
-            workflow: workflow.name().to_owned(),
-            revision: workflow.revision().to_owned(),
-            structure: structure(workflow, &resolved.params)?,
-            params: resolved.params,
-            seed: resolved.seed,
-            output_names: workflow.output_names().clone(),
-            expected_images: resolved.expected_images,
-        })
     }
 
     /// Makes a graph that came with a request what can be stored: its seeds drawn, its id settled. It may take a moment, and must
@@ -419,40 +290,4 @@ impl Intake {
 fn revision(workflow: &Pair) -> Revision {
     let Source { hash, name, config, template } = workflow.source();
     Revision { hash, name, config, template }
-}
-
-/// Joins what the workflows of a job and its caller wish of a backend: with one workflow all of it is the job's, with several
-/// each workflow's own tags are its variant's.
-fn placement(workflow: &Pair, others: &[Arc<Pair>], mut wished: Placement) -> Placement {
-    let tags = |pair: &Pair| pair.required_tags().iter().cloned().collect::<BTreeSet<_>>();
-    if others.is_empty() {
-        wished.tags.extend(tags(workflow));
-    } else {
-        wished.by_variant = std::iter::once(workflow).chain(others.iter().map(Arc::as_ref)).map(tags).collect();
-    }
-    wished
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::workflow::Files;
-
-    #[test]
-    fn what_the_caller_wishes_holds_for_every_variant_and_a_workflows_tags_for_its_own() {
-        let pair = |tag: &str| {
-            let config = format!("node_mappings: {{}}\nrequires: {{tags: [{tag}]}}\n");
-            Arc::new(Pair::parse("x", &config, r#"{"1": {"class_type": "A", "inputs": {}}}"#, &Files::of("x")).unwrap())
-        };
-        let of = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
-        let wished = Placement { tags: of(&["large"]), ..Placement::default() };
-        assert_eq!(placement(&pair("flux"), &[], wished.clone()).tags, of(&["flux", "large"]));
-        let joined = placement(&pair("large"), &[pair("small")], wished);
-        assert_eq!(joined.of_variant(0).tags, of(&["large"]));
-        assert_eq!(
-            joined.of_variant(1).tags,
-            of(&["large", "small"]),
-            "the caller's own wish is not the workflow's alone"
-        );
-    }
 }

@@ -7,6 +7,7 @@ mod fitness;
 mod ledger;
 mod outlook;
 mod partner;
+mod plan;
 mod room;
 mod round;
 mod run;

@@ -1,25 +1,26 @@
 //! The task of dispatch: waits for work and room, has jobs claimed (`round`), lets the tracker watch, submits.
 
 use super::ending::{end, end_overdue, internal};
-use super::fitness::{self, Fit, Fitness, watch};
+use super::fitness::{Fitness, watch};
 use super::outlook::Outlooks;
 use super::partner::partner_key;
+use super::plan::plan;
 use super::room::Room;
 use super::round::{claim_round, forget_gone};
 use super::sending::{Ready, Sending};
-use crate::clock::{Clock, Timestamp};
+use crate::clock::Clock;
 use crate::crash::{self, Point};
 use crate::inputs::Shelf;
 use crate::inventory::Inventory;
-use crate::job::{BodyRules, Failure, Job, JobId, NodeLabel, Request, Tap};
+use crate::job::{BodyRules, Failure, Job, JobId, Request, Tap};
 use crate::lifecycle::{Lifecycle, Panicked};
 use crate::pool::{Backend, Estimates, Pool};
-use crate::store::{Claimed, FitnessStore, Refused, Revision, Store, StoreError, Way, persist};
+use crate::store::{Claimed, FitnessStore, Revision, Store, StoreError, persist};
 use crate::telemetry::job_span;
-use crate::tracker::{Plan, Run, SubmitResult};
+use crate::tracker::{Run, SubmitResult};
 use crate::vault::Vault;
-use crate::workflow::{Built, Catalog, Pair, Source};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use crate::workflow::{Catalog, Pair, Source};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -218,22 +219,21 @@ async fn launch(parts: &Parts, backend: &Backend, claimed: Claimed, revisions: &
     };
     let request = &claimed.job.request;
     let (graph, now) = (&ready.built.graph, parts.clock.now());
-    let run = (claimed.job.id, claimed.run.number);
-    if !parts.fitness.admit(&request.structure, graph, &request.revision, &backend.name, run, now) {
+    let which = (claimed.job.id, claimed.run.number);
+    if !parts.fitness.admit(&request.structure, graph, &request.revision, &backend.name, which, now) {
         // Only now it is known what it needs, or another one finds out first whether such graphs run there again.
-        return give_back(parts, (claimed.job.id, claimed.run.number)).await;
+        return give_back(parts, which).await;
     }
     let structure = request.structure.clone();
     let watched = Run::about_to_submit(plan(parts, &claimed, &ready.built), parts.clock.now());
     let watched = watched.with_time_to_place(ready.time_to_place(&backend.client));
     let Claimed { job, run, .. } = claimed;
-    let id = job.id;
     let watching = backend.tracker.watch(watched, job).await;
     let tracker = backend.tracker.clone();
     let Some(watching) = watching else {
         if backend.stop.is_cancelled() {
             // It was taken away meanwhile, and nobody there sees to it any more.
-            return give_back(parts, (id, run.number)).await;
+            return give_back(parts, which).await;
         }
         let result = SubmitResult::Unreachable("the socket to it was lost".into());
         return tracker.submitted(run.prompt, result).await;
@@ -261,74 +261,6 @@ async fn give_back(parts: &Parts, (job, run): (JobId, u32)) {
     persist(parts.clock.as_ref(), &parts.lifecycle.stop(), "the requeue", write).await;
     crash::pass(Point::Requeued);
     parts.queue_bell.notify_one();
-}
-
-fn plan(parts: &Parts, claimed: &Claimed, built: &Built) -> Plan {
-    let Claimed { job, run, variant, tries, .. } = claimed;
-    let now = parts.clock.now();
-    let OtherWays { refused, open, is_certain } = other_ways(parts, claimed, now);
-    Plan {
-        job: job.id,
-        number: run.number,
-        prompt: run.prompt.clone(),
-        backend: run.backend.clone(),
-        variant: *variant,
-        refused,
-        elsewhere: open.iter().any(|way| way.backend != run.backend),
-        alike: open.iter().any(|way| way.backend != run.backend && way.variant == *variant),
-        otherwise: open.iter().any(|way| way.backend == run.backend),
-        may_join: !is_certain || now < job.created_at + parts.wait_for_backends,
-        nodes: built.graph.nodes().map(|(id, _)| id.to_owned()).collect(),
-        labels: labels(built),
-        weights: parts.estimates.weights(&job.request.structure),
-        usual: parts.estimates.read().expected(&job.request.structure, &run.backend),
-        websocket_nodes: built.websocket_nodes.clone(),
-        declared: built.outputs.clone(),
-        expected_images: job.request.expected_images,
-        limits: job.request.limits,
-        queued_since: if *tries == 0 { job.created_at.min(now) } else { now },
-        may_retry: tries + 1 < job.request.max_runs.unwrap_or(parts.max_runs).min(parts.max_runs),
-    }
-}
-
-/// In which ways besides the one that it was claimed for a job may run.
-struct OtherWays {
-    /// Those in which it cannot.
-    refused: Vec<Refused>,
-    /// Those in which it might.
-    open: Vec<Way>,
-    /// All backends that cannot run it are there, so that none comes back with what it lacks.
-    is_certain: bool,
-}
-
-fn other_ways(parts: &Parts, claimed: &Claimed, now: Timestamp) -> OtherWays {
-    let Claimed { job, run, variant, structures, refused, .. } = claimed;
-    let (mut refused, mut open, mut is_certain) = (refused.clone(), Vec::new(), true);
-    for backend in parts.pool.backends().iter() {
-        for (number, graph) in (0_u32..).zip(structures) {
-            let way = Way { backend: backend.name.clone(), variant: number };
-            let is_this = way.backend == run.backend && number == *variant;
-            if is_this || refused.iter().any(|refused| refused.way == way) {
-                continue;
-            }
-            let placement = job.request.placement.of_variant(number as usize);
-            match parts.fitness.fit(graph, &placement, backend, now) {
-                Fit::Unfit(reason) => {
-                    is_certain &= fitness::is_certain(&placement, backend);
-                    refused.push(Refused { way, reason });
-                }
-                Fit::Fits | Fit::Blocked(_) => open.push(way),
-            }
-        }
-    }
-    OtherWays { refused, open, is_certain }
-}
-
-fn labels(built: &Built) -> BTreeMap<String, NodeLabel> {
-    let nodes = built.graph.nodes();
-    nodes
-        .map(|(id, node)| (id.to_owned(), NodeLabel { class: node.class_type.clone(), title: node.title.clone() }))
-        .collect()
 }
 
 /// Builds a job's graph from the revision that it was checked against.
