@@ -148,6 +148,14 @@ impl Run {
         }
     }
 
+    /// Says whether its backend is known to have taken its prompt, by its answer or by what came before that.
+    pub fn is_taken(&self) -> bool {
+        match self.phase {
+            Phase::Waiting { .. } | Phase::Running { .. } | Phase::Collecting { .. } => true,
+            Phase::Submitting { .. } | Phase::Done => false,
+        }
+    }
+
     /// Says whether the answer of `POST /prompt` is still to come.
     pub fn answer_is_open(&self) -> bool {
         matches!(self.phase, Phase::Submitting { ambiguous: false, .. })

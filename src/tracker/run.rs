@@ -17,7 +17,7 @@ use super::telling::heard;
 use crate::clock::{Clock, Timestamp};
 use crate::comfy::{Client, SocketEvent};
 use crate::crash::{self, Point};
-use crate::job::{Advance, Announce, Audience, BodyRules, Job, Learn, News, PromptId, Tap};
+use crate::job::{Advance, Announce, Audience, BodyRules, Happening, Job, Learn, News, PromptId, Tap};
 use crate::lifecycle::{Lifecycle, Panicked};
 use crate::media::Blobs;
 use crate::store::Store;
@@ -303,13 +303,15 @@ impl Room {
             | Input::Tick => None,
         };
         self.parts.count_heard(&input);
-        let told = heard(&input, &self.parts.backend, prompt);
+        let heard = heard(&input);
         let run = &mut watched.run;
+        let was_taken = run.is_taken();
         let decided = self.parts.lifecycle.contain_now("step", || {
             crash::pass(Point::Stepping);
             (step(run, input, now), run.progress())
         });
         let (effects, progress) = decided.unwrap_or_else(|Panicked| (watched.run.break_off(), None));
+        let is_taken = !was_taken && watched.run.is_taken();
         if let Some(fraction) = progress {
             let is_weighed = watched.run.is_weighed();
             self.parts.desk.progress(watched.job.id, Progress { fraction, is_weighed });
@@ -317,7 +319,10 @@ impl Room {
         if waiting_since.is_some_and(|since| now >= since + STANDSTILL) {
             self.note_standstill(&effects, now);
         }
-        if let Some(told) = told {
+        // Its events may come before the answer of its submission.
+        let taken =
+            is_taken.then(|| Happening::Submitted { backend: self.parts.backend.clone(), prompt: prompt.clone() });
+        for told in taken.into_iter().chain(heard) {
             self.tap(prompt, now, told);
         }
         if let Some(slot) = stored {

@@ -1,7 +1,7 @@
 //! What others are told of a run while it goes on: the tap hears everything, a receiver what it wants to be told of. Nothing
 //! here waits.
 
-use super::machine::{Input, Run, SubmitResult};
+use super::machine::{Input, Run};
 use super::run::{Parts, Room, Watched};
 use crate::clock::Timestamp;
 use crate::comfy::event::Event;
@@ -64,12 +64,9 @@ impl Watched {
 }
 
 /// Returns what an input alone tells of its run.
-pub(super) fn heard(input: &Input, backend: &str, prompt: &PromptId) -> Option<Happening> {
+pub(super) fn heard(input: &Input) -> Option<Happening> {
     match input {
         Input::Event(Event::Cached { nodes, .. }) => Some(Happening::Cached(nodes.clone())),
-        Input::Submitted(SubmitResult::Accepted(_)) => {
-            Some(Happening::Submitted { backend: backend.to_owned(), prompt: prompt.clone() })
-        }
         Input::Event(_)
         | Input::Submitted(_)
         | Input::Placing(_)

@@ -1,9 +1,11 @@
 //! What is run: workflows, parameters, batches, frames, and what is kept of it.
 
 use super::desk::{Desk, by_run, of, output, stderr, stdout};
+use comfygate::sim::Fault;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::process::Command;
+use std::time::Duration;
 
 #[actix_web::test]
 async fn outputs_are_byte_for_byte_what_the_server_made_and_nothing_is_overwritten() {
@@ -145,6 +147,19 @@ async fn in_a_batch_a_given_seed_goes_up_by_one_and_another_is_drawn_each_time()
             assert_eq!(told, [&json!(seed)], "the seed in force is told");
         }
     }
+    desk.close().await;
+}
+
+#[actix_web::test]
+async fn a_run_that_is_over_before_its_submission_is_answered_is_told_as_submitted_all_the_same() {
+    let desk = Desk::new().await;
+    desk.sim.inject(Fault::SlowAnswer(Duration::from_secs(3)));
+    let args = ["-w", "starter", "-p", "Steps=1", "Width=64", "Height=64"];
+    let (code, lines) = desk.run_json(&args).await;
+    assert_eq!(code, Some(0), "{lines:?}");
+    let told = lines.iter().filter_map(|line| line["event"].as_str());
+    let told: Vec<&str> = told.filter(|event| ["submitted", "started"].contains(event)).collect();
+    assert_eq!(told, ["submitted", "started"]);
     desk.close().await;
 }
 
