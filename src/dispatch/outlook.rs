@@ -5,7 +5,7 @@ use super::ledger::Ledger;
 use super::room::{Class, Room};
 use crate::clock::{Clock, Timestamp};
 use crate::job::JobId;
-use crate::pool::{Backend, Duty, Estimates, Pool};
+use crate::pool::{Backend, Estimates, Pool};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -189,7 +189,7 @@ impl Outlooks {
         let mut is_down = false;
         for backend in backends {
             match self.fit(class, backend, now) {
-                Fit::Fits if is_open(backend, now) => return Why::NoBackendFree,
+                Fit::Fits if backend.is_open(now) => return Why::NoBackendFree,
                 Fit::Fits => is_down = true,
                 Fit::Blocked(until) => blocked = Some(blocked.map_or(until, |first| first.min(until))),
                 Fit::Unfit(_) => {}
@@ -230,7 +230,7 @@ impl Outlooks {
         let mut slots = 0_u32;
         let mut backlog = 0.0;
         for (backend, rest) in backends.iter().zip(backlogs) {
-            if is_open(backend, now) && self.fit(class, backend, now) == Fit::Fits {
+            if backend.is_open(now) && self.fit(class, backend, now) == Fit::Fits {
                 slots = slots.saturating_add(u32::try_from(backend.slots).unwrap_or(u32::MAX));
                 backlog += rest;
             }
@@ -253,10 +253,6 @@ impl fmt::Debug for Outlooks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Outlooks").field("waiting", &self.hall().room.len()).finish_non_exhaustive()
     }
-}
-
-fn is_open(backend: &Backend, now: Timestamp) -> bool {
-    backend.duty() == Duty::Serving && backend.desk.is_open(now)
 }
 
 #[cfg(test)]

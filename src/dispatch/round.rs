@@ -7,7 +7,7 @@ use super::outlook::Hall;
 use super::run::Parts;
 use crate::clock::Timestamp;
 use crate::job::{Placement, PromptId, StructureHash};
-use crate::pool::{Backend, Duty, Reading};
+use crate::pool::{Backend, Reading};
 use crate::store::{Assignment, Claimed, StoreError};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -120,7 +120,7 @@ fn stand(backend: &Backend, ledger: &mut Ledger, estimates: &Reading<'_>, now: T
     ledger.settle(name, &desk.held(), backend.slots, now);
     Stand {
         name: name.clone(),
-        is_open: backend.duty() == Duty::Serving && desk.is_open(now),
+        is_open: backend.is_open(now),
         is_doubtful: desk.is_doubtful(),
         slots: backend.slots,
         held: desk.load(),

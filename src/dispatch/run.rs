@@ -20,7 +20,7 @@ use crate::telemetry::job_span;
 use crate::tracker::{Run, SubmitResult};
 use crate::vault::Vault;
 use crate::workflow::{Catalog, Pair, Source};
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -90,7 +90,7 @@ pub async fn run(parts: Parts, stop: CancellationToken) {
     // At the start that is every run of an earlier life; afterwards it should be none.
     let _ = lifecycle.contain("recover", Box::pin(recover(&parts, &mut revisions))).await;
     let mut changes = parts.pool.changes();
-    let mut there = names(&parts);
+    let mut there = parts.pool.names();
     let mut next_sweep = parts.clock.now();
     let mut next_look = next_sweep + STRAY_POLL;
     loop {
@@ -101,7 +101,7 @@ pub async fn run(parts: Parts, stop: CancellationToken) {
             }
             next_look = parts.clock.now() + STRAY_POLL;
         }
-        let now_there = names(&parts);
+        let now_there = parts.pool.names();
         if !there.is_subset(&now_there) {
             // What one that has gone had refused is forgotten, should another come under its name.
             parts.outlooks.hall().room.empty();
@@ -132,10 +132,6 @@ pub async fn run(parts: Parts, stop: CancellationToken) {
             () = parts.clock.sleep_until(now + POLL) => {}
         }
     }
-}
-
-fn names(parts: &Parts) -> BTreeSet<String> {
-    parts.pool.backends().iter().map(|backend| backend.name.clone()).collect()
 }
 
 /// Has every run watched that nobody sees to: it is of an earlier life, or a fault has ended whoever saw to it.

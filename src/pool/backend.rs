@@ -129,6 +129,11 @@ impl Backend {
         if self.is_draining.load(Ordering::Acquire) { Duty::Draining } else { Duty::Serving }
     }
 
+    /// Says whether it may be given a job now or once it has room: it serves, and takes prompts.
+    pub fn is_open(&self, now: Timestamp) -> bool {
+        self.duty() == Duty::Serving && self.desk.is_open(now)
+    }
+
     /// Changes whether it is given jobs, and returns what held before.
     pub fn set_duty(&self, duty: Duty) -> Duty {
         let was = self.is_draining.swap(duty == Duty::Draining, Ordering::AcqRel);

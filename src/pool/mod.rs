@@ -23,6 +23,7 @@ pub use way::{open_way, wrong_way};
 use crate::clock::Timestamp;
 use crate::job::JobId;
 use crate::tracker::Progress;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::watch;
@@ -112,6 +113,11 @@ impl Pool {
     /// for a while.
     pub fn is_any_there(&self) -> bool {
         self.backends().iter().any(|backend| backend.duty() == Duty::Serving && backend.desk.can_be_reached())
+    }
+
+    /// Returns the names of all backends.
+    pub fn names(&self) -> BTreeSet<String> {
+        self.backends().iter().map(|backend| backend.name.clone()).collect()
     }
 
     /// Returns how far a run is, wherever it runs.

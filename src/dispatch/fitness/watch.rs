@@ -179,7 +179,7 @@ async fn end_all(parts: &Parts, hopeless: &[Kind], refused: &Singly, progress: &
 
 /// Forgets what nobody asks for any more.
 fn tidy(parts: &Parts, now: Timestamp) {
-    let there: BTreeSet<String> = parts.pool.backends().iter().map(|backend| backend.name.clone()).collect();
+    let there = parts.pool.names();
     let closed = parts.fitness.known_mut().forget(|name| there.contains(name), now);
     for (graph, backend) in closed {
         parts.fitness.tell(&backend, now, BackendEvent::Unblocked { graph: Some(graph) });
@@ -195,7 +195,7 @@ async fn refresh(parts: &Parts, backends: &BTreeSet<String>) {
 async fn refresh_since_connected(parts: &Parts, backends: &BTreeSet<String>, progress: &mut Progress) {
     let mut ages = Vec::with_capacity(backends.len());
     for backend in backends.iter().filter_map(|name| parts.pool.get(name)) {
-        let socket = *backend.desk.connections().borrow();
+        let socket = backend.desk.connection();
         let before = progress.asked_over.insert(backend.name.clone(), socket);
         ages.push((backend.name.clone(), if before == Some(socket) { FRESH } else { Duration::ZERO }));
     }
