@@ -8,6 +8,7 @@ mod configured;
 mod estimates;
 mod front;
 mod ground;
+mod live;
 mod stations;
 mod workflows;
 mod works;
@@ -122,6 +123,7 @@ async fn join(mut ground: Ground) -> anyhow::Result<Api> {
     let settings = Arc::clone(&ground.settings);
     let standing = Arc::new(Standing::default());
     let metrics = ground.count(&standing);
+    let (relay, told) = ground.open_relay();
     let (backends, local) = match ground.open_local().await? {
         Some((backend, standing)) => (vec![backend], Some(standing)),
         None => (ground.open_backends(None)?, None),
@@ -133,6 +135,7 @@ async fn join(mut ground: Ground) -> anyhow::Result<Api> {
     let throttle = ground.open_throttle().await?;
     ground.watch_workflows();
     let outlooks = ground.dispatch(&pool);
+    ground.tell(&relay, told, &outlooks);
     ground.notify(keyring.clone(), &standing);
     ground.clear();
     let keys_required = settings.access.require_keys(ground.address);
@@ -152,6 +155,7 @@ async fn join(mut ground: Ground) -> anyhow::Result<Api> {
         blobs,
         pool,
         outlooks,
+        relay,
         roster,
         estimates,
         passage: api::Passage::default(),

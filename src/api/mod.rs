@@ -13,6 +13,7 @@ mod convert;
 mod crowd;
 mod deliveries;
 mod error;
+mod events;
 mod fields;
 mod guard;
 mod headers;
@@ -20,6 +21,7 @@ mod health;
 mod jobs;
 mod keys;
 mod link;
+mod listening;
 mod metrics;
 mod openapi;
 mod passage;
@@ -28,11 +30,13 @@ mod raw;
 mod routing;
 mod schema;
 mod secrets;
+mod socket;
 mod submit;
 mod throttle;
 mod trial;
 mod uploads;
 mod verdicts;
+mod wait;
 mod wishes;
 mod workflows;
 
@@ -46,6 +50,7 @@ pub(crate) use guard::guard;
 pub(crate) use headers::headers;
 pub use health::WriteCheck;
 pub use keys::{check_name, key_view, usual_scopes};
+pub use listening::place_of;
 pub(crate) use metrics::count;
 pub use passage::Passage;
 pub use raw::Known;
@@ -67,6 +72,7 @@ use crate::local;
 use crate::media::Blobs;
 use crate::notifier::{Standing, TargetRules};
 use crate::pool::{Estimates, Pool, Roster};
+use crate::relay::Relay;
 use crate::signing::{Keyring, Office};
 use crate::store::Store;
 use crate::throttle::Throttle;
@@ -99,6 +105,8 @@ pub struct Api {
     pub pool: Arc<Pool>,
     /// How jobs wait for them.
     pub outlooks: Arc<Outlooks>,
+    /// Tells what happens to those who listen.
+    pub relay: Relay,
     /// Changes who they are.
     pub roster: Arc<Roster>,
     /// How long graphs run on them.
@@ -175,6 +183,9 @@ const ROUTES: &[Call] = &[
     get("/jobs", Scope(Read), || web::to(jobs::list)),
     get("/jobs/{id}", Scope(Read), || web::to(jobs::get)),
     get("/jobs/{id}/profile", Scope(Read), || web::to(jobs::profile)),
+    get("/jobs/{id}/events", Scope(Read), || web::to(events::of_job)),
+    get("/events", Scope(Read), || web::to(events::of_all)),
+    get("/ws", Scope(Read), || web::to(socket::of_all)),
     post("/jobs/{id}/cancel", Scope(Submit), || web::to(jobs::cancel)),
     get("/jobs/{id}/outputs/{n}", ScopeOrLink(Read), || web::to(jobs::output)),
     get("/jobs/{id}/deliveries", Scope(Read), || web::to(deliveries::of_job)),
