@@ -32,7 +32,10 @@ pub(super) fn serve(
             .wrap(actix_web::middleware::from_fn(api::count))
             .configure(api::routes)
     })
-    .on_connect(move |connection, extensions| crowd.meet(connection, extensions))
+    .on_connect(move |connection, extensions| {
+        api::limit_stalling(connection);
+        crowd.meet(connection, extensions);
+    })
     .workers(workers)
     .max_connections((api::most_connections() / workers).max(1))
     .disable_signals()

@@ -46,6 +46,7 @@ mod keys;
 mod keys_command;
 mod limits;
 mod links;
+mod live;
 #[cfg(unix)]
 mod local;
 mod lost_answers;
