@@ -82,6 +82,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "check",
             "comfy",
             "convert",
+            "dashboard",
             "definitions",
             "dispatch",
             "graph",
@@ -100,6 +101,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "workflow",
         ],
     ),
+    ("dashboard", &[]),
     ("access", &["store"]),
     ("clearing", &["media", "store"]),
     ("fsck", &["media", "store"]),
@@ -129,6 +131,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 
 /// Files that decide and do not act: no waiting, no clock, no log, no chance, no input or output.
 const PURE: &[&str] = &[
+    "access/session.rs",
     "access/token.rs",
     "check/class.rs",
     "check/link.rs",
