@@ -19,6 +19,7 @@ mod convert_command;
 #[cfg(target_os = "linux")]
 mod crowds;
 mod cut_off;
+mod dashboard;
 mod deaf;
 mod deliveries;
 mod delivery_modes;
@@ -78,6 +79,7 @@ mod routes;
 mod run_command;
 #[cfg(unix)]
 mod serve_local;
+mod session;
 mod signing;
 mod slow_backend;
 mod slow_ways;
