@@ -4,7 +4,7 @@
 use super::caller::Caller;
 use super::link::is_signed;
 use super::routing::{Needs, Verb};
-use super::{Api, ApiError, ROUTES};
+use super::{Api, ApiError, Door, ROUTES};
 use crate::secret::SecretHash;
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -84,8 +84,10 @@ async fn caller(request: &ServiceRequest) -> Result<Caller, ApiError> {
     if let Some(link) = is_signed(api, request.request()) {
         return link.map(|()| Caller::by_link());
     }
+    let door = request.app_data::<Door>();
+    let keys_required = door.map_or(api.keys_required, |door| door.keys_required);
     match shown(request.headers()) {
-        None if api.keys_required => Ok(Caller::nobody()),
+        None if keys_required => Ok(Caller::nobody()),
         None => Ok(Caller::anybody()),
         Some(shown) => api.keys.check(shown).await?.map(Caller::from).ok_or_else(ApiError::unauthorized),
     }

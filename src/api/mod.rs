@@ -12,6 +12,7 @@ mod contain;
 mod convert;
 mod crowd;
 mod deliveries;
+mod door;
 mod error;
 mod fields;
 mod guard;
@@ -25,6 +26,8 @@ mod openapi;
 mod passage;
 mod queue;
 mod raw;
+mod remote;
+mod remote_runs;
 mod routing;
 mod schema;
 mod secrets;
@@ -41,6 +44,8 @@ pub use bench::Bench;
 pub use capacity::most_connections;
 pub(crate) use contain::contain;
 pub use crowd::Crowd;
+pub use door::{Door, Entrance};
+pub(crate) use door::enter;
 pub use error::ApiError;
 pub(crate) use guard::guard;
 pub(crate) use headers::headers;
@@ -67,6 +72,7 @@ use crate::local;
 use crate::media::Blobs;
 use crate::notifier::{Standing, TargetRules};
 use crate::pool::{Estimates, Pool, Roster};
+use crate::remote::Remote;
 use crate::signing::{Keyring, Office};
 use crate::store::Store;
 use crate::throttle::Throttle;
@@ -143,6 +149,8 @@ pub struct Api {
     pub allowed_origins: Vec<String>,
     /// What is counted.
     pub metrics: crate::metrics::Metrics,
+    /// The remote control of one workflow.
+    pub remote: Arc<Remote>,
     /// Knows of the panics that were contained.
     pub lifecycle: Lifecycle,
     /// When the gateway started.
@@ -213,6 +221,16 @@ const ROUTES: &[Call] = &[
     get("/webhook/secrets", KeyWith(Admin), || web::to(secrets::list)),
     post("/webhook/secrets/rotate", KeyWith(Admin), || web::to(secrets::rotate)),
     get("/.well-known/jwks.json", Nothing, || web::to(secrets::jwks)),
+    get("/runner/health", Nothing, || web::to(remote::health)),
+    get("/runner/status", Scope(Read), || web::to(remote::status)),
+    get("/runner/queue", Scope(Submit), || web::to(remote_runs::queue)),
+    post("/runner/queue", Scope(Submit), || web::to(remote_runs::queue)),
+    post("/runner/update/text", Scope(Submit), || web::to(remote::update_text)),
+    post("/runner/update/prompt", Scope(Submit), || web::to(remote::update_prompt)),
+    post("/runner/update/image", Scope(Submit), || web::to(remote::update_image)),
+    post("/runner/generate/image", Scope(Submit), || web::to(remote_runs::generate_image)),
+    post("/runner/interrupt", Scope(Submit), || web::to(remote_runs::interrupt)),
+    post("/runner/reset", Scope(Submit), || web::to(remote::reset)),
     get("/health", Nothing, || web::to(health::health)),
     get("/ready", NoKey, || web::to(health::ready)),
     get("/metrics", Scope(Metrics), || web::to(metrics::metrics)),
@@ -221,7 +239,13 @@ const ROUTES: &[Call] = &[
 
 /// Serves the route table.
 pub fn routes(config: &mut web::ServiceConfig) {
-    routing::serve(ROUTES, config);
+    routing::serve(&ROUTES.iter().collect::<Vec<_>>(), config);
+}
+
+/// Serves the part of the table that the remote control's own ports have.
+pub fn remote_routes(config: &mut web::ServiceConfig) {
+    let is_its_own = |call: &&Call| call.path.starts_with(door::REMOTE);
+    routing::serve(&ROUTES.iter().filter(is_its_own).collect::<Vec<_>>(), config);
 }
 
 /// Returns the route table: method, path, and what the call needs.
