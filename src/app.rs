@@ -8,6 +8,7 @@ mod configured;
 mod estimates;
 mod front;
 mod ground;
+mod live;
 mod remote;
 mod stations;
 mod workflows;
@@ -137,6 +138,7 @@ async fn join(mut ground: Ground) -> anyhow::Result<Api> {
     let settings = Arc::clone(&ground.settings);
     let standing = Arc::new(Standing::default());
     let metrics = ground.count(&standing);
+    let (relay, told) = ground.open_relay();
     let (backends, local) = match ground.open_local().await? {
         Some((backend, standing)) => (vec![backend], Some(standing)),
         None => (ground.open_backends(None)?, None),
@@ -144,15 +146,16 @@ async fn join(mut ground: Ground) -> anyhow::Result<Api> {
     let pool = ground.admit(backends);
     let roster = ground.open_roster(&pool).await?;
     let intake = ground.intake(&pool);
-    let remote = ground.open_remote(&intake, &pool);
+    let remote = ground.open_remote(&intake, &pool, &relay);
     let keyring = ground.open_keyring().await;
     let throttle = ground.open_throttle().await?;
     ground.watch_workflows();
     let outlooks = ground.dispatch(&pool);
+    ground.tell(&relay, told, &outlooks);
     ground.notify(keyring.clone(), &standing);
     ground.clear();
     let keys_required = settings.access.require_keys(ground.address);
-    let keys = ground.open_keys(keys_required).await;
+    let keys = ground.open_keys(remote::require_keys(&settings, ground.address)).await;
     let office = Office::new(ground.sqlite(), Arc::clone(&ground.clock), |bytes| rand::fill(bytes));
     let started_at = ground.clock.now();
     let Ground {
@@ -168,6 +171,7 @@ async fn join(mut ground: Ground) -> anyhow::Result<Api> {
         blobs,
         pool,
         outlooks,
+        relay,
         roster,
         estimates,
         passage: api::Passage::default(),

@@ -70,6 +70,7 @@ pub mod metrics;
 pub mod names;
 pub mod notifier;
 pub mod pool;
+pub mod relay;
 pub mod remote;
 pub mod runner;
 pub mod secret;

@@ -125,6 +125,12 @@ impl ApiError {
         Self::new(StatusCode::GATEWAY_TIMEOUT, code, message)
     }
 
+    /// 426: this is spoken to by WebSocket.
+    pub fn upgrade_required() -> Self {
+        let message = "this is a WebSocket: connect with ws:// or wss://";
+        Self::new(StatusCode::UPGRADE_REQUIRED, "upgrade_required", message).with_header("upgrade", "websocket")
+    }
+
     /// 429 with `retry-after` in seconds.
     pub fn too_many(code: &'static str, message: impl Into<String>, retry_after: u64) -> Self {
         Self::new(StatusCode::TOO_MANY_REQUESTS, code, message).with_header("retry-after", retry_after.to_string())

@@ -7,7 +7,7 @@ use super::{Api, ApiError, Door, crowd};
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
-use actix_web::http::header::{HOST, HeaderMap, ORIGIN};
+use actix_web::http::header::{HOST, HeaderMap, ORIGIN, UPGRADE};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpRequest, ResponseError, web};
 use std::net::Ipv4Addr;
@@ -88,7 +88,8 @@ fn check(headers: &HeaderMap, method: &Method, rules: &Rules<'_>) -> Result<(), 
     let Some(origin) = headers.get(ORIGIN) else { return Ok(()) };
     let origin = origin.to_str().unwrap_or("");
     let is_same = origin.split_once("://").is_some_and(|(_, site)| site.eq_ignore_ascii_case(host));
-    let only_reads = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
+    // A page of another site may send questions, and cannot read the answers; but what comes by a WebSocket it can.
+    let only_reads = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) && !headers.contains_key(UPGRADE);
     let is_listed = || rules.origins.iter().any(|allowed| allowed == origin);
     if only_reads || is_same || is_listed() {
         return Ok(());

@@ -14,6 +14,7 @@ mod crowd;
 mod deliveries;
 mod door;
 mod error;
+mod events;
 mod fields;
 mod guard;
 mod headers;
@@ -21,6 +22,7 @@ mod health;
 mod jobs;
 mod keys;
 mod link;
+mod listening;
 mod metrics;
 mod openapi;
 mod passage;
@@ -28,14 +30,17 @@ mod queue;
 mod raw;
 mod remote;
 mod remote_runs;
+mod remote_socket;
 mod routing;
 mod schema;
 mod secrets;
+mod socket;
 mod submit;
 mod throttle;
 mod trial;
 mod uploads;
 mod verdicts;
+mod wait;
 mod wishes;
 mod workflows;
 
@@ -51,6 +56,7 @@ pub(crate) use guard::guard;
 pub(crate) use headers::headers;
 pub use health::WriteCheck;
 pub use keys::{check_name, key_view, usual_scopes};
+pub use listening::place_of;
 pub(crate) use metrics::count;
 pub use passage::Passage;
 pub use raw::Known;
@@ -72,6 +78,7 @@ use crate::local;
 use crate::media::Blobs;
 use crate::notifier::{Standing, TargetRules};
 use crate::pool::{Estimates, Pool, Roster};
+use crate::relay::Relay;
 use crate::remote::Remote;
 use crate::signing::{Keyring, Office};
 use crate::store::Store;
@@ -105,6 +112,8 @@ pub struct Api {
     pub pool: Arc<Pool>,
     /// How jobs wait for them.
     pub outlooks: Arc<Outlooks>,
+    /// Tells what happens to those who listen.
+    pub relay: Relay,
     /// Changes who they are.
     pub roster: Arc<Roster>,
     /// How long graphs run on them.
@@ -183,6 +192,9 @@ const ROUTES: &[Call] = &[
     get("/jobs", Scope(Read), || web::to(jobs::list)),
     get("/jobs/{id}", Scope(Read), || web::to(jobs::get)),
     get("/jobs/{id}/profile", Scope(Read), || web::to(jobs::profile)),
+    get("/jobs/{id}/events", Scope(Read), || web::to(events::of_job)),
+    get("/events", Scope(Read), || web::to(events::of_all)),
+    get("/ws", Scope(Read), || web::to(socket::of_all)),
     post("/jobs/{id}/cancel", Scope(Submit), || web::to(jobs::cancel)),
     get("/jobs/{id}/outputs/{n}", ScopeOrLink(Read), || web::to(jobs::output)),
     get("/jobs/{id}/deliveries", Scope(Read), || web::to(deliveries::of_job)),
@@ -231,6 +243,7 @@ const ROUTES: &[Call] = &[
     post("/runner/generate/image", Scope(Submit), || web::to(remote_runs::generate_image)),
     post("/runner/interrupt", Scope(Submit), || web::to(remote_runs::interrupt)),
     post("/runner/reset", Scope(Submit), || web::to(remote::reset)),
+    get("/runner/ws", Scope(Read), || web::to(remote_socket::listen)),
     get("/health", Nothing, || web::to(health::health)),
     get("/ready", NoKey, || web::to(health::ready)),
     get("/metrics", Scope(Metrics), || web::to(metrics::metrics)),

@@ -88,7 +88,7 @@ pub(super) async fn reset(
 /// Tells those who listen to the remote control that somebody asks for something.
 pub(super) fn tell(api: &Api, caller: &Caller, request: &HttpRequest) {
     let path = as_written(request.path(), request.app_data::<Door>());
-    api.remote.news().request(&caller.tenant, request.method().as_str(), &path, api.clock.now());
+    api.remote.tell_request(&caller.tenant, request.method().as_str(), &path);
 }
 
 async fn update(

@@ -21,6 +21,7 @@ use crate::workflow::Catalog;
 use anyhow::Context;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use tokio::sync::Notify;
 use tracing::{info, warn};
 
@@ -56,6 +57,8 @@ pub(super) struct Ground {
     pub(super) fitness: Arc<Fitness>,
     /// How long runs take on backends.
     pub(super) estimates: Arc<Estimates>,
+    /// Somebody wants to have frames as backends send them.
+    pub(super) frames_wanted: Arc<AtomicBool>,
 }
 
 /// The wake-ups between the stations. Losing one costs a poll, nothing else.
@@ -109,6 +112,7 @@ impl Ground {
             pool: Arc::default(),
             fitness: Arc::new(Fitness::new(settings.backends.block_after)),
             estimates,
+            frames_wanted: Arc::default(),
             clock,
             lifecycle,
         })

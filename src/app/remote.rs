@@ -5,6 +5,7 @@ use crate::api::{Door, Entrance};
 use crate::egress::Rules;
 use crate::intake::Intake;
 use crate::pool::Pool;
+use crate::relay::Relay;
 use crate::remote::{Parts, PromptService, Remote};
 use crate::settings::{EgressMode, EgressSettings, Settings};
 use anyhow::Context;
@@ -27,6 +28,12 @@ pub(super) fn open_doors(settings: &Settings) -> anyhow::Result<(Open, Vec<Open>
     Ok((own, remote.collect::<anyhow::Result<_>>()?))
 }
 
+/// Says whether callers need a key at any door; the gateway's own is at `bound`.
+pub(super) fn require_keys(settings: &Settings, bound: SocketAddr) -> bool {
+    let doors = [Some(bound), settings.runner.address, settings.runner.ws_address];
+    doors.into_iter().flatten().any(|address| settings.access.require_keys(address))
+}
+
 fn open(settings: &Settings, address: SocketAddr, entrance: Entrance) -> anyhow::Result<Open> {
     let listener = TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?;
     let address = listener.local_addr()?;
@@ -37,7 +44,7 @@ fn open(settings: &Settings, address: SocketAddr, entrance: Entrance) -> anyhow:
 
 impl Ground {
     /// Takes the workflow of the remote control into memory.
-    pub(super) fn open_remote(&self, intake: &Arc<Intake>, pool: &Arc<Pool>) -> Arc<Remote> {
+    pub(super) fn open_remote(&self, intake: &Arc<Intake>, pool: &Arc<Pool>, relay: &Relay) -> Arc<Remote> {
         let settings = &self.settings.runner;
         let workflow = settings.workflow.as_ref().unwrap_or(&self.settings.workflows.default);
         // The operator has set the address, so it may be in the house; what gives out credentials is called by nobody.
@@ -48,6 +55,7 @@ impl Ground {
             intake: Arc::clone(intake),
             store: Arc::clone(&self.store),
             pool: Arc::clone(pool),
+            relay: relay.clone(),
             bodies: Arc::clone(&self.bodies),
             clock: Arc::clone(&self.clock),
             lifecycle: self.lifecycle.clone(),

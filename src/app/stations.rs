@@ -33,6 +33,7 @@ const EVENT_QUEUE: usize = 8192;
 impl Ground {
     /// Connects to a backend, with a socket as `options` say, and follows what runs there under `name`.
     pub(super) fn open_backend(&self, name: String, url: ComfyUrl, options: SocketOptions) -> anyhow::Result<Backend> {
+        let options = SocketOptions { frames_wanted: Arc::clone(&self.frames_wanted), ..options };
         let client = Client::by(url.clone(), options.route.clone())?;
         let client = client.with_upload_limit(self.settings.inputs.bring_timeout);
         let desk = Arc::new(Desk::default());
@@ -328,7 +329,7 @@ impl Ground {
         tracker::Accounts::new(move |account| fitness.account(&account))
     }
 
-    fn begin(&self, name: &'static str, station: impl Future<Output = ()> + Send + 'static) {
+    pub(super) fn begin(&self, name: &'static str, station: impl Future<Output = ()> + Send + 'static) {
         self.lifecycle.spawn_station(name, station);
     }
 }

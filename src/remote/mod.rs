@@ -4,7 +4,6 @@
 mod edit;
 mod end;
 mod files;
-mod news;
 mod reach;
 mod runs;
 mod service;
@@ -14,7 +13,6 @@ mod waiting;
 pub use edit::{EditError, Found, TEXT_FIELDS, Wanted, find};
 pub use end::{End, How};
 pub use files::{Whereabouts, input_file};
-pub use news::{Heard, News};
 pub use runs::{Awaited, Begun, Interrupted, Launched};
 pub use service::{PromptService, ServiceError};
 
@@ -23,9 +21,10 @@ use crate::intake::{Intake, IntakeError};
 use crate::job::{BodyRules, FileRef, JobId, Tenant};
 use crate::lifecycle::Lifecycle;
 use crate::pool::Pool;
+use crate::relay::Relay;
 use crate::store::Store;
 use crate::workflow::Pair;
-use serde_json::Value;
+use serde_json::{Value, json};
 use session::{Full, Session, Sessions};
 use std::sync::{Arc, Mutex, PoisonError};
 use thiserror::Error as ThisError;
@@ -39,6 +38,8 @@ pub struct Parts {
     pub store: Arc<dyn Store>,
     /// The backends.
     pub pool: Arc<Pool>,
+    /// Tells who listens what happens, and this room how jobs end.
+    pub relay: Relay,
     /// What links are made by.
     pub bodies: Arc<BodyRules>,
     /// The time.
@@ -57,7 +58,6 @@ pub struct Parts {
 pub struct Remote {
     parts: Parts,
     sessions: Mutex<Sessions>,
-    news: News,
 }
 
 /// How a tenant's workflow stands.
@@ -93,7 +93,7 @@ pub enum RemoteError {
 impl Remote {
     /// Takes the workflow into memory, where it is there; says in the log how things stand.
     pub fn new(parts: Parts) -> Arc<Self> {
-        let remote = Arc::new(Self { parts, sessions: Mutex::default(), news: News::default() });
+        let remote = Arc::new(Self { parts, sessions: Mutex::default() });
         remote.report_workflow();
         let own = Arc::clone(&remote);
         remote.parts.lifecycle.spawn("remote reach", async move {
@@ -153,9 +153,11 @@ impl Remote {
         self.parts.service.as_ref()
     }
 
-    /// Tells listeners what happens to the remote control itself.
-    pub fn news(&self) -> &News {
-        &self.news
+    /// Tells those who listen that a request came, without its body, which may hold secrets.
+    pub fn tell_request(&self, tenant: &Tenant, method: &str, path: &str) {
+        let at = self.parts.clock.now().rfc3339();
+        let event = json!({ "type": "runner_request", "data": { "method": method, "path": path, "at": at } });
+        self.parts.relay.take_note(tenant, event.to_string());
     }
 
     fn workflow(&self) -> Result<Arc<Pair>, IntakeError> {

@@ -119,8 +119,9 @@ impl Remote {
             let _ = tell_accepted.send(taken_in);
             if is_taken_in {
                 let parts = &own.parts;
-                let (store, stop) = (parts.store.as_ref(), parts.lifecycle.stop());
-                let waited = await_end(store, parts.clock.as_ref(), &stop, id, parts.intake.max_runs).await;
+                let (store, clock) = (parts.store.as_ref(), parts.clock.as_ref());
+                let (stop, max_runs) = (parts.lifecycle.stop(), parts.intake.max_runs);
+                let waited = await_end(store, &parts.relay, clock, &stop, id, max_runs).await;
                 let _ = tell_end.send(own.told(id, waited).await);
             }
             own.lock().end_run(&tenant, id);

@@ -16,6 +16,8 @@ pub struct ServerSettings {
     pub max_body: u64,
     /// How many connections one address may have open; 0 for any number.
     pub connections_per_address: usize,
+    /// How many may listen to events at once.
+    pub max_listeners: usize,
 }
 
 impl ServerSettings {
@@ -33,6 +35,7 @@ impl Default for ServerSettings {
             public_url: None,
             max_body: 1 << 20,
             connections_per_address: 256,
+            max_listeners: 5000,
         }
     }
 }

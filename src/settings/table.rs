@@ -241,6 +241,14 @@ pub const SETTINGS: &[Setting] = &[
         |settings, text| put(&mut settings.server.connections_per_address, parse::whole(text, 0, 100_000)),
     ),
     setting(
+        "COMFYGATE_MAX_LISTENERS",
+        "server.max_listeners",
+        "5000",
+        "How many streams of events may be open at once; each is a connection, too.",
+        "a whole number from 1 to 100000",
+        |settings, text| put(&mut settings.server.max_listeners, parse::whole(text, 1, 100_000)),
+    ),
+    setting(
         "COMFYUI_ADDRESS",
         "backends.address",
         "http://127.0.0.1:8188",
