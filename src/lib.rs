@@ -72,6 +72,7 @@ pub mod names;
 pub mod notifier;
 pub mod pool;
 pub mod relay;
+pub mod remote;
 pub mod runner;
 pub mod secret;
 pub mod settings;

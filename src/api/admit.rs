@@ -4,7 +4,7 @@
 use super::caller::Caller;
 use super::link::is_signed;
 use super::routing::{Needs, Verb};
-use super::{Api, ApiError, ROUTES, session};
+use super::{Api, ApiError, Door, ROUTES, session};
 use crate::secret::SecretHash;
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -88,9 +88,10 @@ async fn caller(request: &ServiceRequest) -> Result<Caller, ApiError> {
     if let Some(shown) = shown(request.headers()) {
         return api.keys.check(shown).await?.map(Caller::from).ok_or_else(ApiError::unauthorized);
     }
+    let keys_required = request.app_data::<Door>().map_or(api.keys_required, |door| door.keys_required);
     match session::caller(api, request.method(), request.headers()).await? {
         Some(caller) => Ok(caller),
-        None if api.keys_required => Ok(Caller::nobody()),
+        None if keys_required => Ok(Caller::nobody()),
         None => Ok(Caller::anybody()),
     }
 }

@@ -3,13 +3,13 @@
 //! A page on another site can make a browser send requests to a loopback address, and a name it controls can be made
 //! to point there. Both are refused by their headers before any handler runs.
 
-use super::{Api, ApiError, crowd};
+use super::{Api, ApiError, Door, crowd};
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::http::header::{HOST, HeaderMap, ORIGIN, UPGRADE};
 use actix_web::middleware::Next;
-use actix_web::{Error, ResponseError, web};
+use actix_web::{Error, HttpRequest, ResponseError, web};
 use std::net::Ipv4Addr;
 
 /// Refuses requests by their `host` and `origin`.
@@ -17,18 +17,37 @@ pub(crate) async fn guard(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    let rules = request.app_data::<web::Data<Api>>().map_or_else(Rules::default, |api| Rules {
-        loopback_only: api.loopback_only,
-        hosts: &api.allowed_hosts,
-        origins: &api.allowed_origins,
-        own: api.pages.origin.as_deref(),
-    });
+    let rules = rules(request.request());
     let allowed = crowd::check(&request).and_then(|()| check(request.headers(), request.method(), &rules));
     match allowed {
         // An answer and not an error, so that it gets the headers of every other answer.
         Err(refusal) => Ok(request.into_response(refusal.error_response()).map_into_right_body()),
         Ok(()) => next.call(request).await.map(ServiceResponse::map_into_left_body),
     }
+}
+
+/// Refuses what a browser sends for a page of another site, where asking does something: such a request can be told by what the
+/// browser says, and a program says nothing.
+pub(super) fn own_page(request: &HttpRequest) -> Result<(), ApiError> {
+    let text = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+    check(request.headers(), &Method::POST, &rules(request))?;
+    match (text("sec-fetch-site"), text("origin")) {
+        (Some("cross-site" | "same-site"), None) => {
+            let message = "a web page of another site may not send this request; call from your backend";
+            Err(ApiError::forbidden("origin_not_allowed", message))
+        }
+        (Some(_) | None, Some(_) | None) => Ok(()),
+    }
+}
+
+fn rules(request: &HttpRequest) -> Rules<'_> {
+    let door = request.app_data::<Door>();
+    request.app_data::<web::Data<Api>>().map_or_else(Rules::default, |api| Rules {
+        loopback_only: door.map_or(api.loopback_only, |door| door.loopback_only),
+        hosts: &api.allowed_hosts,
+        origins: &api.allowed_origins,
+        own: api.pages.origin.as_deref(),
+    })
 }
 
 /// Who may speak to the gateway.

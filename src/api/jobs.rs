@@ -281,6 +281,7 @@ mod tests {
                 bytes: 1,
                 sha256: BlobId(String::new()),
                 metadata_stripped: None,
+                origin: None,
             };
             let disposition = disposition(&output, "0");
             assert_eq!(disposition.get_filename(), Some(name));

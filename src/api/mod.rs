@@ -13,6 +13,7 @@ mod contain;
 mod convert;
 mod crowd;
 mod deliveries;
+mod door;
 mod error;
 mod events;
 mod fields;
@@ -28,12 +29,15 @@ mod openapi;
 mod passage;
 mod queue;
 mod raw;
+mod remote;
+mod remote_runs;
+mod remote_socket;
 mod routing;
 mod schema;
 mod secrets;
+mod session;
 mod socket;
 mod stalled;
-mod session;
 mod submit;
 mod throttle;
 mod trial;
@@ -49,6 +53,8 @@ pub use bench::Bench;
 pub use capacity::most_connections;
 pub(crate) use contain::contain;
 pub use crowd::Crowd;
+pub(crate) use door::enter;
+pub use door::{Door, Entrance};
 pub use error::ApiError;
 pub(crate) use guard::guard;
 pub(crate) use headers::headers;
@@ -78,6 +84,7 @@ use crate::media::Blobs;
 use crate::notifier::{Standing, TargetRules};
 use crate::pool::{Estimates, Pool, Roster};
 use crate::relay::Relay;
+use crate::remote::Remote;
 use crate::signing::{Keyring, Office};
 use crate::store::Store;
 use crate::throttle::Throttle;
@@ -158,6 +165,8 @@ pub struct Api {
     pub pages: OwnPages,
     /// What is counted.
     pub metrics: crate::metrics::Metrics,
+    /// The remote control of one workflow.
+    pub remote: Arc<Remote>,
     /// Knows of the panics that were contained.
     pub lifecycle: Lifecycle,
     /// When the gateway started.
@@ -231,6 +240,17 @@ const ROUTES: &[Call] = &[
     get("/webhook/secrets", KeyWith(Admin), || web::to(secrets::list)),
     post("/webhook/secrets/rotate", KeyWith(Admin), || web::to(secrets::rotate)),
     get("/.well-known/jwks.json", Nothing, || web::to(secrets::jwks)),
+    get("/runner/health", Nothing, || web::to(remote::health)),
+    get("/runner/status", Scope(Read), || web::to(remote::status)),
+    get("/runner/queue", Scope(Submit), || web::to(remote_runs::queue)),
+    post("/runner/queue", Scope(Submit), || web::to(remote_runs::queue)),
+    post("/runner/update/text", Scope(Submit), || web::to(remote::update_text)),
+    post("/runner/update/prompt", Scope(Submit), || web::to(remote::update_prompt)),
+    post("/runner/update/image", Scope(Submit), || web::to(remote::update_image)),
+    post("/runner/generate/image", Scope(Submit), || web::to(remote_runs::generate_image)),
+    post("/runner/interrupt", Scope(Submit), || web::to(remote_runs::interrupt)),
+    post("/runner/reset", Scope(Submit), || web::to(remote::reset)),
+    get("/runner/ws", Scope(Read), || web::to(remote_socket::listen)),
     get("/health", Nothing, || web::to(health::health)),
     get("/ready", NoKey, || web::to(health::ready)),
     get("/metrics", Scope(Metrics), || web::to(metrics::metrics)),
@@ -244,7 +264,13 @@ const ROUTES: &[Call] = &[
 
 /// Serves the route table.
 pub fn routes(config: &mut web::ServiceConfig) {
-    routing::serve(ROUTES, config);
+    routing::serve(&ROUTES.iter().collect::<Vec<_>>(), config);
+}
+
+/// Serves the part of the table that the remote control's own ports have.
+pub fn remote_routes(config: &mut web::ServiceConfig) {
+    let is_its_own = |call: &&Call| call.path.starts_with(door::REMOTE);
+    routing::serve(&ROUTES.iter().filter(is_its_own).collect::<Vec<_>>(), config);
 }
 
 /// Returns the route table: method, path, and what the call needs.

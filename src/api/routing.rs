@@ -81,11 +81,11 @@ pub(super) const fn delete(path: &'static str, needs: Needs, handler: fn() -> Ro
 }
 
 /// Serves every line of a table, and refuses everything else.
-pub(super) fn serve(table: &'static [Call], config: &mut web::ServiceConfig) {
+pub(super) fn serve(table: &[&'static Call], config: &mut web::ServiceConfig) {
     for (place, first) in table.iter().enumerate() {
         let is_done = table.iter().take(place).any(|call| call.path == first.path);
         if !is_done {
-            config.service(resource(first.path, table.iter().filter(|call| call.path == first.path)));
+            config.service(resource(first.path, table.iter().copied().filter(|call| call.path == first.path)));
         }
     }
     config.default_service(guarded(None, web::route().to(unknown)));

@@ -49,7 +49,7 @@ pub(super) async fn of_all(
     let upgraded = upgrade(&request, payload)?;
     let (missed, listener) = api.relay.listen(filter, last_event(&request, &query)).map_err(too_many)?;
     let first = missed.iter().map(|told| said(told, false)).collect();
-    Ok(upgraded.begin(api, listener, first, said))
+    Ok(upgraded.begin(api, listener, first, |told, with_metadata| [said(told, with_metadata)]))
 }
 
 /// Writes an event: a preview as ComfyUI's frame, with metadata where the client has asked for that.
@@ -90,12 +90,12 @@ pub(super) fn upgrade(request: &HttpRequest, payload: web::Payload) -> Result<Up
 
 impl Upgraded {
     /// Has everything said that is heard, and answers.
-    pub(super) fn begin<T: Tellable + 'static>(
+    pub(super) fn begin<T: Tellable + 'static, S: IntoIterator<Item = Said> + 'static>(
         self,
         api: web::Data<Api>,
         listener: Listener<T>,
         first: Vec<Said>,
-        say: impl Fn(&T, bool) -> Said + 'static,
+        say: impl Fn(&T, bool) -> S + 'static,
     ) -> HttpResponse {
         let Self { answer, session, messages } = self;
         let talk = Talk { api, session, with_metadata: false };
@@ -120,12 +120,12 @@ enum End {
 }
 
 impl Talk {
-    async fn run<T: Tellable>(
+    async fn run<T: Tellable, S: IntoIterator<Item = Said>>(
         mut self,
         mut listener: Listener<T>,
         mut messages: AggregatedMessageStream,
         first: Vec<Said>,
-        say: impl Fn(&T, bool) -> Said,
+        say: impl Fn(&T, bool) -> S,
     ) {
         let lifecycle = self.api.lifecycle.clone();
         let talking = async {
@@ -139,8 +139,9 @@ impl Talk {
                 tokio::select! {
                     heard = listener.next() => match heard {
                         Heard::Event(told) => {
-                            let said = say(&told, self.with_metadata);
-                            self.say(said).await?;
+                            for said in say(&told, self.with_metadata) {
+                                self.say(said).await?;
+                            }
                         }
                         Heard::CutOff(reason) => {
                             let told = json!({ "type": "cut_off", "data": { "reason": reason } });

@@ -34,7 +34,8 @@ impl BodyRules {
         Self { base_url: base_url.into(), links, link_lifetime: LINK_LIFETIME, inline_max: INLINE_MAX }
     }
 
-    fn url(&self, job: &Job, place: usize, now: Timestamp) -> String {
+    /// Returns the link to an output of a job that is made now.
+    pub fn url(&self, job: &Job, place: usize, now: Timestamp) -> String {
         let expires = (now + self.link_lifetime).millis().div_euclid(1000);
         let query = self.links.query(job.id, place, expires);
         format!("{}/jobs/{}/outputs/{place}?{query}", self.base_url, job.id)

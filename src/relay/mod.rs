@@ -87,6 +87,14 @@ impl Relay {
         self.put(Taken::Frame(Framed { job, tenant, frame }));
     }
 
+    /// Takes in a text that is no backend's, for those who hear frames and may hear of a tenant. Never waits.
+    pub fn take_note(&self, tenant: &Tenant, text: String) {
+        if self.shared.frames_wanted.load(Ordering::Relaxed) {
+            let (tenant, frame) = (Some(tenant.clone()), RawFrame::Text(text.into()));
+            self.put(Taken::Frame(Framed { job: None, tenant, frame }));
+        }
+    }
+
     /// Takes in what happened to a backend. Never waits.
     pub fn take_backend(&self, backend: &str, at: Timestamp, event: &'static str, reason: Option<&str>) {
         let (backend, reason) = (backend.to_owned(), reason.map(str::to_owned));

@@ -72,6 +72,7 @@ mod readiness;
 mod receiver_cuts;
 mod refusing;
 mod reloads;
+mod remote;
 mod restarts;
 mod results;
 mod retention;
