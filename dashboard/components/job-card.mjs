@@ -57,7 +57,7 @@ function drawProgress(picture, bar, job) {
 function wordsOf(job) {
   const state = jobState(job.status);
   const delivery = job.delivery && job.delivery !== "delivered" ? deliveryState(job.delivery) : null;
-  const length = isFinal(job.status) ? duration(job.timing?.run_ms) : "";
+  const length = isFinal(job.status) && job.timing?.run_ms > 0 ? duration(job.timing.run_ms) : "";
   return [
     h("div.row.apart", {}, h("strong.truncate", {}, job.workflow), badge(state.label, state.tone, state)),
     h("div.job-line", {}, timeAgo(job.created_at), length && h("span", {}, `ran ${length}`), h("span.mono", { title: job.prompt_id }, shortId(job.prompt_id)), job.tenant && h("span.tag", {}, job.tenant)),

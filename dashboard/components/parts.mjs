@@ -29,13 +29,18 @@ export function notice(tone, title, text, ...more) {
 /** A call that was refused, in the server's words, with its code, and a button to try again where there is something to try. */
 export function faultNotice(error, retry) {
   const code = error.code && error.code !== "offline" ? h("code", {}, error.code) : null;
-  return notice("red", null, error.message, code && h("span", {}, "Code ", code),
+  return notice("red", null, words(error.message), code && h("span", {}, "Code ", code),
     retry && h("div", {}, h("button.button.small", { type: "button", onclick: retry }, icon("again", "s"), "Try again")));
 }
 
 /** Nothing here yet, and how to begin. */
 export function empty(iconName, title, text, ...actions) {
   return h("div.empty", {}, icon(iconName), h("h2", {}, title), text && h("p", {}, text), actions.length > 0 && h("div.row", {}, actions));
+}
+
+/** A sentence in which `words between backticks` become code, as the gateway writes them. */
+export function words(text) {
+  return h("span", {}, String(text ?? "").split("`").map((part, place) => (place % 2 ? h("code", {}, part) : part)));
 }
 
 /** A bar of progress; set it with `setMeter`. */

@@ -6,7 +6,7 @@ import { confirm } from "../components/dialogs.mjs";
 import { jobFacts } from "../components/job-facts.mjs";
 import { jobStage } from "../components/job-stage.mjs";
 import { outputGallery } from "../components/outputs.mjs";
-import { badge, crumb, empty, faultNotice, loading, notice, pageHead } from "../components/parts.mjs";
+import { badge, crumb, empty, faultNotice, loading, notice, pageHead, words } from "../components/parts.mjs";
 import { runTimeline } from "../components/run-timeline.mjs";
 import { toast } from "../components/toasts.mjs";
 import { get, post } from "../lib/api.mjs";
@@ -107,9 +107,9 @@ export function view(route) {
     ];
   }
 
-  /** A job that ended before any run began has no profile; what it waited is told all the same. */
+  /** A job that ended before any run began has no profile; how long it waited is told all the same. */
   async function drawTimeline(card, job) {
-    const profile = await get(`/jobs/${encodeURIComponent(id)}/profile`, { signal, quiet: true }).catch(() => null);
+    const profile = job.profile && await get(`/jobs/${encodeURIComponent(id)}/profile`, { signal, quiet: true }).catch(() => null);
     if (signal.aborted || (!profile && !job.timing)) return;
     card.hidden = false;
     replace(card, h("div.card-head", {}, h("h2", {}, "How it went"), profile && h("span.soft.small", {}, `run ${profile.run} on ${profile.backend}`)), h("div.pad", {}, runTimeline(job.timing, profile)));
@@ -124,7 +124,7 @@ function failure(job) {
   const node = job.node && `Node ${job.node.id}${job.node.class ? ` (${job.node.class})` : ""}`;
   return h("div.notice.tone-red", { role: "alert" }, icon("warn"), h("div.body", {},
     h("div.row.apart", {}, h("strong", {}, "It failed: ", h("code", {}, job.code ?? "unknown")), copyButton(job.error ?? "", "the error")),
-    h("span.mend", {}, job.error), node && h("span.mend.small", {}, node), mend && h("span.mend.small", {}, h("strong", {}, "What helps: "), mend)));
+    h("span.mend", {}, words(job.error)), node && h("span.mend.small", {}, node), mend && h("span.mend.small", {}, h("strong", {}, "What helps: "), words(mend))));
 }
 
 const factsCard = (job) => h("section.card.pad.stack", { "aria-labelledby": "facts" }, h("h2", { id: "facts" }, "About it"), jobFacts(job));

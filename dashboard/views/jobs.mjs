@@ -127,13 +127,18 @@ function queueLine(line, app, signal) {
       due = null;
       try {
         const queue = await get("/queue", { signal, quiet: true });
-        const busy = queue.running + queue.submitted;
-        setText(line, `${queue.paused ? "The queue is paused. " : ""}${plural(queue.queued, "job")} waiting, ${busy} on backends`);
+        setText(line, queueWords(queue));
       } catch {
         refused = true;
       }
     }, line.textContent ? 1_000 : 0);
   };
+}
+
+function queueWords({ paused, queued, running, submitted }) {
+  const busy = running + submitted;
+  const words = queued + busy === 0 ? "Nothing waits and nothing runs." : `${plural(queued, "job")} waiting, ${busy} on backends.`;
+  return paused ? `The queue is paused. ${words}` : words;
 }
 
 function filters(filter, app, signal, change) {
