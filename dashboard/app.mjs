@@ -90,14 +90,17 @@ async function checkSession() {
 
 /** Asks for a key because a call needs one. Every view begins anew with the new session. */
 async function needKey(error) {
-  const reason = error && !app.session?.keys_required
-    ? "What you are about to do outlives this moment, so it needs a key with the scope admin even though looking needs none."
-    : undefined;
-  if (!(await signIn(reason))) return false;
+  if (!(await signIn(reasonFor(error)))) return false;
   await loadSession();
   if (app.live.state !== "live") app.live.start();
   toast("Signed in.");
   return true;
+}
+
+function reasonFor(error) {
+  if (!app.session || app.session.keys_required) return undefined;
+  const who = "a key with the scope admin, although everything else here needs none.";
+  return error ? `This outlives the moment, so it needs ${who}` : `Draining backends and the like needs ${who}`;
 }
 
 async function signOut() {

@@ -16,7 +16,7 @@ export function fieldFrame({ label, description, required, side = null, group = 
   if (group) input.setAttribute("aria-labelledby", labelId);
   if (required && !group) input.setAttribute("aria-required", "true");
   const element = h("div.field", {},
-    h("div.row.apart", {}, h("span", {}, name, required && h("span.soft", { "aria-hidden": "true" }, " needed")), side),
+    h("div.row.apart", {}, h("span", {}, name, required && h("span.soft.small", { "aria-hidden": "true" }, " needed")), side),
     control, fault, description && h("p.hint", { id: hintId }, description));
   return {
     element,

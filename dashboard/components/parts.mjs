@@ -38,9 +38,10 @@ export function empty(iconName, title, text, ...actions) {
   return h("div.empty", {}, icon(iconName), h("h2", {}, title), text && h("p", {}, text), actions.length > 0 && h("div.row", {}, actions));
 }
 
-/** A sentence in which `words between backticks` become code, as the gateway writes them. */
+/** A sentence in which `words between backticks` become code, as the gateway writes them, and which begins large. */
 export function words(text) {
-  return h("span", {}, String(text ?? "").split("`").map((part, place) => (place % 2 ? h("code", {}, part) : part)));
+  const sentence = String(text ?? "").replace(/^[a-z]/, (letter) => letter.toUpperCase());
+  return h("span", {}, sentence.split("`").map((part, place) => (place % 2 ? h("code", {}, part) : part)));
 }
 
 /** A bar of progress; set it with `setMeter`. */

@@ -13,6 +13,7 @@ class Toasts extends HTMLElement {
 
   say(text) {
     const item = h("div.toast", {}, h("span.grow", {}, text), h("button", { type: "button", "aria-label": "Dismiss", onclick: () => item.remove() }, icon("close", "s")));
+    for (const old of [...this.children]) if (old.firstElementChild.textContent === text) old.remove();
     this.append(item);
     while (this.children.length > 3) this.firstElementChild.remove();
     setTimeout(() => item.remove(), life);

@@ -5,8 +5,8 @@ const mark = "\u{e000}";
 /** Like `JSON.parse`, but whole numbers beyond 2^53 become `BigInt`. */
 export function parse(text) {
   if (!/\d{16}/.test(text)) return JSON.parse(text);
-  const marked = text.replace(/"[^"\\]*(?:\\.[^"\\]*)*"|-?\d{16,}(?![\d.eE])/gs, (token) =>
-    token[0] === '"' || Number.isSafeInteger(Number(token)) ? token : `"${mark}${token}"`,
+  const marked = text.replace(/"[^"\\]*(?:\\.[^"\\]*)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/gs, (token) =>
+    /^-?\d{16,}$/.test(token) && !Number.isSafeInteger(Number(token)) ? `"${mark}${token}"` : token,
   );
   return JSON.parse(marked, (key, value) => (typeof value === "string" && /^\u{e000}-?\d+$/u.test(value) ? BigInt(value.slice(1)) : value));
 }

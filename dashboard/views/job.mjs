@@ -66,6 +66,7 @@ export function view(route) {
     const focused = head.contains(document.activeElement);
     replace(head, crumb(makeHash("jobs"), "Jobs"), pageHead(`${job.workflow} ${shortId(id)}`,
       h("span.row", {}, badge(state.label, state.tone, state), h("code.small", {}, id), copyButton(id, "the id")), ...actions(job)));
+    document.title = `${job.workflow} ${shortId(id)}, ${state.label.toLowerCase()} · comfygate`;
     if (focused) head.querySelector("h1").focus({ preventScroll: true });
     replace(body, living ? livingBody(job) : endedBody(job));
   }

@@ -122,7 +122,8 @@ export function view(route, app) {
       remember({ ...entry, ended: true, failed: job.status === "failure", picture: picture < 0 ? undefined : picture });
       past.update(entry.id);
     }));
-    if (matchMedia("(max-width: 68rem)").matches) result.scrollIntoView({ block: "start" });
+    const narrow = matchMedia("(max-width: 68rem)").matches;
+    if (narrow || result.getBoundingClientRect().top < 0) result.scrollIntoView({ block: "start", behavior: "smooth" });
   }
 
   function showAgain(entry) {
