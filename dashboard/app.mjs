@@ -2,7 +2,7 @@
 
 import "./components/connection.mjs";
 import { confirm, openDialog } from "./components/dialogs.mjs";
-import { faultNotice } from "./components/parts.mjs";
+import { empty, faultNotice, pageHead } from "./components/parts.mjs";
 import { signIn } from "./components/sign-in.mjs";
 import { toast } from "./components/toasts.mjs";
 import { get, onKeyNeeded, remove } from "./lib/api.mjs";
@@ -38,11 +38,14 @@ async function start() {
   app.live = new Live(checkSession);
   app.live.on("state", (state) => document.querySelector("#connection").show(state));
   await loadSession();
-  if (app.session.keys_required && !app.session.signed_in) await needKey();
-  app.live.start();
   addEventListener("hashchange", show);
-  show();
+  if (locked() && !(await needKey())) return show();
+  if (!locked()) app.live.start();
+  return show();
 }
+
+/** Whether nothing can be seen before somebody signs in. */
+const locked = () => app.session.keys_required && !app.session.signed_in;
 
 /** Shows the view of the address. A view is a function that gives an element, and what it began ends with `route.signal`. */
 async function show() {
@@ -57,7 +60,7 @@ async function show() {
   }
   let element;
   try {
-    element = (await view.load(route.argument)).view(route, app);
+    element = locked() ? door() : (await view.load(route.argument)).view(route, app);
   } catch (error) {
     element = faultNotice(error, show);
   }
@@ -82,20 +85,35 @@ async function loadSession() {
   drawTools();
 }
 
-/** After a refused stream: true where there is a session, or none is needed. */
+/** After a refused stream: true where there is a session, or none is needed. A session that has ended is asked for again. */
 async function checkSession() {
   await loadSession();
-  return !app.session.keys_required || app.session.signed_in;
+  return !locked() || needKey({});
 }
 
-/** Asks for a key because a call needs one. Every view begins anew with the new session. */
+/** Asks for a key because somebody wants to sign in, or because a call needs one. Whoever has just said no is not asked by the next call. */
 async function needKey(error) {
-  if (!(await signIn(reasonFor(error)))) return false;
+  if (error && performance.now() - refusedAt < 3_000) return false;
+  if (!(await signIn(reasonFor(error)))) {
+    refusedAt = performance.now();
+    return false;
+  }
   await loadSession();
   if (app.live.state !== "live") app.live.start();
   toast("Signed in.");
   return true;
 }
+
+let refusedAt = -Infinity;
+
+/** In the place of every view while nobody is signed in. */
+function door() {
+  document.querySelector("#connection").show("off");
+  return h("div.stack", {}, pageHead("comfygate"), empty("key", "Sign in to look inside", "This gateway shows jobs, workflows and backends to those who have an API key.",
+    h("button.button.primary", { type: "button", onclick: enter }, icon("key", "s"), "Sign in")));
+}
+
+const enter = () => needKey().then((done) => done && show());
 
 function reasonFor(error) {
   if (!app.session || app.session.keys_required) return undefined;
@@ -121,7 +139,7 @@ function drawTools() {
   replace(document.querySelector("#tools"),
     themeTool(),
     tool("help", "Keys and help", help),
-    session.signed_in ? tool("leave", "Sign out", signOut) : tool("key", "Sign in", () => needKey().then((done) => done && show())));
+    session.signed_in ? tool("leave", "Sign out", signOut) : tool("key", "Sign in", enter));
 }
 
 function themeTool() {
