@@ -18,6 +18,7 @@ export function view(route, app) {
   let list = new JobList(filter);
   let cursor = null;
   let refreshing = null;
+  let frame = null;
   const cards = new Map();
 
   const counts = h("p.queue-line", { role: "status" });
@@ -83,6 +84,11 @@ export function view(route, app) {
     else replace(below, cursor && moreButton());
   }
 
+  /** Events come in bursts; the gallery is put in order once for each frame. */
+  function drawSoon() {
+    frame ??= requestAnimationFrame(() => { frame = null; if (!signal.aborted) draw(); });
+  }
+
   function moreButton() {
     return h("button.button", { type: "button", class: "more", onclick: () => load(cursor) }, icon("more", "s"), "Show older jobs");
   }
@@ -96,7 +102,7 @@ export function view(route, app) {
         return;
       }
       if (before && list.matches(id) && cards.has(id)) cards.get(id).update(list.job(id));
-      else if (name === "status") draw();
+      else if (name === "status") drawSoon();
       if (name === "status" && isFinal(data.status)) refresh(1_500);
       if (name === "status") count();
     }, signal);
