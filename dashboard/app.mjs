@@ -52,7 +52,8 @@ async function show() {
   leave.abort();
   leave = new AbortController();
   const { signal } = leave;
-  const route = { ...parseHash(location.hash), signal };
+  const route = { ...parseHash(location.hash), signal, previous };
+  previous = route;
   const view = views.find(({ name }) => name === route.name);
   for (const link of document.querySelectorAll("#tabs a")) {
     if (link.dataset.view === route.name) link.setAttribute("aria-current", "page");
@@ -69,11 +70,10 @@ async function show() {
   scrollTo(0, 0);
   const heading = main.querySelector("h1");
   document.title = `${heading?.textContent ?? view.label} · comfygate`;
-  if (started) heading?.focus();
-  started = true;
+  if (route.previous) heading?.focus({ preventScroll: true });
 }
 
-let started = false;
+let previous = null;
 
 async function loadSession() {
   try {

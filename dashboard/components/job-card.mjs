@@ -32,7 +32,8 @@ export function jobCard(job) {
 }
 
 function pictureOf(job, bar) {
-  const source = thumbnail(job, 512);
+  // An output can be fetched once its job has ended.
+  const source = isFinal(job.status) ? thumbnail(job, 512) : null;
   if (source) {
     const image = h("img", { src: source, alt: "", loading: "lazy", decoding: "async" });
     image.addEventListener("error", () => image.replaceWith(placeholder("image")));

@@ -91,21 +91,25 @@ export function view(route) {
   }
 
   function livingBody(job) {
-    return [h("div.job-columns", {}, h("section.card", { "aria-label": "Progress" }, stage), factsCard(job)), rawCard(job)];
+    return [h("div.job-columns", {}, h("div.stack.wide", {}, h("section.card", { "aria-label": "Progress" }, stage), rawCard(job)), factsCard(job))];
   }
 
   function endedBody(job) {
     const timeline = h("section.card", { hidden: true });
     drawTimeline(timeline, job);
-    return [
-      h("div.job-columns", {},
-        h("section.stack", { "aria-label": "Result" }, job.status === "failed" && failure(job), job.status === "cancelled" && notice("amber", "It was cancelled", job.error),
-          job.outputs.length > 0 ? outputGallery(id, job.outputs) : job.status === "succeeded" && empty("file", "No outputs", "The job succeeded and made nothing to keep.")),
-        factsCard(job)),
-      timeline,
-      h("section.card", {}, h("div.card-head", {}, h("h2", {}, "Webhook")), h("div.pad", {}, deliveryLog(id, signal))),
-      rawCard(job),
+    const result = [
+      job.status === "failed" && failure(job),
+      job.status === "cancelled" && notice("amber", "It was cancelled", words(job.error)),
+      job.outputs.length > 0 && outputGallery(id, job.outputs),
+      job.status === "succeeded" && job.outputs.length === 0 && empty("file", "No outputs", "The job succeeded and made nothing to keep."),
     ];
+    return [h("div.job-columns", {},
+      h("div.stack.wide", {},
+        h("section.stack", { "aria-label": "Result" }, result),
+        timeline,
+        h("section.card", {}, h("div.card-head", {}, h("h2", {}, "Webhook")), h("div.pad", {}, deliveryLog(id, signal))),
+        rawCard(job)),
+      factsCard(job))];
   }
 
   /** A job that ended before any run began has no profile; how long it waited is told all the same. */
@@ -128,7 +132,7 @@ function failure(job) {
     h("span.mend", {}, words(job.error)), node && h("span.mend.small", {}, node), mend && h("span.mend.small", {}, h("strong", {}, "What helps: "), words(mend))));
 }
 
-const factsCard = (job) => h("section.card.pad.stack", { "aria-labelledby": "facts" }, h("h2", { id: "facts" }, "About it"), jobFacts(job));
+const factsCard = (job) => h("section.card.pad.stack.about", { "aria-labelledby": "facts" }, h("h2", { id: "facts" }, "About it"), jobFacts(job));
 
 function rawCard(job) {
   const text = stringify(job, 2);

@@ -12,8 +12,12 @@ import { isFinal, jobState, jobStates } from "../lib/states.mjs";
 
 const pageSize = 48;
 
+/** Where the reader was in the gallery when it was left, so that a look at one job does not lose the place. */
+const left = { hash: null, top: 0, count: 0 };
+
 export function view(route, app) {
   const { signal } = route;
+  let back = left.hash === location.hash ? { ...left, id: route.previous?.argument } : null;
   const filter = { status: route.query.status ?? "", workflow: route.query.workflow ?? "", tenant: route.query.tenant ?? "" };
   let list = new JobList(filter);
   let cursor = null;
@@ -21,7 +25,7 @@ export function view(route, app) {
   let frame = null;
   const cards = new Map();
 
-  const counts = h("p.queue-line", { role: "status" });
+  const counts = h("p.queue-line");
   const gallery = h("ul.gallery", { "aria-label": "Jobs, newest first" });
   const below = h("div.stack");
   const element = h("div", {},
@@ -31,13 +35,20 @@ export function view(route, app) {
   async function load(from) {
     if (!from) replace(below, loading("Loading jobs"));
     try {
-      const page = await get(pagePath(filter, from), { signal });
+      const page = await get(pagePath(filter, from, from ? pageSize : Math.max(pageSize, Math.min(back?.count ?? 0, 200))), { signal });
       list.take(page.jobs);
       cursor = page.next_cursor;
       draw();
+      if (!from && back) comeBack();
     } catch (error) {
       if (error.name !== "AbortError") replace(below, faultNotice(error, () => load(from)));
     }
+  }
+
+  function comeBack() {
+    scrollTo(0, back.top);
+    cards.get(back.id)?.querySelector("a").focus({ preventScroll: true });
+    back = null;
   }
 
   /** What events cannot tell, such as a webhook's fate, comes with the first page again; many ends make one call. */
@@ -45,7 +56,7 @@ export function view(route, app) {
     clearTimeout(refreshing);
     refreshing = setTimeout(async () => {
       try {
-        const page = await get(pagePath(filter, null), { signal, quiet: true });
+        const page = await get(pagePath(filter, null, pageSize), { signal, quiet: true });
         list.take(page.jobs);
         cursor ??= page.next_cursor;
         draw();
@@ -58,6 +69,7 @@ export function view(route, app) {
   function change(next) {
     Object.assign(filter, next);
     history.replaceState(null, "", makeHash("jobs", null, filter));
+    left.hash = location.hash;
     list = new JobList(filter);
     cursor = null;
     cards.clear();
@@ -80,7 +92,7 @@ export function view(route, app) {
       if (gallery.children[place] !== card) gallery.insertBefore(card, gallery.children[place] ?? null);
     });
     gallery.hidden = shown.length === 0;
-    if (shown.length === 0) replace(below, cursor ? moreButton() : nothing(filter, change));
+    if (shown.length === 0) replace(below, cursor ? moreButton() : nothing(filter));
     else replace(below, cursor && moreButton());
   }
 
@@ -108,16 +120,20 @@ export function view(route, app) {
     }, signal);
   }
   app.live.on("resync", () => { refresh(0); count(); }, signal);
-  signal.addEventListener("abort", () => clearTimeout(refreshing));
+  signal.addEventListener("abort", () => {
+    clearTimeout(refreshing);
+    Object.assign(left, { top: scrollY, count: cards.size });
+  });
 
+  left.hash = location.hash;
   const count = queueLine(counts, app, signal);
   load(null);
   count();
   return element;
 }
 
-function pagePath(filter, cursor) {
-  const query = new URLSearchParams({ limit: pageSize });
+function pagePath(filter, cursor, limit) {
+  const query = new URLSearchParams({ limit });
   for (const [key, value] of Object.entries({ ...filter, cursor })) if (value) query.set(key, value);
   return `/jobs?${query}`;
 }
@@ -170,10 +186,10 @@ function filters(filter, app, signal, change) {
     h("div.row", {}, h("div.filter", {}, h("label.visually-hidden", { for: workflowId }, "Workflow"), workflow), tenant));
 }
 
-function nothing(filter, change) {
+function nothing(filter) {
   if (filter.status || filter.workflow || filter.tenant) {
     return empty("filter", "No job fits these filters", "Jobs that fit appear here by themselves.",
-      h("a.button", { href: makeHash("jobs"), onclick: (event) => { event.preventDefault(); change({ status: "", workflow: "", tenant: "" }); location.reload(); } }, "Show all jobs"));
+      h("a.button", { href: makeHash("jobs") }, "Show all jobs"));
   }
   const line = `curl ${location.origin}/generate -H 'content-type: application/json' -d '{"prompt": "a paper boat"}'`;
   return empty("image", "No jobs yet", "Jobs appear here the moment they are taken in. Begin in the playground, or post one from a shell:",
