@@ -39,6 +39,11 @@ impl ApiError {
         Self::new(StatusCode::NOT_FOUND, "not_found", message)
     }
 
+    /// 404 for a thumbnail of what is no image.
+    pub fn no_thumbnail(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "no_thumbnail", message)
+    }
+
     /// 405 with `allow`.
     pub fn method_not_allowed(allowed: &str) -> Self {
         let message = format!("this method is not allowed here; allowed: {allowed}");

@@ -32,6 +32,7 @@ mod secrets;
 mod session;
 mod submit;
 mod throttle;
+mod thumbnail;
 mod trial;
 mod uploads;
 mod verdicts;
@@ -56,6 +57,7 @@ pub use routing::Needs;
 pub use secrets::secret_view;
 pub use submit::{FindWorkflow, Rules, read_submission};
 pub(crate) use throttle::{guesses, throttle};
+pub use thumbnail::Thumbnails;
 pub use verdicts::Verdicts;
 pub use wishes::Defaults;
 
@@ -128,6 +130,8 @@ pub struct Api {
     pub raw_graphs: bool,
     /// Where graphs are read and converted.
     pub bench: Bench,
+    /// Where pictures are made smaller.
+    pub thumbnails: Thumbnails,
     /// What holds where a request does not say it.
     pub defaults: Defaults,
     /// The largest request body, in bytes.
