@@ -12,6 +12,7 @@ import { toast } from "../components/toasts.mjs";
 import { get, post } from "../lib/api.mjs";
 import { h, replace } from "../lib/dom.mjs";
 import { shortId } from "../lib/format.mjs";
+import { sentBody } from "../lib/history.mjs";
 import { icon } from "../lib/icons.mjs";
 import { JobList } from "../lib/job-list.mjs";
 import { stringify } from "../lib/json.mjs";
@@ -72,7 +73,8 @@ export function view(route) {
   }
 
   function actions(job) {
-    const again = h("a.button", { href: makeHash("playground", job.workflow, { from: id }) }, icon("again", "s"), "Use again");
+    const label = sentBody(id) ? "Use again" : job.seed === undefined ? "Same workflow" : "Same workflow and seed";
+    const again = h("a.button", { href: makeHash("playground", job.workflow, { from: id, seed: job.seed }) }, icon("again", "s"), label);
     if (isFinal(job.status)) return job.workflow.startsWith("@") ? [] : [again];
     return [h("button.button.danger", { type: "button", disabled: job.cancel_requested === true, onclick: cancel }, icon("stop", "s"), job.cancel_requested ? "Being cancelled" : "Cancel")];
   }
