@@ -67,6 +67,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "media",
             "notifier",
             "pool",
+            "relay",
             "signing",
             "store",
             "throttle",
@@ -82,6 +83,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "check",
             "comfy",
             "convert",
+            "dashboard",
             "definitions",
             "dispatch",
             "graph",
@@ -93,6 +95,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "media",
             "notifier",
             "pool",
+            "relay",
             "signing",
             "store",
             "throttle",
@@ -100,6 +103,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "workflow",
         ],
     ),
+    ("dashboard", &[]),
     ("access", &["store"]),
     ("clearing", &["media", "store"]),
     ("fsck", &["media", "store"]),
@@ -116,6 +120,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("local", &["comfy"]),
     ("media", &["comfy"]),
     ("inventory", &["comfy", "definitions"]),
+    ("relay", &[]),
     ("comfy", &[]),
     ("egress", &[]),
     ("workflow", &["convert", "definitions", "graph"]),
@@ -129,6 +134,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 
 /// Files that decide and do not act: no waiting, no clock, no log, no chance, no input or output.
 const PURE: &[&str] = &[
+    "access/session.rs",
     "access/token.rs",
     "check/class.rs",
     "check/link.rs",

@@ -1,6 +1,7 @@
 //! Jobs as callers see them: one, many, its outputs, and the wish to cancel.
 
 use super::caller::Caller;
+use super::listening::place_of;
 use super::{Api, ApiError};
 use crate::clock::Timestamp;
 use crate::intake::Cancelled;
@@ -28,6 +29,11 @@ pub(super) async fn get(api: web::Data<Api>, caller: Caller, id: web::Path<Strin
     if !job.state.is_final() {
         return Ok(HttpResponse::Ok().json(living(&api, &caller, &job)));
     }
+    result(&api, &job).await
+}
+
+/// Answers with the final object of a job that has ended.
+pub(super) async fn result(api: &Api, job: &Job) -> Result<HttpResponse, ApiError> {
     let Some(finished) = api.store.finished(job.id).await? else {
         return Err(ApiError::not_found(format!("the result of job {} is not kept any more", job.id)));
     };
@@ -151,12 +157,11 @@ fn living(api: &Api, caller: &Caller, job: &Job) -> Map<String, Value> {
     }
     let now = api.clock.now();
     if job.state == JobState::Queued
-        && let Some(outlook) = api.outlooks.outlook(job.id)
+        && let Some(place) = place_of(&api.outlooks, job.id)
     {
-        view.insert("position".into(), json!(outlook.ahead.saturating_add(1)));
-        view.insert("waiting_reason".into(), json!(outlook.why.as_str()));
-        let is_known = api.estimates.read().anywhere(&job.request.structure).is_some();
-        if let (Some(start), Some(end), true) = (outlook.starts_at, outlook.ends_at, is_known) {
+        view.insert("position".into(), json!(place.position));
+        view.insert("waiting_reason".into(), json!(place.why));
+        if let Some((start, end)) = place.expected {
             tell_eta(&mut view, Some(start), end, now);
         }
     }
@@ -276,6 +281,7 @@ mod tests {
                 bytes: 1,
                 sha256: BlobId(String::new()),
                 metadata_stripped: None,
+                origin: None,
             };
             let disposition = disposition(&output, "0");
             assert_eq!(disposition.get_filename(), Some(name));

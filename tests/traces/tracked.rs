@@ -199,7 +199,7 @@ pub(crate) fn plan(prompt: &str, graph: &Value) -> Plan {
         alike: false,
         otherwise: false,
         nodes: nodes.keys().cloned().collect(),
-        labels: BTreeMap::new(),
+        labels: Arc::default(),
         weights: Arc::default(),
         usual: None,
         websocket_nodes: nodes.iter().filter_map(sends).collect::<BTreeSet<String>>(),
