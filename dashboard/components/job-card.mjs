@@ -2,6 +2,7 @@
 
 import { h, replace, setText } from "../lib/dom.mjs";
 import { duration, plural, shortId } from "../lib/format.mjs";
+import { sentBody } from "../lib/history.mjs";
 import { icon } from "../lib/icons.mjs";
 import { share, thumbnail } from "../lib/job-list.mjs";
 import { makeHash } from "../lib/router.mjs";
@@ -57,8 +58,10 @@ function wordsOf(job) {
   const state = jobState(job.status);
   const delivery = job.delivery && job.delivery !== "delivered" ? deliveryState(job.delivery) : null;
   const length = isFinal(job.status) && job.timing?.run_ms > 0 ? duration(job.timing.run_ms) : "";
+  const prompt = sentBody(job.prompt_id)?.prompt;
   return [
     h("div.row.apart", {}, h("strong.truncate", {}, job.workflow), badge(state.label, state.tone, state)),
+    prompt && h("div.job-prompt.truncate", {}, prompt),
     h("div.job-line", {}, timeAgo(job.created_at), length && h("span", {}, `ran ${length}`), h("span.mono", { title: job.prompt_id }, shortId(job.prompt_id)), job.tenant && h("span.tag", {}, job.tenant)),
     delivery && h("div", {}, badge(delivery.label, delivery.tone)),
     // Said in the picture already; the list, whose pictures are small, shows it here.
