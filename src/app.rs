@@ -155,7 +155,7 @@ async fn join(mut ground: Ground) -> anyhow::Result<Api> {
     ground.notify(keyring.clone(), &standing);
     ground.clear();
     let keys_required = settings.access.require_keys(ground.address);
-    let keys = ground.open_keys(remote::require_keys(&settings, ground.address)).await;
+    let keys = ground.open_keys(remote::require_keys(&settings, ground.address)).await?;
     let office = Office::new(ground.sqlite(), Arc::clone(&ground.clock), |bytes| rand::fill(bytes));
     let started_at = ground.clock.now();
     let Ground {
@@ -197,6 +197,7 @@ async fn join(mut ground: Ground) -> anyhow::Result<Api> {
         write_check: api::WriteCheck::default(),
         allowed_hosts: settings.callers.allowed_hosts.clone(),
         allowed_origins: settings.callers.allowed_origins.clone(),
+        pages: api::OwnPages { are_served: settings.server.dashboard, origin: settings.server.origin() },
         draining: AtomicBool::new(false),
     })
 }

@@ -83,6 +83,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "check",
             "comfy",
             "convert",
+            "dashboard",
             "definitions",
             "dispatch",
             "graph",
@@ -102,6 +103,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "workflow",
         ],
     ),
+    ("dashboard", &[]),
     ("access", &["store"]),
     ("clearing", &["media", "store"]),
     ("fsck", &["media", "store"]),
@@ -132,6 +134,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 
 /// Files that decide and do not act: no waiting, no clock, no log, no chance, no input or output.
 const PURE: &[&str] = &[
+    "access/session.rs",
     "access/token.rs",
     "check/class.rs",
     "check/link.rs",

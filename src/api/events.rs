@@ -46,11 +46,11 @@ pub(super) async fn of_job(
     // Only now: whatever ends from here on is heard.
     let job = api.store.job(job.id).await?.unwrap_or(job);
     let has_end = before.as_ref().is_some_and(|told| told.iter().any(|told| told.is_final()));
-    let mut stale = None;
+    let mut shown = None;
     let first = match before {
         Some(told) if has_end || !job.state.is_final() => told,
         Some(_) | None => {
-            stale = Some((since(&job), job.state));
+            shown = Some(Shown { since: since(&job), state: job.state, run: job.run.as_ref().map(|run| run.number) });
             let told = standing(&api, &job, id).await?;
             told.into_iter().filter(|told| filter.lets_through(told)).map(Arc::new).collect()
         }
@@ -62,7 +62,7 @@ pub(super) async fn of_job(
         api,
         listener: (!is_over).then_some(listener),
         pieces,
-        stale,
+        shown,
         alarm: None,
     })))
 }
@@ -85,7 +85,7 @@ pub(super) async fn of_all(
     let hello = json!({ "at": api.clock.now().rfc3339() });
     let mut pieces = VecDeque::from([Bytes::from_static(RETRY.as_bytes()), named("hello", &hello)]);
     pieces.extend(missed.iter().map(|told| written(&api, told)));
-    Ok(answer().streaming(streamed(Telling { api, listener: Some(listener), pieces, stale: None, alarm: None })))
+    Ok(answer().streaming(streamed(Telling { api, listener: Some(listener), pieces, shown: None, alarm: None })))
 }
 
 /// What a stream is made of.
@@ -95,8 +95,14 @@ struct Telling {
     /// What is written before the listener is asked.
     pieces: VecDeque<Bytes>,
     /// What the store has shown: a status of before then says nothing new.
-    stale: Option<(Timestamp, JobState)>,
+    shown: Option<Shown>,
     alarm: Option<BoxFuture<'static, ()>>,
+}
+
+struct Shown {
+    since: Timestamp,
+    state: JobState,
+    run: Option<u32>,
 }
 
 fn streamed(telling: Telling) -> impl Stream<Item = Result<Bytes, Infallible>> {
@@ -137,8 +143,9 @@ impl Telling {
     }
 
     fn is_stale(&self, told: &Told) -> bool {
-        let (Some((since, state)), Facts::Status(status)) = (self.stale, &told.facts) else { return false };
-        told.at < since || told.at == since && status.state == state
+        let (Some(shown), Facts::Status(status)) = (&self.shown, &told.facts) else { return false };
+        let run = status.run.as_ref().map(|(number, _)| *number);
+        told.at < shown.since || status.state != JobState::Queued && status.state == shown.state && run == shown.run
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod admit;
 mod apart;
+mod assets;
 mod backends;
 mod backends_pass;
 mod bench;
@@ -35,6 +36,8 @@ mod routing;
 mod schema;
 mod secrets;
 mod socket;
+mod stalled;
+mod session;
 mod submit;
 mod throttle;
 mod trial;
@@ -45,6 +48,7 @@ mod wishes;
 mod workflows;
 
 pub(crate) use admit::identify;
+pub use assets::OwnPages;
 pub use bench::Bench;
 pub use capacity::most_connections;
 pub(crate) use contain::contain;
@@ -62,6 +66,7 @@ pub use passage::Passage;
 pub use raw::Known;
 pub use routing::Needs;
 pub use secrets::secret_view;
+pub use stalled::limit_stalling;
 pub use submit::{FindWorkflow, Rules, read_submission};
 pub(crate) use throttle::{guesses, throttle};
 pub use verdicts::Verdicts;
@@ -156,6 +161,8 @@ pub struct Api {
     pub allowed_hosts: Vec<String>,
     /// The origins of web pages that may use the gateway from a browser.
     pub allowed_origins: Vec<String>,
+    /// The pages of the gateway's own.
+    pub pages: OwnPages,
     /// What is counted.
     pub metrics: crate::metrics::Metrics,
     /// The remote control of one workflow.
@@ -180,7 +187,7 @@ impl Api {
 }
 
 use crate::job::Scope::{Admin, Metrics, Read, Submit};
-use Needs::{KeyWith, NoKey, Nothing, Scope, ScopeOrLink};
+use Needs::{Key, KeyWith, NoKey, Nothing, Scope, ScopeOrLink};
 
 /// The route table: every call on one screen, with what it needs. `HEAD` goes with `GET`.
 #[rustfmt::skip]
@@ -248,6 +255,11 @@ const ROUTES: &[Call] = &[
     get("/ready", NoKey, || web::to(health::ready)),
     get("/metrics", Scope(Metrics), || web::to(metrics::metrics)),
     get("/openapi.json", Nothing, || web::to(openapi::document)),
+    get("/session", NoKey, || web::to(session::get)),
+    post("/session", Key, || web::to(session::open)),
+    delete("/session", NoKey, || web::to(session::end)),
+    get("/", Nothing, || web::to(assets::page)),
+    get("/dashboard/{path}*", Nothing, || web::to(assets::file)),
 ];
 
 /// Serves the route table.
@@ -265,6 +277,6 @@ pub fn remote_routes(config: &mut web::ServiceConfig) {
 pub fn calls() -> impl Iterator<Item = (&'static str, &'static str, Needs)> {
     ROUTES.iter().flat_map(|call| {
         let methods = call.verb.methods().iter().filter(|method| *method != Method::HEAD);
-        methods.map(|method| (method.as_str(), call.path, call.needs))
+        methods.map(|method| (method.as_str(), call.told_path(), call.needs))
     })
 }

@@ -38,7 +38,10 @@ pub(super) fn serve(
                 Entrance::Remote | Entrance::RemoteSocket => api::remote_routes,
             })
     })
-    .on_connect(move |connection, extensions| crowd.meet(connection, extensions))
+    .on_connect(move |connection, extensions| {
+        api::limit_stalling(connection);
+        crowd.meet(connection, extensions);
+    })
     .workers(workers)
     .max_connections((api::most_connections() / workers).max(1))
     .disable_signals()

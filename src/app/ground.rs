@@ -164,14 +164,20 @@ async fn body_rules(
     secrets: &dyn OwnSecrets,
     now: Timestamp,
 ) -> anyhow::Result<Arc<BodyRules>> {
-    let fresh: [u8; LinkKey::BYTES] = rand::random();
-    let key = secrets.own_secret("link", fresh.to_vec(), now).await.context("the key of links cannot be stored")?;
-    let key = key.try_into().map_err(|_| anyhow::anyhow!("the key of links is damaged: it does not have 32 bytes"))?;
+    let key = own_key(secrets, "link", now).await?;
     Ok(Arc::new(BodyRules {
         link_lifetime: settings.link_lifetime(),
         inline_max: settings.outputs.inline_max,
         ..BodyRules::new(settings.server.link_base(address), LinkKey::new(key))
     }))
+}
+
+/// Returns the gateway's own key of this name, which is drawn at the first start.
+pub(super) async fn own_key(secrets: &dyn OwnSecrets, name: &str, now: Timestamp) -> anyhow::Result<[u8; 32]> {
+    let fresh: [u8; 32] = rand::random();
+    let key = secrets.own_secret(name, fresh.to_vec(), now).await;
+    let key = key.with_context(|| format!("the key `{name}` cannot be stored"))?;
+    key.try_into().map_err(|_| anyhow::anyhow!("the key `{name}` is damaged: it does not have 32 bytes"))
 }
 
 /// Removes the outputs that a crash has left without a job, and revisions that no job refers to. Nothing is removed where

@@ -249,6 +249,14 @@ pub const SETTINGS: &[Setting] = &[
         |settings, text| put(&mut settings.server.max_listeners, parse::whole(text, 1, 100_000)),
     ),
     setting(
+        "COMFYGATE_DASHBOARD",
+        "server.dashboard",
+        "true",
+        "Serves the dashboard at `/`. It needs nothing; what it shows it asks for with the key of whoever uses it.",
+        SWITCH,
+        |settings, text| put(&mut settings.server.dashboard, parse::switch(text)),
+    ),
+    setting(
         "COMFYUI_ADDRESS",
         "backends.address",
         "http://127.0.0.1:8188",

@@ -19,6 +19,7 @@ mod convert_command;
 #[cfg(target_os = "linux")]
 mod crowds;
 mod cut_off;
+mod dashboard;
 mod deaf;
 mod deliveries;
 mod delivery_modes;
@@ -46,6 +47,7 @@ mod keys;
 mod keys_command;
 mod limits;
 mod links;
+mod live;
 #[cfg(unix)]
 mod local;
 mod lost_answers;
@@ -78,6 +80,7 @@ mod routes;
 mod run_command;
 #[cfg(unix)]
 mod serve_local;
+mod session;
 mod signing;
 mod slow_backend;
 mod slow_ways;

@@ -251,7 +251,10 @@ fn ws(gateway: &TestGateway) -> String {
 
 /// Waits until so many listen.
 async fn until_listening(gateway: &TestGateway, count: usize) {
-    let listening = async || (gateway.listeners() == count).then_some(());
+    let listening = async || {
+        let metrics = String::from_utf8(gateway.get("/metrics").await.bytes).unwrap();
+        metrics.lines().any(|line| line == format!("comfygate_listeners {count}")).then_some(())
+    };
     eventually(&format!("{count} listen"), listening).await;
 }
 
