@@ -72,11 +72,7 @@ pub(super) async fn update_image(
 }
 
 /// Takes the workflow from its template again.
-pub(super) async fn reset(
-    api: web::Data<Api>,
-    caller: Caller,
-    request: HttpRequest,
-) -> Result<HttpResponse, ApiError> {
+pub(super) async fn reset(api: web::Data<Api>, caller: Caller, request: HttpRequest) -> Result<HttpResponse, ApiError> {
     tell(&api, &caller, &request);
     let standing = api.remote.reset(&caller.tenant)?;
     let mut told = view(&standing);
@@ -105,12 +101,7 @@ async fn update(
 }
 
 /// Reads `node_id`, which may be a number, and one more field, which is a text.
-async fn change(
-    api: &Api,
-    request: &HttpRequest,
-    payload: Payload,
-    field: &str,
-) -> Result<(String, String), ApiError> {
+async fn change(api: &Api, request: &HttpRequest, payload: Payload, field: &str) -> Result<(String, String), ApiError> {
     let mut fields = parse_object(&read(api, request, payload).await?)?;
     let missing = |name: &str| ApiError::bad_request("missing_field", format!("`{name}` is missing"));
     let node = match fields.remove("node_id") {

@@ -16,11 +16,7 @@ use std::sync::Arc;
 const DESCRIPTION: [&str; 3] = ["description", "visualCue", "moodCue"];
 
 /// Runs the caller's workflow and answers once it has ended. Who goes away meanwhile finds the job at `GET /jobs`.
-pub(super) async fn queue(
-    api: web::Data<Api>,
-    caller: Caller,
-    request: HttpRequest,
-) -> Result<HttpResponse, ApiError> {
+pub(super) async fn queue(api: web::Data<Api>, caller: Caller, request: HttpRequest) -> Result<HttpResponse, ApiError> {
     if *request.method() == Method::HEAD {
         return Err(ApiError::method_not_allowed("GET, POST"));
     }
@@ -103,7 +99,8 @@ fn answer(awaited: Awaited, job: JobId) -> Result<HttpResponse, ApiError> {
         Awaited::Ended(end) => Ok(HttpResponse::build(status(&end)).json(end.told)),
         Awaited::TooLong(limit) => {
             let limit = humantime::format_duration(limit);
-            let message = format!("job {job} has not ended within {limit}, its limits together; it goes on: GET /jobs/{job}");
+            let message =
+                format!("job {job} has not ended within {limit}, its limits together; it goes on: GET /jobs/{job}");
             Err(ApiError::gateway_timeout("still_running", message).with_details(at))
         }
         Awaited::Stopping => {

@@ -197,10 +197,10 @@ impl EditError {
 
 fn no_such_node(pair: &Pair, graph: &Graph, section: Option<&str>, written: &str) -> EditError {
     let nodes = graph.nodes().take(MOST_LISTED);
-    let nodes: Vec<Value> = nodes
-        .map(|(id, node)| json!({ "node_id": id, "class_type": node.class_type, "title": node.title }))
-        .collect();
-    let mut names: Vec<String> = section.into_iter().flat_map(|section| pair.sections().of(section)).map(str::to_owned).collect();
+    let nodes: Vec<Value> =
+        nodes.map(|(id, node)| json!({ "node_id": id, "class_type": node.class_type, "title": node.title })).collect();
+    let mut names: Vec<String> =
+        section.into_iter().flat_map(|section| pair.sections().of(section)).map(str::to_owned).collect();
     names.extend(pair.sections().all());
     names.extend(pair.parameters().map(|parameter| parameter.name.clone()));
     names.truncate(MOST_LISTED);
@@ -273,7 +273,10 @@ mod tests {
     #[test]
     fn a_link_is_not_overwritten_and_no_other_field_is_taken_instead() {
         let error = found("8", Wanted::Text).unwrap_err();
-        assert!(error.starts_with("input `text` of node `8` (CLIPTextEncode) comes from node `7` by a link"), "{error}");
+        assert!(
+            error.starts_with("input `text` of node `8` (CLIPTextEncode) comes from node `7` by a link"),
+            "{error}"
+        );
         assert_eq!(found("8", Wanted::Prompt), at("8", "prompt"));
     }
 

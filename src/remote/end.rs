@@ -61,7 +61,8 @@ pub(super) fn end(job: &Job, finished: &Finished, client: Option<&Client>, rules
         told.extend(frozen.get(member).map(|value| (member.to_owned(), value.clone())));
     }
     let outputs = finished.outputs.iter().enumerate();
-    let outputs: Vec<Value> = outputs.map(|(place, output)| of_output(job, place, output, client, rules, now)).collect();
+    let outputs: Vec<Value> =
+        outputs.map(|(place, output)| of_output(job, place, output, client, rules, now)).collect();
     let image = finished.outputs.iter().position(|output| output.kind() == OutputKind::Image);
     let image = image.and_then(|place| outputs.get(place));
     for (name, member) in [("image_filename", "filename"), ("image_url", "url"), ("output_url", "output_url")] {
@@ -98,7 +99,11 @@ fn own_name(output: &Output, place: usize) -> String {
     let ending = match output.content_type.as_str() {
         "image/jpeg" => "jpg",
         "text/plain" => "txt",
-        other => other.rsplit('/').next().filter(|word| word.bytes().all(|byte| byte.is_ascii_alphanumeric())).unwrap_or("bin"),
+        other => other
+            .rsplit('/')
+            .next()
+            .filter(|word| word.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+            .unwrap_or("bin"),
     };
     format!("output-{place}.{ending}")
 }

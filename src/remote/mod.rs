@@ -83,7 +83,9 @@ pub enum RemoteError {
     #[error(transparent)]
     Edit(#[from] EditError),
     /// Nothing can be remembered besides what is.
-    #[error("the remote control is busy: as many runs or workflows are in memory as may be; try again when some have ended")]
+    #[error(
+        "the remote control is busy: as many runs or workflows are in memory as may be; try again when some have ended"
+    )]
     Busy,
     /// What followed the run is gone, which only a fault of the gateway's own does.
     #[error("the run was lost sight of; GET /jobs lists it if it was taken in")]

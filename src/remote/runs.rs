@@ -2,8 +2,8 @@
 //! waits for one may go away, and the run does not.
 
 use super::end::{End, end, lost};
-use super::waiting::{Waited, await_end};
 use super::session::Sessions;
+use super::waiting::{Waited, await_end};
 use super::{How, Remote, RemoteError};
 use crate::graph::Graph;
 use crate::intake::{Cancelled, DrawnGraph, IntakeError, Submission};
@@ -180,7 +180,8 @@ impl Remote {
     async fn end_of(&self, job: &Job) -> Result<End, StoreError> {
         let Some(finished) = self.parts.store.finished(job.id).await? else {
             let failure = lost(job);
-            let told = [("STATUS", "failure".to_owned()), ("prompt_id", job.id.to_string()), ("error", failure.message)];
+            let told =
+                [("STATUS", "failure".to_owned()), ("prompt_id", job.id.to_string()), ("error", failure.message)];
             let mut told: Map<_, _> = told.into_iter().map(|(name, text)| (name.to_owned(), json!(text))).collect();
             told.insert("code".into(), json!(failure.code));
             return Ok(End { how: How::Failed(failure.code.fault(), false), told });

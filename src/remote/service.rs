@@ -37,7 +37,9 @@ pub enum ServiceError {
     #[error("COMFYGATE_RUNNER_PROMPT_URL {0}")]
     Blocked(String),
     /// Nobody answers there.
-    #[error("the prompt service at {host} cannot be reached: {why}; is it running, and COMFYGATE_RUNNER_PROMPT_URL right?")]
+    #[error(
+        "the prompt service at {host} cannot be reached: {why}; is it running, and COMFYGATE_RUNNER_PROMPT_URL right?"
+    )]
     Unreachable {
         /// Where.
         host: String,

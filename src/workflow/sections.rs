@@ -82,7 +82,8 @@ impl Named {
         let property = self.property.clone();
         if let Some(name) = property.as_ref().filter(|name| !node.inputs.contains_key(*name)) {
             let (section, node) = (shown(section), shown(id));
-            let reason = format!("`{}` of section `{section}`: node `{node}` has no input `{}`", self.name, shown(name));
+            let reason =
+                format!("`{}` of section `{section}`: node `{node}` has no input `{}`", self.name, shown(name));
             return Err(Problem {
                 node: Some(id.to_owned()),
                 input: Some(name.clone()),
@@ -139,8 +140,10 @@ fn named(reader: &mut Reader, section: &str, key: &Key, item: &Item) -> Option<N
 fn name(reader: &mut Reader, what: &str, key: &Key) -> Option<String> {
     let is_odd = key.name.trim().is_empty() || key.name.chars().any(|letter| letter.is_control() || letter == '.');
     if is_odd || key.name.chars().count() > MAX_NAME || SELECTORS.contains(&key.name.as_str()) {
-        let reason =
-            format!("`{}` cannot name {what}: 1 to {MAX_NAME} printable characters, no dot, are needed", shown(&key.name));
+        let reason = format!(
+            "`{}` cannot name {what}: 1 to {MAX_NAME} printable characters, no dot, are needed",
+            shown(&key.name)
+        );
         reader.wrong(key.line, reason);
         return None;
     }
@@ -158,9 +161,8 @@ mod tests {
 
     fn pair(mappings: &str) -> Result<Pair, String> {
         let config = format!("node_mappings:\n  steps: {{ node_id: 3, property: steps }}\n{mappings}");
-        let told = |problems: Vec<super::Problem>| {
-            problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
-        };
+        let told =
+            |problems: Vec<super::Problem>| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
         Pair::parse("x", &config, TEMPLATE, &Files::of("x")).map_err(told)
     }
 
@@ -170,10 +172,8 @@ mod tests {
             "  text_to_image: { positive: \"6\", negative: 7 }\n  img2img:\n    positivePrompt: { title: Positive, property: text }\n",
         )
         .unwrap();
-        let place = |node: &str, property: Option<&str>| Place {
-            node: node.to_owned(),
-            property: property.map(str::to_owned),
-        };
+        let place =
+            |node: &str, property: Option<&str>| Place { node: node.to_owned(), property: property.map(str::to_owned) };
         let sections = pair.sections();
         assert_eq!(sections.find("text_to_image", "positive"), Some(&place("6", None)));
         assert_eq!(sections.find("textToImage", "negative"), Some(&place("7", None)));

@@ -3,8 +3,8 @@
 use crate::own_folder::Folder;
 use comfygate::clock::Timestamp;
 use comfygate::job::{
-    BlobId, Failure, FailureCode, FileRef, FrozenBody, Job, JobId, Limits, NodeTime, Outcome, Output, ParamValue, Params,
-    Profile, PromptId, Request, Segment, Tenant,
+    BlobId, Failure, FailureCode, FileRef, FrozenBody, Job, JobId, Limits, NodeTime, Outcome, Output, ParamValue,
+    Params, Profile, PromptId, Request, Segment, Tenant,
 };
 use comfygate::store::{Assignment, Claimed, Ending, IdempotencyKey, NewJob, SqliteStore, Store, Waiting};
 use std::cmp::Reverse;

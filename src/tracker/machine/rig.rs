@@ -8,7 +8,7 @@ use crate::media::Kept;
 use crate::tracker::evidence::Evidence;
 use crate::tracker::harvest::SlotResult;
 use bytes::Bytes;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -40,11 +40,9 @@ async fn a_run_is_not_begun_by_a_question_about_it_nor_by_a_page_of_another_site
     let gateway = with_doors(|_| {}).await;
     let head = at_door(&gateway, Method::HEAD, "/queue", &[], "").await;
     assert_eq!((head.status, head.header("allow")), (405, "GET, POST"));
-    for headers in [
-        [("origin", "https://evil.example")],
-        [("sec-fetch-site", "cross-site")],
-        [("host", "evil.example")],
-    ] {
+    for headers in
+        [[("origin", "https://evil.example")], [("sec-fetch-site", "cross-site")], [("host", "evil.example")]]
+    {
         for (path, at) in [("/queue", gateway.remote_addresses()[0]), ("/runner/queue", gateway.address())] {
             let answer = ask(Method::GET, &format!("http://{at}{path}"), &headers, "").await;
             assert_eq!(answer.status, 403, "{headers:?} {path}");
@@ -104,7 +102,9 @@ async fn requests_at_every_door_are_counted_as_the_call_that_they_mean() {
     at_door(&gateway, Method::GET, "/status", &[], "").await;
     gateway.get("/runner/status").await;
     let metrics = String::from_utf8(gateway.get("/metrics").await.bytes).unwrap();
-    let line = metrics.lines().find(|line| line.contains("/runner/status") && line.contains("_count") | line.contains("_total"));
+    let line = metrics
+        .lines()
+        .find(|line| line.contains("/runner/status") && line.contains("_count") | line.contains("_total"));
     assert!(line.is_some_and(|line| line.ends_with(" 2")), "{line:?}");
     gateway.close().await;
 }
@@ -128,4 +128,3 @@ async fn ask(method: Method, url: &str, headers: &[(&str, &str)], body: &str) ->
     let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
     Answer { status, headers, bytes: answer.bytes().await.unwrap().to_vec() }
 }
-

@@ -79,9 +79,16 @@ async fn a_run_that_fails_says_why() {
     });
     let answer = gateway.get("/runner/queue").await;
     let told = answer.json();
-    assert_eq!((answer.status, &told["STATUS"], &told["code"]), (422, &json!("failure"), &json!("node_error")), "{told}");
+    assert_eq!(
+        (answer.status, &told["STATUS"], &told["code"]),
+        (422, &json!("failure"), &json!("node_error")),
+        "{told}"
+    );
     assert!(told["error"].as_str().unwrap().contains("node `2` (ImageScale)"), "{told}");
-    assert_eq!((&told["image_filename"], &told["image_url"], &told["outputs"]), (&Value::Null, &Value::Null, &json!([])));
+    assert_eq!(
+        (&told["image_filename"], &told["image_url"], &told["outputs"]),
+        (&Value::Null, &Value::Null, &json!([]))
+    );
     assert_eq!(gateway.job(told["prompt_id"].as_str().unwrap()).await["error"], told["error"]);
     run(&gateway).await;
     gateway.close().await;
@@ -159,7 +166,11 @@ async fn an_interrupt_stops_its_own_runs_at_once_and_nothing_else() {
     let (answers, other) = futures_util::future::join(runs, interrupt).await;
     for answer in answers {
         let told = answer.json();
-        assert_eq!((answer.status, &told["STATUS"], &told["code"]), (409, &json!("cancelled"), &json!("cancelled")), "{told}");
+        assert_eq!(
+            (answer.status, &told["STATUS"], &told["code"]),
+            (409, &json!("cancelled"), &json!("cancelled")),
+            "{told}"
+        );
     }
     gateway.until(&other, "success").await;
     let told = gateway.post("/runner/interrupt", &Value::Null).await.json();
@@ -177,7 +188,8 @@ async fn a_run_that_is_waited_for_does_not_hold_up_the_end_and_goes_on_afterward
     let (tell, told) = tokio::sync::oneshot::channel();
     actix_web::rt::spawn(async move {
         let answer = client().build().unwrap().get(url).send().await.unwrap();
-        tell.send((answer.status().as_u16(), serde_json::from_slice::<Value>(&answer.bytes().await.unwrap()).unwrap())).ok();
+        tell.send((answer.status().as_u16(), serde_json::from_slice::<Value>(&answer.bytes().await.unwrap()).unwrap()))
+            .ok();
     });
     gateway.sim.wait_for(|sim| sim.hanging() == 1).await.unwrap();
     let gateway = gateway.restart().await;

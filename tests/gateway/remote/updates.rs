@@ -20,7 +20,10 @@ async fn a_text_is_set_without_running_and_confirmed() {
     assert_eq!(gateway.get("/jobs").await.json()["jobs"], json!([]));
     run(&gateway).await;
     let graph = last_graph(&gateway);
-    assert_eq!((&graph["6"]["inputs"]["text"], &graph["7"]["inputs"]["text"]), (&json!("a hill"), &json!("text, watermark, signature")));
+    assert_eq!(
+        (&graph["6"]["inputs"]["text"], &graph["7"]["inputs"]["text"]),
+        (&json!("a hill"), &json!("text, watermark, signature"))
+    );
     gateway.close().await;
 }
 
@@ -35,7 +38,10 @@ async fn a_node_that_is_not_there_or_has_no_text_is_refused_by_name() {
     let (status, code, told) = refused(json!({ "node_id": 99, "text": "x" })).await;
     assert_eq!((status, code.as_str()), (404, "unknown_node"));
     assert_eq!(told["error"], "the workflow `starter` has no node `99`; there are: 4, 5, 6, 7, 3, 8, 10");
-    assert_eq!(told["details"]["nodes"][2], json!({ "node_id": "6", "class_type": "CLIPTextEncode", "title": "Prompt" }));
+    assert_eq!(
+        told["details"]["nodes"][2],
+        json!({ "node_id": "6", "class_type": "CLIPTextEncode", "title": "Prompt" })
+    );
     let (status, code, told) = refused(json!({ "node_id": "5", "text": "x" })).await;
     assert_eq!((status, code.as_str()), (400, "no_such_input"));
     let error = told["error"].as_str().unwrap();
@@ -55,7 +61,11 @@ async fn a_node_that_is_not_there_or_has_no_text_is_refused_by_name() {
         let (status, told, _) = refused(body.clone()).await;
         assert_eq!((status, told.as_str()), (400, code), "{body}");
     }
-    assert_eq!(gateway.get("/runner/status").await.json()["edited"], json!(false), "what was refused has changed nothing");
+    assert_eq!(
+        gateway.get("/runner/status").await.json()["edited"],
+        json!(false),
+        "what was refused has changed nothing"
+    );
     gateway.close().await;
 }
 
@@ -81,7 +91,17 @@ async fn a_prompt_is_set_in_the_field_prompt_first() {
 #[actix_web::test]
 async fn the_eleven_fields_are_tried_in_their_order() {
     let order = [
-        "text", "value", "text_positive", "text_negative", "prompt", "system", "style", "style_name", "key", "url", "model",
+        "text",
+        "value",
+        "text_positive",
+        "text_negative",
+        "prompt",
+        "system",
+        "style",
+        "style_name",
+        "key",
+        "url",
+        "model",
     ];
     let nodes: Value = (0..order.len())
         .map(|first| {

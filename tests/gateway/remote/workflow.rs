@@ -66,14 +66,20 @@ fn one_file_sets_comfyuis_address_the_workflow_and_both_ports() {
 #[actix_web::test]
 async fn nodes_have_names_in_the_mapping_and_in_its_sections() {
     let canvas = shipped::PAIRS.iter().find(|pair| pair.name == "canvas").unwrap();
-    let sections =
-        "node_mappings:\n  text_to_image: { positive: 5 }\n  img2img:\n    caption: { title: Prompt, property: value }\n";
+    let sections = "node_mappings:\n  text_to_image: { positive: 5 }\n  img2img:\n    caption: { title: Prompt, property: value }\n";
     let config = canvas.config.replacen("node_mappings:\n", sections, 1);
     let mut setup = Setup::new().with_workflow("named", &config, canvas.template);
     setup.settings.runner.workflow = Some("named".into());
     setup.settings.runner.section = Some("text_to_image".into());
     let gateway = setup.start().await;
-    for name in [json!("5"), json!(5), json!("positive"), json!("text_to_image.positive"), json!("img2img.caption"), json!("prompt")] {
+    for name in [
+        json!("5"),
+        json!(5),
+        json!("positive"),
+        json!("text_to_image.positive"),
+        json!("img2img.caption"),
+        json!("prompt"),
+    ] {
         let answer = gateway.post("/runner/update/text", &json!({ "node_id": name, "text": "by name" })).await;
         let told = answer.json();
         assert_eq!((answer.status, &told["node_id"], &told["input"]), (200, &json!("5"), &json!("value")), "{told}");
@@ -96,7 +102,11 @@ async fn which_workflow_it_is_is_a_setting() {
     let gateway = gateway.restart_with(|settings| settings.runner.workflow = Some("canvas-files".into())).await;
     assert_eq!(gateway.get("/runner/status").await.json()["workflow"], "canvas-files");
     let gateway = gateway.restart_with(|settings| settings.runner.workflow = None).await;
-    assert_eq!(gateway.get("/runner/status").await.json()["workflow"], "starter", "the default is that of all requests");
+    assert_eq!(
+        gateway.get("/runner/status").await.json()["workflow"],
+        "starter",
+        "the default is that of all requests"
+    );
     let gateway = gateway.restart_with(|settings| settings.runner.workflow = Some("nowhere".into())).await;
     let answer = gateway.get("/runner/queue").await;
     assert_eq!((answer.status, answer.code().as_str()), (400, "unknown_workflow"));
@@ -151,7 +161,8 @@ async fn each_tenant_has_a_workflow_of_its_own() {
     let mut of_other = headers;
     of_other[1].1 = &keys[1];
     assert_eq!(gateway.post_raw_to("/runner/update/text", &headers, body).await.status, 200);
-    let edited = async |key: &str| gateway.get_with("/runner/status", &[("authorization", key)]).await.json()["edited"].clone();
+    let edited =
+        async |key: &str| gateway.get_with("/runner/status", &[("authorization", key)]).await.json()["edited"].clone();
     assert_eq!((edited(&keys[0]).await, edited(&keys[1]).await), (json!(true), json!(false)));
     let told = gateway.get_with("/runner/queue", &of_other[1..]).await.json();
     assert_eq!(last_graph(&gateway)["5"]["inputs"]["value"], "a plain picture", "{told}");
@@ -164,9 +175,10 @@ async fn each_tenant_has_a_workflow_of_its_own() {
 #[actix_web::test]
 async fn the_start_tells_whether_comfyui_is_reached() {
     let gateway = TestGateway::start().await;
-    for (comfyui, said) in
-        [(gateway.sim.url(), "the remote control reaches ComfyUI"), ("http://127.0.0.1:9".to_owned(), "the remote control does not reach ComfyUI yet")]
-    {
+    for (comfyui, said) in [
+        (gateway.sim.url(), "the remote control reaches ComfyUI"),
+        ("http://127.0.0.1:9".to_owned(), "the remote control does not reach ComfyUI yet"),
+    ] {
         let folder = tempfile::tempdir().unwrap();
         for kind in ["configs", "templates"] {
             std::os::unix::fs::symlink(gateway.folder().join(kind), folder.path().join(kind)).unwrap();
@@ -188,7 +200,8 @@ fn a_section_of_a_node_that_is_not_there_is_refused_with_its_line() {
     let canvas = shipped::PAIRS.iter().find(|pair| pair.name == "canvas").unwrap();
     std::fs::write(folder.path().join("configs/x.yaml"), "node_mappings:\n  a:\n    b: 99\n").unwrap();
     std::fs::write(folder.path().join("templates/x.json"), canvas.template).unwrap();
-    let checked = Command::new(env!("CARGO_BIN_EXE_comfygate")).arg("check").current_dir(folder.path()).output().unwrap();
+    let checked =
+        Command::new(env!("CARGO_BIN_EXE_comfygate")).arg("check").current_dir(folder.path()).output().unwrap();
     let told = crate::support::stdout(&checked) + &stderr(&checked);
     assert!(told.contains("configs/x.yaml:3: ") && told.contains("has no node `99`"), "{told}");
 }

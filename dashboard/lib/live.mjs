@@ -1,0 +1,99 @@
+// The live events. One connection serves all views; one more follows the job that is open. While the page is hidden nothing is held open.
+
+const names = ["hello", "status", "node", "progress", "preview", "output", "backend", "cut_off"];
+
+/** `/events`: an EventTarget with an event per name (`detail` is its data), `resync` after a gap, and `state` when `state` changes. */
+export class Live extends EventTarget {
+  state = "connecting";
+  #source = null;
+  #wasOpen = false;
+  #retry = 0;
+
+  /** `checkSession` is asked after a refusal, which EventSource does not explain; true: try again. */
+  constructor(checkSession) {
+    super();
+    this.checkSession = checkSession;
+    document.addEventListener("visibilitychange", () => this.#visible());
+  }
+
+  start() {
+    this.#close();
+    if (document.hidden) return;
+    const source = new EventSource("/events");
+    this.#source = source;
+    source.addEventListener("open", () => this.#opened());
+    source.addEventListener("error", () => this.#failed(source));
+    for (const name of names) source.addEventListener(name, (event) => this.#tell(name, event.data));
+  }
+
+  /** Listens until `signal` is aborted. */
+  on(name, listener, signal) {
+    this.addEventListener(name, (event) => listener(event.detail), { signal });
+  }
+
+  #opened() {
+    this.#retry = 0;
+    this.#become("live");
+    if (this.#wasOpen) this.dispatchEvent(new CustomEvent("resync"));
+    this.#wasOpen = true;
+  }
+
+  async #failed(source) {
+    this.#become("reconnecting");
+    if (source.readyState !== EventSource.CLOSED || source !== this.#source) return;
+    this.#retry = Math.min(this.#retry + 1, 6);
+    const wait = 500 * 2 ** this.#retry;
+    const again = await this.checkSession();
+    if (!again) return this.#become("off");
+    setTimeout(() => source === this.#source && this.start(), wait);
+  }
+
+  #tell(name, data) {
+    const detail = decode(data);
+    if (detail) this.dispatchEvent(new CustomEvent(name, { detail }));
+  }
+
+  #visible() {
+    if (document.hidden) {
+      this.pausing = setTimeout(() => this.#close(), 30_000);
+    } else {
+      clearTimeout(this.pausing);
+      if (!this.#source) this.start();
+    }
+  }
+
+  #close() {
+    this.#source?.close();
+    this.#source = null;
+  }
+
+  #become(state) {
+    if (state === this.state) return;
+    this.state = state;
+    this.dispatchEvent(new CustomEvent("state", { detail: state }));
+  }
+}
+
+/** `/jobs/{id}/events` with previews: calls `listener(name, data)` until the job ends or `signal` is aborted. */
+export function followJob(id, listener, signal) {
+  if (signal.aborted) return;
+  const source = new EventSource(`/jobs/${encodeURIComponent(id)}/events`);
+  signal.addEventListener("abort", () => source.close());
+  for (const name of names) {
+    source.addEventListener(name, (event) => {
+      const data = decode(event.data);
+      if (!data) return;
+      // The server ends the stream after the final status; without this the browser would call again.
+      if (name === "status" && ["succeeded", "failed", "cancelled"].includes(data.status) && !data.will_retry) source.close();
+      listener(name, data);
+    });
+  }
+}
+
+function decode(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,7 @@
+// The view of webhooks.
+
+import { pageHead } from "../components/parts.mjs";
+
+export function view(route, app) {
+  return pageHead("Webhooks");
+}
