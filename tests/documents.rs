@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 const NO_SETTINGS: [&str; 1] = ["COMFYGATE_ADRESS"];
 
 /// Files whose string literals in front of `=>`, `,` or behind `code:` may be codes of answers.
-const CODE_FILES: [&str; 30] = [
+const CODE_FILES: [&str; 31] = [
     "src/api/backends.rs",
     "src/api/backends_pass.rs",
     "src/api/bench.rs",
@@ -37,6 +37,7 @@ const CODE_FILES: [&str; 30] = [
     "src/api/secrets.rs",
     "src/api/session.rs",
     "src/api/submit.rs",
+    "src/api/summary.rs",
     "src/api/uploads.rs",
     "src/api/wishes.rs",
     "src/egress/refusal.rs",

@@ -31,6 +31,7 @@ mod schema;
 mod secrets;
 mod session;
 mod submit;
+mod summary;
 mod throttle;
 mod thumbnail;
 mod trial;
@@ -190,6 +191,7 @@ const ROUTES: &[Call] = &[
     post("/jobs/{id}/deliveries/{d}/replay", Scope(Submit), || web::to(deliveries::replay)),
     get("/deliveries", Scope(Read), || web::to(deliveries::list)),
     post("/deliveries/replay", Scope(Submit), || web::to(deliveries::replay_all)),
+    get("/webhooks/summary", Scope(Read), || web::to(summary::get)),
     get("/workflows", Scope(Read), || web::to(workflows::list)),
     get("/workflows/{name}", Scope(Read), || web::to(workflows::get)),
     post("/workflows/{name}/check", Scope(Submit), || web::to(trial::dry_run)),
