@@ -209,6 +209,7 @@ const ROUTES: &[Call] = &[
     post("/queue/pause", KeyWith(Admin), || web::to(queue::pause)),
     post("/queue/resume", KeyWith(Admin), || web::to(queue::resume)),
     get("/backends/{name}/health", Scope(Admin), || web::to(backends_pass::health)),
+    get("/backends/{name}/vitals", Scope(Admin), || web::to(backends_pass::vitals)),
     get("/backends/{name}/stats", Scope(Admin), || web::to(backends_pass::stats)),
     get("/backends/{name}/features", Scope(Admin), || web::to(backends_pass::features)),
     get("/backends/{name}/queue", Scope(Admin), || web::to(backends_pass::queue)),
