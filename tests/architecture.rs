@@ -258,6 +258,7 @@ const PURE: &[&str] = &[
     "signing/destination.rs",
     "signing/secret.rs",
     "signing/verify.rs",
+    "store/summary.rs",
     "sim/engine.rs",
     "sim/validate.rs",
     "throttle/refusal.rs",

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 const NO_SETTINGS: [&str; 1] = ["COMFYGATE_ADRESS"];
 
 /// Files whose string literals in front of `=>`, `,` or behind `code:` may be codes of answers.
-const CODE_FILES: [&str; 32] = [
+const CODE_FILES: [&str; 33] = [
     "src/api/backends.rs",
     "src/api/backends_pass.rs",
     "src/api/bench.rs",
@@ -39,6 +39,7 @@ const CODE_FILES: [&str; 32] = [
     "src/api/secrets.rs",
     "src/api/session.rs",
     "src/api/submit.rs",
+    "src/api/summary.rs",
     "src/api/uploads.rs",
     "src/api/wishes.rs",
     "src/egress/refusal.rs",

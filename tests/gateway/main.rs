@@ -87,6 +87,7 @@ mod slow_ways;
 mod stopping;
 mod storage;
 mod stuck;
+mod summary;
 mod support;
 mod tap;
 mod tenants;
