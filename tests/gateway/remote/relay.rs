@@ -68,7 +68,7 @@ async fn text_events_have_what_comfyui_says_and_the_end_is_told() {
     let (failed, error) = join(gateway.get("/runner/queue"), client.until("execution_error")).await;
     assert_eq!(failed.status, 422);
     let data = error.last().unwrap().data();
-    assert_eq!((&data["exception_message"], &data["node_id"]), (&json!("no size"), &json!("3")));
+    assert_eq!((&data["exception_message"], &data["node_id"]), (&json!("no size\n"), &json!("3")));
     gateway.close().await;
 }
 
@@ -83,7 +83,9 @@ async fn previews_have_comfyuis_head_of_eight_bytes() {
     assert_eq!(asking.until("feature_flags").await.last().unwrap().data()["supports_preview_metadata"], json!(true));
     let (_, (plain, with)) = join(run(&gateway), join(plain.until_complete(), asking.until_complete())).await;
     let pictures = |said: &[Said]| -> Vec<Vec<u8>> {
-        said.iter().filter_map(|said| if let Said::Picture(bytes) = said { Some(bytes.clone()) } else { None }).collect()
+        said.iter()
+            .filter_map(|said| if let Said::Picture(bytes) = said { Some(bytes.clone()) } else { None })
+            .collect()
     };
     let (plain, with) = (pictures(&plain), pictures(&with));
     assert_eq!(plain.len(), with.len());
@@ -198,13 +200,13 @@ async fn the_listening_program_writes_events_and_keeps_pictures() {
 async fn the_listening_program_connects_again_and_gives_up_at_last() {
     let mut setup = Setup::new();
     setup.settings.runner.workflow = Some("canvas".into());
-    // The same port before and after.
+    // The same port before and after; the first that is heard is that the gateway stops.
     let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     setup.settings.runner.ws_address = Some(address);
     let gateway = setup.start().await;
     let url = format!("ws://{address}/");
     let program = Command::new(env!("CARGO_BIN_EXE_comfygate"))
-        .args(["listen", "--url", &url, "--count", "1", "--json"])
+        .args(["listen", "--url", &url, "--count", "4", "--json"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
