@@ -79,8 +79,8 @@ async function loadSession() {
   try {
     app.session = await get("/session", { quiet: true });
   } catch (error) {
-    // A gateway without sessions asks for no keys in a browser; what it refuses is said where it happens.
-    app.session = { keys_required: false, signed_in: false, operator: error.status === 404 };
+    // While the gateway does not answer, what was known of the session stands; what is refused is said where it happens.
+    app.session ??= { keys_required: false, signed_in: false, operator: error.status === 404 };
   }
   drawTools();
 }

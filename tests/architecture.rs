@@ -224,6 +224,7 @@ const PURE: &[&str] = &[
     "lenient.rs",
     "lenient/pruned.rs",
     "media/convert.rs",
+    "media/shrink.rs",
     "media/strip.rs",
     "media/strip/exif.rs",
     "media/strip/flac.rs",

@@ -12,6 +12,7 @@ import { toast } from "../components/toasts.mjs";
 import { get, post } from "../lib/api.mjs";
 import { h, replace } from "../lib/dom.mjs";
 import { shortId } from "../lib/format.mjs";
+import { sentBody } from "../lib/history.mjs";
 import { icon } from "../lib/icons.mjs";
 import { JobList } from "../lib/job-list.mjs";
 import { stringify } from "../lib/json.mjs";
@@ -65,14 +66,15 @@ export function view(route) {
     const state = jobState(job.status);
     const focused = head.contains(document.activeElement);
     replace(head, crumb(makeHash("jobs"), "Jobs"), pageHead(`${job.workflow} ${shortId(id)}`,
-      h("span.row", {}, badge(state.label, state.tone, state), h("code.small", {}, id), copyButton(id, "the id")), ...actions(job)));
+      h("span.row", {}, badge(state.label, state.tone, state), h("span.job-id", {}, h("code.small.truncate", {}, id), copyButton(id, "the id"))), ...actions(job)));
     document.title = `${job.workflow} ${shortId(id)}, ${state.label.toLowerCase()} · comfygate`;
     if (focused) head.querySelector("h1").focus({ preventScroll: true });
     replace(body, living ? livingBody(job) : endedBody(job));
   }
 
   function actions(job) {
-    const again = h("a.button", { href: makeHash("playground", job.workflow, { from: id }) }, icon("again", "s"), "Use again");
+    const label = sentBody(id) ? "Use again" : job.seed === undefined ? "Same workflow" : "Same workflow and seed";
+    const again = h("a.button", { href: makeHash("playground", job.workflow, { from: id, seed: job.seed }) }, icon("again", "s"), label);
     if (isFinal(job.status)) return job.workflow.startsWith("@") ? [] : [again];
     return [h("button.button.danger", { type: "button", disabled: job.cancel_requested === true, onclick: cancel }, icon("stop", "s"), job.cancel_requested ? "Being cancelled" : "Cancel")];
   }
@@ -91,7 +93,7 @@ export function view(route) {
   }
 
   function livingBody(job) {
-    return [h("div.job-columns", {}, h("div.stack.wide", {}, h("section.card", { "aria-label": "Progress" }, stage), rawCard(job)), factsCard(job))];
+    return [h("div.job-columns", {}, h("section.card", { "aria-label": "Progress" }, stage), factsCard(job)), rawCard(job)];
   }
 
   function endedBody(job) {
@@ -107,9 +109,8 @@ export function view(route) {
       h("div.stack.wide", {},
         h("section.stack", { "aria-label": "Result" }, result),
         timeline,
-        h("section.card", {}, h("div.card-head", {}, h("h2", {}, "Webhook")), h("div.pad", {}, deliveryLog(id, signal))),
-        rawCard(job)),
-      factsCard(job))];
+        h("section.card", {}, h("div.card-head", {}, h("h2", {}, "Webhook")), h("div.pad", {}, deliveryLog(id, signal)))),
+      factsCard(job)), rawCard(job)];
   }
 
   /** A job that ended before any run began has no profile; how long it waited is told all the same. */
