@@ -40,6 +40,35 @@ async fn every_client_gets_every_event_and_one_that_leaves_is_forgotten() {
     gateway.close().await;
 }
 
+/// S0-14, S0-19: a client that does not read is cut off, and neither a run nor another client waits for it.
+#[actix_web::test]
+async fn a_client_that_does_not_read_is_cut_off_and_nobody_waits_for_it() {
+    let mut setup = Setup::new();
+    setup.settings.runner.workflow = Some("canvas".into());
+    // More than fits between two ends of a connection.
+    setup.sim.noise_image_bytes = 24 << 20;
+    let gateway = setup.start().await;
+    let _deaf = Client::connect(&ws(&gateway)).await;
+    let mut client = Client::connect(&ws(&gateway)).await;
+    let (told, heard) = join(run(&gateway), client.until_complete()).await;
+    let picture = heard.iter().find_map(|said| if let Said::Picture(bytes) = said { Some(bytes.len()) } else { None });
+    assert_eq!(picture.map(|bytes| json!(bytes - 8)), Some(told["outputs"][0]["bytes"].clone()));
+    let was_cut = async || {
+        let metrics = String::from_utf8(gateway.get("/metrics").await.bytes).unwrap();
+        metrics.lines().any(|line| line == "comfygate_listeners_cut_off_total 1").then_some(())
+    };
+    // What is not read waits, but only so much of it.
+    for _ in 0..300 {
+        gateway.get("/runner/status").await;
+        client.until("runner_request").await;
+    }
+    eventually("the one that does not read is cut off", was_cut).await;
+    gateway.get("/runner/status").await;
+    client.until("runner_request").await;
+    drop(client);
+    gateway.close().await;
+}
+
 /// S0-15: the text events, with what is in each.
 #[actix_web::test]
 async fn text_events_have_what_comfyui_says_and_the_end_is_told() {
