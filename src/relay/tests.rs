@@ -201,6 +201,7 @@ async fn a_repeated_run_begins_anew_and_late_words_of_the_one_before_are_passed_
         bytes: 1,
         sha256: crate::job::BlobId("0".repeat(64)),
         metadata_stripped: None,
+        origin: None,
     };
     bench.tell(Happening::Output { output, name: Some("picture".into()) });
     bench.tell(Happening::Again { reason: "the backend went away".into() });

@@ -61,11 +61,9 @@ impl Sessions {
             (false, None) => {}
         }
         let uses = self.uses;
-        let mut session = self.of.get_mut(tenant);
-        if let Some(session) = &mut session {
-            session.used = uses;
-        }
-        Ok(session)
+        let Some(session) = self.of.get_mut(tenant) else { return Ok(None) };
+        session.used = uses;
+        Ok(Some(session))
     }
 
     /// Returns what of a tenant has begun, and takes none of it for its own any more.

@@ -40,6 +40,35 @@ async fn every_client_gets_every_event_and_one_that_leaves_is_forgotten() {
     gateway.close().await;
 }
 
+/// S0-14, S0-19: a client that does not read is cut off, and neither a run nor another client waits for it.
+#[actix_web::test]
+async fn a_client_that_does_not_read_is_cut_off_and_nobody_waits_for_it() {
+    let mut setup = Setup::new();
+    setup.settings.runner.workflow = Some("canvas".into());
+    // More than fits between two ends of a connection.
+    setup.sim.noise_image_bytes = 24 << 20;
+    let gateway = setup.start().await;
+    let _deaf = Client::connect(&ws(&gateway)).await;
+    let mut client = Client::connect(&ws(&gateway)).await;
+    let (told, heard) = join(run(&gateway), client.until_complete()).await;
+    let picture = heard.iter().find_map(|said| if let Said::Picture(bytes) = said { Some(bytes.len()) } else { None });
+    assert_eq!(picture.map(|bytes| json!(bytes - 8)), Some(told["outputs"][0]["bytes"].clone()));
+    let was_cut = async || {
+        let metrics = String::from_utf8(gateway.get("/metrics").await.bytes).unwrap();
+        metrics.lines().any(|line| line == "comfygate_listeners_cut_off_total 1").then_some(())
+    };
+    // What is not read waits, but only so much of it.
+    for _ in 0..300 {
+        gateway.get("/runner/status").await;
+        client.until("runner_request").await;
+    }
+    eventually("the one that does not read is cut off", was_cut).await;
+    gateway.get("/runner/status").await;
+    client.until("runner_request").await;
+    drop(client);
+    gateway.close().await;
+}
+
 /// S0-15: the text events, with what is in each.
 #[actix_web::test]
 async fn text_events_have_what_comfyui_says_and_the_end_is_told() {
@@ -68,7 +97,7 @@ async fn text_events_have_what_comfyui_says_and_the_end_is_told() {
     let (failed, error) = join(gateway.get("/runner/queue"), client.until("execution_error")).await;
     assert_eq!(failed.status, 422);
     let data = error.last().unwrap().data();
-    assert_eq!((&data["exception_message"], &data["node_id"]), (&json!("no size"), &json!("3")));
+    assert_eq!((&data["exception_message"], &data["node_id"]), (&json!("no size\n"), &json!("3")));
     gateway.close().await;
 }
 
@@ -200,13 +229,13 @@ async fn the_listening_program_writes_events_and_keeps_pictures() {
 async fn the_listening_program_connects_again_and_gives_up_at_last() {
     let mut setup = Setup::new();
     setup.settings.runner.workflow = Some("canvas".into());
-    // The same port before and after.
+    // The same port before and after; the first that is heard is that the gateway stops.
     let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     setup.settings.runner.ws_address = Some(address);
     let gateway = setup.start().await;
     let url = format!("ws://{address}/");
     let program = Command::new(env!("CARGO_BIN_EXE_comfygate"))
-        .args(["listen", "--url", &url, "--count", "1", "--json"])
+        .args(["listen", "--url", &url, "--count", "4", "--json"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
