@@ -3,7 +3,7 @@
 import { h, replace, s, setText } from "../lib/dom.mjs";
 import { areaPath, axisEnd, extent, linePath, nearest, scale, ticks, timeLabel, timeTicks, withGaps } from "../lib/plot.mjs";
 
-const edge = { top: 10, right: 10, bottom: 22, left: 40 };
+const edge = { top: 10, right: 10, bottom: 22 };
 
 class Plot extends HTMLElement {
   #data = null;
@@ -29,7 +29,7 @@ class Plot extends HTMLElement {
     this.#data = data;
     if (!this.firstElementChild) {
       this.classList.add("plot");
-      this.append(h("div.plot-head", {}, h("h3", {}, data.label), this.#at), this.#legend, this.#field);
+      this.append(h("div.plot-head", {}, h(data.heading ?? "h3", {}, data.label), this.#at), this.#legend, this.#field);
     }
     replace(this.#legend, data.series.map((line) => h("li", { class: `tone-${line.tone}` },
       data.series.length > 1 && h("span.sign", { "aria-hidden": "true" }), h("strong.numbers", {}, ""), h("span.soft", {}, line.note ?? (data.series.length > 1 ? line.label : "")))));
@@ -44,16 +44,18 @@ class Plot extends HTMLElement {
     const stacked = kind === "bars" ? series[0]?.points.map((_, index) => series.reduce((sum, { points }) => sum + (points[index][1] ?? 0), 0)) : null;
     const most = stacked ? Math.max(0, ...stacked) : Math.max(0, ...series.map(({ points }) => extent(points)?.most ?? 0));
     const top = this.#data.top ?? axisEnd(most, 3);
-    const x = scale([from, to], [edge.left, width - edge.right]);
+    const steps = ticks(0, top, 4).map((value) => ({ value, label: (this.#data.axis ?? format)(value) }));
+    const left = Math.max(28, ...steps.map(({ label }) => label.length * 6.2 + 12));
+    const x = scale([from, to], [left, width - edge.right]);
     const y = scale([0, top], [height - edge.bottom, edge.top]);
-    this.scales = { x, y, from, to, width };
+    this.scales = { x, from, to, left, width };
     this.cursor = s("line.cursor", { y1: edge.top, y2: height - edge.bottom, x1: -9, x2: -9 });
     const marks = kind === "bars" ? this.#bars(x, y) : series.map((line) => this.#line(line, x, y, height));
     replace(this.#field, s("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": this.#words() },
-      ticks(0, top, 4).map((value) => [
-        s("line.grid", { x1: edge.left, x2: width - edge.right, y1: y(value), y2: y(value), class: value === 0 ? "base" : null }),
-        s("text", { x: edge.left - 7, y: y(value) + 3.5, "text-anchor": "end" }, (this.#data.axis ?? format)(value))]),
-      timeTicks(from, to, Math.max(2, Math.floor(width / 110))).filter((at) => x(at) > edge.left + 12 && x(at) < width - 22).map((at) =>
+      steps.map(({ value, label }) => [
+        s("line.grid", { x1: left, x2: width - edge.right, y1: y(value), y2: y(value), class: value === 0 ? "base" : null }),
+        s("text", { x: left - 7, y: y(value) + 3.5, "text-anchor": "end" }, label)]),
+      timeTicks(from, to, Math.max(2, Math.floor(width / 110))).filter((at) => x(at) > left + 12 && x(at) < width - 22).map((at) =>
         s("text", { x: x(at), y: height - 6, "text-anchor": "middle" }, timeLabel(at, to - from))),
       marks, this.cursor));
   }
@@ -83,8 +85,8 @@ class Plot extends HTMLElement {
 
   #point(event) {
     if (!this.scales) return;
-    const { from, to, width, x } = this.scales;
-    const share = (event.offsetX - edge.left) / (width - edge.left - edge.right);
+    const { from, to, left, width, x } = this.scales;
+    const share = (event.offsetX - left) / (width - left - edge.right);
     const wished = from + Math.min(1, Math.max(0, share)) * (to - from) - (this.#data.step ?? 0) / 2;
     const best = this.#data.series.map(({ points }) => nearest(points, wished)).filter(Boolean).sort((one, other) => Math.abs(one[0] - wished) - Math.abs(other[0] - wished))[0];
     if (!best) return;
@@ -128,7 +130,7 @@ customElements.define("cg-plot", Plot);
 
 /**
  * A plot. `data`: `label`; `series`, each `{ label, tone, points: [[ms, value]], note, dashed }`; `from` and `to` in ms; `format(value)`; and where
- * wanted `axis(value)` for ticks, `top` of the axis, `longest` distance between points that a line bridges, `height`, `when` (what the latest
+ * wanted `axis(value)` for ticks, the `heading` (`h3` if absent), `top` of the axis, `longest` distance between points that a line bridges, `height`, `when` (what the latest
  * values are called), and `kind: "bars"` with the `step` of each bar, which are stacked. `show(data)` draws it anew.
  */
 export function plot(data) {

@@ -65,7 +65,7 @@ export function undelivered(changed, signal) {
   function item(delivery) {
     const { prompt_id: job, url, attempt_count: count, replays, ended_at: ended, created_at: created, last_status: status, last_code: code, tenant } = delivery;
     const wrong = h("div");
-    const button = h("button.button.small", { type: "button", "aria-label": `Send the webhook of job ${shortId(job)} again` }, icon("again", "s"), "Send again");
+    const button = h("button.button.small", { type: "button", "aria-label": `Send again: the webhook of job ${shortId(job)}` }, icon("again", "s"), "Send again");
     button.addEventListener("click", async () => {
       button.disabled = true;
       try {

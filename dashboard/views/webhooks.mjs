@@ -1,7 +1,7 @@
 // Webhooks: how many arrived and how fast, by host, and those that did not arrive, to be sent again.
 
 import { dataTable } from "../components/data-table.mjs";
-import { badge, faultNotice, loading, meter, notice, pageHead, setMeter } from "../components/parts.mjs";
+import { badge, empty, faultNotice, loading, meter, notice, pageHead, setMeter } from "../components/parts.mjs";
 import { plot } from "../components/plot.mjs";
 import { undelivered } from "../components/undelivered.mjs";
 import { get } from "../lib/api.mjs";
@@ -75,6 +75,8 @@ function overviewCard() {
   const bar = meter("Webhooks that arrived", 0, "green");
   const numbers = Object.fromEntries(["delivered", "pending", "gone", "undeliverable"].map((name) => [name, h("dd", {}, "")]));
   const labels = { delivered: "delivered", pending: "on their way", gone: "not wanted any more", undeliverable: "could not be delivered" };
+  const nothing = empty("webhooks", "No webhook in this time", "A job that names a webhook_url has its end told there. How that went appears here.");
+  const drawings = h("div.grid.webhook-plots");
   let plots = null;
 
   function build() {
@@ -82,7 +84,8 @@ function overviewCard() {
       h("section.card.pad.rate-card", { "aria-label": "Summary" },
         h("div.stack.tight.rate", {}, h("dl", {}, h("dt.small.soft", {}, "Arrived"), rate), bar, sentence),
         h("dl.figures", {}, Object.entries(labels).map(([name, label]) => h("div", { class: `figure-${name}` }, h("dt", {}, label), numbers[name])))),
-      h("div.grid.webhook-plots", {}, h("section.card.pad", {}, plots.took), h("section.card.pad", {}, plots.counts)));
+      drawings, nothing);
+    replace(drawings, h("section.card.pad", {}, plots.took), h("section.card.pad", {}, plots.counts));
   }
 
   return {
@@ -90,7 +93,7 @@ function overviewCard() {
     filled: () => plots !== null,
     show(summary, now) {
       const lines = summaryLines(summary, now);
-      const both = { from: lines.from, to: lines.to, step: lines.step, height: 190, when: "" };
+      const both = { from: lines.from, to: lines.to, step: lines.step, height: 190, heading: "h2" };
       const took = {
         ...both, step: 0, label: "Time to answer", longest: lines.step * 3.5, format: duration, axis: duration, when: "latest",
         series: [{ label: "half of them within", note: "half within", tone: "blue", points: lines.half }, { label: "95 % within", note: "95 % within", tone: "accent", points: lines.most }],
@@ -106,6 +109,9 @@ function overviewCard() {
         plots = { took: plot(took), counts: plot(counts) };
         build();
       }
+      const any = lines.delivered.concat(lines.failed).some(([, count]) => count > 0);
+      drawings.hidden = !any;
+      nothing.hidden = any;
       setText(rate, Number.isFinite(summary.success_rate) ? percent(summary.success_rate) : "–");
       setText(sentence, rateWords(summary));
       for (const tone of ["grey", "green", "amber", "red"]) bar.classList.toggle(`tone-${tone}`, tone === rateTone(summary.success_rate));
@@ -126,7 +132,7 @@ function hostSection(rows, sendAll) {
         { label: "On their way", number: true, cell: (row) => whole(row.pending) },
         { label: "Not wanted", number: true, cell: (row) => whole(row.gone) },
         { label: "Failed", number: true, cell: (row) => whole(row.undeliverable) },
-        { label: "Again", hideLabel: true, number: true, cell: (row) => row.undeliverable > 0 && h("button.button.small", { type: "button", "aria-label": `Send ${plural(row.undeliverable, "webhook")} to ${row.host} again`, onclick: () => sendAll(row.host) }, icon("again", "s"), "Send again") },
+        { label: "Again", hideLabel: true, number: true, cell: (row) => row.undeliverable > 0 && h("button.button.small", { type: "button", "aria-label": `Send again: ${plural(row.undeliverable, "webhook")} to ${row.host}`, onclick: () => sendAll(row.host) }, icon("again", "s"), "Send again") },
       ],
     }));
 }
