@@ -37,8 +37,12 @@ export function backendVitals(path, name, signal) {
       return replace(place, nothing("Nothing is measured here yet"));
     }
     const data = { memory: memoryPlot(lines), temperature: temperaturePlot(lines) };
+    const now = Date.now();
+    const begun = Math.min(...lines.flatMap((line) => kinds.map((kind) => line[kind][0]?.[0] ?? now)));
+    // A server that was added a moment ago has no hour yet, and its minutes are worth the whole width.
+    const from = now - Math.min(hour, Math.max(5 * 60_000, now - begun));
     for (const kind of kinds) {
-      const common = { from: Date.now() - hour, to: Date.now(), longest: Math.max(every * 3, 30) * 1_000 };
+      const common = { from, to: now, longest: Math.max(every * 3, 90) * 1_000 };
       if (plots[kind]) plots[kind].show({ ...data[kind], ...common });
       else plots[kind] = plot({ ...data[kind], ...common });
     }
@@ -55,7 +59,7 @@ function memoryPlot(lines) {
   const top = Math.max(...lines.map(({ memoryTop }) => memoryTop));
   return {
     label: "GPU memory", top: top > 0 ? top : undefined, axis: (value) => `${Math.round(value)}`, format: (value) => `${value.toFixed(1)} GiB`,
-    series: lines.map((line, index) => ({ ...common(line, index), points: line.memory, note: [lines.length > 1 && line.label, line.memoryTop > 0 && `of ${line.memoryTop.toFixed(0)}`, short(line.name)].filter(Boolean).join(" · ") })),
+    series: lines.map((line, index) => ({ ...common(line, index), points: line.memory, note: [line.memoryTop > 0 && `of ${line.memoryTop.toFixed(0)}`, short(line.name)].filter(Boolean).join(" · ") })),
   };
 }
 

@@ -48,13 +48,14 @@ export function convertFile(signal) {
 }
 
 function answer(name, graph, warnings, signal) {
-  const count = plural(Object.keys(graph).length, "node");
+  const count = Object.keys(graph).length;
+  const nodes = plural(count, "node");
+  const verdict = count === 0 ? "Nothing in it would run." : warnings.length === 0 ? `It can be executed, with ${nodes}.` : `It can be executed, with ${nodes}. ${plural(warnings.length, "thing")} to know:`;
   const text = JSON.stringify(graph, (_, value) => (typeof value === "bigint" ? Number(value) : value), 2);
   return [
-    notice(warnings.length ? "amber" : "green", name, warnings.length ? `It can be executed, with ${count}. ${plural(warnings.length, "thing")} to know:` : `It can be executed, with ${count}.`,
-      warnings.length > 0 && h("ul.warnings", {}, warnings.map((warning) => h("li", {}, words(warning))))),
-    h("div.row", {}, copyButton(text, "the graph in API format", { label: "Copy the graph in API format" })),
-    graphPicture(graph, { signal }),
+    notice(count === 0 || warnings.length ? "amber" : "green", name, verdict, warnings.length > 0 && h("ul.warnings", {}, warnings.map((warning) => h("li", {}, words(warning))))),
+    count > 0 && h("div.row", {}, copyButton(text, "the graph in API format", { label: "Copy the graph in API format" })),
+    count > 0 && graphPicture(graph, { signal }),
   ];
 }
 

@@ -53,7 +53,7 @@ export function graphPicture(source, { problems = [], outputs = [], signal } = {
     const height = Math.max(320, innerHeight * 0.68);
     const whole = Math.min(1.15, (frame.clientWidth || 800) / drawing.width, height / drawing.height);
     setScale(Math.max(whole, least));
-    frame.scrollLeft = narrow.matches ? (drawing.width * scale - frame.clientWidth) / 2 : 0;
+    frame.scrollLeft = narrow.matches ? drawing.begin * scale - frame.clientWidth / 2 : 0;
     frame.scrollTop = 0;
   }
 
@@ -115,7 +115,7 @@ function drawGraph(graph, layout, marks, choose) {
   const svg = s("svg.graph-picture", { viewBox: `0 0 ${Math.ceil(layout.width)} ${Math.ceil(layout.height)}`, role: "img", "aria-label": label },
     links.map(({ line }) => line), nodes.map((one) => one.group));
   return {
-    svg, width: layout.width, height: layout.height,
+    svg, width: layout.width, height: layout.height, begin: beginOf(layout.nodes),
     mark(id) {
       svg.classList.toggle("has-choice", id !== null);
       const near = new Set([id]);
@@ -130,6 +130,12 @@ function drawGraph(graph, layout, marks, choose) {
       }
     },
   };
+}
+
+/** The middle of the first layer, which is where a picture that is wider than its frame begins. */
+function beginOf(nodes) {
+  const first = nodes.filter(({ layer }) => layer === 0);
+  return first.reduce((sum, { x, width }) => sum + x + width / 2, 0) / Math.max(1, first.length);
 }
 
 function drawNode(node, tone, marks, choose) {

@@ -1,7 +1,7 @@
 // <cg-plot>: lines or bars over time, drawn as SVG at the width that it has, with axes, the latest values, and the values at the pointer. Its words say the same.
 
 import { h, replace, s, setText } from "../lib/dom.mjs";
-import { areaPath, axisEnd, extent, linePath, nearest, scale, ticks, timeLabel, timeTicks, withGaps } from "../lib/plot.mjs";
+import { areaPath, axisEnd, extent, linePath, lonePoints, nearest, scale, ticks, timeLabel, timeTicks, withGaps } from "../lib/plot.mjs";
 
 const edge = { top: 10, right: 10, bottom: 22 };
 
@@ -55,17 +55,19 @@ class Plot extends HTMLElement {
       steps.map(({ value, label }) => [
         s("line.grid", { x1: left, x2: width - edge.right, y1: y(value), y2: y(value), class: value === 0 ? "base" : null }),
         s("text", { x: left - 7, y: y(value) + 3.5, "text-anchor": "end" }, label)]),
-      timeTicks(from, to, Math.max(2, Math.floor(width / 110))).filter((at) => x(at) > left + 12 && x(at) < width - 22).map((at) =>
+      timeTicks(from, to, Math.max(2, Math.floor(width / 110))).filter((at) => x(at) > left + 12 && x(at) < width - 27).map((at) =>
         s("text", { x: x(at), y: height - 6, "text-anchor": "middle" }, timeLabel(at, to - from))),
       marks, this.cursor));
   }
 
   #line({ tone, points, dashed }, x, y, height) {
-    const placed = withGaps(points, this.#data.longest ?? Infinity).map((point) => point && [x(point[0]), y(point[1])]);
+    const shown = points.filter(([at]) => at >= this.#data.from);
+    const placed = withGaps(shown, this.#data.longest ?? Infinity).map((point) => point && [x(point[0]), y(point[1])]);
     const last = placed.findLast((point) => point);
     return s("g", { class: `tone-${tone}` },
       !dashed && s("path.area", { d: areaPath(placed, height - edge.bottom) }),
       s("path.line", { d: linePath(placed), class: dashed ? "dashed" : null }),
+      lonePoints(placed).map(([cx, cy]) => s("circle.lone", { cx, cy, r: 2.5 })),
       last && s("circle.last", { cx: last[0], cy: last[1], r: 3.5 }));
   }
 

@@ -16,7 +16,7 @@ export function queueCard(app, signal) {
   const numbers = { queued: h("dd", {}, "–"), submitted: h("dd", {}, "–"), running: h("dd", {}, "–") };
   const lanes = h("ul.lanes", { "aria-label": "Waiting, by priority", hidden: true });
   const fault = h("div");
-  const button = h("button.button", { type: "button", onclick: toggle, disabled: true }, icon("pause", "s"), "Pause");
+  const button = h("button.button", { type: "button", onclick: toggle, "aria-disabled": "true" }, icon("pause", "s"), "Pause");
   let paused = false;
 
   function draw(queue) {
@@ -30,7 +30,7 @@ export function queueCard(app, signal) {
       h("span.soft", {}, `Priority ${priority}`), h("span.lane", { css: { width: `${(jobs / largest) * 100}%` } }), h("span.numbers", {}, plural(jobs, "job")))));
     replace(button, icon(paused ? "play" : "pause", "s"), paused ? "Resume the queue" : "Pause the queue");
     button.classList.toggle("primary", paused);
-    button.disabled = false;
+    button.removeAttribute("aria-disabled");
   }
 
   async function load() {
@@ -42,17 +42,19 @@ export function queueCard(app, signal) {
     }
   }
 
+  /** It is not disabled while it waits, since that would take the focus away. */
   async function toggle() {
+    if (button.hasAttribute("aria-disabled")) return;
     const wish = paused ? "resume" : "pause";
     if (wish === "pause" && !(await confirm({ title: "Pause the queue?", text: "No job is given to any backend until you resume it, over restarts too. Jobs are still taken in and wait; what runs goes on.", action: "Pause the queue" }))) return;
-    button.disabled = true;
+    button.setAttribute("aria-disabled", "true");
     try {
       draw(await post(`/queue/${wish}`));
       replace(fault);
       toast(wish === "pause" ? "The queue is paused." : "The queue goes on.");
     } catch (error) {
       replace(fault, faultNotice(error));
-      button.disabled = false;
+      button.removeAttribute("aria-disabled");
     }
   }
 

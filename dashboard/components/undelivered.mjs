@@ -16,9 +16,10 @@ const portion = 25;
 /** `changed()` is called after something was sent again. The element has `refresh()` and `sendAll(host)`. */
 export function undelivered(changed, signal) {
   const list = h("ul.undelivered");
-  const below = h("div", {}, loading("Loading what did not arrive", 3));
+  const below = h("div.stack", {}, loading("Loading what did not arrive", 3));
   const fault = h("div");
   const all = h("button.button", { type: "button", hidden: true, onclick: () => sendAll() }, icon("again", "s"), "Send all again");
+  const heading = h("h2", { id: "lost", tabindex: "-1" }, "Could not be delivered");
   const rows = new Map();
   let pages = 1;
 
@@ -42,8 +43,11 @@ export function undelivered(changed, signal) {
 
   function draw(found, cursor) {
     const ids = new Set(found.map(({ id }) => id));
+    let focus = null;
     for (const [id, row] of rows) {
       if (ids.has(id)) continue;
+      // Whoever works through the list by keyboard goes on with the next one.
+      if (row.element.contains(document.activeElement)) focus = [...list.children].indexOf(row.element);
       row.element.remove();
       rows.delete(id);
     }
@@ -56,6 +60,7 @@ export function undelivered(changed, signal) {
       const { element } = rows.get(delivery.id);
       if (list.children[index] !== element) list.insertBefore(element, list.children[index] ?? null);
     });
+    if (focus !== null) (list.children[Math.min(focus, list.children.length - 1)]?.querySelector("button") ?? heading).focus();
     list.hidden = found.length === 0;
     all.hidden = found.length === 0;
     if (found.length === 0) replace(below, empty("check", "Nothing is lost", "Webhooks that could not be delivered are kept, and can be sent again from here."));
@@ -67,14 +72,15 @@ export function undelivered(changed, signal) {
     const wrong = h("div");
     const button = h("button.button.small", { type: "button", "aria-label": `Send again: the webhook of job ${shortId(job)}` }, icon("again", "s"), "Send again");
     button.addEventListener("click", async () => {
-      button.disabled = true;
+      if (button.hasAttribute("aria-disabled")) return;
+      button.setAttribute("aria-disabled", "true");
       try {
         await post(`/jobs/${encodeURIComponent(job)}/deliveries/${encodeURIComponent(delivery.id)}/replay`);
         toast("The webhook is sent again.");
         changed();
       } catch (error) {
         replace(wrong, faultNotice(error));
-        button.disabled = false;
+        button.removeAttribute("aria-disabled");
       }
     });
     return h("li", {},
@@ -87,7 +93,6 @@ export function undelivered(changed, signal) {
   async function sendAll(host) {
     const what = host ? `Everything to ${host} that did not arrive` : "Everything that did not arrive";
     if (!(await confirm({ title: host ? `Send all to ${host} again?` : "Send all again?", text: `${what} is sent again, with the same bytes under the same webhook-id, and its schedule begins anew. Receivers that got one before can tell by the id.`, action: "Send all again" }))) return;
-    all.disabled = true;
     replace(fault);
     try {
       const { replayed } = await post("/deliveries/replay", { state: "undeliverable", ...(host ? { host } : {}) });
@@ -95,12 +100,10 @@ export function undelivered(changed, signal) {
       changed();
     } catch (error) {
       replace(fault, faultNotice(error));
-    } finally {
-      all.disabled = false;
     }
   }
 
   load();
   return Object.assign(h("section.stack", { "aria-labelledby": "lost" },
-    h("div.row.apart", {}, h("h2", { id: "lost" }, "Could not be delivered"), all), fault, list, below), { refresh: load, sendAll });
+    h("div.row.apart", {}, heading, all), fault, list, below), { refresh: load, sendAll });
 }

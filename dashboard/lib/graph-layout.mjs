@@ -166,6 +166,33 @@ function orderLayers(layers) {
   }
   layers.forEach((layer, index) => layer.splice(0, layer.length, ...best.order[index]));
   number();
+  for (let round = 0; round < 8; round += 1) if (!swapNeighbours(layers)) break;
+}
+
+/** Swaps neighbours where that takes crossings away; tells whether any were swapped. */
+function swapNeighbours(layers) {
+  let swapped = false;
+  for (const layer of layers) {
+    for (let index = 1; index < layer.length; index += 1) {
+      const [one, other] = [layer[index - 1], layer[index]];
+      if (crossed(one, other) <= crossed(other, one)) continue;
+      layer[index - 1] = other;
+      layer[index] = one;
+      other.index = index - 1;
+      one.index = index;
+      swapped = true;
+    }
+  }
+  return swapped;
+}
+
+/** How often the links of two cross where `one` comes first. */
+function crossed(one, other) {
+  let count = 0;
+  for (const side of ["before", "after"]) {
+    for (const end of one[side]) for (const otherEnd of other[side]) if (end.index > otherEnd.index) count += 1;
+  }
+  return count;
 }
 
 /** Across the layers: near the middle of their neighbours, and lanes straight. */
@@ -193,13 +220,14 @@ function place(layers, { gap }) {
   for (const item of all) item.at -= least;
 }
 
-/** Lanes of one link on one line, as far as the nodes beside them leave room. */
+/** Lanes of one link on one line: each moves to the middle of them and back into its layer, until they agree as far as there is room. */
 function straighten(layers, gap) {
   const runs = group(layers.flat().filter((item) => item.lane), (item) => item.run);
-  for (let pass = 0; pass < 3; pass += 1) {
+  if (runs.size === 0) return;
+  for (let pass = 0; pass < 60; pass += 1) {
     for (const run of runs.values()) {
-      const sorted = run.map(({ at }) => at).sort((one, other) => one - other);
-      for (const item of run) item.wish = sorted[sorted.length >> 1];
+      const middle = run.reduce((sum, { at }) => sum + at, 0) / run.length;
+      for (const item of run) item.wish = middle;
     }
     for (const layer of layers) {
       const weights = layer.map((item) => (item.lane ? 40 : 1));

@@ -64,6 +64,11 @@ export function areaPath(points, base) {
   return path;
 }
 
+/** The points with no neighbour on either side, which a line does not show. */
+export function lonePoints(points) {
+  return points.filter((point, index) => point && !points[index - 1] && !points[index + 1]);
+}
+
 /** Points in time with a `null` wherever the next one comes later than `longest`: there nothing was measured, and no line shall say otherwise. */
 export function withGaps(points, longest) {
   return points.flatMap((point, index) => (index > 0 && point[0] - points[index - 1][0] > longest ? [null, point] : [point]));

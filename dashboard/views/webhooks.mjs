@@ -83,7 +83,7 @@ function overviewCard() {
     replace(place,
       h("section.card.pad.rate-card", { "aria-label": "Summary" },
         h("div.stack.tight.rate", {}, h("dl", {}, h("dt.small.soft", {}, "Arrived"), rate), bar, sentence),
-        h("dl.figures", {}, Object.entries(labels).map(([name, label]) => h("div", { class: `figure-${name}` }, h("dt", {}, label), numbers[name])))),
+        h("dl.figures", {}, Object.entries(labels).map(([name, label]) => h("div", {}, h("dt", {}, label), numbers[name])))),
       drawings, nothing);
     replace(drawings, h("section.card.pad", {}, plots.took), h("section.card.pad", {}, plots.counts));
   }
@@ -117,6 +117,7 @@ function overviewCard() {
       for (const tone of ["grey", "green", "amber", "red"]) bar.classList.toggle(`tone-${tone}`, tone === rateTone(summary.success_rate));
       setMeter(bar, summary.success_rate ?? 0);
       for (const [name, cell] of Object.entries(numbers)) setText(cell, whole(summary[name]));
+      numbers.undeliverable.classList.toggle("some", summary.undeliverable > 0);
     },
   };
 }

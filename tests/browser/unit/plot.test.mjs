@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { areaPath, axisEnd, extent, linePath, nearest, scale, ticks, timeLabel, timeTicks, withGaps } from "../../../dashboard/lib/plot.mjs";
+import { areaPath, axisEnd, extent, linePath, lonePoints, nearest, scale, ticks, timeLabel, timeTicks, withGaps } from "../../../dashboard/lib/plot.mjs";
 
 test("a scale leads the ends onto the ends, upside down too", () => {
   const y = scale([0, 50], [100, 0]);
@@ -61,4 +61,8 @@ test("a tick of a long axis is a day, of a short one a time of day", () => {
   const at = Date.parse("2026-03-04T12:00:00Z");
   assert.match(timeLabel(at, 3_600_000), /\d\d:00/);
   assert.doesNotMatch(timeLabel(at, 7 * 86_400_000), /:/);
+});
+
+test("points without neighbours are found, since no line shows them", () => {
+  assert.deepEqual(lonePoints([[0, 1], null, [5, 1], [6, 1], null, [9, 2]]), [[0, 1], [9, 2]]);
 });
