@@ -40,6 +40,7 @@ mod socket;
 mod stalled;
 mod submit;
 mod throttle;
+mod thumbnail;
 mod trial;
 mod uploads;
 mod verdicts;
@@ -69,6 +70,7 @@ pub use secrets::secret_view;
 pub use stalled::limit_stalling;
 pub use submit::{FindWorkflow, Rules, read_submission};
 pub(crate) use throttle::{guesses, throttle};
+pub use thumbnail::Thumbnails;
 pub use verdicts::Verdicts;
 pub use wishes::Defaults;
 
@@ -145,6 +147,8 @@ pub struct Api {
     pub raw_graphs: bool,
     /// Where graphs are read and converted.
     pub bench: Bench,
+    /// Where pictures are made smaller.
+    pub thumbnails: Thumbnails,
     /// What holds where a request does not say it.
     pub defaults: Defaults,
     /// The largest request body, in bytes.

@@ -90,6 +90,7 @@ mod stuck;
 mod support;
 mod tap;
 mod tenants;
+mod thumbnails;
 mod timeouts;
 mod tokens;
 mod upgrade;
