@@ -4,6 +4,7 @@ import { copyButton } from "../components/copy-button.mjs";
 import { deliveryLog } from "../components/delivery-log.mjs";
 import { confirm } from "../components/dialogs.mjs";
 import { jobFacts } from "../components/job-facts.mjs";
+import { jobGraph } from "../components/job-graph.mjs";
 import { jobStage } from "../components/job-stage.mjs";
 import { outputGallery } from "../components/outputs.mjs";
 import { badge, crumb, empty, faultNotice, loading, notice, pageHead, words } from "../components/parts.mjs";
@@ -125,7 +126,7 @@ export function view(route) {
         h("section.stack", { "aria-label": "Result" }, result),
         timeline,
         h("section.card", {}, h("div.card-head", {}, h("h2", {}, "Webhook")), h("div.pad", {}, deliveryLog(id, signal)))),
-      factsCard(job)), rawCard(job)];
+      factsCard(job)), h("div", {}, jobGraph({ ...job, prompt_id: id }, signal), rawCard(job))];
   }
 
   /** A job that ended before any run began has no profile; how long it waited is told all the same. */
