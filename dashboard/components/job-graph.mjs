@@ -7,14 +7,14 @@ import { sampleRequest } from "../lib/workflow-words.mjs";
 import { graphPicture } from "./graph-picture.mjs";
 import { faultNotice, loading } from "./parts.mjs";
 
-/** A node that failed is marked. `null` for jobs of which no graph can be had. */
+/** A node that failed is marked, and shown at once. `null` for jobs of which no graph can be had. */
 export function jobGraph(job, signal) {
   const outputs = job.outputs ?? [];
   // What comes over ComfyUI's socket has no name and carries nothing; what it saves itself has both.
   const png = outputs.findIndex(({ content_type: type, filename, metadata_stripped: stripped }) => type === "image/png" && filename && !stripped);
   if (png < 0 && job.workflow.startsWith("@")) return null;
   const place = h("div.stack.tight");
-  const unfold = h("details.unfold", {}, h("summary", {}, "Graph"), place);
+  const unfold = h("details.unfold", { open: Boolean(job.node) }, h("summary", {}, "Graph"), place);
   const problems = job.node ? [{ node: job.node.id, message: job.node.message ?? job.error, severity: "error" }] : [];
 
   async function load() {
