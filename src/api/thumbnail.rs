@@ -51,7 +51,7 @@ pub(super) async fn answer(
 ) -> Result<Option<HttpResponse>, ApiError> {
     if output.kind() != OutputKind::Image {
         let message = format!("this output is {}: only images have thumbnails", output.content_type.escape_debug());
-        return Err(ApiError::missing("no_thumbnail", message));
+        return Err(ApiError::not_there("no_thumbnail", message));
     }
     let tag = format!("\"{}-{side}\"", output.sha256);
     if names(request.headers().get(IF_NONE_MATCH), &tag) {

@@ -95,7 +95,8 @@ enum Over {
 impl Ear {
     fn new(args: ListenArgs) -> anyhow::Result<Self> {
         let is_all_said = args.url.is_some() && (args.key.is_some() || args.key_file.is_some());
-        let settings = if is_all_said { crate::settings::Settings::default() } else { SettingArgs::default().load()? };
+        let settings =
+            if is_all_said { crate::settings::Settings::default() } else { SettingArgs::default().load()? };
         let url = if let Some(url) = args.url {
             url
         } else {

@@ -1,7 +1,7 @@
 //! What listeners hear, without sockets and without time: a board to which things are told.
 
 use super::board::Board;
-use super::ear::{Places, pair};
+use super::ear::{Places, STOPPING, pair};
 use super::*;
 use crate::job::{
     Advance, Followed as Run, Happening, JobState, Limits, NodeAdvance, NodeLabel, Outcome, Output, Preview, Request,
@@ -248,7 +248,7 @@ async fn only_so_many_listen_and_a_tenant_hears_of_its_own_jobs_alone() {
     assert_eq!(pair::<Told>(Filter::default(), &bench.places).unwrap_err(), TooMany(8));
     drop(rest);
     assert_eq!(bench.places.taken(), 2);
-    bench.board.cut_all(super::ear::STOPPING, true);
+    bench.board.cut_all(STOPPING, true);
     assert!(matches!(drained(&mut all).await.1, Some(Heard::CutOff(_))));
     assert!(matches!(drained(&mut bench.follow(None).listener).await.1, Some(Heard::CutOff(_))), "and nobody after");
 }

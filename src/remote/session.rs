@@ -61,10 +61,11 @@ impl Sessions {
             (false, None) => {}
         }
         let uses = self.uses;
-        Ok(self.of.get_mut(tenant).map(|session| {
+        let mut session = self.of.get_mut(tenant);
+        if let Some(session) = &mut session {
             session.used = uses;
-            session
-        }))
+        }
+        Ok(session)
     }
 
     /// Returns what of a tenant has begun, and takes none of it for its own any more.

@@ -190,7 +190,10 @@ mod tests {
         let plain = b"\0\0\0\x01\0\0\0\x02\x89PNG..";
         let picture = Picture::read(plain).unwrap();
         assert_eq!((picture.image, picture.ending()), (&plain[8..], "png"));
-        assert_eq!(of_binary(plain, Some(&picture), Some(Path::new("p/1.png"))), "picture: png, 6 bytes, kept as p/1.png");
+        assert_eq!(
+            of_binary(plain, Some(&picture), Some(Path::new("p/1.png"))),
+            "picture: png, 6 bytes, kept as p/1.png"
+        );
         let with = b"\0\0\0\x04\0\0\0\x0f{\"node_id\":\"3\"}\xff\xd8";
         let picture = Picture::read(with).unwrap();
         assert_eq!(of_binary(with, Some(&picture), None), "picture of node 3: jpg, 2 bytes");

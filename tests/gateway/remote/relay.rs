@@ -83,7 +83,9 @@ async fn previews_have_comfyuis_head_of_eight_bytes() {
     assert_eq!(asking.until("feature_flags").await.last().unwrap().data()["supports_preview_metadata"], json!(true));
     let (_, (plain, with)) = join(run(&gateway), join(plain.until_complete(), asking.until_complete())).await;
     let pictures = |said: &[Said]| -> Vec<Vec<u8>> {
-        said.iter().filter_map(|said| if let Said::Picture(bytes) = said { Some(bytes.clone()) } else { None }).collect()
+        said.iter()
+            .filter_map(|said| if let Said::Picture(bytes) = said { Some(bytes.clone()) } else { None })
+            .collect()
     };
     let (plain, with) = (pictures(&plain), pictures(&with));
     assert_eq!(plain.len(), with.len());
