@@ -8,6 +8,8 @@ mod configured;
 mod estimates;
 mod front;
 mod ground;
+mod live;
+mod remote;
 mod stations;
 mod workflows;
 mod works;
@@ -25,9 +27,9 @@ use crate::settings::Settings;
 use crate::signing::Office;
 use actix_web::dev::ServerHandle;
 use actix_web::web;
-use anyhow::Context;
+use futures_util::future::join_all;
 use ground::Ground;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -44,8 +46,9 @@ const AFTER_GRACE: Duration = Duration::from_secs(5);
 /// The gateway, built and serving.
 pub struct App {
     address: SocketAddr,
+    remote_addresses: Vec<SocketAddr>,
     api: web::Data<Api>,
-    server: ServerHandle,
+    servers: Vec<ServerHandle>,
     lifecycle: Lifecycle,
     /// The HTTP server's own, since it ends last.
     front: Lifecycle,
@@ -65,20 +68,33 @@ impl App {
         lifecycle: Lifecycle,
         lookup: Arc<dyn egress::Lookup>,
     ) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind(settings.server.address)
-            .with_context(|| format!("cannot listen on {}", settings.server.address))?;
-        let address = listener.local_addr()?;
-        let ground = Ground::lay(settings, clock, lifecycle.clone(), address, lookup).await?;
-        let api = web::Data::new(join(ground).await?);
+        let (own, remote) = remote::open_doors(settings)?;
+        let address = own.address;
+        let ground = Box::pin(Ground::lay(settings, clock, lifecycle.clone(), address, lookup)).await?;
+        let api = web::Data::new(Box::pin(join(ground)).await?);
         let front = Lifecycle::new();
-        let server = front::serve(listener, &api, settings.server.connections_per_address, &front, lifecycle.stop())?;
+        let per_address = settings.server.connections_per_address;
+        let mut servers = vec![front::serve(own, &api, per_address, &front, lifecycle.stop())?];
         info!(%address, "listening");
-        Ok(Self { address, api, server, lifecycle, front, grace: settings.shutdown.grace })
+        let mut remote_addresses = Vec::new();
+        for open in remote {
+            let (address, entrance) = (open.address, open.door.entrance);
+            servers.push(front::serve(open, &api, per_address, &front, lifecycle.stop())?);
+            info!(%address, ?entrance, "the remote control has a port of its own");
+            remote_addresses.push(address);
+        }
+        let grace = settings.shutdown.grace;
+        Ok(Self { address, remote_addresses, api, servers, lifecycle, front, grace })
     }
 
     /// Returns where the gateway listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Returns where the remote control listens besides: for its calls and for its listeners, each where it is set.
+    pub fn remote_addresses(&self) -> &[SocketAddr] {
+        &self.remote_addresses
     }
 
     /// Returns the backends.
@@ -102,7 +118,7 @@ impl App {
             warn!("not everything ended in time; what is left is taken up at the next start");
         }
         let answered = async {
-            self.server.stop(true).await;
+            join_all(self.servers.iter().map(|server| server.stop(true))).await;
             self.front.end().await;
         };
         if tokio::time::timeout(LAST_ANSWERS + AFTER_GRACE, answered).await.is_err() {
@@ -122,6 +138,7 @@ async fn join(mut ground: Ground) -> anyhow::Result<Api> {
     let settings = Arc::clone(&ground.settings);
     let standing = Arc::new(Standing::default());
     let metrics = ground.count(&standing);
+    let (relay, told) = ground.open_relay();
     let (backends, local) = match ground.open_local().await? {
         Some((backend, standing)) => (vec![backend], Some(standing)),
         None => (ground.open_backends(None)?, None),
@@ -129,14 +146,16 @@ async fn join(mut ground: Ground) -> anyhow::Result<Api> {
     let pool = ground.admit(backends);
     let roster = ground.open_roster(&pool).await?;
     let intake = ground.intake(&pool);
+    let remote = ground.open_remote(&intake, &pool, &relay);
     let keyring = ground.open_keyring().await;
     let throttle = ground.open_throttle().await?;
     ground.watch_workflows();
     let outlooks = ground.dispatch(&pool);
+    ground.tell(&relay, told, &outlooks);
     ground.notify(keyring.clone(), &standing);
     ground.clear();
     let keys_required = settings.access.require_keys(ground.address);
-    let keys = ground.open_keys(keys_required).await;
+    let keys = ground.open_keys(remote::require_keys(&settings, ground.address)).await?;
     let office = Office::new(ground.sqlite(), Arc::clone(&ground.clock), |bytes| rand::fill(bytes));
     let started_at = ground.clock.now();
     let Ground {
@@ -152,6 +171,7 @@ async fn join(mut ground: Ground) -> anyhow::Result<Api> {
         blobs,
         pool,
         outlooks,
+        relay,
         roster,
         estimates,
         passage: api::Passage::default(),
@@ -164,18 +184,21 @@ async fn join(mut ground: Ground) -> anyhow::Result<Api> {
         clock,
         bodies,
         raw_graphs: settings.workflows.raw_graphs,
-        bench: api::Bench::default(),
+        bench: api::Bench::for_graphs(),
+        thumbnails: api::Thumbnails::new(settings.inputs.max_pixels),
         defaults: api::Defaults::of(&settings.outputs),
         max_body: usize::try_from(settings.server.max_body).unwrap_or(usize::MAX),
         body_limit: BODY_LIMIT,
         loopback_only: address.ip().is_loopback(),
         standing,
         metrics,
+        remote,
         lifecycle,
         started_at,
         write_check: api::WriteCheck::default(),
         allowed_hosts: settings.callers.allowed_hosts.clone(),
         allowed_origins: settings.callers.allowed_origins.clone(),
+        pages: api::OwnPages { are_served: settings.server.dashboard, origin: settings.server.origin() },
         draining: AtomicBool::new(false),
     })
 }

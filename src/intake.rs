@@ -168,7 +168,7 @@ impl Intake {
 
     /// Stores a job and wakes dispatch; its key for partner nodes is kept first, since dispatch may claim it at once.
     async fn store(&self, mut new: NewJob, key: Option<Secret>) -> Result<Accepted, IntakeError> {
-        let own = new.id;
+        let (own, tenant, created_at) = (new.id, new.tenant.clone(), new.created_at);
         let ticket = self.put_aside(own, key)?;
         new.request.key_ticket = ticket;
         let workflow = new.request.workflow.clone();
@@ -180,6 +180,8 @@ impl Intake {
         crash::pass(Point::Accepted);
         if id == own {
             self.tap.count(Milestone::Accepted { workflow: workflow.as_str() });
+            let what = Happening::Queued;
+            self.tap.tell(|| Tapped { job: id, tenant, workflow, run: None, at: created_at, what });
         }
         self.queue_bell.notify_one();
         Ok(Accepted { id, is_repeat: id != own })
@@ -212,8 +214,7 @@ impl Intake {
         self.delivery_bell.notify_one();
         if is_first {
             self.vault.forget(job.id);
-            let what = Happening::Ended(JobState::Cancelled);
-            self.tap.tell(|| Tapped { job: job.id, tenant: job.tenant.clone(), run: None, at: now, what });
+            self.tap.tell(|| Tapped::of(job, None, now, Happening::ended(&Outcome::Cancelled)));
             self.tap.count(Milestone::Ended { job, outcome: &Outcome::Cancelled });
         }
         Ok(Cancelled::Now)

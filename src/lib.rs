@@ -6,7 +6,7 @@
 //! [`signing`], and [`clearing`] removes it when it is old; [`throttle`] says how much callers may ask for.
 //!
 //! [`app`] joins them, [`cli`] is the command line, [`runner`] runs a workflow without a server, [`local`] is a ComfyUI that
-//! the gateway starts itself, [`fsck`] checks a data folder, [`sim`] is a ComfyUI without models, [`demo`] all of it in one
+//! the gateway starts itself, [`dashboard`] the page that it shows in a browser, [`fsck`] checks a data folder, [`sim`] is a ComfyUI without models, [`demo`] all of it in one
 //! process.
 //!
 //! The [`workflow`] catalogue stands on [`graph`]s and on the [`definitions`] of their nodes, which a [`check`] holds
@@ -50,6 +50,7 @@ pub mod clock;
 pub mod comfy;
 pub mod convert;
 pub mod crash;
+pub mod dashboard;
 pub mod definitions;
 pub mod demo;
 pub mod dispatch;
@@ -70,6 +71,8 @@ pub mod metrics;
 pub mod names;
 pub mod notifier;
 pub mod pool;
+pub mod relay;
+pub mod remote;
 pub mod runner;
 pub mod secret;
 pub mod settings;

@@ -14,6 +14,7 @@ mod local;
 mod parse;
 mod process;
 mod results;
+mod runner;
 mod server;
 mod table;
 
@@ -28,6 +29,7 @@ pub use load::{FileChoice, Sources, process_environment};
 pub use local::LocalSettings;
 pub use process::{LogFormat, LogSettings, ShutdownSettings};
 pub use results::{OutputSettings, WebhookSettings};
+pub use runner::RunnerSettings;
 pub use server::{AccessSettings, KeyMode, ServerSettings};
 pub use table::{SETTINGS, Setting};
 
@@ -53,6 +55,8 @@ pub struct Settings {
     pub inputs: InputSettings,
     /// Where workflows are found.
     pub workflows: WorkflowSettings,
+    /// The remote control of one workflow.
+    pub runner: RunnerSettings,
     /// How long and how large a job may be.
     pub limits: LimitSettings,
     /// In which form outputs leave the gateway.

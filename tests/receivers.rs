@@ -82,6 +82,7 @@ fn the_documented_bodies_have_the_fields_that_are_sent() {
         bytes: 20,
         sha256: BlobId("ab".repeat(32)),
         metadata_stripped: None,
+        origin: None,
     };
     let mut failed = Failure::new(FailureCode::NodeError, "it failed");
     failed.node = Some(FailedNode { id: "31".into(), class: "KSampler".into(), message: "it failed".into() });
@@ -487,6 +488,7 @@ impl Sender {
                 bytes,
                 sha256,
                 metadata_stripped: None,
+                origin: None,
             });
         }
         Outcome::Succeeded(outputs)

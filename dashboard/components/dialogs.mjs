@@ -29,8 +29,8 @@ export async function confirm({ title, text, action, danger = false }) {
   const answer = await openDialog(title, (close) => ({
     body: [text].flat().map((part) => (typeof part === "string" ? h("p", {}, part) : part)),
     foot: [
-      h("button.button", { type: "button", onclick: () => close(false) }, "Not now"),
-      h("button.button.primary", { type: "button", class: danger ? "danger" : null, autofocus: true, onclick: () => close(true) }, action),
+      h("button.button", { type: "button", autofocus: danger, onclick: () => close(false) }, "Not now"),
+      h("button.button.primary", { type: "button", class: danger ? "danger" : null, autofocus: !danger, onclick: () => close(true) }, action),
     ],
   }));
   return answer === true;

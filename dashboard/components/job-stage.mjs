@@ -56,6 +56,6 @@ function secondLine(job) {
   if (job.status === "queued") return waitingReason(job.waiting_reason);
   if (job.status === "submitted") return "The backend has it and begins when what it has before is done.";
   const node = nodeWords(job);
-  const nodes = job.nodes_total && job.node ? `node ${Math.min(job.nodes_done + 1, job.nodes_total)} of ${job.nodes_total}` : "";
+  const nodes = job.nodes_total && job.node ? `node ${Math.min((job.nodes_done ?? 0) + 1, job.nodes_total)} of ${job.nodes_total}` : "";
   return [node, nodes].filter(Boolean).join(", ");
 }

@@ -15,7 +15,8 @@ export class JobList {
     for (const entry of entries) {
       const old = this.#jobs.get(entry.prompt_id);
       const live = !isFinal(entry.status) && old ? { percent: old.percent, node: old.node, value: old.value, max: old.max } : {};
-      this.#jobs.set(entry.prompt_id, { ...live, ...entry });
+      const made = old ? { outputs: old.outputs, seenOutputs: old.seenOutputs, thumbnail_url: old.thumbnail_url } : {};
+      this.#jobs.set(entry.prompt_id, { ...live, ...made, ...entry });
     }
   }
 
@@ -28,7 +29,7 @@ export class JobList {
     const job = { ...(old ?? { prompt_id: id, workflow: data.workflow, created_at: data.at, status: data.status }) };
     if (name === "status") changeStatus(job, data);
     else if (name === "progress") changeProgress(job, data);
-    else if (name === "node") Object.assign(job, { node: data.node, nodes_done: data.nodes_done, nodes_total: data.nodes_total });
+    else if (name === "node") changeNode(job, data);
     else if (name === "output") addOutput(job, data.output);
     else return null;
     this.#jobs.set(id, job);
@@ -76,8 +77,9 @@ export function thumbnail(job, size) {
 
 function changeStatus(job, data) {
   job.status = data.status;
+  if (data.run) job.run = data.run;
   for (const key of ["position", "waiting_reason", "eta", "eta_ms", "code", "error"]) job[key] = data[key];
-  if (data.status !== "running") Object.assign(job, { percent: undefined, node: undefined });
+  if (data.status !== "running") Object.assign(job, { percent: undefined, node: undefined, nodes_done: undefined });
   if (data.status === "running") job.started_at ??= data.at;
   if (data.status === "queued") job.started_at = undefined;
   if (isFinal(data.status)) {
@@ -86,11 +88,17 @@ function changeStatus(job, data) {
   }
 }
 
+/** Several nodes may be told of at once; shown is the one that began last. */
+function changeNode(job, { node, state, nodes_done: done, nodes_total: total }) {
+  if (state === "running" && node?.id !== job.node?.id) Object.assign(job, { node, value: undefined, max: undefined });
+  Object.assign(job, { nodes_done: done, nodes_total: total });
+}
+
 function changeProgress(job, data) {
   // Frames may overtake each other; a bar never goes back within a run.
   job.percent = Math.max(job.percent ?? 0, data.percent);
   Object.assign(job, { eta: data.eta, eta_ms: data.eta_ms });
-  if (data.node) Object.assign(job, { node: data.node, value: data.value, max: data.max });
+  if (data.node && data.value < data.max) Object.assign(job, { node: data.node, value: data.value, max: data.max });
 }
 
 function addOutput(job, output) {

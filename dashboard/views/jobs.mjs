@@ -6,37 +6,50 @@ import { get } from "../lib/api.mjs";
 import { freshId, h, replace, setText } from "../lib/dom.mjs";
 import { plural } from "../lib/format.mjs";
 import { icon } from "../lib/icons.mjs";
+import { keep, recall } from "../lib/keep.mjs";
 import { JobList } from "../lib/job-list.mjs";
 import { makeHash } from "../lib/router.mjs";
 import { isFinal, jobState, jobStates } from "../lib/states.mjs";
 
 const pageSize = 48;
 
+/** Where the reader was in the gallery when it was left, so that a look at one job does not lose the place. */
+const left = { hash: null, top: 0, count: 0 };
+
 export function view(route, app) {
   const { signal } = route;
+  let back = left.hash === location.hash ? { ...left, id: route.previous?.argument } : null;
   const filter = { status: route.query.status ?? "", workflow: route.query.workflow ?? "", tenant: route.query.tenant ?? "" };
   let list = new JobList(filter);
   let cursor = null;
   let refreshing = null;
+  let frame = null;
   const cards = new Map();
 
-  const counts = h("p.queue-line", { role: "status" });
+  const counts = h("p.queue-line");
   const gallery = h("ul.gallery", { "aria-label": "Jobs, newest first" });
   const below = h("div.stack");
   const element = h("div", {},
     pageHead("Jobs", counts, h("a.button.primary", { href: makeHash("playground") }, icon("playground", "s"), "New job")),
-    filters(filter, app, signal, change), gallery, below);
+    h("div.filters", {}, filters(filter, app, signal, change), shapes(gallery)), gallery, below);
 
   async function load(from) {
     if (!from) replace(below, loading("Loading jobs"));
     try {
-      const page = await get(pagePath(filter, from), { signal });
+      const page = await get(pagePath(filter, from, from ? pageSize : Math.max(pageSize, Math.min(back?.count ?? 0, 200))), { signal });
       list.take(page.jobs);
       cursor = page.next_cursor;
       draw();
+      if (!from && back) comeBack();
     } catch (error) {
       if (error.name !== "AbortError") replace(below, faultNotice(error, () => load(from)));
     }
+  }
+
+  function comeBack() {
+    scrollTo(0, back.top);
+    cards.get(back.id)?.querySelector("a").focus({ preventScroll: true });
+    back = null;
   }
 
   /** What events cannot tell, such as a webhook's fate, comes with the first page again; many ends make one call. */
@@ -44,7 +57,7 @@ export function view(route, app) {
     clearTimeout(refreshing);
     refreshing = setTimeout(async () => {
       try {
-        const page = await get(pagePath(filter, null), { signal, quiet: true });
+        const page = await get(pagePath(filter, null, pageSize), { signal, quiet: true });
         list.take(page.jobs);
         cursor ??= page.next_cursor;
         draw();
@@ -57,6 +70,7 @@ export function view(route, app) {
   function change(next) {
     Object.assign(filter, next);
     history.replaceState(null, "", makeHash("jobs", null, filter));
+    left.hash = location.hash;
     list = new JobList(filter);
     cursor = null;
     cards.clear();
@@ -79,8 +93,13 @@ export function view(route, app) {
       if (gallery.children[place] !== card) gallery.insertBefore(card, gallery.children[place] ?? null);
     });
     gallery.hidden = shown.length === 0;
-    if (shown.length === 0) replace(below, cursor ? moreButton() : nothing(filter, change));
+    if (shown.length === 0) replace(below, cursor ? moreButton() : nothing(filter, app.session?.keys_required));
     else replace(below, cursor && moreButton());
+  }
+
+  /** Events come in bursts; the gallery is put in order once for each frame. */
+  function drawSoon() {
+    frame ??= requestAnimationFrame(() => { frame = null; if (!signal.aborted) draw(); });
   }
 
   function moreButton() {
@@ -96,22 +115,26 @@ export function view(route, app) {
         return;
       }
       if (before && list.matches(id) && cards.has(id)) cards.get(id).update(list.job(id));
-      else if (name === "status") draw();
+      else if (name === "status") drawSoon();
       if (name === "status" && isFinal(data.status)) refresh(1_500);
       if (name === "status") count();
     }, signal);
   }
   app.live.on("resync", () => { refresh(0); count(); }, signal);
-  signal.addEventListener("abort", () => clearTimeout(refreshing));
+  signal.addEventListener("abort", () => {
+    clearTimeout(refreshing);
+    Object.assign(left, { top: scrollY, count: cards.size });
+  });
 
+  left.hash = location.hash;
   const count = queueLine(counts, app, signal);
   load(null);
   count();
   return element;
 }
 
-function pagePath(filter, cursor) {
-  const query = new URLSearchParams({ limit: pageSize });
+function pagePath(filter, cursor, limit) {
+  const query = new URLSearchParams({ limit });
   for (const [key, value] of Object.entries({ ...filter, cursor })) if (value) query.set(key, value);
   return `/jobs?${query}`;
 }
@@ -141,6 +164,18 @@ function queueWords({ paused, queued, running, submitted }) {
   return paused ? `The queue is paused. ${words}` : words;
 }
 
+/** Pictures or a list; remembered. */
+function shapes(gallery) {
+  const buttons = ["pictures", "list"].map((shape) => h("button.button.small.quiet.icon-only", { type: "button", "aria-label": `Show as ${shape}`, title: `Show as ${shape}`, onclick: () => choose(shape) }, icon(shape === "list" ? "rows" : "jobs", "s")));
+  const choose = (shape) => {
+    keep("gallery", shape);
+    gallery.classList.toggle("list", shape === "list");
+    buttons.forEach((button, place) => button.setAttribute("aria-pressed", String((place === 1) === (shape === "list"))));
+  };
+  choose(recall("gallery", "pictures"));
+  return h("div.shapes", { role: "group", "aria-label": "Shape" }, buttons);
+}
+
 function filters(filter, app, signal, change) {
   const chips = ["", ...jobStates].map((status) => {
     const chip = h("button.chip", { type: "button", "aria-pressed": String(filter.status === status), "data-status": status }, status ? jobState(status).label : "All");
@@ -159,17 +194,18 @@ function filters(filter, app, signal, change) {
   const tenantId = freshId("tenant");
   const tenant = app.session?.operator && h("div.filter", {}, h("label.visually-hidden", { for: tenantId }, "Tenant"),
     h("input.input.small", { id: tenantId, type: "search", placeholder: "Every tenant", value: filter.tenant, onchange: (event) => change({ tenant: event.target.value.trim() }) }));
-  return h("search.filters", { "aria-label": "Filter jobs" },
+  return h("search.filter-bar", { "aria-label": "Filter jobs" },
     h("div.chips", { role: "group", "aria-label": "State" }, chips),
     h("div.row", {}, h("div.filter", {}, h("label.visually-hidden", { for: workflowId }, "Workflow"), workflow), tenant));
 }
 
-function nothing(filter, change) {
+function nothing(filter, keys) {
   if (filter.status || filter.workflow || filter.tenant) {
     return empty("filter", "No job fits these filters", "Jobs that fit appear here by themselves.",
-      h("a.button", { href: makeHash("jobs"), onclick: (event) => { event.preventDefault(); change({ status: "", workflow: "", tenant: "" }); location.reload(); } }, "Show all jobs"));
+      h("a.button", { href: makeHash("jobs") }, "Show all jobs"));
   }
-  const line = `curl ${location.origin}/generate -H 'content-type: application/json' -d '{"prompt": "a paper boat"}'`;
+  const key = keys ? ` -H "authorization: Bearer $COMFYGATE_KEY"` : "";
+  const line = `curl ${location.origin}/generate -H 'content-type: application/json'${key} -d '{"prompt": "a paper boat"}'`;
   return empty("image", "No jobs yet", "Jobs appear here the moment they are taken in. Begin in the playground, or post one from a shell:",
     h("pre.code.wrap", {}, line),
     h("a.button.primary", { href: makeHash("playground") }, icon("playground", "s"), "Open the playground"));

@@ -24,7 +24,7 @@ function all(signal) {
       const { workflows, broken } = await get("/workflows", { signal });
       replace(body,
         broken.length > 0 && h("section.stack.tight", { "aria-label": "Could not be loaded" }, broken.map(({ name, problems }) =>
-          notice("red", `${name} could not be loaded`, null, problems.map((problem) => h("span.mend", {}, problem))))),
+          notice("red", `${name} could not be loaded`, null, problems.map((problem) => h("span.mend", {}, words(problem)))))),
         workflows.length > 0
           ? h("ul.grid.workflow-cards", {}, workflows.map(card))
           : empty("workflows", "No workflow is loaded", "Save one in ComfyUI, drop it into the folder of templates, and beside it a mapping that names its parameters. It is there within a second."),
@@ -79,7 +79,7 @@ function one(name, signal) {
       const problems = gatherProblems(workflow.checks);
       const picture = h("div", {}, loading("Drawing the graph", 6));
       replace(body,
-        workflow.problems.length > 0 && notice("amber", "Its files are wrong, so an older version goes on", null, workflow.problems.map((problem) => h("span.mend", {}, problem))),
+        workflow.problems.length > 0 && notice("amber", "Its files are wrong, so an older version goes on", null, workflow.problems.map((problem) => h("span.mend", {}, words(problem)))),
         h("section.stack", { "aria-labelledby": "backends" }, h("h2", { id: "backends" }, "Backends"),
           workflow.checks.length ? checkChips(workflow.checks) : h("p.soft", {}, "No backend is there yet."),
           problems.length ? problemList(problems, workflow.checks) : nothingWrong(workflow.checks)),

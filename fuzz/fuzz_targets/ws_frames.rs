@@ -101,7 +101,7 @@ fn plan() -> Plan {
         usual: None,
         may_join: false,
         nodes: ["1", "2", "3", "9"].map(str::to_owned).into(),
-        labels: BTreeMap::new(),
+        labels: Arc::default(),
         weights: Arc::default(),
         websocket_nodes: ["3".to_owned()].into(),
         declared: None,

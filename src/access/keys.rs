@@ -1,6 +1,7 @@
 //! Makes keys and takes them back, and finds out whose a shown one is. Good ones are remembered for a moment, so that a busy
 //! caller costs no read of the store for each request; what is not good is never remembered.
 
+use super::session::{Claim, SessionKey};
 use super::token;
 use crate::clock::{Clock, Timestamp};
 use crate::job::{KeyId, KeyLimits, Scopes, Tenant};
@@ -58,6 +59,7 @@ pub struct Keys {
     clock: Arc<dyn Clock>,
     random: fn(&mut [u8]),
     of_settings: Option<SecretHash>,
+    sessions: Option<SessionKey>,
     remembered: Mutex<HashMap<KeyId, Remembered>>,
     used: Mutex<HashMap<KeyId, Used>>,
     refused: AtomicU64,
@@ -86,7 +88,14 @@ impl Keys {
     ) -> Self {
         let of_settings = of_settings.map(|secret| SecretHash::of(secret.expose()));
         let (remembered, used) = (Mutex::default(), Mutex::default());
-        Self { store, clock, random, of_settings, remembered, used, refused: AtomicU64::new(0) }
+        let (sessions, refused) = (None, AtomicU64::new(0));
+        Self { store, clock, random, of_settings, sessions, remembered, used, refused }
+    }
+
+    /// The same, with what signs sessions; without it there are none.
+    #[must_use]
+    pub fn with_sessions(self, key: SessionKey) -> Self {
+        Self { sessions: Some(key), ..self }
     }
 
     /// Says what a shown text allows; none where it is no good key, for whatever reason. One that is unknown and one whose
@@ -114,6 +123,42 @@ impl Keys {
             None => {
                 self.refused.fetch_add(1, Ordering::Relaxed);
             }
+        }
+        Ok(grant)
+    }
+
+    /// Returns the token of a session for whoever has shown this key; none where there are no sessions.
+    pub fn open_session(&self, key: &KeyId) -> Option<Secret> {
+        let binding = self.of_settings.filter(|_| *key == KeyId::of_settings());
+        self.sessions.as_ref().map(|sessions| sessions.token(key, binding.as_ref(), self.clock.now()))
+    }
+
+    /// Says what the token of a session allows, which is what its key allows now; none where it is not good any more, or
+    /// never was. Nothing is read for a token that was not signed here.
+    pub async fn session(&self, token: &str) -> Result<Option<Grant>, StoreError> {
+        let (Some(sessions), now) = (&self.sessions, self.clock.now()) else { return Ok(None) };
+        let token = if token.len() <= LONGEST { token } else { "" };
+        let key = match sessions.check(token, self.of_settings.as_ref(), now) {
+            Claim::Good(key) => key,
+            Claim::Over => return Ok(None),
+            Claim::NotOurs => {
+                self.refused.fetch_add(1, Ordering::Relaxed);
+                return Ok(None);
+            }
+        };
+        if key == KeyId::of_settings() {
+            return Ok(self.of_settings.map(|_| grant_of_settings()));
+        }
+        let mut known = self.remembered(&key, now);
+        if known.is_none() {
+            known = self.store.key(&key).await?.filter(|key| key.is_good(now));
+            if let Some(key) = &known {
+                self.remember(key.clone(), now);
+            }
+        }
+        let grant = known.filter(|key| key.is_good(now)).as_ref().map(grant);
+        if let Some(grant) = &grant {
+            self.note_use(&grant.key, now);
         }
         Ok(grant)
     }
@@ -232,8 +277,11 @@ impl fmt::Debug for Keys {
 /// Says what a key allows to whoever showed a text with this hash. Does the same work whether there is a key or not.
 fn judge(key: Option<&ApiKey>, hash: &SecretHash, now: Timestamp) -> Option<Grant> {
     let matches = key.map_or(SecretHash::NOBODYS, |key| key.hash).matches(hash);
-    let key = key.filter(|key| matches & key.is_good(now))?;
-    Some(Grant { key: key.id.clone(), tenant: key.tenant.clone(), scopes: key.scopes, limits: key.limits })
+    key.filter(|key| matches & key.is_good(now)).map(grant)
+}
+
+fn grant(key: &ApiKey) -> Grant {
+    Grant { key: key.id.clone(), tenant: key.tenant.clone(), scopes: key.scopes, limits: key.limits }
 }
 
 fn grant_of_settings() -> Grant {

@@ -1,10 +1,10 @@
-//! Who a request comes from, by the key that it shows, and whether that is enough for what it asks. Both are settled from the
+//! Who a request comes from, by the key that it shows or the session that it is part of, and whether that is enough for what it asks. Both are settled from the
 //! head alone, before anything of the body is read. The log has a key's id and its tenant, never the key.
 
 use super::caller::Caller;
 use super::link::is_signed;
 use super::routing::{Needs, Verb};
-use super::{Api, ApiError, ROUTES};
+use super::{Api, ApiError, Door, ROUTES, session};
 use crate::secret::SecretHash;
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -39,7 +39,7 @@ pub(super) async fn permit(
     let caller = request.extensions().get::<Caller>().cloned().unwrap_or_else(Caller::nobody);
     let link = match needs {
         Some(Needs::ScopeOrLink(_)) => link(&request),
-        Some(Needs::Nothing | Needs::NoKey | Needs::Scope(_) | Needs::KeyWith(_)) | None => None,
+        Some(Needs::Nothing | Needs::NoKey | Needs::Scope(_) | Needs::KeyWith(_) | Needs::Key) | None => None,
     };
     match link.unwrap_or_else(|| check(needs, &caller)) {
         Err(refusal) => Ok(request.into_response(refusal.error_response())),
@@ -57,6 +57,7 @@ fn check(needs: Option<Needs>, caller: &Caller) -> Result<(), ApiError> {
         Some(Needs::Nothing | Needs::NoKey) => return Ok(()),
         Some(Needs::Scope(scope) | Needs::ScopeOrLink(scope)) => (Some(scope), false),
         Some(Needs::KeyWith(scope)) => (Some(scope), true),
+        Some(Needs::Key) => (None, true),
         None => (None, false),
     };
     if caller.is_nobody() || (must_have_key && caller.key.is_none()) {
@@ -76,7 +77,7 @@ fn check(needs: Option<Needs>, caller: &Caller) -> Result<(), ApiError> {
 async fn caller(request: &ServiceRequest) -> Result<Caller, ApiError> {
     let api = request.app_data::<web::Data<Api>>().ok_or_else(ApiError::internal)?;
     let needs_nothing =
-        ROUTES.iter().any(|call| call.needs == Needs::Nothing && call.verb == Verb::Get && call.path == request.path());
+        ROUTES.iter().any(|call| call.needs == Needs::Nothing && call.verb == Verb::Get && call.is_at(request.path()));
     if needs_nothing {
         return Ok(Caller::nobody());
     }
@@ -84,10 +85,14 @@ async fn caller(request: &ServiceRequest) -> Result<Caller, ApiError> {
     if let Some(link) = is_signed(api, request.request()) {
         return link.map(|()| Caller::by_link());
     }
-    match shown(request.headers()) {
-        None if api.keys_required => Ok(Caller::nobody()),
+    if let Some(shown) = shown(request.headers()) {
+        return api.keys.check(shown).await?.map(Caller::from).ok_or_else(ApiError::unauthorized);
+    }
+    let keys_required = request.app_data::<Door>().map_or(api.keys_required, |door| door.keys_required);
+    match session::caller(api, request.method(), request.headers()).await? {
+        Some(caller) => Ok(caller),
+        None if keys_required => Ok(Caller::nobody()),
         None => Ok(Caller::anybody()),
-        Some(shown) => api.keys.check(shown).await?.map(Caller::from).ok_or_else(ApiError::unauthorized),
     }
 }
 

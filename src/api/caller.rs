@@ -22,6 +22,8 @@ pub(super) struct Caller {
     pub(super) scopes: Scopes,
     /// How much its key allows; nothing set where it has none.
     pub(super) limits: KeyLimits,
+    /// It did not show the key itself, but is a browser that a session was opened for with it.
+    pub(super) in_session: bool,
 }
 
 impl Caller {
@@ -38,7 +40,7 @@ impl Caller {
     /// Everybody, where no keys are asked for.
     pub(super) fn anybody() -> Self {
         let (tenant, limits) = (Tenant::default(), KeyLimits::default());
-        Self { tenant, sees_all: true, key: None, scopes: Scopes::ALL, limits }
+        Self { tenant, sees_all: true, key: None, scopes: Scopes::ALL, limits, in_session: false }
     }
 
     /// Whoever has a signed link, which says what it leads to and to nothing else.
@@ -79,7 +81,7 @@ impl Caller {
 impl From<Grant> for Caller {
     fn from(grant: Grant) -> Self {
         let Grant { key, tenant, scopes, limits } = grant;
-        Self { tenant, sees_all: scopes.allow(Scope::Admin), key: Some(key), scopes, limits }
+        Self { tenant, sees_all: scopes.allow(Scope::Admin), key: Some(key), scopes, limits, in_session: false }
     }
 }
 

@@ -39,6 +39,11 @@ impl ApiError {
         Self::new(StatusCode::NOT_FOUND, "not_found", message)
     }
 
+    /// 404 for something else than a path or a job.
+    pub fn not_there(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, code, message)
+    }
+
     /// 405 with `allow`.
     pub fn method_not_allowed(allowed: &str) -> Self {
         let message = format!("this method is not allowed here; allowed: {allowed}");
@@ -118,6 +123,12 @@ impl ApiError {
     /// 504: a backend did not answer in time.
     pub fn gateway_timeout(code: &'static str, message: impl Into<String>) -> Self {
         Self::new(StatusCode::GATEWAY_TIMEOUT, code, message)
+    }
+
+    /// 426: this is spoken to by WebSocket.
+    pub fn upgrade_required() -> Self {
+        let message = "this is a WebSocket: connect with ws:// or wss://";
+        Self::new(StatusCode::UPGRADE_REQUIRED, "upgrade_required", message).with_header("upgrade", "websocket")
     }
 
     /// 429 with `retry-after` in seconds.

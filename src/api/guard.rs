@@ -3,13 +3,13 @@
 //! A page on another site can make a browser send requests to a loopback address, and a name it controls can be made
 //! to point there. Both are refused by their headers before any handler runs.
 
-use super::{Api, ApiError, crowd};
+use super::{Api, ApiError, Door, crowd};
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
-use actix_web::http::header::{HOST, HeaderMap, ORIGIN};
+use actix_web::http::header::{HOST, HeaderMap, ORIGIN, UPGRADE};
 use actix_web::middleware::Next;
-use actix_web::{Error, ResponseError, web};
+use actix_web::{Error, HttpRequest, ResponseError, web};
 use std::net::Ipv4Addr;
 
 /// Refuses requests by their `host` and `origin`.
@@ -17,17 +17,37 @@ pub(crate) async fn guard(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    let rules = request.app_data::<web::Data<Api>>().map_or_else(Rules::default, |api| Rules {
-        loopback_only: api.loopback_only,
-        hosts: &api.allowed_hosts,
-        origins: &api.allowed_origins,
-    });
+    let rules = rules(request.request());
     let allowed = crowd::check(&request).and_then(|()| check(request.headers(), request.method(), &rules));
     match allowed {
         // An answer and not an error, so that it gets the headers of every other answer.
         Err(refusal) => Ok(request.into_response(refusal.error_response()).map_into_right_body()),
         Ok(()) => next.call(request).await.map(ServiceResponse::map_into_left_body),
     }
+}
+
+/// Refuses what a browser sends for a page of another site, where asking does something: such a request can be told by what the
+/// browser says, and a program says nothing.
+pub(super) fn own_page(request: &HttpRequest) -> Result<(), ApiError> {
+    let text = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+    check(request.headers(), &Method::POST, &rules(request))?;
+    match (text("sec-fetch-site"), text("origin")) {
+        (Some("cross-site" | "same-site"), None) => {
+            let message = "a web page of another site may not send this request; call from your backend";
+            Err(ApiError::forbidden("origin_not_allowed", message))
+        }
+        (Some(_) | None, Some(_) | None) => Ok(()),
+    }
+}
+
+fn rules(request: &HttpRequest) -> Rules<'_> {
+    let door = request.app_data::<Door>();
+    request.app_data::<web::Data<Api>>().map_or_else(Rules::default, |api| Rules {
+        loopback_only: door.map_or(api.loopback_only, |door| door.loopback_only),
+        hosts: &api.allowed_hosts,
+        origins: &api.allowed_origins,
+        own: api.pages.origin.as_deref(),
+    })
 }
 
 /// Who may speak to the gateway.
@@ -39,6 +59,8 @@ struct Rules<'a> {
     hosts: &'a [String],
     /// The pages' origins that may send more than questions.
     origins: &'a [String],
+    /// The origin of the gateway's own pages, as the settings say it.
+    own: Option<&'a str>,
 }
 
 impl Rules<'_> {
@@ -68,8 +90,9 @@ fn check(headers: &HeaderMap, method: &Method, rules: &Rules<'_>) -> Result<(), 
     }
     let Some(origin) = headers.get(ORIGIN) else { return Ok(()) };
     let origin = origin.to_str().unwrap_or("");
-    let is_same = origin.split_once("://").is_some_and(|(_, site)| site.eq_ignore_ascii_case(host));
-    let only_reads = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
+    let is_same = is_own_origin(origin, host, rules.own);
+    // A page of another site may send questions, and cannot read the answers; but what comes by a WebSocket it can.
+    let only_reads = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) && !headers.contains_key(UPGRADE);
     let is_listed = || rules.origins.iter().any(|allowed| allowed == origin);
     if only_reads || is_same || is_listed() {
         return Ok(());
@@ -77,6 +100,12 @@ fn check(headers: &HeaderMap, method: &Method, rules: &Rules<'_>) -> Result<(), 
     let names = "may not send requests to this gateway; COMFYGATE_ALLOWED_ORIGINS lists those that may";
     let message = format!("origin `{}` {names}", origin.escape_debug());
     Err(ApiError::forbidden("origin_not_allowed", message))
+}
+
+/// Says whether a page of this origin is the gateway's own: by the name that the request calls it by, or, behind a proxy that
+/// calls it by another, by the URL that the settings say.
+pub(super) fn is_own_origin(origin: &str, host: &str, own: Option<&str>) -> bool {
+    origin.split_once("://").is_some_and(|(_, site)| site.eq_ignore_ascii_case(host)) || own == Some(origin)
 }
 
 fn is_loopback(host: &str) -> bool {
@@ -147,7 +176,7 @@ mod tests {
     fn listed_names_are_allowed_and_then_no_others() {
         let hosts = ["gate.example".to_owned(), "other.example:8443".to_owned()];
         for loopback_only in [true, false] {
-            let rules = Rules { loopback_only, hosts: &hosts, origins: &[] };
+            let rules = Rules { loopback_only, hosts: &hosts, ..Rules::default() };
             let allowed = |host: &str| check(&headers(host, None), &Method::GET, &rules).is_ok();
             for host in ["gate.example", "GATE.example", "gate.example:80", "other.example:8443", "localhost:8083"] {
                 assert!(allowed(host), "{host}");
@@ -167,6 +196,16 @@ mod tests {
         let allowed = |origin| check(&headers("gate.example", Some(origin)), &Method::POST, &rules).is_ok();
         assert!(allowed("https://app.example"));
         for origin in ["http://app.example", "https://app.example:8443", "https://app.example.evil", "null"] {
+            assert!(!allowed(origin), "{origin}");
+        }
+    }
+
+    #[test]
+    fn behind_a_proxy_the_gateways_own_page_is_known_by_its_url() {
+        let rules = Rules { loopback_only: true, own: Some("https://gate.example"), ..Rules::default() };
+        let allowed = |origin| check(&headers("127.0.0.1:8083", Some(origin)), &Method::POST, &rules).is_ok();
+        assert!(allowed("https://gate.example") && allowed("http://127.0.0.1:8083"));
+        for origin in ["http://gate.example", "https://gate.example:8443", "https://gate.example.evil", "null", ""] {
             assert!(!allowed(origin), "{origin}");
         }
     }

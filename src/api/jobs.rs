@@ -1,7 +1,8 @@
 //! Jobs as callers see them: one, many, its outputs, and the wish to cancel.
 
 use super::caller::Caller;
-use super::{Api, ApiError};
+use super::listening::place_of;
+use super::{Api, ApiError, thumbnail};
 use crate::clock::Timestamp;
 use crate::intake::Cancelled;
 use crate::job::{Job, JobId, JobState, Output, OutputKind, live_view};
@@ -28,6 +29,11 @@ pub(super) async fn get(api: web::Data<Api>, caller: Caller, id: web::Path<Strin
     if !job.state.is_final() {
         return Ok(HttpResponse::Ok().json(living(&api, &caller, &job)));
     }
+    result(&api, &job).await
+}
+
+/// Answers with the final object of a job that has ended.
+pub(super) async fn result(api: &Api, job: &Job) -> Result<HttpResponse, ApiError> {
     let Some(finished) = api.store.finished(job.id).await? else {
         return Err(ApiError::not_found(format!("the result of job {} is not kept any more", job.id)));
     };
@@ -105,6 +111,11 @@ pub(super) async fn output(
     let Some(output) = output else {
         return Err(ApiError::not_found(format!("job {} has no output `{place}`", job.id)));
     };
+    if let Some(side) = thumbnail::asked(request.query_string())?
+        && let Some(small) = thumbnail::answer(&api, &caller, &request, output, side).await?
+    {
+        return Ok(small);
+    }
     let tag = format!("\"{}\"", output.sha256);
     if names(request.headers().get(IF_NONE_MATCH), &tag) {
         let mut answer = HttpResponse::NotModified();
@@ -151,12 +162,11 @@ fn living(api: &Api, caller: &Caller, job: &Job) -> Map<String, Value> {
     }
     let now = api.clock.now();
     if job.state == JobState::Queued
-        && let Some(outlook) = api.outlooks.outlook(job.id)
+        && let Some(place) = place_of(&api.outlooks, job.id)
     {
-        view.insert("position".into(), json!(outlook.ahead.saturating_add(1)));
-        view.insert("waiting_reason".into(), json!(outlook.why.as_str()));
-        let is_known = api.estimates.read().anywhere(&job.request.structure).is_some();
-        if let (Some(start), Some(end), true) = (outlook.starts_at, outlook.ends_at, is_known) {
+        view.insert("position".into(), json!(place.position));
+        view.insert("waiting_reason".into(), json!(place.why));
+        if let Some((start, end)) = place.expected {
             tell_eta(&mut view, Some(start), end, now);
         }
     }
@@ -192,6 +202,13 @@ fn summary(api: &Api, caller: &Caller, entry: &Listed) -> Map<String, Value> {
         view.insert("delivery".into(), json!(delivery.as_str()));
     }
     view.insert("status_url".into(), json!(format!("/jobs/{}", entry.job.id)));
+    if entry.job.state.is_final() {
+        view.insert("outputs".into(), json!(entry.outputs));
+    }
+    if let Some(place) = entry.first_image {
+        let url = format!("/jobs/{}/outputs/{place}?thumbnail={}", entry.job.id, thumbnail::USUAL);
+        view.insert("thumbnail_url".into(), json!(url));
+    }
     view
 }
 
@@ -276,6 +293,7 @@ mod tests {
                 bytes: 1,
                 sha256: BlobId(String::new()),
                 metadata_stripped: None,
+                origin: None,
             };
             let disposition = disposition(&output, "0");
             assert_eq!(disposition.get_filename(), Some(name));

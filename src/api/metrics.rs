@@ -38,12 +38,14 @@ async fn look(api: &Api) -> Seen {
         oldest: backlog.oldest.map(|oldest| now.since(oldest)).unwrap_or_default(),
     });
     let blocked = api.outlooks.blocked();
+    let listening = api.relay.counts();
     Seen {
         store,
         waiting: api.outlooks.counts().by_why().into(),
         is_paused: api.pool.is_paused(),
         backends: api.pool.backends().iter().map(|backend| look_at(backend, &blocked, now)).collect(),
         hosts_down: api.standing.hosts_down(),
+        listeners: (listening.listeners, listening.cut_off),
         partner_keys: api.intake.vault.len(),
         panics: api.lifecycle.panics(),
         started_at: api.started_at.millis(),

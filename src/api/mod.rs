@@ -2,6 +2,7 @@
 
 mod admit;
 mod apart;
+mod assets;
 mod backends;
 mod backends_pass;
 mod bench;
@@ -12,7 +13,9 @@ mod contain;
 mod convert;
 mod crowd;
 mod deliveries;
+mod door;
 mod error;
+mod events;
 mod fields;
 mod guard;
 mod headers;
@@ -20,39 +23,54 @@ mod health;
 mod jobs;
 mod keys;
 mod link;
+mod listening;
 mod metrics;
 mod openapi;
 mod passage;
 mod queue;
 mod raw;
+mod remote;
+mod remote_runs;
+mod remote_socket;
 mod routing;
 mod schema;
 mod secrets;
+mod session;
+mod socket;
+mod stalled;
 mod submit;
 mod throttle;
+mod thumbnail;
 mod trial;
 mod uploads;
 mod verdicts;
+mod wait;
 mod wishes;
 mod workflows;
 
 pub(crate) use admit::identify;
+pub use assets::OwnPages;
 pub use bench::Bench;
 pub use capacity::most_connections;
 pub(crate) use contain::contain;
 pub use crowd::Crowd;
+pub(crate) use door::enter;
+pub use door::{Door, Entrance};
 pub use error::ApiError;
 pub(crate) use guard::guard;
 pub(crate) use headers::headers;
 pub use health::WriteCheck;
 pub use keys::{check_name, key_view, usual_scopes};
+pub use listening::place_of;
 pub(crate) use metrics::count;
 pub use passage::Passage;
 pub use raw::Known;
 pub use routing::Needs;
 pub use secrets::secret_view;
+pub use stalled::limit_stalling;
 pub use submit::{FindWorkflow, Rules, read_submission};
 pub(crate) use throttle::{guesses, throttle};
+pub use thumbnail::Thumbnails;
 pub use verdicts::Verdicts;
 pub use wishes::Defaults;
 
@@ -67,6 +85,8 @@ use crate::local;
 use crate::media::Blobs;
 use crate::notifier::{Standing, TargetRules};
 use crate::pool::{Estimates, Pool, Roster};
+use crate::relay::Relay;
+use crate::remote::Remote;
 use crate::signing::{Keyring, Office};
 use crate::store::Store;
 use crate::throttle::Throttle;
@@ -99,6 +119,8 @@ pub struct Api {
     pub pool: Arc<Pool>,
     /// How jobs wait for them.
     pub outlooks: Arc<Outlooks>,
+    /// Tells what happens to those who listen.
+    pub relay: Relay,
     /// Changes who they are.
     pub roster: Arc<Roster>,
     /// How long graphs run on them.
@@ -125,6 +147,8 @@ pub struct Api {
     pub raw_graphs: bool,
     /// Where graphs are read and converted.
     pub bench: Bench,
+    /// Where pictures are made smaller.
+    pub thumbnails: Thumbnails,
     /// What holds where a request does not say it.
     pub defaults: Defaults,
     /// The largest request body, in bytes.
@@ -141,8 +165,12 @@ pub struct Api {
     pub allowed_hosts: Vec<String>,
     /// The origins of web pages that may use the gateway from a browser.
     pub allowed_origins: Vec<String>,
+    /// The pages of the gateway's own.
+    pub pages: OwnPages,
     /// What is counted.
     pub metrics: crate::metrics::Metrics,
+    /// The remote control of one workflow.
+    pub remote: Arc<Remote>,
     /// Knows of the panics that were contained.
     pub lifecycle: Lifecycle,
     /// When the gateway started.
@@ -163,7 +191,7 @@ impl Api {
 }
 
 use crate::job::Scope::{Admin, Metrics, Read, Submit};
-use Needs::{KeyWith, NoKey, Nothing, Scope, ScopeOrLink};
+use Needs::{Key, KeyWith, NoKey, Nothing, Scope, ScopeOrLink};
 
 /// The route table: every call on one screen, with what it needs. `HEAD` goes with `GET`.
 #[rustfmt::skip]
@@ -175,6 +203,9 @@ const ROUTES: &[Call] = &[
     get("/jobs", Scope(Read), || web::to(jobs::list)),
     get("/jobs/{id}", Scope(Read), || web::to(jobs::get)),
     get("/jobs/{id}/profile", Scope(Read), || web::to(jobs::profile)),
+    get("/jobs/{id}/events", Scope(Read), || web::to(events::of_job)),
+    get("/events", Scope(Read), || web::to(events::of_all)),
+    get("/ws", Scope(Read), || web::to(socket::of_all)),
     post("/jobs/{id}/cancel", Scope(Submit), || web::to(jobs::cancel)),
     get("/jobs/{id}/outputs/{n}", ScopeOrLink(Read), || web::to(jobs::output)),
     get("/jobs/{id}/deliveries", Scope(Read), || web::to(deliveries::of_job)),
@@ -213,21 +244,43 @@ const ROUTES: &[Call] = &[
     get("/webhook/secrets", KeyWith(Admin), || web::to(secrets::list)),
     post("/webhook/secrets/rotate", KeyWith(Admin), || web::to(secrets::rotate)),
     get("/.well-known/jwks.json", Nothing, || web::to(secrets::jwks)),
+    get("/runner/health", Nothing, || web::to(remote::health)),
+    get("/runner/status", Scope(Read), || web::to(remote::status)),
+    get("/runner/queue", Scope(Submit), || web::to(remote_runs::queue)),
+    post("/runner/queue", Scope(Submit), || web::to(remote_runs::queue)),
+    post("/runner/update/text", Scope(Submit), || web::to(remote::update_text)),
+    post("/runner/update/prompt", Scope(Submit), || web::to(remote::update_prompt)),
+    post("/runner/update/image", Scope(Submit), || web::to(remote::update_image)),
+    post("/runner/generate/image", Scope(Submit), || web::to(remote_runs::generate_image)),
+    post("/runner/interrupt", Scope(Submit), || web::to(remote_runs::interrupt)),
+    post("/runner/reset", Scope(Submit), || web::to(remote::reset)),
+    get("/runner/ws", Scope(Read), || web::to(remote_socket::listen)),
     get("/health", Nothing, || web::to(health::health)),
     get("/ready", NoKey, || web::to(health::ready)),
     get("/metrics", Scope(Metrics), || web::to(metrics::metrics)),
     get("/openapi.json", Nothing, || web::to(openapi::document)),
+    get("/session", NoKey, || web::to(session::get)),
+    post("/session", Key, || web::to(session::open)),
+    delete("/session", NoKey, || web::to(session::end)),
+    get("/", Nothing, || web::to(assets::page)),
+    get("/dashboard/{path}*", Nothing, || web::to(assets::file)),
 ];
 
 /// Serves the route table.
 pub fn routes(config: &mut web::ServiceConfig) {
-    routing::serve(ROUTES, config);
+    routing::serve(&ROUTES.iter().collect::<Vec<_>>(), config);
+}
+
+/// Serves the part of the table that the remote control's own ports have.
+pub fn remote_routes(config: &mut web::ServiceConfig) {
+    let is_its_own = |call: &&Call| call.path.starts_with(door::REMOTE);
+    routing::serve(&ROUTES.iter().filter(is_its_own).collect::<Vec<_>>(), config);
 }
 
 /// Returns the route table: method, path, and what the call needs.
 pub fn calls() -> impl Iterator<Item = (&'static str, &'static str, Needs)> {
     ROUTES.iter().flat_map(|call| {
         let methods = call.verb.methods().iter().filter(|method| *method != Method::HEAD);
-        methods.map(|method| (method.as_str(), call.path, call.needs))
+        methods.map(|method| (method.as_str(), call.told_path(), call.needs))
     })
 }

@@ -38,6 +38,8 @@ pub enum Needs {
     ScopeOrLink(Scope),
     /// A key with this scope, even where none are asked for.
     KeyWith(Scope),
+    /// A key, whatever it allows, even where none are asked for.
+    Key,
 }
 
 impl Needs {
@@ -46,7 +48,23 @@ impl Needs {
         match self {
             Self::Nothing | Self::NoKey => "nothing",
             Self::Scope(scope) | Self::ScopeOrLink(scope) | Self::KeyWith(scope) => scope.as_str(),
+            Self::Key => "any key",
         }
+    }
+}
+
+impl Call {
+    /// Says whether the line is this path's. One with holes is nobody's here, unless its one hole is all that follows.
+    pub(super) fn is_at(&self, path: &str) -> bool {
+        match self.path.strip_suffix("{path}*") {
+            Some(start) => path.starts_with(start),
+            None => self.path == path,
+        }
+    }
+
+    /// Returns its path as pages write it.
+    pub(super) fn told_path(&self) -> &'static str {
+        self.path.trim_end_matches('*')
     }
 }
 
@@ -63,11 +81,11 @@ pub(super) const fn delete(path: &'static str, needs: Needs, handler: fn() -> Ro
 }
 
 /// Serves every line of a table, and refuses everything else.
-pub(super) fn serve(table: &'static [Call], config: &mut web::ServiceConfig) {
+pub(super) fn serve(table: &[&'static Call], config: &mut web::ServiceConfig) {
     for (place, first) in table.iter().enumerate() {
         let is_done = table.iter().take(place).any(|call| call.path == first.path);
         if !is_done {
-            config.service(resource(first.path, table.iter().filter(|call| call.path == first.path)));
+            config.service(resource(first.path, table.iter().copied().filter(|call| call.path == first.path)));
         }
     }
     config.default_service(guarded(None, web::route().to(unknown)));

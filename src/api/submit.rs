@@ -5,6 +5,7 @@ use super::body::{invalid_type, optional_text, parse_object, read};
 use super::caller::Caller;
 use super::fields::{check_metadata, chosen_id, max_runs, placement, priority, timeouts, variants, webhook_events};
 use super::raw::{Known, raw_graph};
+use super::wait::{ended, preferred};
 use super::wishes::{Defaults, Wishes, partner_key, wishes};
 use super::{Api, ApiError};
 use crate::intake::{IntakeError, Submission};
@@ -67,7 +68,7 @@ pub(super) async fn generate(
     if let Some(key) = &key
         && let Some(id) = api.intake.repeated(key).await?
     {
-        return Ok(accepted(id, true, &[]));
+        return waited(&api, &request, id, accepted(id, true, &[])).await;
     }
     let fields = parse_object(&body)?;
     let top_level: BTreeSet<String> = fields.keys().cloned().collect();
@@ -85,7 +86,14 @@ pub(super) async fn generate(
     }
     caller.note("job taken in", taken_in.id);
     let warnings = if taken_in.is_repeat { Vec::new() } else { warnings };
-    Ok(accepted(taken_in.id, taken_in.is_repeat, &warnings))
+    waited(&api, &request, taken_in.id, accepted(taken_in.id, taken_in.is_repeat, &warnings)).await
+}
+
+/// Answers with the end of the job, where the caller would rather wait and it comes in time. What goes wrong meanwhile does not
+/// undo that the job is taken in.
+async fn waited(api: &Api, request: &HttpRequest, id: JobId, accepted: HttpResponse) -> Result<HttpResponse, ApiError> {
+    let Some(seconds) = preferred(request.headers()) else { return Ok(accepted) };
+    Ok(ended(api, id, seconds).await.ok().flatten().unwrap_or(accepted))
 }
 
 /// The body is the same for a repeat, but for what was odd about a graph; a header tells the difference.
@@ -96,7 +104,8 @@ fn accepted(id: JobId, is_repeat: bool, warnings: &[String]) -> HttpResponse {
     if is_repeat {
         answer.insert_header(("idempotent-replayed", "true"));
     }
-    let mut told = json!({ "prompt_id": id.to_string(), "status_url": status_url });
+    let events_url = format!("/jobs/{id}/events");
+    let mut told = json!({ "prompt_id": id.to_string(), "status_url": status_url, "events_url": events_url });
     if !warnings.is_empty() {
         told["warnings"] = json!(warnings);
     }

@@ -53,7 +53,8 @@ pub(crate) async fn guesses(
 
 fn count(request: &ServiceRequest) -> Result<Option<Standing>, ApiError> {
     // What needs no key costs next to nothing, and who watches the gateway needs it most when there is much to do.
-    let is_open = |call: &Call| matches!(call.needs, Needs::Nothing | Needs::NoKey) && call.path == request.path();
+    let is_asked = |call: &Call| call.is_at(request.path()) && call.verb.methods().contains(request.method());
+    let is_open = |call: &Call| matches!(call.needs, Needs::Nothing | Needs::NoKey) && is_asked(call);
     if ROUTES.iter().any(is_open) {
         return Ok(None);
     }

@@ -21,6 +21,7 @@ use crate::workflow::Catalog;
 use anyhow::Context;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use tokio::sync::Notify;
 use tracing::{info, warn};
 
@@ -56,6 +57,8 @@ pub(super) struct Ground {
     pub(super) fitness: Arc<Fitness>,
     /// How long runs take on backends.
     pub(super) estimates: Arc<Estimates>,
+    /// Somebody wants to have frames as backends send them.
+    pub(super) frames_wanted: Arc<AtomicBool>,
 }
 
 /// The wake-ups between the stations. Losing one costs a poll, nothing else.
@@ -109,6 +112,7 @@ impl Ground {
             pool: Arc::default(),
             fitness: Arc::new(Fitness::new(settings.backends.block_after)),
             estimates,
+            frames_wanted: Arc::default(),
             clock,
             lifecycle,
         })
@@ -160,14 +164,20 @@ async fn body_rules(
     secrets: &dyn OwnSecrets,
     now: Timestamp,
 ) -> anyhow::Result<Arc<BodyRules>> {
-    let fresh: [u8; LinkKey::BYTES] = rand::random();
-    let key = secrets.own_secret("link", fresh.to_vec(), now).await.context("the key of links cannot be stored")?;
-    let key = key.try_into().map_err(|_| anyhow::anyhow!("the key of links is damaged: it does not have 32 bytes"))?;
+    let key = own_key(secrets, "link", now).await?;
     Ok(Arc::new(BodyRules {
         link_lifetime: settings.link_lifetime(),
         inline_max: settings.outputs.inline_max,
         ..BodyRules::new(settings.server.link_base(address), LinkKey::new(key))
     }))
+}
+
+/// Returns the gateway's own key of this name, which is drawn at the first start.
+pub(super) async fn own_key(secrets: &dyn OwnSecrets, name: &str, now: Timestamp) -> anyhow::Result<[u8; 32]> {
+    let fresh: [u8; 32] = rand::random();
+    let key = secrets.own_secret(name, fresh.to_vec(), now).await;
+    let key = key.with_context(|| format!("the key `{name}` cannot be stored"))?;
+    key.try_into().map_err(|_| anyhow::anyhow!("the key `{name}` is damaged: it does not have 32 bytes"))
 }
 
 /// Removes the outputs that a crash has left without a job, and revisions that no job refers to. Nothing is removed where

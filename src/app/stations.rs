@@ -1,9 +1,9 @@
 //! The stations of a job, each begun with what it works with: backends with their sockets and trackers, dispatch, notifier,
 //! clearing; and beside them who watches the workflows, the keys and the callers.
 
-use super::ground::Ground;
+use super::ground::{Ground, own_key};
 use super::{estimates, workflows};
-use crate::access::Keys;
+use crate::access::{Keys, SessionKey};
 use crate::clearing;
 use crate::comfy::{self, Client, ComfyUrl, SocketOptions};
 use crate::dispatch::{self, Outlooks};
@@ -33,6 +33,7 @@ const EVENT_QUEUE: usize = 8192;
 impl Ground {
     /// Connects to a backend, with a socket as `options` say, and follows what runs there under `name`.
     pub(super) fn open_backend(&self, name: String, url: ComfyUrl, options: SocketOptions) -> anyhow::Result<Backend> {
+        let options = SocketOptions { frames_wanted: Arc::clone(&self.frames_wanted), ..options };
         let client = Client::by(url.clone(), options.route.clone())?;
         let client = client.with_upload_limit(self.settings.inputs.bring_timeout);
         let desk = Arc::new(Desk::default());
@@ -282,13 +283,15 @@ impl Ground {
     }
 
     /// Knows callers by their keys; says what an operator should know of that.
-    pub(super) async fn open_keys(&self, required: bool) -> Arc<Keys> {
+    pub(super) async fn open_keys(&self, required: bool) -> anyhow::Result<Arc<Keys>> {
         let operators_key = self.settings.access.operators_key();
         let fill = |bytes: &mut [u8]| rand::fill(bytes);
-        let keys = Arc::new(Keys::new(self.sqlite(), Arc::clone(&self.clock), fill, operators_key));
+        let keys = Keys::new(self.sqlite(), Arc::clone(&self.clock), fill, operators_key);
+        let sessions = SessionKey::new(own_key(self.sqlite.as_ref(), "session", self.clock.now()).await?);
+        let keys = Arc::new(keys.with_sessions(sessions));
         self.report_keys(&keys, required).await;
         self.begin("keys", Arc::clone(&keys).run(self.lifecycle.stop()));
-        keys
+        Ok(keys)
     }
 
     /// Makes sure that there are secrets to sign with, so that whoever asks for them gets them before the first webhook.
@@ -328,7 +331,7 @@ impl Ground {
         tracker::Accounts::new(move |account| fitness.account(&account))
     }
 
-    fn begin(&self, name: &'static str, station: impl Future<Output = ()> + Send + 'static) {
+    pub(super) fn begin(&self, name: &'static str, station: impl Future<Output = ()> + Send + 'static) {
         self.lifecycle.spawn_station(name, station);
     }
 }

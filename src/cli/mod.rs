@@ -5,6 +5,7 @@ mod convert;
 mod data;
 mod deliveries;
 mod keys;
+mod listen;
 mod nodes;
 mod report;
 mod run;
@@ -29,6 +30,7 @@ use clap::{Args, Parser, Subcommand};
 use convert::ConvertArgs;
 use deliveries::DeliveriesCommand;
 use keys::KeysCommand;
+use listen::ListenArgs;
 use run::RunArgs;
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -74,6 +76,8 @@ enum Command {
     /// List, show and send again the webhooks of a running gateway.
     #[command(subcommand)]
     Deliveries(DeliveriesCommand),
+    /// Hear what ComfyUI tells of its runs, by the relay of a running gateway, and write each event on a line.
+    Listen(ListenArgs),
     /// Make API keys, list them and take them back, in a data folder, whether a gateway runs there or not.
     #[command(subcommand)]
     Keys(KeysCommand),
@@ -184,6 +188,7 @@ impl Cli {
             }
             Command::Fsck(args) => check_data(&args),
             Command::Deliveries(command) => deliveries::run(command),
+            Command::Listen(args) => listen::run(args),
             Command::Keys(command) => keys::run(command),
             Command::Backends(command) => backends::run(&command),
             Command::Queue(command) => backends::run_queue(&command),

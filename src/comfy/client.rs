@@ -236,6 +236,11 @@ impl Client {
         })
     }
 
+    /// Returns the address at which the server gives a file, without what it is shown to let somebody in.
+    pub fn view_url(&self, file: &FileRef) -> Url {
+        view_url(&self.url, file)
+    }
+
     /// Asks the cheapest question there is and returns how many prompts run or wait, everybody's included.
     pub async fn probe(&self) -> Result<u64, ClientError> {
         let body = self.read_within(&["prompt"], SMALL).await?;

@@ -13,8 +13,10 @@ use super::event::Event;
 use super::held::Held;
 use super::route::Route;
 use crate::clock::{Clock, Timestamp};
+use crate::job::RawFrame;
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -29,8 +31,8 @@ pub enum SocketEvent {
         /// The name of this connection, never used before.
         client_id: String,
     },
-    /// Something was heard on it.
-    Event(Event),
+    /// Something was heard on it; and what that was before it was read, where somebody wants to have it.
+    Event(Event, Option<RawFrame>),
     /// Part of something was heard, for a while already: a large image on a slow line.
     Receiving,
     /// An attempt to connect failed, and there will be another.
@@ -73,6 +75,8 @@ pub struct SocketOptions {
     pub route: Route,
     /// How many bytes of images may wait to be stored. With more the listener cannot follow, and loses the connection.
     pub most_held: usize,
+    /// Somebody wants frames as they are sent, too.
+    pub frames_wanted: Arc<AtomicBool>,
 }
 
 impl Default for SocketOptions {
@@ -89,6 +93,7 @@ impl Default for SocketOptions {
             gate: None,
             route: Route::none(),
             most_held: 128 << 20,
+            frames_wanted: Arc::default(),
         }
     }
 }
@@ -177,6 +182,10 @@ impl Socket {
         }
         // A listener that is busy hears of the next attempt; one that is gone is noticed in the pause.
         let _ = self.out.try_send(SocketEvent::Unreachable { reason });
+    }
+
+    fn keeps_raw(&self) -> bool {
+        self.options.frames_wanted.load(Ordering::Relaxed)
     }
 
     fn lived_long(&self, began: Timestamp) -> bool {

@@ -73,8 +73,7 @@ pub(super) async fn end(parts: &Parts, job: &Job, run: Option<u32>, failure: Fai
 }
 
 fn tell_end(parts: &Parts, job: &Job, ending: &Ending) {
-    let (run, at, what) = (ending.run, ending.ended_at, Happening::Ended(ending.outcome.state()));
-    parts.tap.tell(|| Tapped { job: job.id, tenant: job.tenant.clone(), run, at, what });
+    parts.tap.tell(|| Tapped::of(job, ending.run, ending.ended_at, Happening::ended(&ending.outcome)));
     parts.tap.count(Milestone::Ended { job, outcome: &ending.outcome });
 }
 

@@ -32,6 +32,8 @@ pub struct Outlook {
     pub ends_at: Option<Timestamp>,
     /// Why it waits.
     pub why: Why,
+    /// Graphs like its own have run before, so that the times are more than a guess.
+    pub is_known: bool,
 }
 
 /// Why a job waits.
@@ -141,7 +143,8 @@ impl Outlooks {
             Why::Paused | Why::BackendDown | Why::BackendBlocked(_) | Why::NoBackendFits => None,
         };
         let ends_at = starts_at.map(|start| start + self.run_time(&class));
-        Some(Outlook { ahead, starts_at, ends_at, why })
+        let is_known = self.known_run_time(&class).is_some();
+        Some(Outlook { ahead, starts_at, ends_at, why, is_known })
     }
 
     /// Counts by backend the structures of graphs that it failed, and gets none or one of for a while.
@@ -243,9 +246,12 @@ impl Outlooks {
 
     /// Guesses how long a run takes, on whatever backend.
     fn run_time(&self, class: &Class) -> Duration {
+        self.known_run_time(class).or_else(|| self.estimates.read().mean_of_all()).unwrap_or(UNKNOWN_RUN)
+    }
+
+    fn known_run_time(&self, class: &Class) -> Option<Duration> {
         let estimates = self.estimates.read();
-        let known = class.structures.iter().find_map(|graph| estimates.anywhere(graph));
-        known.or_else(|| estimates.mean_of_all()).unwrap_or(UNKNOWN_RUN)
+        class.structures.iter().find_map(|graph| estimates.anywhere(graph))
     }
 }
 

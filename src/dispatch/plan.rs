@@ -8,6 +8,7 @@ use crate::store::{Claimed, Refused, Way};
 use crate::tracker::Plan;
 use crate::workflow::Built;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Returns what the tracker must know of a run that begins now, or is taken up again.
 pub(super) fn plan(parts: &Parts, claimed: &Claimed, built: &Built) -> Plan {
@@ -26,7 +27,7 @@ pub(super) fn plan(parts: &Parts, claimed: &Claimed, built: &Built) -> Plan {
         otherwise: open.iter().any(|way| way.backend == run.backend),
         may_join: !is_certain || now < job.created_at + parts.wait_for_backends,
         nodes: built.graph.nodes().map(|(id, _)| id.to_owned()).collect(),
-        labels: labels(built),
+        labels: Arc::new(labels(built)),
         weights: parts.estimates.weights(&job.request.structure),
         usual: parts.estimates.read().expected(&job.request.structure, &run.backend),
         websocket_nodes: built.websocket_nodes.clone(),

@@ -27,6 +27,12 @@ impl Guard {
         Self { rules: Arc::new(rules), lookup }
     }
 
+    /// Returns a guard with other rules that resolves names as this one does.
+    #[must_use]
+    pub fn by(&self, rules: Rules) -> Self {
+        Self { rules: Arc::new(rules), lookup: Arc::clone(&self.lookup) }
+    }
+
     /// Reads a URL and says whether it may be called. To be asked before *every* call: a client does not resolve an
     /// address that stands in the URL itself.
     pub fn check(&self, text: &str) -> Result<Url, Refusal> {

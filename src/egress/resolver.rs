@@ -4,6 +4,7 @@
 use super::rules::Rules;
 use futures_util::future::BoxFuture;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use std::error::Error;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -41,6 +42,20 @@ pub enum LookupError {
     /// Every address of the name is one that is not called.
     #[error("the name leads to {0}")]
     Blocked(String),
+}
+
+impl LookupError {
+    /// Finds what a call failed by, where that was the name. What an I/O error was made of is a cause too, though it does not
+    /// call it so.
+    pub fn of(error: &reqwest::Error) -> Option<&Self> {
+        let first: &(dyn Error + 'static) = error;
+        let mut causes = std::iter::successors(Some(first), |error| {
+            let error: &(dyn Error + 'static) = *error;
+            let inside = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+            inside.map(|inside| inside as &(dyn Error + 'static)).or_else(|| error.source())
+        });
+        causes.find_map(|cause| cause.downcast_ref())
+    }
 }
 
 /// A resolver whose answers have been judged.

@@ -177,6 +177,6 @@ fn progress(advance: &Advance) -> Value {
 
 /// Writes `3`, not `3.0`.
 #[expect(clippy::cast_possible_truncation, reason = "it is whole and small enough")]
-fn number(value: f64) -> Value {
+pub fn number(value: f64) -> Value {
     if value.fract() == 0.0 && value.abs() < EXACT { json!(value as i64) } else { json!(value) }
 }

@@ -54,6 +54,9 @@ pub struct Output {
     /// Where its caller wanted everything but the content taken out: whether nothing of that is in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata_stripped: Option<bool>,
+    /// Where its backend had it; none for images that only went over the wire, and for texts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<FileRef>,
 }
 
 impl Output {

@@ -34,7 +34,8 @@ impl BodyRules {
         Self { base_url: base_url.into(), links, link_lifetime: LINK_LIFETIME, inline_max: INLINE_MAX }
     }
 
-    fn url(&self, job: &Job, place: usize, now: Timestamp) -> String {
+    /// Returns the link to an output of a job that is made now.
+    pub fn url(&self, job: &Job, place: usize, now: Timestamp) -> String {
         let expires = (now + self.link_lifetime).millis().div_euclid(1000);
         let query = self.links.query(job.id, place, expires);
         format!("{}/jobs/{}/outputs/{place}?{query}", self.base_url, job.id)
@@ -203,6 +204,11 @@ fn seeds(job: &Job, view: &mut Map<String, Value>) {
 
 /// Describes an output, but for its link; `names` are those of outputs by their node.
 pub(super) fn entry(output: &Output, names: &BTreeMap<String, String>) -> Value {
+    described_output(output, names.get(&output.node_id).map(String::as_str))
+}
+
+/// Describes an output, but for its link, with the name that it has by its workflow.
+pub fn described_output(output: &Output, name: Option<&str>) -> Value {
     let mut entry = json!({
         "node_id": output.node_id,
         "index": output.index,
@@ -210,7 +216,7 @@ pub(super) fn entry(output: &Output, names: &BTreeMap<String, String>) -> Value 
         "bytes": output.bytes,
         "sha256": output.sha256,
     });
-    if let Some(name) = names.get(&output.node_id) {
+    if let Some(name) = name {
         entry["name"] = json!(name);
     }
     if let Some(filename) = &output.filename {

@@ -1,14 +1,21 @@
 //! A tap on the runs: by it one hears what happens to every job, webhook or not, and by it jobs are counted. Who listens, and
 //! what is made of it, is left to others.
 
-use super::{Advance, Job, JobId, JobState, News, Outcome, Output, PromptId, Tenant};
+use super::{Advance, FailureCode, Job, JobId, JobState, NodeLabel, Outcome, Output, PromptId, RawFrame, Tenant};
 use crate::clock::Timestamp;
+use bytes::Bytes;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What happened to a job.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Happening {
+    /// It is taken in, and waits.
+    Queued,
+    /// A run of it is followed from now on, which may have begun in an earlier life of the gateway.
+    Followed(Followed),
     /// A backend has taken its run into its queue.
     Submitted {
         /// The backend's name.
@@ -20,28 +27,76 @@ pub enum Happening {
     Started,
     /// These nodes of the graph do not run: the backend has their results.
     Cached(Vec<String>),
+    /// A node of the graph began to run, or is over.
+    Node {
+        /// The node.
+        id: String,
+        /// It runs; else it is over.
+        is_running: bool,
+    },
     /// Its run is this far. May be told again unchanged.
-    Progress(Advance),
+    Progress {
+        /// How far.
+        advance: Advance,
+        /// Nodes count in it by how long they usually take, so that it says something of how long the rest takes.
+        is_weighed: bool,
+    },
+    /// A node shows what it is about to make.
+    Preview(Preview),
     /// An output is stored.
-    Output(Output),
+    Output {
+        /// The output.
+        output: Output,
+        /// The name that it has by its workflow.
+        name: Option<String>,
+    },
     /// Its run is over and another one may do better: it waits again.
     Again {
         /// Why.
         reason: String,
     },
     /// It has ended, and its result is stored.
-    Ended(JobState),
+    Ended {
+        /// How.
+        state: JobState,
+        /// Why, where it failed.
+        failure: Option<(FailureCode, String)>,
+    },
 }
 
 impl Happening {
-    /// Returns what receivers may be told of as the tap hears it.
-    pub fn of(news: &News) -> Self {
-        match news {
-            News::Started => Self::Started,
-            News::Progress(advance) => Self::Progress(advance.clone()),
-            News::Output(output) => Self::Output(output.clone()),
-        }
+    /// Returns the end of a job that ended so.
+    pub fn ended(outcome: &Outcome) -> Self {
+        let failure = match outcome {
+            Outcome::Failed(failure, _) => Some((failure.code, failure.message.clone())),
+            Outcome::Succeeded(_) | Outcome::Cancelled => None,
+        };
+        Self::Ended { state: outcome.state(), failure }
     }
+}
+
+/// What is known of a run before anything is heard of it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Followed {
+    /// The backend's name.
+    pub backend: String,
+    /// When it began, where it has.
+    pub started_at: Option<Timestamp>,
+    /// How long such runs usually take there; none where that is not known.
+    pub usual: Option<Duration>,
+    /// The nodes of its graph.
+    pub labels: Arc<BTreeMap<String, NodeLabel>>,
+}
+
+/// An image that a node shows while it works.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Preview {
+    /// The node of the graph; none where nobody said whose it is.
+    pub node: Option<String>,
+    /// `image/png` or `image/jpeg`.
+    pub content_type: String,
+    /// The image file.
+    pub bytes: Bytes,
 }
 
 /// Something that happened, and to which job.
@@ -51,12 +106,22 @@ pub struct Tapped {
     pub job: JobId,
     /// Whose it is.
     pub tenant: Tenant,
-    /// Which of its runs it is about, from 1; none where it ended without one.
+    /// The name of its workflow.
+    pub workflow: String,
+    /// Which of its runs it is about, from 1; none where it has none yet, or ended without one.
     pub run: Option<u32>,
     /// When it happened.
     pub at: Timestamp,
     /// What happened.
     pub what: Happening,
+}
+
+impl Tapped {
+    /// Says that this happened to a job.
+    pub fn of(job: &Job, run: Option<u32>, at: Timestamp, what: Happening) -> Self {
+        let (tenant, workflow) = (job.tenant.clone(), job.request.workflow.clone());
+        Self { job: job.id, tenant, workflow, run, at, what }
+    }
 }
 
 /// What is counted of jobs and of those who run them. Everything by reference: it is told for every job, and must cost next to nothing.
@@ -161,21 +226,36 @@ impl RunEnd {
 pub struct Tap {
     listener: Option<Listener>,
     counter: Option<Counter>,
+    frames: Option<Frames>,
 }
 
 type Listener = Arc<dyn Fn(Tapped) + Send + Sync>;
 type Counter = Arc<dyn Fn(Milestone<'_>) + Send + Sync>;
+type Frames = Arc<dyn Fn(Option<(JobId, &Tenant)>, RawFrame) + Send + Sync>;
 
 impl Tap {
     /// Lets `listener` hear of everything. It must not wait; what it cannot take in at once it drops.
     pub fn new(listener: impl Fn(Tapped) + Send + Sync + 'static) -> Self {
-        Self { listener: Some(Arc::new(listener)), counter: None }
+        Self { listener: Some(Arc::new(listener)), ..Self::default() }
+    }
+
+    /// The same tap, to which `listener` listens, and nobody else.
+    #[must_use]
+    pub fn heard_by(self, listener: impl Fn(Tapped) + Send + Sync + 'static) -> Self {
+        Self { listener: Some(Arc::new(listener)), ..self }
     }
 
     /// The same tap, by which `counter` counts too. It must not wait.
     #[must_use]
     pub fn counted(self, counter: impl Fn(Milestone<'_>) + Send + Sync + 'static) -> Self {
         Self { counter: Some(Arc::new(counter)), ..self }
+    }
+
+    /// The same tap, by which whoever wants them takes frames as backends sent them, with the job that each is about. It must
+    /// not wait.
+    #[must_use]
+    pub fn with_frames(self, frames: impl Fn(Option<(JobId, &Tenant)>, RawFrame) + Send + Sync + 'static) -> Self {
+        Self { frames: Some(Arc::new(frames)), ..self }
     }
 
     /// Says whether anybody listens.
@@ -190,6 +270,13 @@ impl Tap {
         }
     }
 
+    /// Hands on a frame, which is about this job; none where it is about no job.
+    pub fn frame(&self, job: Option<(JobId, &Tenant)>, frame: RawFrame) {
+        if let Some(frames) = &self.frames {
+            frames(job, frame);
+        }
+    }
+
     /// Counts what happened.
     pub fn count(&self, milestone: Milestone<'_>) {
         if let Some(counter) = &self.counter {
@@ -201,6 +288,7 @@ impl Tap {
 impl fmt::Debug for Tap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (listens, counts) = (self.listener.is_some(), self.counter.is_some());
-        f.debug_struct("Tap").field("listens", &listens).field("counts", &counts).finish()
+        let frames = self.frames.is_some();
+        f.debug_struct("Tap").field("listens", &listens).field("counts", &counts).field("frames", &frames).finish()
     }
 }

@@ -105,6 +105,8 @@ metrics! {
     STORE_BYTES: Gauge "comfygate_store_bytes" ["file"] "How large the database is, and its log, which is folded in when nothing is written",
     HTTP_REQUESTS: Counter "comfygate_http_requests_total" ["route", "method", "status"] "Requests answered, by route and class of the status",
     HTTP_SECONDS: Histogram "comfygate_http_request_seconds" ["route"] "From the head of a request until the head of its answer",
+    LISTENERS: Gauge "comfygate_listeners" [] "Streams of events that are open",
+    LISTENERS_CUT: Counter "comfygate_listeners_cut_off_total" [] "Streams that were ended since their listeners could not follow",
     PARTNER_KEYS: Gauge "comfygate_partner_keys" [] "Keys of callers for partner nodes that are held in memory",
     PANICS: Counter "comfygate_panics_total" [] "Panics that were contained: please report them",
     BUILD_INFO: Gauge "comfygate_build_info" ["version"] "1, with the version of this gateway",

@@ -4,8 +4,8 @@ use super::list::{
     BACKEND_BLOCKED, BACKEND_CPU, BACKEND_DRAINING, BACKEND_FOREIGN, BACKEND_MEMORY, BACKEND_MEMORY_USED,
     BACKEND_MISSES, BACKEND_PROBE, BACKEND_PROMPTS, BACKEND_SLOTS, BACKEND_SOCKET, BACKEND_STANDING, BACKEND_UP,
     BACKEND_VRAM, BACKEND_VRAM_FREE, BACKENDS, BUILD_INFO, CPU_SECONDS, DELIVERIES_PENDING, GPU_BUSY, GPU_CELSIUS,
-    GPU_MEMORY, GPU_MEMORY_USED, HOSTS_DOWN, MEMORY, MOST_FILES, Metric, OPEN_FILES, PANICS, PARTNER_KEYS, QUEUE_JOBS,
-    QUEUE_OLDEST, QUEUE_PAUSED, QUEUE_WAITING, START_TIME,
+    GPU_MEMORY, GPU_MEMORY_USED, HOSTS_DOWN, LISTENERS, LISTENERS_CUT, MEMORY, MOST_FILES, Metric, OPEN_FILES, PANICS,
+    PARTNER_KEYS, QUEUE_JOBS, QUEUE_OLDEST, QUEUE_PAUSED, QUEUE_WAITING, START_TIME,
 };
 use super::process::Process;
 use super::sheet::{Sheet, flag, number, size};
@@ -28,6 +28,8 @@ pub struct Seen {
     pub backends: Vec<SeenBackend>,
     /// How many hosts of receivers are left alone.
     pub hosts_down: usize,
+    /// How many streams of events are open, and how many were ended since their listeners could not follow.
+    pub listeners: (usize, u64),
     /// How many keys for partner nodes are held.
     pub partner_keys: usize,
     /// How many panics were contained.
@@ -123,6 +125,8 @@ impl Seen {
         self.write_backends(sheet)?;
         sheet.gauge(&DELIVERIES_PENDING, store.map(|store| ([], number(store.deliveries))))?;
         sheet.gauge(&HOSTS_DOWN, [([], size(self.hosts_down))])?;
+        sheet.gauge(&LISTENERS, [([], size(self.listeners.0))])?;
+        sheet.counter(&LISTENERS_CUT, [([], self.listeners.1)])?;
         sheet.gauge(&PARTNER_KEYS, [([], size(self.partner_keys))])?;
         sheet.counter(&PANICS, [([], self.panics)])?;
         sheet.gauge(&BUILD_INFO, [([env!("CARGO_PKG_VERSION")], 1.0)])?;

@@ -331,11 +331,12 @@ fn deliver(mail: &Mail, placed: &Placed, tapped: Tapped) {
         Happening::Submitted { prompt, .. } => mailbox.put(News::Submitted { prompt: prompt.0 }),
         Happening::Started => mailbox.put(News::Started),
         Happening::Cached(nodes) => mailbox.put(News::Cached(nodes)),
-        Happening::Progress(advance) => mailbox.put(News::Progress(advance)),
-        Happening::Output(output) => mailbox.put(News::Output(output)),
+        Happening::Progress { advance, .. } => mailbox.put(News::Progress(advance)),
+        Happening::Output { output, .. } => mailbox.put(News::Output(output)),
         Happening::Again { reason } => mailbox.put(News::Again { reason }),
         // The store says how.
-        Happening::Ended(_) => mailbox.ring(),
+        Happening::Ended { .. } => mailbox.ring(),
+        Happening::Queued | Happening::Followed(_) | Happening::Node { .. } | Happening::Preview(_) => {}
     }
 }
 

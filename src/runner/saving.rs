@@ -129,6 +129,7 @@ mod tests {
             bytes: text.len() as u64,
             sha256: BlobId("0".repeat(64)),
             metadata_stripped: None,
+            origin: None,
         };
         Artifact { output, file }
     }

@@ -200,6 +200,7 @@ fn check_together(settings: &Settings, problems: &mut Vec<Problem>) {
             ),
         });
     }
+    check_runner(settings, problems);
     if settings.access.admin_key.is_some() && settings.access.admin_key_file.is_some() {
         let text = "`COMFYGATE_ADMIN_KEY` and `COMFYGATE_ADMIN_KEY_FILE` are both set; take one away".into();
         problems.push(Problem { place: Place::Together, text });
@@ -235,6 +236,31 @@ fn check_together(settings: &Settings, problems: &mut Vec<Problem>) {
                  `COMFYGATE_WEBHOOK_SCHEDULE`, which are {schedule} together; what could not be delivered would be gone \
                  before anybody has looked"
             );
+            problems.push(Problem { place: Place::Together, text });
+        }
+    }
+}
+
+/// What holds for the gateway's own port holds for those of the remote control.
+fn check_runner(settings: &Settings, problems: &mut Vec<Problem>) {
+    let doors = [
+        ("COMFYGATE_ADDRESS", Some(settings.server.address)),
+        ("COMFYGATE_RUNNER_ADDRESS", settings.runner.address),
+        ("COMFYGATE_RUNNER_WS_ADDRESS", settings.runner.ws_address),
+    ];
+    let doors = doors.map(|(name, address)| (name, address.filter(|address| address.port() != 0)));
+    for (place, (name, address)) in doors.iter().enumerate().skip(1) {
+        let Some(address) = address else { continue };
+        let is_open = !address.ip().is_loopback() && settings.access.keys == KeyMode::Off;
+        if is_open && !settings.server.allow_open {
+            let text = format!(
+                "`{name}` is `{address}`, which other machines can reach, and `COMFYGATE_KEYS` is off, so no key protects it; \
+                 listen on 127.0.0.1, leave COMFYGATE_KEYS at auto, or set COMFYGATE_ALLOW_OPEN=true"
+            );
+            problems.push(Problem { place: Place::Together, text });
+        }
+        if let Some((other, _)) = doors.iter().take(place).find(|(_, known)| known.as_ref() == Some(address)) {
+            let text = format!("`{name}` and `{other}` are both `{address}`: give each a port of its own");
             problems.push(Problem { place: Place::Together, text });
         }
     }

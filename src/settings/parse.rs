@@ -114,6 +114,15 @@ pub(super) fn public_url(text: &str) -> Result<String, String> {
     Ok(url.as_str().trim_end_matches('/').to_owned())
 }
 
+/// Reads the URL of a service that is called as it stands.
+pub(super) fn service(text: &str) -> Result<Url, String> {
+    let url = http_url(text)?;
+    if url.fragment().is_some() {
+        return Err("it has a fragment, the part behind `#`, which is never sent".into());
+    }
+    Ok(url)
+}
+
 pub(super) fn backends(text: &str) -> Result<Vec<Url>, String> {
     let mut backends: Vec<Url> = Vec::new();
     for part in parts(text)? {

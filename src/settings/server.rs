@@ -2,6 +2,7 @@
 
 use crate::secret::Secret;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use url::Url;
 
 /// The HTTP server.
 #[derive(Clone, PartialEq, Debug)]
@@ -16,12 +17,22 @@ pub struct ServerSettings {
     pub max_body: u64,
     /// How many connections one address may have open; 0 for any number.
     pub connections_per_address: usize,
+    /// How many may listen to events at once.
+    pub max_listeners: usize,
+    /// The dashboard is served.
+    pub dashboard: bool,
 }
 
 impl ServerSettings {
     /// Returns the start of every link that the gateway hands out, given where the server really listens.
     pub fn link_base(&self, bound: SocketAddr) -> String {
         self.public_url.clone().unwrap_or_else(|| format!("http://{bound}"))
+    }
+
+    /// Returns the origin of the pages that the gateway serves, where its URL was said.
+    pub fn origin(&self) -> Option<String> {
+        let url = Url::parse(self.public_url.as_deref()?).ok()?;
+        Some(url.origin().ascii_serialization())
     }
 }
 
@@ -33,6 +44,8 @@ impl Default for ServerSettings {
             public_url: None,
             max_body: 1 << 20,
             connections_per_address: 256,
+            max_listeners: 5000,
+            dashboard: true,
         }
     }
 }

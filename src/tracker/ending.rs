@@ -118,13 +118,7 @@ async fn finish_plainly(parts: &Parts, end: &End, why: &str) {
 
 fn tell_end(parts: &Parts, end: &End, outcome: &Outcome) {
     parts.tap.count(Milestone::Ended { job: &end.job, outcome });
-    parts.tap.tell(|| Tapped {
-        job: end.job.id,
-        tenant: end.job.tenant.clone(),
-        run: Some(end.run),
-        at: end.at,
-        what: Happening::Ended(outcome.state()),
-    });
+    parts.tap.tell(|| Tapped::of(&end.job, Some(end.run), end.at, Happening::ended(outcome)));
 }
 
 /// What a run teaches is told once it is certain that it ended the job.

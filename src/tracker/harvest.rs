@@ -88,6 +88,7 @@ impl Slot {
                 bytes: kept.bytes,
                 sha256: kept.sha256.clone(),
                 metadata_stripped: kept.metadata_stripped,
+                origin: self.file.clone(),
             }),
             Some(
                 SlotResult::TooLarge { .. } | SlotResult::NotFound | SlotResult::Unavailable(_) | SlotResult::Failed,

@@ -10,6 +10,7 @@ mod stopwatch;
 mod talk;
 
 pub use step::step;
+pub(super) use stopwatch::NodeChange;
 pub use talk::{Effect, Input, Plan, SubmitResult};
 
 use super::harvest::{Harvest, SlotId};
@@ -217,6 +218,11 @@ impl Run {
     /// Returns which node the run is at, and how far that is.
     pub fn at_node(&self) -> Option<NodeAdvance> {
         self.harvest.at_node()
+    }
+
+    /// Returns which nodes began to run or were over since this was last asked.
+    pub fn take_changes(&mut self) -> Vec<NodeChange> {
+        self.stopwatch.take_changes()
     }
 
     /// Returns how the run went, if it ends at `until`; none where it never began.

@@ -17,12 +17,12 @@ use super::telling::heard;
 use crate::clock::{Clock, Timestamp};
 use crate::comfy::{Client, SocketEvent};
 use crate::crash::{self, Point};
-use crate::job::{Advance, Announce, Audience, BodyRules, Happening, Job, Learn, News, PromptId, Tap};
+use crate::job::{Advance, Announce, Audience, BodyRules, Happening, Job, JobId, Learn, News, PromptId, Tap, Tenant};
 use crate::lifecycle::{Lifecycle, Panicked};
 use crate::media::Blobs;
 use crate::store::Store;
 use crate::vault::Vault;
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -96,7 +96,12 @@ pub(super) struct Room {
     is_asking: bool,
     /// When a run last began here.
     pub(super) last_begun: Option<Timestamp>,
+    /// The runs that ended last, of which frames may still come.
+    pub(super) lately: VecDeque<(PromptId, JobId, Tenant)>,
 }
+
+/// How many of those are known.
+const LATELY: usize = 32;
 
 /// Runs the tracker of one backend until told to stop.
 pub async fn run(
@@ -127,6 +132,7 @@ pub async fn run(
         orphans,
         is_asking: false,
         last_begun: None,
+        lately: VecDeque::new(),
     };
     loop {
         let deadline = room.next_deadline();
@@ -188,10 +194,14 @@ impl Room {
                 self.for_each_run(&Input::SocketLost { another_ran });
             }
             SocketEvent::Receiving => self.for_each_run(&Input::Receiving),
-            SocketEvent::Event(event) => {
+            SocketEvent::Event(event, raw) => {
                 self.parts.count_noise(&event);
                 let event = self.attribution.of(event);
-                let Some(prompt) = event.prompt().map(|id| PromptId(id.to_owned())) else { return };
+                let prompt = event.prompt().map(|id| PromptId(id.to_owned()));
+                if let Some(raw) = raw {
+                    self.hand_on(prompt.as_ref(), raw);
+                }
+                let Some(prompt) = prompt else { return };
                 self.feed(&prompt, Input::Event(event));
             }
         }
@@ -206,6 +216,7 @@ impl Room {
                 let audience = Audience::of(&job, run.plan().number);
                 let ended = CancellationToken::new();
                 let watched = Watched { run: *run, job: *job, held, audience, _ended: ended.clone().drop_guard() };
+                self.parts.tap.tell(|| watched.tapped(self.parts.clock.now(), watched.followed()));
                 self.watched.insert(prompt.clone(), watched);
                 if self.client_id.is_some() {
                     self.feed(&prompt, Input::SocketUp);
@@ -303,7 +314,7 @@ impl Room {
             | Input::Tick => None,
         };
         self.parts.count_heard(&input);
-        let heard = heard(&input);
+        let heard = if self.parts.tap.is_there() { heard(&input, watched.run.plan()) } else { None };
         let run = &mut watched.run;
         let was_taken = run.is_taken();
         let decided = self.parts.lifecycle.contain_now("step", || {
@@ -311,6 +322,7 @@ impl Room {
             (step(run, input, now), run.progress())
         });
         let (effects, progress) = decided.unwrap_or_else(|Panicked| (watched.run.break_off(), None));
+        let changes = watched.run.take_changes();
         let is_taken = !was_taken && watched.run.is_taken();
         if let Some(fraction) = progress {
             let is_weighed = watched.run.is_weighed();
@@ -326,7 +338,7 @@ impl Room {
             self.tap(prompt, now, told);
         }
         if let Some(slot) = stored {
-            self.tell(prompt, now, |run| run.output(slot).map(News::Output));
+            self.tell(prompt, now, |watched| watched.run.output(slot).map(News::Output));
         }
         if let Some(watched) = self.watched.get(prompt) {
             // Before the job is back in the queue, so that what follows from it holds for its next run.
@@ -335,13 +347,17 @@ impl Room {
         for effect in effects {
             self.perform(prompt, effect, now);
         }
+        self.tell_nodes(prompt, now, changes);
         if let Some(fraction) = progress {
-            self.tell(prompt, now, |run| Some(News::Progress(Advance { fraction, node: run.at_node() })));
+            let node = |watched: &Watched| watched.run.at_node();
+            self.tell(prompt, now, |watched| Some(News::Progress(Advance { fraction, node: node(watched) })));
         }
         if self.watched.get(prompt).is_some_and(|watched| watched.run.is_done())
             && let Some(done) = self.watched.remove(prompt)
         {
             self.parts.desk.forget(done.job.id);
+            self.lately.truncate(LATELY - 1);
+            self.lately.push_front((prompt.clone(), done.job.id, done.job.tenant));
             if answer_was_open && !is_answer {
                 self.abandoned.insert(prompt.clone());
             }

@@ -5,6 +5,7 @@
 use super::fields::{aliases, outputs, tags, template, timeouts};
 use super::parameter::Kind;
 use super::reader::{Fields, Reader, one_or_many};
+use super::sections::{Section, is_section, section};
 use super::yaml::{Content, Item, Key};
 use crate::job::Timeouts;
 use crate::names::{canonical, shown};
@@ -16,10 +17,10 @@ const FILE: [&str; 7] = ["node_mappings", "description", "aliases", "template", 
 pub(super) const SELECTORS: [&str; 4] = ["node_id", "title", "class", "class_type"];
 
 /// The fields of a target.
-const TARGET: [&str; 5] = ["node_id", "title", "class", "class_type", "property"];
+pub(super) const TARGET: [&str; 5] = ["node_id", "title", "class", "class_type", "property"];
 
 /// The fields of a parameter: a target's, and its own.
-const PARAMETER: [&str; 13] = [
+pub(super) const PARAMETER: [&str; 13] = [
     "node_id",
     "title",
     "class",
@@ -57,7 +58,7 @@ pub const RESERVED: [&str; 17] = [
 ];
 
 /// The longest name of a parameter.
-const MAX_NAME: usize = 64;
+pub(super) const MAX_NAME: usize = 64;
 
 /// What a mapping file says.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -65,6 +66,7 @@ pub(super) struct Mapping {
     pub(super) description: Option<String>,
     pub(super) aliases: Vec<Alias>,
     pub(super) parameters: Vec<Declared>,
+    pub(super) sections: Vec<Section>,
     pub(super) outputs: Option<Vec<Output>>,
     pub(super) timeouts: Timeouts,
     pub(super) tags: Vec<String>,
@@ -136,17 +138,19 @@ pub(super) fn read(reader: &mut Reader, document: &Item) -> Mapping {
     if let Some(item) = fields.get("template") {
         template(reader, item);
     }
+    let (parameters, sections) = mappings(reader, &fields);
     Mapping {
         description: text(reader, "description"),
         aliases: fields.get("aliases").map(|item| aliases(reader, item)).unwrap_or_default(),
-        parameters: parameters(reader, &fields),
+        parameters,
+        sections,
         outputs: fields.get("outputs").map(|item| outputs(reader, item)),
         timeouts: fields.get("timeouts").map(|item| timeouts(reader, item)).unwrap_or_default(),
         tags: fields.get("requires").map(|item| tags(reader, item)).unwrap_or_default(),
     }
 }
 
-fn parameters(reader: &mut Reader, fields: &Fields<'_>) -> Vec<Declared> {
+fn mappings(reader: &mut Reader, fields: &Fields<'_>) -> (Vec<Declared>, Vec<Section>) {
     let Some(item) = fields.get("node_mappings") else {
         if reader.problems.is_empty() {
             reader.wrong(
@@ -154,15 +158,20 @@ fn parameters(reader: &mut Reader, fields: &Fields<'_>) -> Vec<Declared> {
                 "the file has no `node_mappings`; a workflow without parameters writes `node_mappings: {}`",
             );
         }
-        return Vec::new();
+        return (Vec::new(), Vec::new());
     };
     let Content::Map(entries) = &item.content else {
         let reason = format!("`node_mappings` must be a mapping of parameters, but it is {}", item.content.kind());
         reader.wrong(item.line, reason);
-        return Vec::new();
+        return (Vec::new(), Vec::new());
     };
     let mut declared: Vec<Declared> = Vec::new();
+    let mut sections: Vec<(&Key, Section)> = Vec::new();
     for (key, item) in entries {
+        if is_section(item) {
+            sections.extend(section(reader, key, item).map(|section| (key, section)));
+            continue;
+        }
         let Some(name) = parameter_name(reader, key) else { continue };
         if let Some(first) = declared.iter().find(|known| known.name == name) {
             let line = first.line.map(|line| format!(" on line {line}")).unwrap_or_default();
@@ -171,7 +180,18 @@ fn parameters(reader: &mut Reader, fields: &Fields<'_>) -> Vec<Declared> {
         }
         declared.push(parameter(reader, name, key, item));
     }
-    declared
+    for (place, (key, section)) in sections.iter().enumerate() {
+        let is_known = |known: &(&Key, Section)| known.1.name == section.name;
+        let what = if declared.iter().any(|known| known.name == section.name) {
+            "a parameter"
+        } else if sections.iter().take(place).any(is_known) {
+            "another section"
+        } else {
+            continue;
+        };
+        reader.wrong(section.line, format!("section `{}` has the name of {what}: choose another", shown(&key.name)));
+    }
+    (declared, sections.into_iter().map(|(_, section)| section).collect())
 }
 
 fn parameter_name(reader: &mut Reader, key: &Key) -> Option<String> {

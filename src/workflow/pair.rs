@@ -5,6 +5,7 @@ use super::naming::{split, wrong_name};
 use super::parameter::{Kind, Parameter, Target};
 use super::problem::{Problem, Waits};
 use super::reader::Reader;
+use super::sections::Sections;
 use super::target::Template;
 use super::{template, typing, yaml};
 use crate::definitions::Definitions;
@@ -48,6 +49,7 @@ pub struct Pair {
     description: Option<String>,
     aliases: Vec<Alias>,
     parameters: BTreeMap<String, Parameter>,
+    sections: Sections,
     pub(super) graph: Graph,
     pub(super) outputs: Option<Vec<String>>,
     output_names: BTreeMap<String, String>,
@@ -201,6 +203,11 @@ impl Pair {
         (!value.is_null() && !value.is_array() && !value.is_object()).then(|| value.clone())
     }
 
+    /// Returns the names that its nodes have besides.
+    pub fn sections(&self) -> &Sections {
+        &self.sections
+    }
+
     /// Returns all parameters by name.
     pub fn parameters(&self) -> impl Iterator<Item = &Parameter> + Clone {
         self.parameters.values()
@@ -230,6 +237,7 @@ impl Reading<'_> {
         let template =
             Template { file: &self.files.template, graph: &read.graph, places: &read.places, left_out: &read.left_out };
         let parameters = self.parameters(&mut reader, &mapping, &template);
+        let sections = Sections::find_all(&mut reader, &self.files.config, &mapping.sections, &template);
         let outputs = self.outputs(&mut reader, &mapping, &template);
         if !reader.problems.is_empty() {
             return Err(reader.problems);
@@ -246,6 +254,7 @@ impl Reading<'_> {
             description,
             aliases,
             parameters,
+            sections,
             graph,
             outputs,
             output_names,

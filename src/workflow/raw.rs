@@ -5,7 +5,7 @@ use super::fields;
 use super::pair::{Files, Pair};
 use crate::convert::{ConvertError, Converted, Format, read};
 use crate::definitions::Definitions;
-use crate::graph::{PromptError, Workflow};
+use crate::graph::{Graph, PromptError, Workflow};
 use crate::job::Request;
 use crate::names::shown;
 use serde_json::{Value, json};
@@ -67,6 +67,11 @@ impl RawGraph {
             Format::Saved(_) if definitions.is_empty() => return Err(RawError::NoDefinitions),
             Format::Saved(saved) => saved.convert(definitions)?,
         };
+        Ok(Self { warnings, ..Self::of(graph, definitions)? })
+    }
+
+    /// Takes a graph that was read already.
+    pub fn of(graph: Graph, definitions: &Definitions) -> Result<Self, RawError> {
         let count = graph.nodes().count();
         if count > MAX_NODES {
             return Err(RawError::TooManyNodes(count));
@@ -76,7 +81,7 @@ impl RawGraph {
         if let Some((id, _)) = graph.nodes().find(is_deep) {
             return Err(RawError::TooDeep { node: shown(id) });
         }
-        Ok(Self { edited: Workflow::of(graph).with_definitions(definitions), warnings })
+        Ok(Self { edited: Workflow::of(graph).with_definitions(definitions), warnings: Vec::new() })
     }
 
     /// Returns what the caller should know of its conversion, a sentence each, a hundred at most.
@@ -96,6 +101,11 @@ impl RawGraph {
             Some(reason) => Err(RawError::Output(reason)),
             None => Ok(()),
         }
+    }
+
+    /// Declares an output that a workflow has declared, whose name is good; one that has no name is called as its node.
+    pub fn declare(&mut self, name: &str, node: &str) -> Result<(), RawError> {
+        self.edited.output((name, node)).map(drop).map_err(|error| RawError::Output(error.to_string()))
     }
 
     /// Puts a drawn seed in the place of every `-1` in an input that holds one, and returns them by node; several seeds of

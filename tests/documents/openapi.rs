@@ -26,7 +26,7 @@ fn every_call_is_described_with_what_it_needs_and_no_other_is() {
         assert!(call.is_object(), "{method} {path} is not described");
         let security = match needs {
             Needs::Nothing => json!([]),
-            Needs::KeyWith(_) => json!([{ "bearer": [] }, { "header": [] }]),
+            Needs::KeyWith(_) | Needs::Key => json!([{ "bearer": [] }, { "header": [] }]),
             Needs::Scope(_) | Needs::ScopeOrLink(_) | Needs::NoKey => json!([{}, { "bearer": [] }, { "header": [] }]),
         };
         assert_eq!(call["security"], security, "{method} {path}");

@@ -237,7 +237,7 @@ impl Scene {
         let ended: Arc<Mutex<BTreeSet<JobId>>> = Arc::default();
         let ear = Arc::clone(&ended);
         let tap = Tap::new(move |Tapped { job, what, .. }| {
-            if matches!(what, Happening::Ended(_)) {
+            if matches!(what, Happening::Ended { .. }) {
                 ear.lock().unwrap().insert(job);
             }
         });

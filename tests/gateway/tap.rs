@@ -4,7 +4,7 @@ use crate::support::{Setup, eventually};
 use comfygate::app::Works;
 use comfygate::clock::SystemClock;
 use comfygate::intake::Submission;
-use comfygate::job::{Happening, JobId, JobState, Tap, Tapped};
+use comfygate::job::{Happening, JobId, JobState, Outcome, Tap, Tapped};
 use comfygate::sim::{Fault, Sim};
 use serde_json::json;
 use std::sync::{Arc, Mutex};
@@ -31,7 +31,7 @@ fn of(heard: &Mutex<Vec<Tapped>>, job: JobId) -> Vec<Tapped> {
 }
 
 async fn until_ended(heard: &Mutex<Vec<Tapped>>, job: JobId) -> Vec<Tapped> {
-    let ended = || of(heard, job).last().is_some_and(|tapped| matches!(tapped.what, Happening::Ended(_)));
+    let ended = || of(heard, job).last().is_some_and(|tapped| matches!(tapped.what, Happening::Ended { .. }));
     eventually("the end is heard", || std::future::ready(ended().then_some(()))).await;
     of(heard, job)
 }
@@ -50,10 +50,10 @@ async fn every_step_of_a_job_is_heard_without_any_webhook() {
     );
     let started = has(|it| *it == Happening::Started).unwrap();
     let cached = has(|it| matches!(it, Happening::Cached(_))).unwrap();
-    let at_node = has(|it| matches!(it, Happening::Progress(advance) if advance.node.is_some())).unwrap();
-    let output = has(|it| matches!(it, Happening::Output(output) if output.node_id == "3")).unwrap();
+    let at_node = has(|it| matches!(it, Happening::Progress { advance, .. } if advance.node.is_some())).unwrap();
+    let output = has(|it| matches!(it, Happening::Output { output, .. } if output.node_id == "3")).unwrap();
     assert!(started < cached && cached < at_node && at_node < output, "{told:?}");
-    assert_eq!(told.last().unwrap().what, Happening::Ended(JobState::Succeeded));
+    assert_eq!(told.last().unwrap().what, Happening::ended(&Outcome::Succeeded(Vec::new())));
     assert!(told.iter().all(|tapped| tapped.run == Some(1)));
     assert_eq!(
         works.store.job(job).await.unwrap().unwrap().state,
@@ -77,7 +77,7 @@ async fn ends_without_a_run_and_further_runs_are_heard_too() {
     let told = until_ended(&heard, waiting).await;
     assert_eq!(
         told.iter().map(|tapped| (tapped.run, tapped.what.clone())).collect::<Vec<_>>(),
-        [(None, Happening::Ended(JobState::Cancelled))]
+        [(None, Happening::ended(&Outcome::Cancelled))]
     );
     sim.release();
     until_ended(&heard, first).await;

@@ -68,7 +68,7 @@ const UPLOADS: [&str; 2] = ["up_b32e68e8f060659e7a4f7fc731145dd0", "up_c73211db6
 const SHOP_KEY: &str = "cg_727gznljqmvm_ARVkeCG81v6CusL3zBjVxP4I4IVBBzfkL6MGEmdungr";
 
 /// The schema of the present gateway.
-const NEWEST: u32 = 5;
+const NEWEST: u32 = 6;
 
 /// A job of the stored folder, and its webhook as it was sent there.
 #[derive(Deserialize, Debug)]

@@ -184,6 +184,7 @@ impl Rig {
                 bytes,
                 sha256,
                 metadata_stripped: None,
+                origin: None,
             });
         }
         let job = self.store.job(id).await.unwrap().unwrap();

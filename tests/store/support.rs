@@ -3,8 +3,8 @@
 use crate::own_folder::Folder;
 use comfygate::clock::Timestamp;
 use comfygate::job::{
-    BlobId, Failure, FailureCode, FrozenBody, Job, JobId, Limits, NodeTime, Outcome, Output, ParamValue, Params,
-    Profile, PromptId, Request, Segment, Tenant,
+    BlobId, Failure, FailureCode, FileRef, FrozenBody, Job, JobId, Limits, NodeTime, Outcome, Output, ParamValue,
+    Params, Profile, PromptId, Request, Segment, Tenant,
 };
 use comfygate::store::{Assignment, Claimed, Ending, IdempotencyKey, NewJob, SqliteStore, Store, Waiting};
 use std::cmp::Reverse;
@@ -160,6 +160,7 @@ pub(crate) fn succeeded(job: JobId, run: Option<u32>, ended_at: Timestamp) -> En
         bytes: 70,
         sha256: BlobId("cd".repeat(32)),
         metadata_stripped: Some(true),
+        origin: Some(FileRef { filename: "a.png".into(), subfolder: "b".into(), folder: "output".into() }),
     };
     let segments = vec![
         Segment::Text(format!(r#"{{"prompt_id":"{job}","images":[""#)),

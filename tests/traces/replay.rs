@@ -43,7 +43,7 @@ async fn replayed(recorded: &Trace) -> Vec<Event> {
     assert!(matches!(told.recv().await, Some(SocketEvent::Connected { .. })));
     loop {
         match told.recv().await.unwrap() {
-            SocketEvent::Event(event) => events.push(event),
+            SocketEvent::Event(event, _) => events.push(event),
             SocketEvent::Lost { .. } => break,
             SocketEvent::Receiving => {}
             again @ (SocketEvent::Connected { .. } | SocketEvent::Unreachable { .. }) => panic!("{again:?}"),

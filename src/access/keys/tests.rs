@@ -45,6 +45,29 @@ async fn an_unknown_key_and_a_wrong_one_cost_the_same_reads() {
 }
 
 #[tokio::test]
+async fn a_session_that_never_rests_ends_with_a_key_that_somebody_else_took_back() {
+    let (_folder, keys, store, clock) = keys();
+    let keys = keys.with_sessions(SessionKey::new([7; 32]));
+    let (_, key) = keys.create(new_key("shop")).await.unwrap();
+    let token = keys.open_session(&key.id).unwrap();
+    let grant = keys.session(token.expose()).await.unwrap().unwrap();
+    assert_eq!((&grant.key, grant.tenant.name(), grant.scopes), (&key.id, "shop", key.scopes));
+    let before = store.reads();
+    assert!(keys.session(token.expose()).await.unwrap().is_some());
+    assert_eq!(store.reads(), before, "a good key is remembered");
+    for bad in ["", "x", "abcdefghijkl.1.x", &token.expose().replace(key.id.as_str(), "aaaaaaaaaaaa")] {
+        assert_eq!(keys.session(bad).await.unwrap(), None, "{bad}");
+        assert_eq!(store.reads(), before, "nothing is read for {bad}");
+    }
+    store.sqlite.revoke_key(&key.id, clock.now()).await.unwrap();
+    for _ in 0..20 {
+        clock.advance(Duration::from_millis(100));
+        keys.session(token.expose()).await.unwrap();
+    }
+    assert_eq!(keys.session(token.expose()).await.unwrap(), None);
+}
+
+#[tokio::test]
 async fn what_is_not_good_is_not_remembered() {
     let (_folder, keys, _store, _clock) = keys();
     for number in 0..1000 {

@@ -45,8 +45,8 @@ impl Socket {
     }
 
     async fn listen(&self, connection: &mut Connection, stop: &CancellationToken) -> End {
-        for event in std::mem::take(&mut connection.early) {
-            if let Err(reason) = self.pass_on(SocketEvent::Event(event)) {
+        for (event, raw) in std::mem::take(&mut connection.early) {
+            if let Err(reason) = self.pass_on(SocketEvent::Event(event, raw)) {
                 return End::Lost(reason);
             }
         }
@@ -79,10 +79,10 @@ impl Socket {
                     let receives = !std::mem::take(&mut heard_whole) && heard_at_beat > before + LONGEST_CONTROL;
                     if receives { self.pass_on(SocketEvent::Receiving) } else { Ok(()) }
                 },
-                frame = connection.stream.next() => match heard_event(frame) {
-                    Ok(Some(event)) => {
+                frame = connection.stream.next() => match heard_event(frame, self.keeps_raw()) {
+                    Ok(Some((event, raw))) => {
                         heard_whole = true;
-                        self.counted(event).and_then(|event| self.pass_on(SocketEvent::Event(event)))
+                        self.counted(event).and_then(|event| self.pass_on(SocketEvent::Event(event, raw)))
                     }
                     Ok(None) => Ok(()),
                     Err(reason) => Err(reason),

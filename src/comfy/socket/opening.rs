@@ -1,7 +1,7 @@
 //! A connection from its first packet to the end of its handshake.
 
 use super::Socket;
-use super::frame::{heard_event, told};
+use super::frame::{HeardEvent, heard_event, told};
 use crate::comfy::event::Event;
 use crate::comfy::heard::{Counted, Heard};
 use crate::comfy::route::{Credentials, mended};
@@ -26,7 +26,7 @@ pub(super) struct Connection {
     pub(super) stream: Stream,
     pub(super) heard: Heard,
     /// What came before the answer to the handshake, and that answer.
-    pub(super) early: Vec<Event>,
+    pub(super) early: Vec<HeardEvent>,
 }
 
 impl Socket {
@@ -42,9 +42,9 @@ impl Socket {
         let handshake = async {
             stream.send(Message::text(HANDSHAKE)).await.map_err(|error| told(&error))?;
             while early.len() < EARLY_FRAMES {
-                let Some(event) = heard_event(stream.next().await)? else { continue };
-                let is_answer = matches!(event, Event::FeatureFlags { .. });
-                early.push(event);
+                let Some(heard) = heard_event(stream.next().await, self.keeps_raw())? else { continue };
+                let is_answer = matches!(heard.0, Event::FeatureFlags { .. });
+                early.push(heard);
                 if is_answer {
                     break;
                 }

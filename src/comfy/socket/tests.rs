@@ -340,7 +340,7 @@ impl Bench {
     async fn connected(&mut self) -> String {
         match self.next().await {
             SocketEvent::Connected { client_id } => client_id,
-            other @ (SocketEvent::Event(_)
+            other @ (SocketEvent::Event(..)
             | SocketEvent::Receiving
             | SocketEvent::Unreachable { .. }
             | SocketEvent::Lost { .. }) => {
@@ -351,7 +351,7 @@ impl Bench {
 
     async fn event(&mut self) -> Event {
         match self.next().await {
-            SocketEvent::Event(event) => event,
+            SocketEvent::Event(event, _) => event,
             other @ (SocketEvent::Connected { .. }
             | SocketEvent::Receiving
             | SocketEvent::Unreachable { .. }
@@ -367,7 +367,7 @@ impl Bench {
             other @ (SocketEvent::Connected { .. }
             | SocketEvent::Receiving
             | SocketEvent::Unreachable { .. }
-            | SocketEvent::Event(_)) => {
+            | SocketEvent::Event(..)) => {
                 panic!("not lost but {other:?}")
             }
         }

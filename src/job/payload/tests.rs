@@ -118,6 +118,7 @@ fn png(node: &str, index: u32, bytes: u64) -> Output {
         bytes,
         sha256: BlobId("ab".repeat(32)),
         metadata_stripped: None,
+        origin: None,
     }
 }
 

@@ -341,5 +341,6 @@ fn output(index: u32) -> News {
         bytes: 1,
         sha256: BlobId("ab".repeat(32)),
         metadata_stripped: None,
+        origin: None,
     })
 }

@@ -71,6 +71,7 @@ impl Executor for Farm {
             bytes: ticket.id.len() as u64,
             sha256: BlobId("0".repeat(64)),
             metadata_stripped: None,
+            origin: None,
         };
         Ok(vec![Artifact { output, file }])
     }

@@ -61,8 +61,8 @@ pub(super) fn finish(
     crash::pass(Point::Halfway);
     let mut insert = connection.prepare_cached(
         "INSERT INTO output (job, place, node_id, node_index, content_type, filename, bytes, sha256,
-                             metadata_stripped)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                             metadata_stripped, origin)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
     )?;
     for (place, output) in (0_i64..).zip(ending.outcome.outputs()) {
         insert.execute(params![
@@ -75,6 +75,7 @@ pub(super) fn finish(
             rows::whole(output.bytes),
             output.sha256.as_str(),
             output.metadata_stripped,
+            output.origin.as_ref().and_then(|origin| serde_json::to_string(origin).ok()),
         ])?;
     }
     crash::pass(Point::Halfway);
@@ -100,7 +101,7 @@ pub(super) fn finished(connection: &Connection, id: JobId) -> Result<Option<Fini
     let Some(row) = rows::row_of(connection, id)? else { return Ok(None) };
     let Some(body) = body(connection, id, row)? else { return Ok(None) };
     let mut statement = connection.prepare_cached(
-        "SELECT node_id, node_index, content_type, filename, bytes, sha256, metadata_stripped
+        "SELECT node_id, node_index, content_type, filename, bytes, sha256, metadata_stripped, origin
          FROM output WHERE job = ?1 ORDER BY place",
     )?;
     let outputs = rows::all(statement.query([row])?, |row| {
@@ -112,6 +113,8 @@ pub(super) fn finished(connection: &Connection, id: JobId) -> Result<Option<Fini
             bytes: rows::count(row, 4)?,
             sha256: BlobId(row.get(5)?),
             metadata_stripped: row.get(6)?,
+            // Nothing rests on it, so one that cannot be read is none.
+            origin: row.get::<_, Option<String>>(7)?.and_then(|origin| serde_json::from_str(&origin).ok()),
         })
     })?;
     Ok(Some(Finished { body, outputs }))

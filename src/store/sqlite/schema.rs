@@ -10,12 +10,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The SQL of every schema version, oldest first.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("../migrations/sqlite/0001.sql"),
     include_str!("../migrations/sqlite/0002.sql"),
     include_str!("../migrations/sqlite/0003.sql"),
     include_str!("../migrations/sqlite/0004.sql"),
     include_str!("../migrations/sqlite/0005.sql"),
+    include_str!("../migrations/sqlite/0006.sql"),
 ];
 /// Marks the file as one of ours: `cgat`.
 const APPLICATION_ID: i64 = 0x6367_6174;

@@ -8,7 +8,7 @@ use crate::media::Kept;
 use crate::tracker::evidence::Evidence;
 use crate::tracker::harvest::SlotResult;
 use bytes::Bytes;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ pub(super) fn plan() -> Plan {
         otherwise: false,
         variant: 0,
         nodes: ["1", "2", "9"].map(str::to_owned).into(),
-        labels: BTreeMap::new(),
+        labels: Arc::default(),
         weights: Arc::default(),
         usual: None,
         websocket_nodes: BTreeSet::new(),

@@ -38,6 +38,17 @@ pub(super) struct Stopwatch {
     /// What runs, by its own id: a node of the graph or one that such was expanded into; and to which it belongs.
     running: BTreeMap<String, String>,
     over: BTreeSet<String>,
+    /// Which nodes of the graph began to run or were over since somebody has asked.
+    changes: Vec<NodeChange>,
+}
+
+/// A node of the graph began to run, or is over.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NodeChange {
+    /// The node.
+    pub id: String,
+    /// It runs; else it is over.
+    pub is_running: bool,
 }
 
 /// Of one node of the graph.
@@ -161,6 +172,11 @@ impl Stopwatch {
         })
     }
 
+    /// Returns which nodes began to run or were over since this was last asked.
+    pub(super) fn take_changes(&mut self) -> Vec<NodeChange> {
+        std::mem::take(&mut self.changes)
+    }
+
     /// Returns how many things it holds.
     #[cfg(test)]
     pub(super) fn size(&self) -> usize {
@@ -196,6 +212,7 @@ impl Stopwatch {
         let watch = self.nodes.entry(of_graph.to_owned()).or_insert(fresh);
         if watch.open == 0 {
             watch.since = now;
+            self.changes.push(NodeChange { id: of_graph.to_owned(), is_running: true });
         }
         watch.open += 1;
     }
@@ -207,6 +224,9 @@ impl Stopwatch {
             watch.took = watch.so_far(now);
             watch.since = now;
             watch.open = watch.open.saturating_sub(1);
+            if watch.open == 0 {
+                self.changes.push(NodeChange { id: of_graph, is_running: false });
+            }
         }
     }
 

@@ -37,7 +37,7 @@ pub struct Plan {
     /// The ids of the submitted graph's nodes.
     pub nodes: BTreeSet<String>,
     /// What those nodes are called.
-    pub labels: BTreeMap<String, NodeLabel>,
+    pub labels: Arc<BTreeMap<String, NodeLabel>>,
     /// How long each of them usually takes, in milliseconds; empty where that is not known.
     pub weights: Arc<BTreeMap<String, f64>>,
     /// How long such a run usually takes there; none where that is not known.

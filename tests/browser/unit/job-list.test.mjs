@@ -76,3 +76,14 @@ test("a page that is fetched anew does not take back what events have told", () 
   assert.equal(share(list.job("a")), null);
   assert.equal(list.job("a").delivery, "delivered");
 });
+
+test("a node that has ended is counted, and the one that runs stays named", () => {
+  const list = new JobList();
+  list.apply("status", event("a", { status: "running", run: { number: 1, backend: "gpu" } }));
+  list.apply("node", event("a", { node: { id: "1" }, state: "running", nodes_done: 0, nodes_total: 3 }));
+  list.apply("progress", event("a", { percent: 20, node: { id: "1" }, value: 4, max: 20 }));
+  list.apply("node", event("a", { node: { id: "2" }, state: "running", nodes_done: 0, nodes_total: 3 }));
+  list.apply("node", event("a", { node: { id: "1" }, state: "finished", nodes_done: 1, nodes_total: 3 }));
+  const { node, value, nodes_done: done, run } = list.job("a");
+  assert.deepEqual([node.id, value, done, run.number], ["2", undefined, 1, 1]);
+});

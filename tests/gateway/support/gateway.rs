@@ -40,6 +40,7 @@ pub(crate) struct TestGateway {
     clock: Arc<dyn Clock>,
     lookup: Arc<dyn Lookup>,
     address: SocketAddr,
+    remote_addresses: Vec<SocketAddr>,
     client: reqwest::Client,
     stop: Option<oneshot::Sender<()>>,
     ended: oneshot::Receiver<bool>,
@@ -164,6 +165,7 @@ impl TestGateway {
         })
         .await;
         let (address, pool) = (app.address(), Arc::clone(app.pool()));
+        let remote_addresses = app.remote_addresses().to_vec();
         let (stop, stopped) = oneshot::channel::<()>();
         let (end, ended) = oneshot::channel();
         actix_web::rt::spawn(async move {
@@ -175,11 +177,22 @@ impl TestGateway {
             usual.insert("authorization", format!("Bearer {}", key.expose()).parse().unwrap());
         }
         let client = client().default_headers(usual).build().unwrap();
-        Self { sim, settings, lifecycle, pool, folder, clock, lookup, address, client, stop: Some(stop), ended }
+        let stop = Some(stop);
+        Self { sim, settings, lifecycle, pool, folder, clock, lookup, address, remote_addresses, client, stop, ended }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where the remote control listens besides.
+    pub(crate) fn remote_addresses(&self) -> &[SocketAddr] {
+        &self.remote_addresses
+    }
+
+    /// The folder of its data and its workflows.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     pub(crate) fn clock(&self) -> &dyn Clock {
