@@ -7,6 +7,7 @@ import { signIn } from "./components/sign-in.mjs";
 import { toast } from "./components/toasts.mjs";
 import { get, onKeyNeeded, remove } from "./lib/api.mjs";
 import { h, replace, setText } from "./lib/dom.mjs";
+import { forgetHistory } from "./lib/history.mjs";
 import { icon } from "./lib/icons.mjs";
 import { keep, recall } from "./lib/keep.mjs";
 import { Live } from "./lib/live.mjs";
@@ -122,7 +123,8 @@ function reasonFor(error) {
 }
 
 async function signOut() {
-  if (!(await confirm({ title: "Sign out?", text: "This browser forgets its session. The key itself stays good.", action: "Sign out" }))) return;
+  if (!(await confirm({ title: "Sign out?", text: "This browser forgets its session, and what was sent from the playground. The key itself stays good.", action: "Sign out" }))) return;
+  forgetHistory();
   await remove("/session", { quiet: true }).catch(() => null);
   location.reload();
 }

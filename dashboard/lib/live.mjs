@@ -13,6 +13,7 @@ export class Live extends EventTarget {
   #source = null;
   #wasOpen = false;
   #retry = 0;
+  #wanted = false;
 
   /** `checkSession` is asked after a refusal, which EventSource does not explain; true: try again. */
   constructor(checkSession) {
@@ -22,6 +23,7 @@ export class Live extends EventTarget {
   }
 
   start() {
+    this.#wanted = true;
     this.#close();
     if (document.hidden) return;
     const source = new EventSource("/events");
@@ -63,7 +65,7 @@ export class Live extends EventTarget {
       this.pausing = setTimeout(() => this.#close(), patience);
     } else {
       clearTimeout(this.pausing);
-      if (!this.#source) this.start();
+      if (this.#wanted && !this.#source) this.start();
     }
   }
 

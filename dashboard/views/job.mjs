@@ -4,10 +4,11 @@ import { copyButton } from "../components/copy-button.mjs";
 import { deliveryLog } from "../components/delivery-log.mjs";
 import { confirm } from "../components/dialogs.mjs";
 import { jobFacts } from "../components/job-facts.mjs";
+import { jobGraph } from "../components/job-graph.mjs";
 import { jobStage } from "../components/job-stage.mjs";
 import { outputGallery } from "../components/outputs.mjs";
 import { badge, crumb, empty, faultNotice, loading, notice, pageHead, words } from "../components/parts.mjs";
-import { runTimeline } from "../components/run-timeline.mjs";
+import { runTimeline, waterfall } from "../components/run-timeline.mjs";
 import { toast } from "../components/toasts.mjs";
 import { get, post } from "../lib/api.mjs";
 import { h, replace } from "../lib/dom.mjs";
@@ -17,6 +18,7 @@ import { icon } from "../lib/icons.mjs";
 import { JobList } from "../lib/job-list.mjs";
 import { stringify } from "../lib/json.mjs";
 import { followJob } from "../lib/live.mjs";
+import { LiveRun } from "../lib/live-run.mjs";
 import { howToMend } from "../lib/mend.mjs";
 import { makeHash } from "../lib/router.mjs";
 import { isFinal, jobState, stateOf } from "../lib/states.mjs";
@@ -27,7 +29,12 @@ export function view(route) {
   const head = h("div", {}, pageHead(`Job ${shortId(id)}`));
   const body = h("div.stack.wide", {}, loading("Loading the job", 6));
   const stage = jobStage();
-  const clock = setInterval(stage.tick, 1_000);
+  const run = new LiveRun();
+  const nodes = h("section.card", { hidden: true, "aria-label": "Nodes so far" });
+  const clock = setInterval(() => {
+    stage.tick();
+    drawNodes();
+  }, 1_000);
   signal.addEventListener("abort", () => clearInterval(clock));
   let following = false;
   let drawn = "";
@@ -52,6 +59,7 @@ export function view(route) {
 
   function onEvent(name, data) {
     if (name === "preview") return stage.preview(data);
+    if (run.apply(name, data, Date.now())) drawNodes();
     if (!known.apply(name, data)) return undefined;
     if (name === "status" && isFinal(data.status)) return load();
     return draw(known.job(id));
@@ -93,7 +101,15 @@ export function view(route) {
   }
 
   function livingBody(job) {
-    return [h("div.job-columns", {}, h("section.card", { "aria-label": "Progress" }, stage), factsCard(job)), rawCard(job)];
+    return [h("div.job-columns", {}, h("div.stack.wide", {}, h("section.card", { "aria-label": "Progress" }, stage), nodes), factsCard(job)), rawCard(job)];
+  }
+
+  /** The nodes as they run, on the same line of time as afterwards. */
+  function drawNodes() {
+    const profile = nodes.isConnected ? run.profile(Date.now()) : null;
+    if (!profile) return;
+    nodes.hidden = false;
+    replace(nodes, h("div.card-head", {}, h("h2", {}, "How it goes")), h("div.pad", {}, waterfall(profile, "Nodes so far")));
   }
 
   function endedBody(job) {
@@ -110,7 +126,7 @@ export function view(route) {
         h("section.stack", { "aria-label": "Result" }, result),
         timeline,
         h("section.card", {}, h("div.card-head", {}, h("h2", {}, "Webhook")), h("div.pad", {}, deliveryLog(id, signal)))),
-      factsCard(job)), rawCard(job)];
+      factsCard(job)), h("div", {}, jobGraph({ ...job, prompt_id: id }, signal), rawCard(job))];
   }
 
   /** A job that ended before any run began has no profile; how long it waited is told all the same. */

@@ -93,7 +93,7 @@ export function view(route, app) {
       if (gallery.children[place] !== card) gallery.insertBefore(card, gallery.children[place] ?? null);
     });
     gallery.hidden = shown.length === 0;
-    if (shown.length === 0) replace(below, cursor ? moreButton() : nothing(filter));
+    if (shown.length === 0) replace(below, cursor ? moreButton() : nothing(filter, app.session?.keys_required));
     else replace(below, cursor && moreButton());
   }
 
@@ -199,12 +199,13 @@ function filters(filter, app, signal, change) {
     h("div.row", {}, h("div.filter", {}, h("label.visually-hidden", { for: workflowId }, "Workflow"), workflow), tenant));
 }
 
-function nothing(filter) {
+function nothing(filter, keys) {
   if (filter.status || filter.workflow || filter.tenant) {
     return empty("filter", "No job fits these filters", "Jobs that fit appear here by themselves.",
       h("a.button", { href: makeHash("jobs") }, "Show all jobs"));
   }
-  const line = `curl ${location.origin}/generate -H 'content-type: application/json' -d '{"prompt": "a paper boat"}'`;
+  const key = keys ? ` -H "authorization: Bearer $COMFYGATE_KEY"` : "";
+  const line = `curl ${location.origin}/generate -H 'content-type: application/json'${key} -d '{"prompt": "a paper boat"}'`;
   return empty("image", "No jobs yet", "Jobs appear here the moment they are taken in. Begin in the playground, or post one from a shell:",
     h("pre.code.wrap", {}, line),
     h("a.button.primary", { href: makeHash("playground") }, icon("playground", "s"), "Open the playground"));
