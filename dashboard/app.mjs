@@ -7,6 +7,7 @@ import { signIn } from "./components/sign-in.mjs";
 import { toast } from "./components/toasts.mjs";
 import { get, onKeyNeeded, remove } from "./lib/api.mjs";
 import { h, replace, setText } from "./lib/dom.mjs";
+import { forgetHistory } from "./lib/history.mjs";
 import { icon } from "./lib/icons.mjs";
 import { keep, recall } from "./lib/keep.mjs";
 import { Live } from "./lib/live.mjs";
@@ -79,8 +80,8 @@ async function loadSession() {
   try {
     app.session = await get("/session", { quiet: true });
   } catch (error) {
-    // A gateway without sessions asks for no keys in a browser; what it refuses is said where it happens.
-    app.session = { keys_required: false, signed_in: false, operator: error.status === 404 };
+    // While the gateway does not answer, what was known of the session stands; what is refused is said where it happens.
+    app.session ??= { keys_required: false, signed_in: false, operator: error.status === 404 };
   }
   drawTools();
 }
@@ -122,7 +123,8 @@ function reasonFor(error) {
 }
 
 async function signOut() {
-  if (!(await confirm({ title: "Sign out?", text: "This browser forgets its session. The key itself stays good.", action: "Sign out" }))) return;
+  if (!(await confirm({ title: "Sign out?", text: "This browser forgets its session, and what was sent from the playground. The key itself stays good.", action: "Sign out" }))) return;
+  forgetHistory();
   await remove("/session", { quiet: true }).catch(() => null);
   location.reload();
 }

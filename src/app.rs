@@ -70,8 +70,8 @@ impl App {
     ) -> anyhow::Result<Self> {
         let (own, remote) = remote::open_doors(settings)?;
         let address = own.address;
-        let ground = Ground::lay(settings, clock, lifecycle.clone(), address, lookup).await?;
-        let api = web::Data::new(join(ground).await?);
+        let ground = Box::pin(Ground::lay(settings, clock, lifecycle.clone(), address, lookup)).await?;
+        let api = web::Data::new(Box::pin(join(ground)).await?);
         let front = Lifecycle::new();
         let per_address = settings.server.connections_per_address;
         let mut servers = vec![front::serve(own, &api, per_address, &front, lifecycle.stop())?];
@@ -184,7 +184,8 @@ async fn join(mut ground: Ground) -> anyhow::Result<Api> {
         clock,
         bodies,
         raw_graphs: settings.workflows.raw_graphs,
-        bench: api::Bench::default(),
+        bench: api::Bench::for_graphs(),
+        thumbnails: api::Thumbnails::new(settings.inputs.max_pixels),
         defaults: api::Defaults::of(&settings.outputs),
         max_body: usize::try_from(settings.server.max_body).unwrap_or(usize::MAX),
         body_limit: BODY_LIMIT,

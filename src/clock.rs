@@ -35,6 +35,12 @@ impl Timestamp {
         Duration::from_millis(self.millis_since(earlier))
     }
 
+    /// Returns the point so long before this one.
+    #[must_use]
+    pub fn back_by(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
+    }
+
     /// Writes the point as RFC 3339 in UTC with milliseconds.
     pub fn rfc3339(self) -> String {
         humantime::format_rfc3339_millis(self.system_time()).to_string()

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 const NO_SETTINGS: [&str; 1] = ["COMFYGATE_ADRESS"];
 
 /// Files whose string literals in front of `=>`, `,` or behind `code:` may be codes of answers.
-const CODE_FILES: [&str; 30] = [
+const CODE_FILES: [&str; 33] = [
     "src/api/backends.rs",
     "src/api/backends_pass.rs",
     "src/api/bench.rs",
@@ -34,9 +34,12 @@ const CODE_FILES: [&str; 30] = [
     "src/api/link.rs",
     "src/api/passage.rs",
     "src/api/raw.rs",
+    "src/api/remote.rs",
+    "src/api/remote_runs.rs",
     "src/api/secrets.rs",
     "src/api/session.rs",
     "src/api/submit.rs",
+    "src/api/summary.rs",
     "src/api/uploads.rs",
     "src/api/wishes.rs",
     "src/egress/refusal.rs",
@@ -186,7 +189,14 @@ fn every_failure_code_is_told() {
 fn every_promise_names_tests_that_exist() {
     let page = read("docs/RELIABILITY.md");
     assert!(every_row_names_tests(&page, "| R-") >= 45);
-    names_tests_that_exist(&page);
+    names_tests_that_exist(&page, 50);
+}
+
+#[test]
+fn every_promise_of_the_remote_control_names_tests_that_exist() {
+    let page = read("docs/RUNNER.md");
+    assert_eq!(every_row_names_tests(&page, "| S0-"), 20);
+    names_tests_that_exist(&page, 30);
 }
 
 #[test]
@@ -199,7 +209,7 @@ fn every_kind_of_hostile_input_names_tests_that_exist() {
         .collect::<Vec<_>>()
         .join("\n");
     assert!(every_row_names_tests(&rows, "| ") >= 45);
-    names_tests_that_exist(hostile);
+    names_tests_that_exist(hostile, 50);
 }
 
 /// Returns how many lines begin so; each of them must name a test.
@@ -210,11 +220,12 @@ fn every_row_names_tests(page: &str, start: &str) -> usize {
     rows.count()
 }
 
-/// Every test that a page names, as `file::name`, is in that file, under this name or one that begins with it.
-fn names_tests_that_exist(page: &str) {
+/// Every test that a page names, as `file::name`, is in that file, under this name or one that begins with it; and there are more
+/// than `least`.
+fn names_tests_that_exist(page: &str, least: usize) {
     let spans: Vec<&str> = page.split('`').skip(1).step_by(2).collect();
     let named: Vec<_> = spans.iter().filter(|span| span.starts_with("tests/") || span.starts_with("src/")).collect();
-    assert!(named.len() > 50, "{named:?}");
+    assert!(named.len() > least, "{named:?}");
     let is_there = |span: &str| {
         let (file, test) = span.split_once("::").unwrap_or((span, ""));
         let name = test.rsplit("::").next().unwrap();
@@ -300,6 +311,7 @@ fn codes(source: &str) -> BTreeSet<String> {
         "unavailable(",
         "not_implemented(",
         "bad_gateway(",
+        "not_there(",
         "gateway_timeout(",
         "StatusCode::NOT_FOUND,",
         "too_many(",

@@ -40,7 +40,7 @@ export function codeTabs(keys) {
     next.focus();
   });
   draw();
-  return Object.assign(h("div.stack.tight", {}, h("div.row.apart", {}, list, copyButton(() => pre.textContent, "the code", { label: "Copy" })), pre), {
+  return Object.assign(h("div.stack.tight", {}, h("div.row.apart.code-head", {}, list, copyButton(() => pre.textContent, "the code", { label: "Copy" })), pre), {
     update(next) {
       body = next;
       draw();

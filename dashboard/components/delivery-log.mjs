@@ -15,16 +15,21 @@ import { toast } from "./toasts.mjs";
 export function deliveryLog(id, signal) {
   const place = h("div.stack", {}, loading("Loading the webhook", 2));
   let again = null;
+  let drawn = null;
   signal.addEventListener("abort", () => clearTimeout(again));
 
   async function load() {
     try {
       const { deliveries } = await get(`/jobs/${encodeURIComponent(id)}/deliveries`, { signal, quiet: true });
-      replace(place, deliveries.length ? deliveries.map((delivery) => draw(delivery)) : h("p.soft", {}, "This job named no webhook_url, so nobody is told of its end. Its result stays here."));
+      const text = JSON.stringify(deliveries);
+      if (text !== drawn) replace(place, deliveries.length ? deliveries.map((delivery) => draw(delivery)) : h("p.soft", {}, "This job named no webhook_url, so nobody is told of its end. Its result stays here."));
+      drawn = text;
       clearTimeout(again);
       if (deliveries.some(({ state }) => state === "pending")) again = setTimeout(load, 3_000);
     } catch (error) {
-      if (error.name !== "AbortError") replace(place, faultNotice(error, load));
+      if (error.name === "AbortError") return;
+      drawn = null;
+      replace(place, faultNotice(error, load));
     }
   }
 
@@ -36,8 +41,8 @@ export function deliveryLog(id, signal) {
       await load();
     } catch (error) {
       replace(fault, faultNotice(error));
-      button.disabled = false;
     }
+    button.disabled = false;
   }
 
   function draw(delivery) {

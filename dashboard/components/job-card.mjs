@@ -1,7 +1,8 @@
 // One job in the gallery: its picture or how far it is, its state, and where it leads. The card stays and is redrawn when its job changes.
 
-import { h, replace } from "../lib/dom.mjs";
+import { h, replace, setText } from "../lib/dom.mjs";
 import { duration, plural, shortId } from "../lib/format.mjs";
+import { sentBody } from "../lib/history.mjs";
 import { icon } from "../lib/icons.mjs";
 import { share, thumbnail } from "../lib/job-list.mjs";
 import { makeHash } from "../lib/router.mjs";
@@ -25,7 +26,7 @@ export function jobCard(job) {
       replace(words, wordsOf(next));
       drawn = key;
     }
-    if (bar) drawProgress(picture, bar, next);
+    if (bar) drawProgress(card, bar, next);
   };
   card.update(job);
   return card;
@@ -40,29 +41,31 @@ function pictureOf(job, bar) {
     const more = job.outputs > 1 && h("span.job-count", {}, `${job.outputs}`, h("span.visually-hidden", {}, " outputs"), icon("jobs", "s"));
     return [image, more];
   }
-  if (bar) return h("div.job-progress", {}, h("span.job-percent.numbers"), bar, h("span.job-node.truncate"));
+  if (bar) return h("div.job-progress", {}, h("span.job-percent.numbers", {}), bar, h("span.job-node.truncate"));
   if (job.status === "failed") return h("div.job-fault", {}, icon("warn"), h("code", {}, job.code ?? "failed"), h("span", {}, job.error ?? ""));
   if (!isFinal(job.status)) return h("div.job-waiting", {}, icon("clock"), h("span", {}, waitWords(job)));
   return placeholder(job.status === "cancelled" ? "stop" : "file");
 }
 
-function drawProgress(picture, bar, job) {
+function drawProgress(card, bar, job) {
   const done = share(job) ?? 0;
   setMeter(bar, done);
-  const percent = picture.querySelector(".job-percent");
-  const node = picture.querySelector(".job-node");
-  if (percent) percent.textContent = `${Math.round(done * 100)} %`;
-  if (node) node.textContent = nodeWords(job);
+  setText(card.querySelector(".job-percent"), `${Math.round(done * 100)} %`);
+  for (const place of card.querySelectorAll(".job-node, .job-note")) setText(place, nodeWords(job));
 }
 
 function wordsOf(job) {
   const state = jobState(job.status);
   const delivery = job.delivery && job.delivery !== "delivered" ? deliveryState(job.delivery) : null;
   const length = isFinal(job.status) && job.timing?.run_ms > 0 ? duration(job.timing.run_ms) : "";
+  const prompt = sentBody(job.prompt_id)?.prompt;
   return [
     h("div.row.apart", {}, h("strong.truncate", {}, job.workflow), badge(state.label, state.tone, state)),
+    prompt && h("div.job-prompt.truncate", {}, prompt),
     h("div.job-line", {}, timeAgo(job.created_at), length && h("span", {}, `ran ${length}`), h("span.mono", { title: job.prompt_id }, shortId(job.prompt_id)), job.tenant && h("span.tag", {}, job.tenant)),
     delivery && h("div", {}, badge(delivery.label, delivery.tone)),
+    // Said in the picture already; the list, whose pictures are small, shows it here.
+    h("div.job-note.truncate", { "aria-hidden": "true" }, job.status === "failed" ? job.error : isFinal(job.status) ? null : waitWords(job)),
   ];
 }
 

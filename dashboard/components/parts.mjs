@@ -38,9 +38,9 @@ export function empty(iconName, title, text, ...actions) {
   return h("div.empty", {}, icon(iconName), h("h2", {}, title), text && h("p", {}, text), actions.length > 0 && h("div.row", {}, actions));
 }
 
-/** A sentence in which `words between backticks` become code, as the gateway writes them, and which begins large. */
+/** A sentence in which `words between backticks` become code, as the gateway writes them, and which begins large unless it begins with a path or an address. */
 export function words(text) {
-  const sentence = String(text ?? "").replace(/^[a-z]/, (letter) => letter.toUpperCase());
+  const sentence = String(text ?? "").replace(/^[a-z](?=[a-z']*[ ,])/, (letter) => letter.toUpperCase());
   return h("span", {}, sentence.split("`").map((part, place) => (place % 2 ? h("code", {}, part) : part)));
 }
 

@@ -3,7 +3,6 @@
 import { get } from "../lib/api.mjs";
 import { h, replace } from "../lib/dom.mjs";
 import { duration } from "../lib/format.mjs";
-import { icon } from "../lib/icons.mjs";
 import { JobList } from "../lib/job-list.mjs";
 import { followJob } from "../lib/live.mjs";
 import { howToMend } from "../lib/mend.mjs";
@@ -68,5 +67,5 @@ function result(id, job) {
       : notice("red", h("span", {}, "It failed: ", h("code", {}, job.code)), words(job.error), mend && h("span.mend.small", {}, h("strong", {}, "What helps: "), words(mend)));
   }
   return h("div.stack.tight", {}, outputGallery(id, job.outputs),
-    h("p.soft.small.row", {}, icon("clock", "s"), `Waited ${duration(job.timing.queued_ms)}, ran ${duration(job.timing.run_ms)}`, job.seed !== undefined && ` · seed ${job.seed}`));
+    h("p.soft.small", {}, `Waited ${duration(job.timing.queued_ms)}, ran ${duration(job.timing.run_ms)}${job.seed === undefined ? "" : `, seed ${job.seed}`}.`));
 }

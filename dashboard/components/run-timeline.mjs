@@ -7,22 +7,25 @@ import { nodeBars, phases } from "../lib/timeline.mjs";
 
 export function runTimeline(timing, profile) {
   const life = phases(timing, profile);
-  const nodes = nodeBars(profile);
   return h("div.stack", {},
     life.total > 0 && h("figure.stack.tight", {},
       h("div.phases", { "aria-hidden": "true" }, life.parts.map(({ kind, ms }) => h("span", { class: `phase ${kind}`, css: { "flex-grow": ms, "flex-basis": "0" } }))),
       h("ul.phase-key", {}, life.parts.map(({ kind, label, ms }) => h("li", {}, h("span", { class: `phase ${kind}`, "aria-hidden": "true" }), `${label} `, h("strong.numbers", {}, duration(ms)))))),
-    nodes.bars.length > 0 && h("figure.waterfall", { "aria-label": "Nodes of the last run" },
-      axis(nodes.total),
-      h("ol", {}, nodes.bars.map(nodeRow))),
+    waterfall(profile, "Nodes of the last run"),
     profile?.partial && h("p.small.soft", {}, "The gateway could not listen all the time, so nodes may be missing here."));
+}
+
+/** The nodes alone; `null` where there are none. */
+export function waterfall(profile, label) {
+  const { total, bars } = nodeBars(profile);
+  return bars.length === 0 ? null : h("figure.waterfall", { "aria-label": label }, axis(total), h("ol", {}, bars.map(nodeRow)));
 }
 
 function nodeRow(bar) {
   const width = Math.max(bar.end - bar.start, 0.004);
   return h("li", { title: `${bar.label}: ${duration(bar.ms)}` },
     h("span.node-name.truncate", {}, bar.label, bar.className && bar.className !== bar.label && h("span.soft", {}, ` ${bar.className}`)),
-    h("span.track", { "aria-hidden": "true" }, h("span", { class: bar.slowest ? "bar slowest" : "bar", css: { left: `${bar.start * 100}%`, width: `${width * 100}%` } })),
+    h("span.track", { "aria-hidden": "true" }, h("span", { class: `bar ${bar.running ? "running" : bar.slowest ? "slowest" : ""}`, css: { left: `${bar.start * 100}%`, width: `${width * 100}%` } })),
     h("span.numbers.node-time", {}, duration(bar.ms)));
 }
 

@@ -7,6 +7,7 @@ const most = 40;
 
 /** Notes a request that was answered with an id. */
 export function remember(entry) {
+  known = null;
   const entries = [entry, ...history().filter(({ id }) => id !== entry.id)].slice(0, most);
   keep("history", entries.map((one) => ({ ...one, body: stringify(one.body) })));
 }
@@ -25,6 +26,15 @@ export function history() {
 }
 
 /** The request of the job with this id, or `null`. */
-export const sentBody = (id) => history().find((one) => one.id === id)?.body ?? null;
+export function sentBody(id) {
+  known ??= new Map(history().map((one) => [one.id, one.body]));
+  return known.get(id) ?? null;
+}
 
-export const forgetHistory = () => keep("history", null);
+/** What `sentBody` has read, until something is added. */
+let known = null;
+
+export function forgetHistory() {
+  known = null;
+  keep("history", null);
+}

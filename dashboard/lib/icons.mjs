@@ -37,6 +37,10 @@ const paths = {
   clock: "M12 3a9 9 0 1 1 0 18 9 9 0 0 1 0-18zM12 7v5l3.5 2",
   memory: "M6 6h12v12H6zM9 3v3M15 3v3M9 18v3M15 18v3M3 9h3M3 15h3M18 9h3M18 15h3",
   drop: "M12 3c4 5 6 7.5 6 11a6 6 0 0 1-12 0c0-3.5 2-6 6-11z",
+  rows: "M4 6h16M4 12h16M4 18h16",
+  larger: "M12 5v14M5 12h14",
+  smaller: "M5 12h14",
+  fit: "M4 9V4h5M15 4h5v5M20 15v5h-5M9 20H4v-5",
   filter: "M4 6h16M7 12h10M10 18h4",
 };
 

@@ -15,7 +15,8 @@ export class JobList {
     for (const entry of entries) {
       const old = this.#jobs.get(entry.prompt_id);
       const live = !isFinal(entry.status) && old ? { percent: old.percent, node: old.node, value: old.value, max: old.max } : {};
-      this.#jobs.set(entry.prompt_id, { ...live, ...entry });
+      const made = old ? { outputs: old.outputs, seenOutputs: old.seenOutputs, thumbnail_url: old.thumbnail_url } : {};
+      this.#jobs.set(entry.prompt_id, { ...live, ...made, ...entry });
     }
   }
 

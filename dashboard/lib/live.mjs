@@ -1,5 +1,10 @@
 // The live events. One connection serves all views; one more follows the job that is open. While the page is hidden nothing is held open.
 
+import { isFinal } from "./states.mjs";
+
+/** How long a hidden page keeps its connections: a browser has six for one gateway, for all pages together. */
+const patience = 30_000;
+
 const names = ["hello", "status", "node", "progress", "preview", "output", "backend", "cut_off"];
 
 /** `/events`: an EventTarget with an event per name (`detail` is its data), `resync` after a gap, and `state` when `state` changes. */
@@ -8,6 +13,7 @@ export class Live extends EventTarget {
   #source = null;
   #wasOpen = false;
   #retry = 0;
+  #wanted = false;
 
   /** `checkSession` is asked after a refusal, which EventSource does not explain; true: try again. */
   constructor(checkSession) {
@@ -17,6 +23,7 @@ export class Live extends EventTarget {
   }
 
   start() {
+    this.#wanted = true;
     this.#close();
     if (document.hidden) return;
     const source = new EventSource("/events");
@@ -55,10 +62,10 @@ export class Live extends EventTarget {
 
   #visible() {
     if (document.hidden) {
-      this.pausing = setTimeout(() => this.#close(), 30_000);
+      this.pausing = setTimeout(() => this.#close(), patience);
     } else {
       clearTimeout(this.pausing);
-      if (!this.#source) this.start();
+      if (this.#wanted && !this.#source) this.start();
     }
   }
 
@@ -76,18 +83,48 @@ export class Live extends EventTarget {
 
 /** `/jobs/{id}/events` with previews: calls `listener(name, data)` until the job ends or `signal` is aborted. */
 export function followJob(id, listener, signal) {
-  if (signal.aborted) return;
-  const source = new EventSource(`/jobs/${encodeURIComponent(id)}/events`);
-  signal.addEventListener("abort", () => source.close());
-  for (const name of names) {
-    source.addEventListener(name, (event) => {
-      const data = decode(event.data);
-      if (!data) return;
-      // The server ends the stream after the final status; without this the browser would call again.
-      if (name === "status" && ["succeeded", "failed", "cancelled"].includes(data.status) && !data.will_retry) source.close();
-      listener(name, data);
+  let source = null;
+  let over = false;
+  let resting = null;
+
+  function open() {
+    if (over || source || signal.aborted || document.hidden) return;
+    const opened = new EventSource(`/jobs/${encodeURIComponent(id)}/events`);
+    source = opened;
+    for (const name of names) opened.addEventListener(name, (event) => tell(name, decode(event.data)));
+    // The browser tries again by itself after a lost connection, but not after a refusal, such as that of a proxy in between.
+    opened.addEventListener("error", () => {
+      if (opened.readyState !== EventSource.CLOSED || opened !== source) return;
+      source = null;
+      setTimeout(open, 3_000);
     });
   }
+
+  function close() {
+    source?.close();
+    source = null;
+  }
+
+  function tell(name, data) {
+    if (!data) return;
+    // The server ends the stream after the final status; without this the browser would call again.
+    if (name === "status" && isFinal(data.status)) {
+      over = true;
+      close();
+    }
+    listener(name, data);
+  }
+
+  document.addEventListener("visibilitychange", () => {
+    clearTimeout(resting);
+    if (document.hidden) resting = setTimeout(close, patience);
+    else open();
+  }, { signal });
+  signal.addEventListener("abort", () => {
+    clearTimeout(resting);
+    close();
+  });
+  open();
 }
 
 function decode(text) {

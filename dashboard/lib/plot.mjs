@@ -48,6 +48,56 @@ export function linePath(points) {
   return path;
 }
 
+/** The `d` of the area between that line and the height `base`, a piece for each stretch without a gap. */
+export function areaPath(points, base) {
+  let path = "";
+  let stretch = [];
+  const close = () => {
+    if (stretch.length > 1) path += `${linePath(stretch)}L${round(stretch.at(-1)[0])} ${round(base)}L${round(stretch[0][0])} ${round(base)}z`;
+    stretch = [];
+  };
+  for (const point of points) {
+    if (point && point.every(Number.isFinite)) stretch.push(point);
+    else close();
+  }
+  close();
+  return path;
+}
+
+/** The points with no neighbour on either side, which a line does not show. */
+export function lonePoints(points) {
+  return points.filter((point, index) => point && !points[index - 1] && !points[index + 1]);
+}
+
+/** Points in time with a `null` wherever the next one comes later than `longest`: there nothing was measured, and no line shall say otherwise. */
+export function withGaps(points, longest) {
+  return points.flatMap((point, index) => (index > 0 && point[0] - points[index - 1][0] > longest ? [null, point] : [point]));
+}
+
+/** The point whose time is nearest to `at`, and which has a value; `null` where there is none within `reach`. */
+export function nearest(points, at, reach = Infinity) {
+  let best = null;
+  for (const point of points) {
+    if (!point || !Number.isFinite(point[1])) continue;
+    const far = Math.abs(point[0] - at);
+    if (far <= reach && (!best || far < Math.abs(best[0] - at))) best = point;
+  }
+  return best;
+}
+
+/** `{ last, least, most }` of points, or `null` where none has a value. */
+export function extent(points) {
+  const values = points.filter((point) => point && Number.isFinite(point[1])).map(([, value]) => value);
+  if (values.length === 0) return null;
+  return { last: values.at(-1), least: values.reduce((one, other) => Math.min(one, other)), most: values.reduce((one, other) => Math.max(one, other)) };
+}
+
+/** A tick of a time axis that is `span` long: the time of day, or the day where it is longer than two. */
+export function timeLabel(at, span) {
+  if (span > 2 * 86400_000) return new Date(at).toLocaleDateString(undefined, { day: "numeric", month: "short" });
+  return new Date(at).toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit" });
+}
+
 const round = (value) => Math.round(value * 10) / 10;
 
 function roundStep(rough) {

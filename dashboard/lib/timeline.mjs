@@ -24,8 +24,8 @@ export function nodeBars(profile) {
   const longest = Math.max(0, ...nodes.map(({ ms }) => ms));
   return {
     total,
-    bars: nodes.map(({ id, class: className, title, at_ms, ms }) => ({
-      id, className, label: title ?? className ?? `Node ${id}`, ms, start: at_ms / total, end: (at_ms + ms) / total, slowest: nodes.length > 1 && ms === longest,
+    bars: nodes.map(({ id, class: className, title, at_ms, ms, running = false }) => ({
+      id, className, label: title ?? className ?? `Node ${id}`, ms, running, start: at_ms / total, end: (at_ms + ms) / total, slowest: nodes.length > 1 && ms === longest,
     })),
   };
 }

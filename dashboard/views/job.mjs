@@ -4,18 +4,21 @@ import { copyButton } from "../components/copy-button.mjs";
 import { deliveryLog } from "../components/delivery-log.mjs";
 import { confirm } from "../components/dialogs.mjs";
 import { jobFacts } from "../components/job-facts.mjs";
+import { jobGraph } from "../components/job-graph.mjs";
 import { jobStage } from "../components/job-stage.mjs";
 import { outputGallery } from "../components/outputs.mjs";
 import { badge, crumb, empty, faultNotice, loading, notice, pageHead, words } from "../components/parts.mjs";
-import { runTimeline } from "../components/run-timeline.mjs";
+import { runTimeline, waterfall } from "../components/run-timeline.mjs";
 import { toast } from "../components/toasts.mjs";
 import { get, post } from "../lib/api.mjs";
 import { h, replace } from "../lib/dom.mjs";
 import { shortId } from "../lib/format.mjs";
+import { sentBody } from "../lib/history.mjs";
 import { icon } from "../lib/icons.mjs";
 import { JobList } from "../lib/job-list.mjs";
 import { stringify } from "../lib/json.mjs";
 import { followJob } from "../lib/live.mjs";
+import { LiveRun } from "../lib/live-run.mjs";
 import { howToMend } from "../lib/mend.mjs";
 import { makeHash } from "../lib/router.mjs";
 import { isFinal, jobState, stateOf } from "../lib/states.mjs";
@@ -26,7 +29,12 @@ export function view(route) {
   const head = h("div", {}, pageHead(`Job ${shortId(id)}`));
   const body = h("div.stack.wide", {}, loading("Loading the job", 6));
   const stage = jobStage();
-  const clock = setInterval(stage.tick, 1_000);
+  const run = new LiveRun();
+  const nodes = h("section.card", { hidden: true, "aria-label": "Nodes so far" });
+  const clock = setInterval(() => {
+    stage.tick();
+    drawNodes();
+  }, 1_000);
   signal.addEventListener("abort", () => clearInterval(clock));
   let following = false;
   let drawn = "";
@@ -51,6 +59,7 @@ export function view(route) {
 
   function onEvent(name, data) {
     if (name === "preview") return stage.preview(data);
+    if (run.apply(name, data, Date.now())) drawNodes();
     if (!known.apply(name, data)) return undefined;
     if (name === "status" && isFinal(data.status)) return load();
     return draw(known.job(id));
@@ -65,14 +74,15 @@ export function view(route) {
     const state = jobState(job.status);
     const focused = head.contains(document.activeElement);
     replace(head, crumb(makeHash("jobs"), "Jobs"), pageHead(`${job.workflow} ${shortId(id)}`,
-      h("span.row", {}, badge(state.label, state.tone, state), h("code.small", {}, id), copyButton(id, "the id")), ...actions(job)));
+      h("span.row", {}, badge(state.label, state.tone, state), h("span.job-id", {}, h("code.small.truncate", {}, id), copyButton(id, "the id"))), ...actions(job)));
     document.title = `${job.workflow} ${shortId(id)}, ${state.label.toLowerCase()} · comfygate`;
     if (focused) head.querySelector("h1").focus({ preventScroll: true });
     replace(body, living ? livingBody(job) : endedBody(job));
   }
 
   function actions(job) {
-    const again = h("a.button", { href: makeHash("playground", job.workflow, { from: id }) }, icon("again", "s"), "Use again");
+    const label = sentBody(id) ? "Use again" : job.seed === undefined ? "Same workflow" : "Same workflow and seed";
+    const again = h("a.button", { href: makeHash("playground", job.workflow, { from: id, seed: job.seed }) }, icon("again", "s"), label);
     if (isFinal(job.status)) return job.workflow.startsWith("@") ? [] : [again];
     return [h("button.button.danger", { type: "button", disabled: job.cancel_requested === true, onclick: cancel }, icon("stop", "s"), job.cancel_requested ? "Being cancelled" : "Cancel")];
   }
@@ -91,7 +101,15 @@ export function view(route) {
   }
 
   function livingBody(job) {
-    return [h("div.job-columns", {}, h("div.stack.wide", {}, h("section.card", { "aria-label": "Progress" }, stage), rawCard(job)), factsCard(job))];
+    return [h("div.job-columns", {}, h("div.stack.wide", {}, h("section.card", { "aria-label": "Progress" }, stage), nodes), factsCard(job)), rawCard(job)];
+  }
+
+  /** The nodes as they run, on the same line of time as afterwards. */
+  function drawNodes() {
+    const profile = nodes.isConnected ? run.profile(Date.now()) : null;
+    if (!profile) return;
+    nodes.hidden = false;
+    replace(nodes, h("div.card-head", {}, h("h2", {}, "How it goes")), h("div.pad", {}, waterfall(profile, "Nodes so far")));
   }
 
   function endedBody(job) {
@@ -107,9 +125,8 @@ export function view(route) {
       h("div.stack.wide", {},
         h("section.stack", { "aria-label": "Result" }, result),
         timeline,
-        h("section.card", {}, h("div.card-head", {}, h("h2", {}, "Webhook")), h("div.pad", {}, deliveryLog(id, signal))),
-        rawCard(job)),
-      factsCard(job))];
+        h("section.card", {}, h("div.card-head", {}, h("h2", {}, "Webhook")), h("div.pad", {}, deliveryLog(id, signal)))),
+      factsCard(job)), h("div", {}, jobGraph({ ...job, prompt_id: id }, signal), rawCard(job))];
   }
 
   /** A job that ended before any run began has no profile; how long it waited is told all the same. */

@@ -6,6 +6,7 @@ import { get } from "../lib/api.mjs";
 import { freshId, h, replace, setText } from "../lib/dom.mjs";
 import { plural } from "../lib/format.mjs";
 import { icon } from "../lib/icons.mjs";
+import { keep, recall } from "../lib/keep.mjs";
 import { JobList } from "../lib/job-list.mjs";
 import { makeHash } from "../lib/router.mjs";
 import { isFinal, jobState, jobStates } from "../lib/states.mjs";
@@ -30,7 +31,7 @@ export function view(route, app) {
   const below = h("div.stack");
   const element = h("div", {},
     pageHead("Jobs", counts, h("a.button.primary", { href: makeHash("playground") }, icon("playground", "s"), "New job")),
-    filters(filter, app, signal, change), gallery, below);
+    h("div.filters", {}, filters(filter, app, signal, change), shapes(gallery)), gallery, below);
 
   async function load(from) {
     if (!from) replace(below, loading("Loading jobs"));
@@ -92,7 +93,7 @@ export function view(route, app) {
       if (gallery.children[place] !== card) gallery.insertBefore(card, gallery.children[place] ?? null);
     });
     gallery.hidden = shown.length === 0;
-    if (shown.length === 0) replace(below, cursor ? moreButton() : nothing(filter));
+    if (shown.length === 0) replace(below, cursor ? moreButton() : nothing(filter, app.session?.keys_required));
     else replace(below, cursor && moreButton());
   }
 
@@ -163,6 +164,18 @@ function queueWords({ paused, queued, running, submitted }) {
   return paused ? `The queue is paused. ${words}` : words;
 }
 
+/** Pictures or a list; remembered. */
+function shapes(gallery) {
+  const buttons = ["pictures", "list"].map((shape) => h("button.button.small.quiet.icon-only", { type: "button", "aria-label": `Show as ${shape}`, title: `Show as ${shape}`, onclick: () => choose(shape) }, icon(shape === "list" ? "rows" : "jobs", "s")));
+  const choose = (shape) => {
+    keep("gallery", shape);
+    gallery.classList.toggle("list", shape === "list");
+    buttons.forEach((button, place) => button.setAttribute("aria-pressed", String((place === 1) === (shape === "list"))));
+  };
+  choose(recall("gallery", "pictures"));
+  return h("div.shapes", { role: "group", "aria-label": "Shape" }, buttons);
+}
+
 function filters(filter, app, signal, change) {
   const chips = ["", ...jobStates].map((status) => {
     const chip = h("button.chip", { type: "button", "aria-pressed": String(filter.status === status), "data-status": status }, status ? jobState(status).label : "All");
@@ -181,17 +194,18 @@ function filters(filter, app, signal, change) {
   const tenantId = freshId("tenant");
   const tenant = app.session?.operator && h("div.filter", {}, h("label.visually-hidden", { for: tenantId }, "Tenant"),
     h("input.input.small", { id: tenantId, type: "search", placeholder: "Every tenant", value: filter.tenant, onchange: (event) => change({ tenant: event.target.value.trim() }) }));
-  return h("search.filters", { "aria-label": "Filter jobs" },
+  return h("search.filter-bar", { "aria-label": "Filter jobs" },
     h("div.chips", { role: "group", "aria-label": "State" }, chips),
     h("div.row", {}, h("div.filter", {}, h("label.visually-hidden", { for: workflowId }, "Workflow"), workflow), tenant));
 }
 
-function nothing(filter) {
+function nothing(filter, keys) {
   if (filter.status || filter.workflow || filter.tenant) {
     return empty("filter", "No job fits these filters", "Jobs that fit appear here by themselves.",
       h("a.button", { href: makeHash("jobs") }, "Show all jobs"));
   }
-  const line = `curl ${location.origin}/generate -H 'content-type: application/json' -d '{"prompt": "a paper boat"}'`;
+  const key = keys ? ` -H "authorization: Bearer $COMFYGATE_KEY"` : "";
+  const line = `curl ${location.origin}/generate -H 'content-type: application/json'${key} -d '{"prompt": "a paper boat"}'`;
   return empty("image", "No jobs yet", "Jobs appear here the moment they are taken in. Begin in the playground, or post one from a shell:",
     h("pre.code.wrap", {}, line),
     h("a.button.primary", { href: makeHash("playground") }, icon("playground", "s"), "Open the playground"));

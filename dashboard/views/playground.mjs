@@ -35,7 +35,7 @@ export function view(route, app) {
       const name = names.includes(wished) ? wished : workflows.find((one) => one.default)?.name ?? names[0];
       drawChooser(names, name);
       const lost = route.argument && name !== route.argument ? notice("amber", null, `There is no workflow ${route.argument} any more, so this is ${name}.`) : null;
-      return await open(name, route.query.from ? sentBody(route.query.from) : null, lost);
+      return await open(name, askedFor(route.query), lost);
     } catch (error) {
       if (error.name !== "AbortError") replace(left, faultNotice(error, begin));
       return undefined;
@@ -147,6 +147,11 @@ export function view(route, app) {
   return h("div", {},
     pageHead("Playground", "Try a workflow with values of your own.", chooser),
     h("div.play-columns", {}, left, h("div.stack.play-side", {}, result, past, h("section.card.pad.stack.tight", { "aria-labelledby": "as-code" }, h("h2", { id: "as-code" }, "As code"), code))));
+}
+
+/** What a job asked for, as far as it is known here: everything if it was sent from this browser, else its seed. */
+function askedFor({ from, seed }) {
+  return (from && sentBody(from)) ?? (seed ? { seed } : null);
 }
 
 /** Whatever is typed, the graph would be refused: better said before than after. */

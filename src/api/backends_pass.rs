@@ -31,6 +31,11 @@ pub(super) async fn health(api: web::Data<Api>, name: web::Path<String>) -> Resu
     Ok(fresh().json(find(&api, &name).await?.health.view()))
 }
 
+/// Tells how busy its GPUs were in the last hour, without asking it.
+pub(super) async fn vitals(api: web::Data<Api>, name: web::Path<String>) -> Result<HttpResponse, ApiError> {
+    Ok(fresh().json(find(&api, &name).await?.vitals.samples()))
+}
+
 /// Asks for version, memory and devices.
 pub(super) async fn stats(api: web::Data<Api>, name: web::Path<String>) -> Result<HttpResponse, ApiError> {
     pass(&api, &name, Question::SystemStats).await

@@ -8,26 +8,39 @@ use crate::lifecycle::half_of_the_cores;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
-/// How much may wait or be done: each holds a body of 8 MiB at most, or of `COMFYGATE_MAX_BODY`.
-const SEATS: usize = 32;
+/// How many graphs may wait or be worked on: each holds a body of 8 MiB at most, or of `COMFYGATE_MAX_BODY`.
+const GRAPHS: usize = 32;
+/// How many pictures: one that waits holds next to nothing, and a page may show hundreds.
+const PICTURES: usize = 512;
 
 /// Where long work is done.
 pub struct Bench {
     /// Those of whom something waits or is done; nobody takes them all.
     seats: Arc<Places>,
     places: Arc<Semaphore>,
-}
-
-impl Default for Bench {
-    /// Has half as many places as there are processor cores.
-    fn default() -> Self {
-        Self::with(half_of_the_cores(), SEATS)
-    }
+    /// What whoever finds no seat is told.
+    busy: fn() -> ApiError,
 }
 
 impl Bench {
-    fn with(places: usize, seats: usize) -> Self {
-        Self { seats: Places::new(seats, seats), places: Arc::new(Semaphore::new(places)) }
+    /// One for graphs, with half as many places as there are processor cores.
+    pub fn for_graphs() -> Self {
+        Self::with(half_of_the_cores(), GRAPHS, || {
+            let message = "too many graphs are being read and converted: send this one again soon";
+            ApiError::unavailable("graphs_busy", message)
+        })
+    }
+
+    /// One for pictures, as large again.
+    pub fn for_pictures() -> Self {
+        Self::with(half_of_the_cores(), PICTURES, || {
+            let message = "too many pictures are being made smaller: ask for this one again soon";
+            ApiError::unavailable("thumbnails_busy", message)
+        })
+    }
+
+    fn with(places: usize, seats: usize, busy: fn() -> ApiError) -> Self {
+        Self { seats: Places::new(seats, seats), places: Arc::new(Semaphore::new(places)), busy }
     }
 
     /// Does `work` for a tenant as soon as there is a place, unless too much waits already for it to have one more. Who goes away
@@ -37,10 +50,7 @@ impl Bench {
         tenant: &Tenant,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, ApiError> {
-        let Some(seat) = self.seats.take(tenant, 1) else {
-            let message = "too many graphs are being read and converted: send this one again soon";
-            return Err(ApiError::unavailable("graphs_busy", message));
-        };
+        let seat = self.seats.take(tenant, 1).ok_or_else(self.busy)?;
         let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| ApiError::internal())?;
         super::workflows::away(move || {
             // Goes with the work: whoever wished it may be gone before it ends.
@@ -62,7 +72,7 @@ mod tests {
 
     #[tokio::test]
     async fn only_so_much_is_done_at_once_and_never_where_others_are_served() {
-        let bench = Arc::new(Bench::with(2, 32));
+        let bench = Arc::new(Bench::with(2, 32, ApiError::internal));
         let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let (begun, begins) = mpsc::channel();
         let (go, gate) = mpsc::channel::<()>();
@@ -108,7 +118,7 @@ mod tests {
 
     #[tokio::test]
     async fn only_so_much_waits_and_who_comes_new_finds_a_seat() {
-        let bench = Arc::new(Bench::with(1, 8));
+        let bench = Arc::new(Bench::with(1, 8, Bench::for_graphs().busy));
         let (go, gate) = mpsc::channel::<()>();
         let tenant = |number: usize| Tenant::from_stored(format!("tenant{number}"));
         let mut begun = Box::pin(async { bench.work(&tenant(0), move || gate.recv_timeout(PATIENCE)).await.is_ok() });

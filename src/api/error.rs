@@ -40,7 +40,7 @@ impl ApiError {
     }
 
     /// 404 for something else than a path or a job.
-    pub fn missing(code: &'static str, message: impl Into<String>) -> Self {
+    pub fn not_there(code: &'static str, message: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, code, message)
     }
 

@@ -2,7 +2,7 @@
 
 use super::caller::Caller;
 use super::listening::place_of;
-use super::{Api, ApiError};
+use super::{Api, ApiError, thumbnail};
 use crate::clock::Timestamp;
 use crate::intake::Cancelled;
 use crate::job::{Job, JobId, JobState, Output, OutputKind, live_view};
@@ -111,6 +111,11 @@ pub(super) async fn output(
     let Some(output) = output else {
         return Err(ApiError::not_found(format!("job {} has no output `{place}`", job.id)));
     };
+    if let Some(side) = thumbnail::asked(request.query_string())?
+        && let Some(small) = thumbnail::answer(&api, &caller, &request, output, side).await?
+    {
+        return Ok(small);
+    }
     let tag = format!("\"{}\"", output.sha256);
     if names(request.headers().get(IF_NONE_MATCH), &tag) {
         let mut answer = HttpResponse::NotModified();
@@ -197,6 +202,13 @@ fn summary(api: &Api, caller: &Caller, entry: &Listed) -> Map<String, Value> {
         view.insert("delivery".into(), json!(delivery.as_str()));
     }
     view.insert("status_url".into(), json!(format!("/jobs/{}", entry.job.id)));
+    if entry.job.state.is_final() {
+        view.insert("outputs".into(), json!(entry.outputs));
+    }
+    if let Some(place) = entry.first_image {
+        let url = format!("/jobs/{}/outputs/{place}?thumbnail={}", entry.job.id, thumbnail::USUAL);
+        view.insert("thumbnail_url".into(), json!(url));
+    }
     view
 }
 

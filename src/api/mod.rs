@@ -39,7 +39,9 @@ mod session;
 mod socket;
 mod stalled;
 mod submit;
+mod summary;
 mod throttle;
+mod thumbnail;
 mod trial;
 mod uploads;
 mod verdicts;
@@ -69,6 +71,7 @@ pub use secrets::secret_view;
 pub use stalled::limit_stalling;
 pub use submit::{FindWorkflow, Rules, read_submission};
 pub(crate) use throttle::{guesses, throttle};
+pub use thumbnail::Thumbnails;
 pub use verdicts::Verdicts;
 pub use wishes::Defaults;
 
@@ -145,6 +148,8 @@ pub struct Api {
     pub raw_graphs: bool,
     /// Where graphs are read and converted.
     pub bench: Bench,
+    /// Where pictures are made smaller.
+    pub thumbnails: Thumbnails,
     /// What holds where a request does not say it.
     pub defaults: Defaults,
     /// The largest request body, in bytes.
@@ -208,6 +213,7 @@ const ROUTES: &[Call] = &[
     post("/jobs/{id}/deliveries/{d}/replay", Scope(Submit), || web::to(deliveries::replay)),
     get("/deliveries", Scope(Read), || web::to(deliveries::list)),
     post("/deliveries/replay", Scope(Submit), || web::to(deliveries::replay_all)),
+    get("/webhooks/summary", Scope(Read), || web::to(summary::get)),
     get("/workflows", Scope(Read), || web::to(workflows::list)),
     get("/workflows/{name}", Scope(Read), || web::to(workflows::get)),
     post("/workflows/{name}/check", Scope(Submit), || web::to(trial::dry_run)),
@@ -225,6 +231,7 @@ const ROUTES: &[Call] = &[
     post("/queue/pause", KeyWith(Admin), || web::to(queue::pause)),
     post("/queue/resume", KeyWith(Admin), || web::to(queue::resume)),
     get("/backends/{name}/health", Scope(Admin), || web::to(backends_pass::health)),
+    get("/backends/{name}/vitals", Scope(Admin), || web::to(backends_pass::vitals)),
     get("/backends/{name}/stats", Scope(Admin), || web::to(backends_pass::stats)),
     get("/backends/{name}/features", Scope(Admin), || web::to(backends_pass::features)),
     get("/backends/{name}/queue", Scope(Admin), || web::to(backends_pass::queue)),

@@ -148,7 +148,7 @@ fn refuse_missing(found: &Whereabouts, filename: &str) -> Result<(), ApiError> {
     let message = format!(
         "no ComfyUI has `{name}` in its input folder: put it there first, with ComfyUI's POST /upload/image or by copying it"
     );
-    Err(ApiError::missing("image_not_there", message).with_details(json!({ "asked": found.not_on })))
+    Err(ApiError::not_there("image_not_there", message).with_details(json!({ "asked": found.not_on })))
 }
 
 fn view(standing: &Standing) -> Map<String, Value> {
@@ -179,7 +179,7 @@ impl From<EditError> for ApiError {
     fn from(error: EditError) -> Self {
         let message = error.to_string();
         let answer = match &error {
-            EditError::NoSuchNode { .. } => Self::missing("unknown_node", message),
+            EditError::NoSuchNode { .. } => Self::not_there("unknown_node", message),
             EditError::SeveralNodes { .. } => Self::bad_request("several_nodes", message),
             EditError::NoInput { .. } => Self::bad_request("no_such_input", message),
             EditError::Linked { .. } => Self::bad_request("linked_input", message),

@@ -69,7 +69,7 @@ pub(super) async fn generate_image(
     tell(&api, &caller, &request);
     let body = read(&api, &request, payload).await?;
     check_description(&parse_object(&body)?.into())?;
-    let Some(service) = api.remote.service() else {
+    let Some(service) = api.remote.prompt_service() else {
         let message = "no service that writes prompts is set: the operator names it in COMFYGATE_RUNNER_PROMPT_URL";
         return Err(ApiError::unavailable("prompt_service_off", message));
     };

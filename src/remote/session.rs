@@ -61,10 +61,9 @@ impl Sessions {
             (false, None) => {}
         }
         let uses = self.uses;
-        Ok(self.of.get_mut(tenant).map(|session| {
-            session.used = uses;
-            session
-        }))
+        let Some(session) = self.of.get_mut(tenant) else { return Ok(None) };
+        session.used = uses;
+        Ok(Some(session))
     }
 
     /// Returns what of a tenant has begun, and takes none of it for its own any more.

@@ -29,4 +29,8 @@ pub struct Listed {
     pub error: Option<String>,
     /// Where its delivery stands, for a job that has ended and has one.
     pub delivery: Option<DeliveryState>,
+    /// How many outputs it has.
+    pub outputs: u32,
+    /// The place of the first of them that is an image.
+    pub first_image: Option<u32>,
 }

@@ -21,6 +21,7 @@ mod pool;
 mod replay;
 mod signing;
 mod sqlite;
+mod summary;
 mod uploads;
 
 pub use claim::{Arrivals, Assignment, Claimed, Refused, Waiting, Way};
@@ -40,6 +41,7 @@ pub use pool::{KeptBackend, Leaving, PoolStore, QueueCounts};
 pub use replay::{DeliveryFilter, ListedDelivery, ReplayFilter};
 pub use signing::{Rotation, SecretKind, SigningSecret, SigningStore};
 pub use sqlite::{Audit, Flaw, NamedBlob, OpenError, SqliteStore, audit, open_beside};
+pub use summary::{Summary, SummaryCounts, SummaryFilter, SummaryStep};
 pub use uploads::{NewUpload, Space, Upload, UploadStore};
 
 use crate::clock::Timestamp;
@@ -141,6 +143,9 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Lists deliveries, those of the newest jobs first.
     async fn list_deliveries(&self, filter: DeliveryFilter) -> Result<Vec<ListedDelivery>, StoreError>;
+
+    /// Sums up how the webhooks of jobs that ended since some time fared. A read, of no more jobs than the filter says.
+    async fn summary(&self, filter: SummaryFilter) -> Result<Summary, StoreError>;
 
     /// Begins a delivery anew: it is due at `at`, and the schedule starts from its beginning, while its attempts go on
     /// being numbered. One that is pending is only due at once. Returns the state that it had; none where the job has no

@@ -1,13 +1,16 @@
-//! How busy the machine and the GPUs of one backend are, as the agent in its ComfyUI told it last. What the numbers mean for the
+//! How busy the machine and the GPUs of one backend are, as the agent in its ComfyUI told it last, and in the last hour (`samples.rs`). What the numbers mean for the
 //! choice of a backend is left to others.
 
 mod read;
 mod run;
+mod samples;
 
 pub use read::{AgentMetrics, Gpu, Unreadable};
 pub use run::{Parts, run};
+pub use samples::{Watched, sample};
 
 use crate::clock::Timestamp;
+use samples::{Look, Samples};
 use serde_json::{Map, Value, json};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -22,6 +25,7 @@ const MISSED: u32 = 4;
 #[derive(Debug, Default)]
 pub struct Vitals {
     state: Mutex<State>,
+    samples: Mutex<Samples>,
 }
 
 #[derive(Debug, Default)]
@@ -90,6 +94,23 @@ impl Vitals {
         }
         metrics.write(&mut view);
         Value::Object(view)
+    }
+
+    /// Returns how busy its GPUs were in the last hour, for people to read.
+    pub fn samples(&self) -> Value {
+        self.lock_samples().view()
+    }
+
+    fn begin_looks(&self, every: Duration) {
+        self.lock_samples().begin(every);
+    }
+
+    fn note_look(&self, look: Look) {
+        self.lock_samples().note(look);
+    }
+
+    fn lock_samples(&self) -> MutexGuard<'_, Samples> {
+        self.samples.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -76,6 +76,47 @@ async fn what_an_agent_tells_is_shown_with_its_backend_and_told_to_prometheus() 
 }
 
 #[actix_web::test]
+async fn how_busy_a_backend_was_is_told_look_by_look() {
+    for (answer, expected) in [
+        (
+            Some(ANSWER),
+            json!([
+                { "index": 0, "name": "Card A", "vram_total_mb": 24.0, "vram_used_mb": 6.0, "utilization_percent": 97.0, "temperature_c": 64.0 },
+                { "index": 1, "name": "Card B", "vram_total_mb": 8.0 }
+            ]),
+        ),
+        // What ComfyUI says of its devices by itself.
+        (None, Value::Null),
+    ] {
+        let (gateway, clock) = start(answer, Some(Duration::from_secs(15))).await;
+        let name = gateway.get("/backends").await.json()["backends"][0]["name"].as_str().unwrap().to_owned();
+        let name: String = url::form_urlencoded::byte_serialize(name.as_bytes()).collect();
+        let path = format!("/backends/{name}/vitals");
+        assert_eq!(gateway.get(&path).await.json(), json!({ "every_seconds": 15.0, "samples": [] }));
+        let told = as_time_goes_by(&clock, "three looks were taken", async || {
+            let told = gateway.get(&path).await.json();
+            let looks = told["samples"].as_array().unwrap();
+            let is_known = looks.last().is_some_and(|look| look["gpus"] != json!([]));
+            (looks.len() >= 3 && is_known).then_some(told)
+        })
+        .await;
+        let looks = told["samples"].as_array().unwrap();
+        let last = looks.last().unwrap();
+        assert_eq!(last["prompts"], json!(0));
+        if expected.is_null() {
+            let gpu = &last["gpus"][0];
+            assert!(gpu["vram_total_mb"].as_f64() >= gpu["vram_used_mb"].as_f64() && gpu["name"].is_string(), "{gpu}");
+            assert!(gpu.get("temperature_c").is_none(), "{gpu}");
+        } else {
+            assert_eq!(last["gpus"], expected);
+        }
+        let times: Vec<_> = looks.iter().map(|look| look["at"].as_str().unwrap()).collect();
+        assert!(times.is_sorted() && times[0] != times[1], "{times:?}");
+        gateway.close().await;
+    }
+}
+
+#[actix_web::test]
 async fn an_agent_that_talks_nonsense_or_goes_costs_nothing_but_its_numbers() {
     let (gateway, clock) = start(Some(ANSWER), Some(Duration::from_secs(15))).await;
     until_shown(&gateway, |agent| agent["cpu_percent"] == 12.5).await;

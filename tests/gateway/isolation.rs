@@ -168,6 +168,15 @@ async fn lists_cursors_and_counts_tell_nothing_of_another_tenant() {
                 assert_eq!(answer.json(), empty);
                 answer
             }
+            ("GET", "/webhooks/summary") => {
+                let answer = house.as_b("GET", path, &none).await;
+                let told = answer.json();
+                let counts = ["delivered", "gone", "undeliverable", "pending"].map(|name| told[name].as_u64());
+                assert_eq!((counts, &told["hosts"]), ([Some(0); 4], &json!([])), "{told}");
+                let theirs = house.as_b("GET", "/webhooks/summary?tenant=a", &none).await;
+                assert_eq!((theirs.status, theirs.code().as_str()), (403, "scope_missing"));
+                answer
+            }
             // What a form is answered with is no matter of other tenants; one without files is refused.
             ("POST", "/uploads") => house.as_b("POST", path, &none).await,
             ("POST", "/convert") => house.as_b("POST", path, &json!({ "nodes": [] })).await,

@@ -179,7 +179,7 @@ async fn told_through_silence(arm: impl FnOnce(&Proxy)) -> Vec<Webhook> {
 
 async fn tell(setup: Setup, clock: Option<Arc<ManualClock>>, arm: impl FnOnce(&Proxy)) -> Vec<Webhook> {
     let setup = Setup { sim: SimOptions { noise_image_bytes: IMAGE, ..SimOptions::default() }, ..setup };
-    let gateway = setup.start().await;
+    let gateway = Box::pin(setup.start()).await;
     let inbox = Inbox::open();
     let proxy = Proxy::before(inbox.address()).await;
     arm(&proxy);

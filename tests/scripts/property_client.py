@@ -89,6 +89,8 @@ def run(options, url, config, house):
         "--max-examples", str(options.examples), "--max-time", str(options.seconds), "--seed", str(options.seed),
         "--request-timeout", "12", "--phases", "examples,coverage,fuzzing", "--generation-database", "none",
         "--warnings", "off", "--continue-on-failure",
+        # Streams that do not end, and that have tests of their own.
+        "--exclude-path-regex", "(^|/)(events|ws)$",
         # Few drawn texts are names of backends; that they are thrown away is right.
         "--suppress-health-check", "filter_too_much",
     ]

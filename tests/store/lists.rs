@@ -50,6 +50,26 @@ async fn a_cursor_that_is_another_tenants_job_is_like_one_that_no_job_has() {
 }
 
 #[tokio::test]
+async fn a_list_says_how_many_outputs_there_are_and_which_is_the_first_image() {
+    let house = House::new();
+    for number in 1..=4 {
+        house.accept(number).await;
+    }
+    for (number, kinds) in [(1, &["text/plain", "image/webp", "image/png"][..]), (2, &["video/mp4"]), (3, &[])] {
+        house.claim_this(new_job(number).id, after(10)).await;
+        let mut ending = succeeded(new_job(number).id, Some(1), after(20));
+        let comfygate::job::Outcome::Succeeded(outputs) = &mut ending.outcome else { panic!("it succeeded") };
+        let output = outputs.remove(0);
+        let entry = |kind: &&str| comfygate::job::Output { content_type: (*kind).to_owned(), ..output.clone() };
+        *outputs = kinds.iter().map(entry).collect();
+        assert!(house.store.finish(ending).await.unwrap());
+    }
+    let listed = house.store.list(ListFilter { limit: 9, ..ListFilter::default() }).await.unwrap();
+    let told: Vec<_> = listed.iter().map(|entry| (entry.outputs, entry.first_image)).collect();
+    assert_eq!(told, [(0, None), (0, None), (1, None), (3, Some(1))]);
+}
+
+#[tokio::test]
 async fn lists_are_filtered_by_state_and_workflow() {
     let house = House::new();
     for number in 1..=8 {

@@ -17,5 +17,6 @@ mod opening;
 #[path = "../support/own_folder.rs"]
 mod own_folder;
 mod replays;
+mod summaries;
 mod support;
 mod tenants;

@@ -90,7 +90,8 @@ fn profile(trace: &Trace, heard: &Heard, graph: &Value) -> Profile {
     let at = |millis: u64| Timestamp::from_millis(i64::try_from(millis).unwrap());
     let mut plan = plan(&heard.prompt, graph);
     let label = |node: &Value| NodeLabel { class: node["class_type"].as_str().unwrap().to_owned(), title: None };
-    plan.labels = graph.as_object().unwrap().iter().map(|(id, node)| (id.clone(), label(node))).collect();
+    let labels = graph.as_object().unwrap().iter().map(|(id, node)| (id.clone(), label(node)));
+    plan.labels = std::sync::Arc::new(labels.collect());
     let mut run = Run::about_to_submit(plan, at(0));
     step(&mut run, Input::Submitted(SubmitResult::Accepted(None)), at(0));
     let mut attribution = Attribution::default();

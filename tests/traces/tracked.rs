@@ -7,7 +7,7 @@ use comfygate::job::{BlobId, JobId, Limits, Outcome, PromptId};
 use comfygate::media::Kept;
 use comfygate::tracker::{Attribution, Effect, Evidence, Input, Plan, Run, SlotResult, Source, SubmitResult, step};
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;

@@ -59,7 +59,7 @@ pub(super) fn row_of_cursor(
 
 /// Returns the row of the first job that was accepted at that time or later; where there is none, one above all rows.
 /// Rows are in the order of acceptance, so a few of them have to be read and no index is needed.
-fn first_row_at(connection: &Connection, at: Timestamp) -> Result<RowNumber, StoreError> {
+pub(super) fn first_row_at(connection: &Connection, at: Timestamp) -> Result<RowNumber, StoreError> {
     let ends: (Option<RowNumber>, Option<RowNumber>) = connection
         .prepare_cached("SELECT (SELECT min(row) FROM job), (SELECT max(row) FROM job)")?
         .query_row((), |row| Ok((row.get(0)?, row.get(1)?)))?;

@@ -184,7 +184,9 @@ pub(super) fn list(connection: &Connection, filter: &ListFilter) -> Result<Vec<L
         Some(JobState::Cancelled) => ("INDEXED BY job_ended", "ended_at IS NOT NULL AND state = 'cancelled'"),
     };
     let mut sql = format!(
-        "SELECT {JOB}, job.code, job.error, (SELECT delivery.state FROM delivery WHERE delivery.job = job.row)
+        "SELECT {JOB}, job.code, job.error, (SELECT delivery.state FROM delivery WHERE delivery.job = job.row),
+            (SELECT count(*) FROM output WHERE output.job = job.row),
+            (SELECT place FROM output WHERE output.job = job.row AND content_type GLOB 'image/*' ORDER BY place LIMIT 1)
          FROM job {index} JOIN job_request ON job_request.job = job.row
          WHERE {condition}"
     );
@@ -207,7 +209,8 @@ pub(super) fn list(connection: &Connection, filter: &ListFilter) -> Result<Vec<L
         let job = rows::job(row)?.job;
         let has_delivery = row.get_ref(17)? != ValueRef::Null;
         let delivery = has_delivery.then(|| rows::delivery_state(job.id, row, 17)).transpose()?;
-        Ok(Listed { job, code: row.get(15)?, error: row.get(16)?, delivery })
+        let (code, error, outputs, first_image) = (row.get(15)?, row.get(16)?, row.get(18)?, row.get(19)?);
+        Ok(Listed { job, code, error, delivery, outputs, first_image })
     })
 }
 

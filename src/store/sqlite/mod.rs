@@ -1,6 +1,6 @@
 //! The embedded engine: SQLite in a folder that one process owns, one thread that writes, a few connections that read.
 //!
-//! What each verb does to the rows is in `jobs`, `arrivals`, `claims`, `deliveries`, `replays`, `clearing`, `estimates`, `keys`, `signing` and `uploads`; here they are sent
+//! What each verb does to the rows is in `jobs`, `arrivals`, `claims`, `deliveries`, `replays`, `clearing`, `estimates`, `keys`, `signing`, `summary` and `uploads`; here they are sent
 //! to the writer or a reader.
 
 mod arrivals;
@@ -21,6 +21,7 @@ mod replays;
 mod rows;
 mod schema;
 mod signing;
+mod summary;
 mod uploads;
 mod writer;
 
@@ -34,7 +35,7 @@ use crate::metrics::Commits;
 use crate::store::{
     Arrivals, Assignment, Attempt, Backlog, CancelWish, Claimed, Cleared, Delivery, DeliveryFilter, DeliveryState,
     Ending, Finished, IdempotencyKey, ListFilter, Listed, ListedDelivery, NewJob, ReplayFilter, Revision, Store,
-    StoreError, Verdict,
+    StoreError, Summary, SummaryFilter, Verdict,
 };
 use arrivals::Numbers;
 use async_trait::async_trait;
@@ -230,6 +231,10 @@ impl Store for SqliteStore {
 
     async fn list_deliveries(&self, filter: DeliveryFilter) -> Result<Vec<ListedDelivery>, StoreError> {
         self.readers.read(move |connection| replays::list(connection, &filter)).await
+    }
+
+    async fn summary(&self, filter: SummaryFilter) -> Result<Summary, StoreError> {
+        self.readers.read(move |connection| summary::summary(connection, &filter)).await
     }
 
     async fn replay_delivery(&self, job: JobId, at: Timestamp) -> Result<Option<DeliveryState>, StoreError> {

@@ -38,7 +38,7 @@ fn time(node: &str, ms: u64) -> (String, u64) {
 fn a_run_tells_how_long_it_waited_and_ran() {
     let labels =
         BTreeMap::from([("2".to_owned(), NodeLabel { class: "KSampler".into(), title: Some("x".repeat(1000)) })]);
-    let mut rig = Rig::accepted(Plan { labels, ..plan() });
+    let mut rig = Rig::accepted(Plan { labels: labels.into(), ..plan() });
     assert_eq!(rig.run.profile(rig.now()), None, "it has not begun");
     rig.after(3).event(Event::Started { prompt: PROMPT.into() });
     rig.event(Event::Cached { prompt: PROMPT.into(), nodes: vec!["1".into(), "5.0.0.1".into(), "77".into()] });

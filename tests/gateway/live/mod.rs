@@ -22,7 +22,7 @@ pub(crate) struct Event {
 pub(crate) struct Reader {
     pub(crate) headers: reqwest::header::HeaderMap,
     answer: reqwest::Response,
-    rest: String,
+    unread: String,
     /// The comments that came so far.
     pub(crate) comments: Vec<String>,
 }
@@ -35,28 +35,28 @@ impl Reader {
         }
         let answer = tokio::time::timeout(PATIENCE, request.send()).await.unwrap().unwrap();
         assert_eq!(answer.status(), 200, "{path}");
-        Self { headers: answer.headers().clone(), answer, rest: String::new(), comments: Vec::new() }
+        Self { headers: answer.headers().clone(), answer, unread: String::new(), comments: Vec::new() }
     }
 
     /// The next event; none when the stream has ended.
     pub(crate) async fn next(&mut self) -> Option<Event> {
         loop {
-            if let Some((block, rest)) = self.rest.split_once("\n\n") {
+            if let Some((block, rest)) = self.unread.split_once("\n\n") {
                 let (block, rest) = (block.to_owned(), rest.to_owned());
-                self.rest = rest;
+                self.unread = rest;
                 match self.read(&block) {
                     Some(event) => return Some(event),
                     None => continue,
                 }
             }
             let piece = tokio::time::timeout(PATIENCE, self.answer.chunk()).await.expect("an event comes in time");
-            let Some(piece) = piece.ok()? else { return None };
-            self.rest.push_str(std::str::from_utf8(&piece).unwrap());
+            let piece = piece.ok()??;
+            self.unread.push_str(std::str::from_utf8(&piece).unwrap());
         }
     }
 
     /// Everything until the stream ends.
-    pub(crate) async fn to_end(mut self) -> Vec<Event> {
+    pub(crate) async fn rest(mut self) -> Vec<Event> {
         let mut events = Vec::new();
         while let Some(event) = self.next().await {
             events.push(event);

@@ -23,7 +23,7 @@ async fn a_stream_that_was_lost_goes_on_after_the_last_event_that_was_heard() {
     let last = heard.last().unwrap().id.clone().unwrap();
     // Meanwhile it ends.
     gateway.until(&id, "success").await;
-    let rest = Reader::open(&gateway, &path, Some(&last)).await.to_end().await;
+    let rest = Reader::open(&gateway, &path, Some(&last)).await.rest().await;
     let told_to_all = {
         let mut told = Vec::new();
         while told.last().is_none_or(|event: &Event| event.data["status"] != "succeeded") {
@@ -34,7 +34,7 @@ async fn a_stream_that_was_lost_goes_on_after_the_last_event_that_was_heard() {
     let place = told_to_all.iter().position(|event| event.id.as_ref() == Some(&last)).unwrap();
     assert_eq!(rest, told_to_all[place + 1..], "nothing is missing and nothing comes twice");
     let by_query = format!("{path}&last_event_id={last}");
-    assert_eq!(Reader::open(&gateway, &by_query, None).await.to_end().await, rest);
+    assert_eq!(Reader::open(&gateway, &by_query, None).await.rest().await, rest);
 
     let middle = &told_to_all[place + 2];
     let mut again = Reader::open(&gateway, "/events", middle.id.as_deref()).await;
@@ -63,6 +63,6 @@ async fn whoever_names_an_event_that_is_not_known_hears_how_things_stand() {
         assert_eq!(progress.data["percent"], sampling.data["percent"], "{last}");
     }
     gateway.sim.release();
-    assert_eq!(watching.to_end().await.last().unwrap().data["status"], "succeeded");
+    assert_eq!(watching.rest().await.last().unwrap().data["status"], "succeeded");
     gateway.close().await;
 }

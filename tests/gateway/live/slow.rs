@@ -24,21 +24,21 @@ async fn a_frozen_listener_is_cut_off_and_jobs_and_others_go_on() {
     write!(frozen, "GET /events?events=status,node,progress,preview,output HTTP/1.1\r\nhost: {address}\r\n\r\n")
         .unwrap();
     let mut other = Reader::open(&gateway, "/events?events=status", None).await;
-    eventually("both listen", async || (listeners(&gateway).await == 2.0).then_some(())).await;
+    eventually("both listen", async || (listeners(&gateway).await == 2).then_some(())).await;
     let mut request = starter(&inbox.url());
     request["steps"] = 150.into();
-    let mut cut = 0.0;
+    let mut cut = 0;
     for _ in 0..JOBS {
         let id = gateway.generate(&request).await;
         other.until("status", |data| data["prompt_id"] == id.as_str() && data["status"] == "succeeded").await;
         cut = gauge(&gateway, "comfygate_listeners_cut_off_total").await;
-        if cut > 0.0 {
+        if cut > 0 {
             break;
         }
     }
-    assert_eq!(cut, 1.0, "one is cut off, and it is not the one that reads");
+    assert_eq!(cut, 1, "one is cut off, and it is not the one that reads");
     drop(frozen);
-    eventually("its place is free", async || (listeners(&gateway).await == 1.0).then_some(())).await;
+    eventually("its place is free", async || (listeners(&gateway).await == 1).then_some(())).await;
     gateway.close().await;
 }
 
@@ -55,16 +55,16 @@ async fn no_more_listen_than_there_are_places_and_a_place_is_free_again_when_one
     assert_eq!(refused.header("retry-after"), "10");
     assert!(refused.json()["error"].as_str().unwrap().contains("COMFYGATE_MAX_LISTENERS"));
     drop(second);
-    eventually("a place is free", async || (listeners(&gateway).await == 1.0).then_some(())).await;
+    eventually("a place is free", async || (listeners(&gateway).await == 1).then_some(())).await;
     assert!(Reader::open(&gateway, "/events", None).await.next().await.is_some());
     gateway.close().await;
 }
 
-async fn listeners(gateway: &TestGateway) -> f64 {
+async fn listeners(gateway: &TestGateway) -> u64 {
     gauge(gateway, "comfygate_listeners").await
 }
 
-async fn gauge(gateway: &TestGateway, name: &str) -> f64 {
+async fn gauge(gateway: &TestGateway, name: &str) -> u64 {
     let text = String::from_utf8(gateway.get("/metrics").await.bytes).unwrap();
     let row = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     row.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()

@@ -23,7 +23,7 @@ async fn a_stream_tells_a_job_from_its_place_in_the_queue_to_its_end() {
     assert_eq!(reader.headers["content-type"], "text/event-stream");
     assert_eq!(reader.headers["cache-control"], "no-cache");
     assert_eq!(reader.headers["x-accel-buffering"], "no");
-    let events = reader.to_end().await;
+    let events = reader.rest().await;
 
     assert_eq!(states(&events), ["queued", "submitted", "running", "succeeded"], "{events:?}");
     assert_eq!(events[0].data["status"], "queued", "how it stands is told first");
@@ -81,13 +81,13 @@ async fn who_comes_after_the_end_hears_the_outputs_and_the_end() {
     gateway.until(&bad, "failure").await;
     let gateway = gateway.restart().await;
     for _ in 0..2 {
-        let events = Reader::open(&gateway, &format!("/jobs/{good}/events"), None).await.to_end().await;
+        let events = Reader::open(&gateway, &format!("/jobs/{good}/events"), None).await.rest().await;
         let told: Vec<&str> = events.iter().map(|event| event.name.as_str()).collect();
         assert_eq!(told, ["output", "status"]);
         assert_eq!(events[1].data["status"], "succeeded");
         assert_eq!(events[0].data["output"]["sha256"], gateway.job(&good).await["outputs"][0]["sha256"]);
     }
-    let events = Reader::open(&gateway, &format!("/jobs/{bad}/events"), None).await.to_end().await;
+    let events = Reader::open(&gateway, &format!("/jobs/{bad}/events"), None).await.rest().await;
     let [end] = events.as_slice() else { panic!("{events:?}") };
     assert_eq!((&end.data["status"], &end.data["code"]), (&json!("failed"), &json!("node_error")));
     assert!(end.data["error"].as_str().unwrap().contains("no <paint> left"), "{end:?}");
@@ -181,7 +181,7 @@ async fn a_stream_on_which_nothing_happens_shows_that_it_lives_and_ends_with_the
         () = moving => unreachable!("it never ends"),
     }
     assert_eq!(all.comments[0], "keepalive");
-    let (_, told) = tokio::join!(gateway.close(), all.until("cut_off", |_| true));
+    let ((), told) = tokio::join!(gateway.close(), all.until("cut_off", |_| true));
     assert!(told.data["reason"].as_str().unwrap().contains("stopping"), "{told:?}");
     assert_eq!(all.next().await, None);
 }

@@ -2,6 +2,7 @@
 
 mod doors;
 mod prompts;
+mod relay;
 mod runs;
 mod updates;
 mod workflow;

@@ -1,7 +1,7 @@
 //! The workflow in memory: where it comes from, which one it is, what its nodes are called, and when its template counts again.
 
 use super::{last_graph, run, with_workflow};
-use crate::support::{Setup, TestGateway, eventually, stderr};
+use crate::support::{Setup, TestGateway, eventually, stderr, stdout};
 use comfygate::settings::{FileChoice, Settings, Sources};
 use comfygate::workflow::shipped;
 use serde_json::{Value, json};
@@ -202,6 +202,19 @@ fn a_section_of_a_node_that_is_not_there_is_refused_with_its_line() {
     std::fs::write(folder.path().join("templates/x.json"), canvas.template).unwrap();
     let checked =
         Command::new(env!("CARGO_BIN_EXE_comfygate")).arg("check").current_dir(folder.path()).output().unwrap();
-    let told = crate::support::stdout(&checked) + &stderr(&checked);
+    let told = stdout(&checked) + &stderr(&checked);
     assert!(told.contains("configs/x.yaml:3: ") && told.contains("has no node `99`"), "{told}");
+
+    std::fs::write(folder.path().join("configs/x.yaml"), "node_mappings:\n  a: { b: 5 }\n").unwrap();
+    for (setting, said) in [
+        ("runner_workflow=y", "COMFYGATE_RUNNER_WORKFLOW: there is no workflow `y`"),
+        ("runner_section=c", "COMFYGATE_RUNNER_SECTION: the workflow `x` has no section `c`"),
+        ("runner_section=a", "x: good"),
+    ] {
+        let mut check = Command::new(env!("CARGO_BIN_EXE_comfygate"));
+        check.args(["check", "--workflow", "x", "--set", setting]).current_dir(folder.path());
+        let checked = check.output().unwrap();
+        assert!(stdout(&checked).contains(said), "{}{}", stdout(&checked), stderr(&checked));
+        assert_eq!(checked.status.success(), setting == "runner_section=a");
+    }
 }
