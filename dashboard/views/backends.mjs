@@ -10,6 +10,8 @@ import { repeat } from "../lib/repeat.mjs";
 
 export function view(route, app) {
   const { signal } = route;
+  // Whoever is no operator would be refused every time; better not to ask.
+  if (app.session?.operator === false) return h("div", {}, pageHead("Backends"), forOperators());
   const line = h("span", { role: "status" }, "");
   const queue = h("div");
   const grid = h("div.grid.backend-cards");
@@ -21,7 +23,7 @@ export function view(route, app) {
       draw((await get("/backends", { signal, quiet: cards.size > 0 })).backends);
     } catch (error) {
       if (error.name === "AbortError") return;
-      if (error.status === 403) replace(below, empty("key", "Backends are for operators", "Your key may not see them. One with the scope admin may."));
+      if (error.status === 403) replace(below, forOperators());
       else replace(below, faultNotice(error, () => watch.now()));
     }
   }
@@ -57,3 +59,5 @@ export function view(route, app) {
   app.live.on("resync", () => watch.now(), signal);
   return h("div", {}, pageHead("Backends", line), h("div.stack", {}, queue, grid, below));
 }
+
+const forOperators = () => empty("key", "Backends are for operators", "Your key may not see them. One with the scope admin may.");
