@@ -57,7 +57,7 @@ class Plot extends HTMLElement {
       steps.map(({ value, label }) => [
         s("line.grid", { x1: left, x2: width - edge.right, y1: y(value), y2: y(value), class: value === 0 ? "base" : null }),
         s("text", { x: left - 7, y: y(value) + 3.5, "text-anchor": "end" }, label)]),
-      timeTicks(from, to, Math.max(2, Math.floor(width / 110))).filter((at) => x(at) > left + 12 && x(at) < width - 27).map((at) =>
+      timeTicks(from, to, Math.max(3, Math.floor(width / 110))).filter((at) => x(at) > left + 12 && x(at) < width - 27).map((at) =>
         s("text", { x: x(at), y: height - 6, "text-anchor": "middle" }, timeLabel(at, to - from))),
       marks, this.#cursor));
   }
