@@ -72,7 +72,7 @@ export function backendCard(first, changed, signal) {
       h("div.row.apart", {}, h("h2", { id: title }, first.name), parts.state),
       url.textContent && url, parts.tags, parts.reason),
     parts.places,
-    backendVitals(path, first.name, signal),
+    backendVitals(path, first.name, () => backend.connected, signal),
     h("details.unfold", {}, h("summary", {}, "About this server"), parts.more),
     h("div.row.backend-foot", {}, duty, free), parts.fault);
   update(first);

@@ -12,7 +12,8 @@ import { plot } from "./plot.mjs";
 const hour = 3_600_000;
 const tones = ["violet", "blue", "green", "pink", "amber", "teal"];
 
-export function backendVitals(path, name, signal) {
+/** `connected()` tells whether the backend is there, since while it is away nothing can be measured. */
+export function backendVitals(path, name, connected, signal) {
   const place = h("div.vitals", {}, loading(`Loading the GPUs of ${name}`, 2));
   const plots = {};
   let every = 15;
@@ -34,7 +35,7 @@ export function backendVitals(path, name, signal) {
     const kinds = ["memory", "temperature"].filter((kind) => lines.some((line) => line[kind].length > 0));
     if (kinds.length === 0) {
       drawn = "";
-      return replace(place, nothing("Nothing is measured here yet"));
+      return replace(place, connected() ? nothing("Nothing is measured here yet") : nothing("Nothing was measured in the last hour", "While a server is away its GPUs cannot be asked."));
     }
     const data = { memory: memoryPlot(lines), temperature: temperaturePlot(lines) };
     const now = Date.now();

@@ -7,7 +7,7 @@ import { layoutGraph } from "../lib/graph-layout.mjs";
 import { icon } from "../lib/icons.mjs";
 import { nodeFacts, nodeList } from "./graph-nodes.mjs";
 
-const most = 600;
+const most = 400;
 const narrow = matchMedia("(max-width: 55rem)");
 
 /** `problems` have `node`, `message` and `severity`; `outputs` are the ids of nodes whose pictures are the result. `signal` ends its listening. */

@@ -34,7 +34,7 @@ export function jobCard(job) {
 
 function pictureOf(job, bar) {
   // An output can be fetched once its job has ended.
-  const source = isFinal(job.status) ? thumbnail(job, 512) : null;
+  const source = isFinal(job.status) ? thumbnail(job, devicePixelRatio > 1.25 ? 512 : 256) : null;
   if (source) {
     const image = h("img", { src: source, alt: "", loading: "lazy", decoding: "async" });
     image.addEventListener("error", () => image.replaceWith(placeholder("image")));

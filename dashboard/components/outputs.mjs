@@ -17,7 +17,7 @@ export function outputGallery(id, outputs, { small = false } = {}) {
 function one(output, place, shown, scaled) {
   const { content_type: type = "", src, label } = output;
   if (place >= 0) {
-    const image = h("img", { src: scaled && type !== "image/gif" ? `${src}?thumbnail=768` : src, alt: label, loading: "lazy", decoding: "async" });
+    const image = h("img", { src: scaled && type !== "image/gif" ? `${src}?thumbnail=${devicePixelRatio > 1.25 ? 1024 : 512}` : src, alt: label, loading: "lazy", decoding: "async" });
     return h("button.output-picture", { type: "button", "aria-label": `${label}, open large`, onclick: () => openLightbox(shown, place) }, image);
   }
   if (type.startsWith("video/")) return h("figure", {}, h("video", { src, controls: true, preload: "metadata", "aria-label": label }));

@@ -10,13 +10,12 @@ class Plot extends HTMLElement {
   #legend = h("ul.plot-legend");
   #at = h("span.plot-at");
   #field = h("div.plot-field");
+  #pointed = null;
+  #scales = null;
+  #cursor = null;
   #watch = new ResizeObserver(() => this.#draw());
 
   connectedCallback() {
-    if (!this.firstElementChild) {
-      this.#field.addEventListener("pointermove", (event) => this.#point(event));
-      this.#field.addEventListener("pointerleave", () => this.#leave());
-    }
     this.#watch.observe(this.#field);
   }
 
@@ -29,12 +28,15 @@ class Plot extends HTMLElement {
     this.#data = data;
     if (!this.firstElementChild) {
       this.classList.add("plot");
+      this.#field.addEventListener("pointermove", (event) => this.#point(event.offsetX));
+      this.#field.addEventListener("pointerleave", () => this.#leave());
       this.append(h("div.plot-head", {}, h(data.heading ?? "h3", {}, data.label), this.#at), this.#legend, this.#field);
     }
     replace(this.#legend, data.series.map((line) => h("li", { class: `tone-${line.tone}` },
       data.series.length > 1 && h("span.sign", { "aria-hidden": "true" }), h("strong.numbers", {}, ""), h("span.soft", {}, line.note ?? (data.series.length > 1 ? line.label : "")))));
     this.#tell(null);
     this.#draw();
+    if (this.#pointed !== null) this.#point(this.#pointed);
   }
 
   #draw() {
@@ -48,16 +50,16 @@ class Plot extends HTMLElement {
     const left = Math.max(28, ...steps.map(({ label }) => label.length * 6.2 + 12));
     const x = scale([from, to], [left, width - edge.right]);
     const y = scale([0, top], [height - edge.bottom, edge.top]);
-    this.scales = { x, from, to, left, width };
-    this.cursor = s("line.cursor", { y1: edge.top, y2: height - edge.bottom, x1: -9, x2: -9 });
+    this.#scales = { x, from, to, left, width };
+    this.#cursor = s("line.cursor", { y1: edge.top, y2: height - edge.bottom, x1: -9, x2: -9 });
     const marks = kind === "bars" ? this.#bars(x, y) : series.map((line) => this.#line(line, x, y, height));
     replace(this.#field, s("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": this.#words() },
       steps.map(({ value, label }) => [
         s("line.grid", { x1: left, x2: width - edge.right, y1: y(value), y2: y(value), class: value === 0 ? "base" : null }),
         s("text", { x: left - 7, y: y(value) + 3.5, "text-anchor": "end" }, label)]),
-      timeTicks(from, to, Math.max(2, Math.floor(width / 110))).filter((at) => x(at) > left + 12 && x(at) < width - 27).map((at) =>
+      timeTicks(from, to, Math.max(3, Math.floor(width / 110))).filter((at) => x(at) > left + 12 && x(at) < width - 27).map((at) =>
         s("text", { x: x(at), y: height - 6, "text-anchor": "middle" }, timeLabel(at, to - from))),
-      marks, this.cursor));
+      marks, this.#cursor));
   }
 
   #line({ tone, points, dashed }, x, y, height) {
@@ -85,22 +87,24 @@ class Plot extends HTMLElement {
     });
   }
 
-  #point(event) {
-    if (!this.scales) return;
-    const { from, to, left, width, x } = this.scales;
-    const share = (event.offsetX - left) / (width - left - edge.right);
+  #point(offset) {
+    this.#pointed = offset;
+    if (!this.#scales) return;
+    const { from, to, left, width, x } = this.#scales;
+    const share = (offset - left) / (width - left - edge.right);
     const wished = from + Math.min(1, Math.max(0, share)) * (to - from) - (this.#data.step ?? 0) / 2;
     const best = this.#data.series.map(({ points }) => nearest(points, wished)).filter(Boolean).sort((one, other) => Math.abs(one[0] - wished) - Math.abs(other[0] - wished))[0];
     if (!best) return;
     const place = x(best[0] + (this.#data.step ?? 0) / 2);
-    this.cursor.setAttribute("x1", place);
-    this.cursor.setAttribute("x2", place);
+    this.#cursor.setAttribute("x1", place);
+    this.#cursor.setAttribute("x2", place);
     this.#tell(best[0]);
   }
 
   #leave() {
-    this.cursor?.setAttribute("x1", -9);
-    this.cursor?.setAttribute("x2", -9);
+    this.#pointed = null;
+    this.#cursor?.setAttribute("x1", -9);
+    this.#cursor?.setAttribute("x2", -9);
     this.#tell(null);
   }
 

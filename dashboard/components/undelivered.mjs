@@ -7,7 +7,7 @@ import { icon } from "../lib/icons.mjs";
 import { makeHash } from "../lib/router.mjs";
 import { attemptWords } from "../lib/timeline.mjs";
 import { confirm } from "./dialogs.mjs";
-import { badge, empty, faultNotice, loading } from "./parts.mjs";
+import { badge, faultNotice, loading } from "./parts.mjs";
 import { timeAgo } from "./time-ago.mjs";
 import { toast } from "./toasts.mjs";
 
@@ -15,7 +15,7 @@ const portion = 25;
 
 /** `changed()` is called after something was sent again. The element has `refresh()` and `sendAll(host)`. */
 export function undelivered(changed, signal) {
-  const list = h("ul.undelivered");
+  const list = h("ul.undelivered", { hidden: true });
   const below = h("div.stack", {}, loading("Loading what did not arrive", 3));
   const fault = h("div");
   const all = h("button.button", { type: "button", hidden: true, onclick: () => sendAll() }, icon("again", "s"), "Send all again");
@@ -63,7 +63,7 @@ export function undelivered(changed, signal) {
     if (focus !== null) (list.children[Math.min(focus, list.children.length - 1)]?.querySelector("button") ?? heading).focus();
     list.hidden = found.length === 0;
     all.hidden = found.length === 0;
-    if (found.length === 0) replace(below, empty("check", "Nothing is lost", "Webhooks that could not be delivered are kept, and can be sent again from here."));
+    if (found.length === 0) replace(below, h("p.soft.nothing-lost", {}, icon("check", "s"), "Nothing is lost. Webhooks that cannot be delivered are kept here, and can be sent again."));
     else replace(below, cursor && h("button.button", { type: "button", class: "more", onclick: () => { pages += 1; load(); } }, icon("more", "s"), "Show older ones"));
   }
 

@@ -153,7 +153,8 @@ function orderLayers(layers) {
   const count = () => layers.slice(1).reduce((sum, layer) => sum + crossings(layer.flatMap((item) => item.before.map((one) => [one.index, item.index]))), 0);
   number();
   let best = { crossings: count(), order: layers.map((layer) => [...layer]) };
-  for (let sweep = 0; sweep < 16 && best.crossings > 0; sweep += 1) {
+  const sweeps = effort(layers, 16);
+  for (let sweep = 0; sweep < sweeps && best.crossings > 0; sweep += 1) {
     const side = sweep % 2 ? "after" : "before";
     const way = sweep % 2 ? [...layers.keys()].toReversed() : [...layers.keys()];
     for (const index of way) {
@@ -204,8 +205,9 @@ function place(layers, { gap }) {
       at += item.across + gap;
     }
   }
-  for (let pass = 0; pass < 48; pass += 1) {
-    const sides = pass >= 36 ? ["before", "after"] : [pass % 2 ? "after" : "before"];
+  const passes = effort(layers, 48);
+  for (let pass = 0; pass < passes; pass += 1) {
+    const sides = pass >= passes * 0.75 ? ["before", "after"] : [pass % 2 ? "after" : "before"];
     const way = pass % 2 ? layers.toReversed() : layers;
     for (const layer of way) {
       const near = layer.map((item) => sides.flatMap((side) => item[side]));
@@ -223,8 +225,8 @@ function place(layers, { gap }) {
 /** Lanes of one link on one line: each moves to the middle of them and back into its layer, until they agree as far as there is room. */
 function straighten(layers, gap) {
   const runs = group(layers.flat().filter((item) => item.lane), (item) => item.run);
-  if (runs.size === 0) return;
-  for (let pass = 0; pass < 60; pass += 1) {
+  const passes = runs.size === 0 ? 0 : effort(layers, 60);
+  for (let pass = 0; pass < passes; pass += 1) {
     for (const run of runs.values()) {
       const middle = run.reduce((sum, { at }) => sum + at, 0) / run.length;
       for (const item of run) item.wish = middle;
@@ -234,6 +236,12 @@ function straighten(layers, gap) {
       spread(layer.map((item) => item.wish ?? item.at), distances(layer, gap), weights).forEach((at, index) => { layer[index].at = at; });
     }
   }
+}
+
+/** Fewer passes over large pictures, which are looked at from afar, and shall not keep the page waiting. */
+function effort(layers, most) {
+  const items = layers.reduce((sum, layer) => sum + layer.length, 0);
+  return Math.min(most, Math.max(8, Math.round(30_000 / Math.max(1, items))));
 }
 
 /** How far the middle of each must be from the one before. */

@@ -34,7 +34,9 @@ export function view(route, app) {
       hostsDrawn = JSON.stringify(rows);
       replace(hosts, rows.length > 0 && hostSection(rows, lost.sendAll));
     } catch (error) {
-      if (error.name !== "AbortError") replace(fault, faultNotice(error, () => watch.now()));
+      if (error.name === "AbortError") return;
+      replace(fault, faultNotice(error, () => watch.now()));
+      overview.element.hidden = !overview.filled();
     }
   }
 
@@ -92,6 +94,7 @@ function overviewCard() {
     element: place,
     filled: () => plots !== null,
     show(summary, now) {
+      place.hidden = false;
       const lines = summaryLines(summary, now);
       const both = { from: lines.from, to: lines.to, step: lines.step, height: 190, heading: "h2" };
       const took = {

@@ -47,15 +47,15 @@ function card(workflow) {
       h("span.row", {}, version && h("span.tag", {}, version), workflow.default && badge("Default", "accent", { plain: true }))),
     description && h("p.soft", {}, description),
     tags.length > 0 && h("p.row", {}, tags.map((tag) => h("span.tag", {}, tag))),
-    problems.length > 0 && badge("Its files are wrong; an older version goes on", "amber"),
+    problems.length > 0 && h("p", {}, badge("Its files are wrong; an older version goes on", "amber")),
     h("div.card-foot.stack.tight", {},
       h("p.small.soft", {}, plural(parameters.length, "parameter")),
       checkChips(checks)));
 }
 
 /** Each backend with a dot and words; with many of them, how many take it. */
-function checkChips(checks) {
-  if (checks.length > 6) {
+function checkChips(checks, most = 6) {
+  if (checks.length > most) {
     const { tone, text } = checksSummary(checks);
     return h("p", {}, badge(text, tone));
   }
@@ -81,7 +81,7 @@ function one(name, signal) {
       replace(body,
         workflow.problems.length > 0 && notice("amber", "Its files are wrong, so an older version goes on", null, workflow.problems.map((problem) => h("span.mend", {}, words(problem)))),
         h("section.stack", { "aria-labelledby": "backends" }, h("h2", { id: "backends" }, "Backends"),
-          workflow.checks.length ? checkChips(workflow.checks) : h("p.soft", {}, "No backend is there yet."),
+          workflow.checks.length ? checkChips(workflow.checks, 60) : h("p.soft", {}, "No backend is there yet."),
           problems.length ? problemList(problems, workflow.checks) : nothingWrong(workflow.checks)),
         h("section.stack", { "aria-labelledby": "graph" }, h("h2", { id: "graph" }, "Graph"), picture),
         h("section.stack", { "aria-labelledby": "parameters" }, h("h2", { id: "parameters" }, "Parameters"), parameterTable(workflow)),
@@ -89,6 +89,7 @@ function one(name, signal) {
       drawGraph(workflow, problems, picture);
     } catch (error) {
       if (error.name === "AbortError") return;
+      play.hidden = error.status === 404;
       replace(body, error.status === 404
         ? empty("file", `There is no workflow ${name}`, "It may have another name, or could not be loaded.", h("a.button", { href: makeHash("workflows") }, "All workflows"))
         : faultNotice(error, load));
