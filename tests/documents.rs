@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 const NO_SETTINGS: [&str; 1] = ["COMFYGATE_ADRESS"];
 
 /// Files whose string literals in front of `=>`, `,` or behind `code:` may be codes of answers.
-const CODE_FILES: [&str; 33] = [
+const CODE_FILES: [&str; 36] = [
     "src/api/backends.rs",
     "src/api/backends_pass.rs",
     "src/api/bench.rs",
@@ -32,14 +32,17 @@ const CODE_FILES: [&str; 33] = [
     "src/api/jobs.rs",
     "src/api/keys.rs",
     "src/api/link.rs",
+    "src/api/listening.rs",
     "src/api/passage.rs",
     "src/api/raw.rs",
     "src/api/remote.rs",
     "src/api/remote_runs.rs",
     "src/api/secrets.rs",
     "src/api/session.rs",
+    "src/api/socket.rs",
     "src/api/submit.rs",
     "src/api/summary.rs",
+    "src/api/thumbnail.rs",
     "src/api/uploads.rs",
     "src/api/wishes.rs",
     "src/egress/refusal.rs",
@@ -301,7 +304,7 @@ fn code_of(source: &str) -> String {
 
 /// Finds the literals that stand where a code stands: the first thing of a call or pair, or behind `code:`, `=>`, `new(..,`.
 fn codes(source: &str) -> BTreeSet<String> {
-    let headers = ["allow", "connection", "retry-after", "host", "idempotency-key"];
+    let headers = ["allow", "connection", "retry-after", "host", "idempotency-key", "upgrade"];
     let one_line: String = source.split_whitespace().collect::<Vec<_>>().join(" ");
     let calls = [
         "bad_request(",
@@ -322,6 +325,7 @@ fn codes(source: &str) -> BTreeSet<String> {
         "StatusCode::METHOD_NOT_ALLOWED,",
         "StatusCode::PAYLOAD_TOO_LARGE,",
         "StatusCode::REQUEST_TIMEOUT,",
+        "StatusCode::UPGRADE_REQUIRED,",
     ])
     .chain([
         "StatusCode::UNPROCESSABLE_ENTITY,",

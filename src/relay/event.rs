@@ -325,5 +325,6 @@ impl Told {
 /// Returns a fraction in whole hundredths; 100 is only what is whole.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is clamped to 0..=100")]
 pub(super) fn percent(fraction: f64) -> u8 {
-    (fraction.clamp(0.0, 1.0) * 100.0).floor() as u8
+    // 0.29 times 100 is a little less than 29.
+    (fraction.clamp(0.0, 1.0) * 100.0 + 1e-9).floor() as u8
 }

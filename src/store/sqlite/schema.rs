@@ -300,7 +300,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let connection = open(&folder.path().join("comfygate.db")).unwrap();
         assert_eq!(number(&connection, "synchronous").unwrap(), 2);
-        assert_eq!(number(&connection, "user_version").unwrap(), 5);
+        assert_eq!(number(&connection, "user_version").unwrap(), 6);
     }
 
     #[test]
