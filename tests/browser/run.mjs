@@ -22,7 +22,7 @@ if (strange.length) {
 }
 
 if (!wanted.length) run(files(join(here, "unit")), 60_000);
-run(known.filter((_, place) => !wanted.length || wanted.includes(names[place])), 180_000);
+run(known.filter((_, place) => !wanted.length || wanted.includes(names[place])), 400_000);
 
 function files(folder) {
   return readdirSync(folder).filter((name) => name.endsWith(".test.mjs")).sort().map((name) => join(folder, name));

@@ -27,7 +27,7 @@ export async function startBrowser() {
  */
 export async function inPage(browser, house, { hash = "", size = desk, theme = "light", allow = [], ...more }, act) {
   const context = await browser.newContext({ viewport: size, colorScheme: theme, reducedMotion: "reduce", locale: "en-GB", timezoneId: "UTC", ...more });
-  context.setDefaultTimeout(Number(process.env.PATIENCE ?? 30_000));
+  context.setDefaultTimeout(30_000);
   await context.addInitScript(() => {
     document.addEventListener("securitypolicyviolation", (event) => console.error(`policy broken: ${event.violatedDirective} ${event.blockedURI} ${event.sample}`));
   });
