@@ -65,7 +65,8 @@ export class JobList {
 export function share(job) {
   if (job.status !== "running") return null;
   if (Number.isFinite(job.percent)) return job.percent / 100;
-  return job.progress?.fraction ?? 0;
+  // As the events round it, so that the first of them never takes a step back.
+  return Math.floor((job.progress?.fraction ?? 0) * 100) / 100;
 }
 
 /** Where the picture of a card is, or `null`. */

@@ -33,7 +33,7 @@ async function fill() {
   };
 }
 
-const missing = { allow: ["status of 404"] };
+const missing = { allow: ["/jobs/nothing"] };
 /** The colours of the page once its ground is another one than `before`; a change takes a frame or two. */
 async function ground(page, before = null) {
   const found = await page.waitForFunction((old) => {

@@ -47,3 +47,21 @@ test("a webhook that could not be delivered says so, and arrives when it is sent
   assert.equal(new Set(calls.map((call) => call.id)).size, 1);
   assert.deepEqual(calls.map(({ status }) => status), [500, 500, 200]);
 }));
+
+test("the view of webhooks counts what arrived, and sends again what did not", () => inPage(browser, house, {}, async (page) => {
+  receiver.status = 500;
+  const before = receiver.calls.length;
+  const id = await house.send(job());
+  await receiver.until(before + 2);
+  await house.until("the end of the delivery", async () => (await house.call("GET", `/jobs/${id}/deliveries`)).deliveries[0]?.state === "undeliverable");
+  await page.goto(`${house.url}/#/webhooks`);
+  const host = page.getByRole("region", { name: "Webhooks by host" }).getByRole("row").filter({ hasText: new URL(receiver.url).hostname });
+  const { hosts } = await house.call("GET", "/webhooks/summary?hours=24");
+  await host.getByRole("cell", { name: String(hosts[0].delivered), exact: true }).first().waitFor();
+  receiver.status = 200;
+  const again = page.getByRole("button", { name: `Send again: the webhook of job ${id.slice(-8)}` });
+  await again.click();
+  const calls = (await receiver.until(before + 3)).slice(before);
+  assert.equal(new Set(calls.map((call) => call.id)).size, 1);
+  await again.waitFor({ state: "detached" });
+}));

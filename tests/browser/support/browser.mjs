@@ -61,10 +61,16 @@ export async function settled(page) {
   });
 }
 
-/** Goes to another address of the page that is open, as a link would. */
+/** Goes to another address of the page that is open, as a link would, and waits until its view has taken the place of the old one. */
 export async function go(page, hash) {
-  await page.evaluate((next) => { location.hash = next; }, hash);
-  await page.waitForFunction((name) => document.querySelector("#tabs [aria-current]")?.dataset.view === name, hash.match(/^#\/(\w+)/)[1]);
+  await settled(page);
+  const moved = await page.evaluate((next) => {
+    if (location.hash === next) return false;
+    document.querySelector("main h1").dataset.before = "";
+    location.hash = next;
+    return true;
+  }, hash);
+  if (moved) await page.waitForFunction(() => !document.querySelector("main h1[data-before]"));
   await settled(page);
 }
 

@@ -18,7 +18,7 @@ export function startSim(step, folder) {
 
 /**
  * `step`: how long each step of a node takes. `settings`: by variable. `workflows`: `{ name: { template, config } }` besides those
- * that are shipped. `backends`: how many simulated servers, or their addresses.
+ * that are shipped. `backends`: how many simulated servers, or their addresses, where the settings do not name them.
  */
 export async function startHouse({ step = "20ms", settings = {}, workflows = {}, backends = 1 } = {}) {
   const folder = scratch();
@@ -35,7 +35,7 @@ export async function startHouse({ step = "20ms", settings = {}, workflows = {},
   for (const [name, workflow] of Object.entries(workflows)) writeWorkflow(folder.path, name, workflow);
 
   const serve = (address) => start([
-    "serve", "--address", address, "--comfyui", urls.join(","), "--data", join(folder.path, "data"),
+    "serve", "--address", address, ...(urls.length ? ["--comfyui", urls.join(",")] : []), "--data", join(folder.path, "data"),
     ...Object.entries({ COMFYGATE_SHUTDOWN_GRACE: "2s", ...settings }).flatMap(([name, value]) => ["--set", `${name}=${value}`]),
   ], folder.path);
   let gateway = await serve("127.0.0.1:0");

@@ -6,8 +6,6 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 const patience = 30_000;
-const running = new Set();
-process.on("exit", () => { for (const child of running) child.kill("SIGKILL"); });
 
 /** A folder that is removed by `remove()`. */
 export function scratch() {
@@ -23,13 +21,9 @@ export function binary() {
 
 /** Starts comfygate and waits until it listens: `{ url, log(), stop() }`. */
 export async function start(args, folder) {
-  const child = spawn(binary(), args, { cwd: folder, env: environment(folder), stdio: ["ignore", "pipe", "pipe"] });
-  running.add(child);
+  const child = launch(args, folder);
   let log = "";
-  const ended = new Promise((resolve) => child.once("exit", (code, signal) => {
-    running.delete(child);
-    resolve(code ?? signal);
-  }));
+  const ended = new Promise((resolve) => child.once("exit", (code, signal) => resolve(code ?? signal)));
   const address = await within(new Promise((resolve, reject) => {
     const read = (text) => {
       log += text;
@@ -56,14 +50,12 @@ export async function start(args, folder) {
 
 /** Runs a command of comfygate to its end and gives what it wrote out. */
 export async function command(args, folder) {
-  const child = spawn(binary(), args, { cwd: folder, env: environment(folder), stdio: ["ignore", "pipe", "pipe"] });
-  running.add(child);
+  const child = launch(args, folder);
   let out = "";
   let log = "";
   child.stdout.setEncoding("utf8").on("data", (text) => { out += text; });
   child.stderr.setEncoding("utf8").on("data", (text) => { log += text; });
   const code = await within(new Promise((resolve) => child.once("close", resolve)), () => `comfygate ${args.join(" ")} does not end`);
-  running.delete(child);
   if (code !== 0) throw new Error(`comfygate ${args.join(" ")} ended with ${code}:\n${log}`);
   return out;
 }
@@ -73,6 +65,11 @@ export function within(promise, words, limit = patience) {
   let timer;
   const late = new Promise((_, reject) => { timer = setTimeout(() => reject(new Error(words())), limit); });
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+}
+
+/** The kernel ends it with the test, however that ends. */
+function launch(args, folder) {
+  return spawn("setpriv", ["--pdeathsig", "KILL", binary(), ...args], { cwd: folder, env: environment(folder), stdio: ["ignore", "pipe", "pipe"] });
 }
 
 function environment(folder) {

@@ -87,3 +87,9 @@ test("a node that has ended is counted, and the one that runs stays named", () =
   const { node, value, nodes_done: done, run } = list.job("a");
   assert.deepEqual([node.id, value, done, run.number], ["2", undefined, 1, 1]);
 });
+
+test("a share that a list tells is rounded as that of an event", () => {
+  const list = new JobList();
+  list.take([entry("a", 5, { status: "running", progress: { fraction: 0.2857 } })]);
+  assert.equal(share(list.job("a")), 0.28);
+});
