@@ -13,10 +13,12 @@ mod http;
 mod isolation;
 mod journey;
 mod latency;
+mod listeners;
 mod memory;
 mod overload;
 mod processes;
 mod roles;
+mod side;
 mod sink;
 mod tap;
 
@@ -28,7 +30,8 @@ use std::time::{Duration, Instant};
 const LONGEST: Duration = Duration::from_mins(8);
 
 /// What can be chosen alone.
-const PARTS: [&str; 7] = ["--accept", "--journey", "--latency", "--isolation", "--memory", "--overload", "--choice"];
+const PARTS: [&str; 8] =
+    ["--accept", "--journey", "--latency", "--isolation", "--listeners", "--memory", "--overload", "--choice"];
 
 /// Where the table goes, between these two lines.
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/PERFORMANCE.md");
@@ -75,6 +78,9 @@ fn main() -> anyhow::Result<()> {
             }
             if chosen("--isolation") {
                 rows.extend(isolation::measure(plan).await.context("a healthy receiver beside dead ones")?);
+            }
+            if chosen("--listeners") {
+                rows.extend(listeners::measure(plan).await.context("jobs beside many listeners")?);
             }
             if chosen("--memory") {
                 rows.extend(memory::measure(plan).await.context("large bodies to a slow receiver")?);
