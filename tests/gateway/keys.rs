@@ -136,6 +136,8 @@ async fn every_call_needs_what_the_route_table_says() {
             continue;
         }
         count += 1;
+        // A stream of all events does not end.
+        let method = if path == "/events" { "HEAD" } else { method };
         let path = filled(path, NOBODYS);
         let without = ask(&gateway, "", method, &path, &Value::Null).await;
         let needed = match needs {
@@ -151,7 +153,7 @@ async fn every_call_needs_what_the_route_table_says() {
             let may = needed.is_none_or(|needed| *scope == needed || *scope == Scope::Admin);
             assert_eq!(answer.status == 403, !may, "{method} {path} with {scope:?}: {}", answer.status);
             assert_ne!(answer.status, 401, "{method} {path} with {scope:?}");
-            if let Some(needed) = needed.filter(|_| !may) {
+            if let Some(needed) = needed.filter(|_| !may && method != "HEAD") {
                 let body = answer.json();
                 assert_eq!(body["code"], "scope_missing");
                 assert!(body["error"].as_str().unwrap().contains(&format!("`{}`", needed.as_str())), "{body}");

@@ -29,9 +29,14 @@ pub(crate) struct Reader {
 
 impl Reader {
     pub(crate) async fn open(gateway: &TestGateway, path: &str, last: Option<&str>) -> Self {
+        let headers: Vec<_> = last.map(|last| ("last-event-id", last)).into_iter().collect();
+        Self::open_with(gateway, path, &headers).await
+    }
+
+    pub(crate) async fn open_with(gateway: &TestGateway, path: &str, headers: &[(&str, &str)]) -> Self {
         let mut request = reqwest::Client::builder().no_proxy().build().unwrap().get(gateway.url(path));
-        if let Some(last) = last {
-            request = request.header("last-event-id", last);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
         }
         let answer = tokio::time::timeout(PATIENCE, request.send()).await.unwrap().unwrap();
         assert_eq!(answer.status(), 200, "{path}");

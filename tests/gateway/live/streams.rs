@@ -1,6 +1,7 @@
 //! Streams of one job and of all.
 
 use super::{Reader, states};
+use crate::keys::{OPERATOR, ask, make, with_keys};
 use crate::support::{Inbox, Setup, TestGateway, canvas, starter};
 use base64::Engine;
 use comfygate::sim::Fault;
@@ -184,4 +185,35 @@ async fn a_stream_on_which_nothing_happens_shows_that_it_lives_and_ends_with_the
     let ((), told) = tokio::join!(gateway.close(), all.until("cut_off", |_| true));
     assert!(told.data["reason"].as_str().unwrap().contains("stopping"), "{told:?}");
     assert_eq!(all.next().await, None);
+}
+
+#[actix_web::test]
+async fn a_tenant_hears_of_its_own_jobs_alone_and_an_operator_of_all_and_of_backends() {
+    let gateway = with_keys().start().await;
+    let inbox = Inbox::open();
+    let (_, one) = make(&gateway, "one", &["submit", "read"]).await;
+    let (_, other) = make(&gateway, "other", &["submit", "read"]).await;
+    let mut streams = Vec::new();
+    for key in [one.as_str(), other.as_str(), OPERATOR] {
+        streams.push(Reader::open_with(&gateway, "/events?previews=false", &[("x-api-key", key)]).await);
+    }
+    let mut ids = Vec::new();
+    for key in [&one, &other] {
+        let answer = ask(&gateway, key, "POST", "/generate", &canvas(&inbox.url())).await;
+        ids.push(answer.json()["prompt_id"].as_str().unwrap().to_owned());
+        streams[2].until("status", |data| data["status"] == "succeeded").await;
+    }
+    let drained = gateway.pool.backends()[0].name.replace(':', "%3A").replace('/', "%2F");
+    assert_eq!(ask(&gateway, OPERATOR, "POST", &format!("/backends/{drained}/drain"), &Value::Null).await.status, 200);
+    streams[2].until("backend", |data| data["event"] == "backend_draining").await;
+    for (stream, id) in streams.iter_mut().zip(&ids) {
+        let mut told = Vec::new();
+        while told.last().is_none_or(|last: &super::Event| last.data["status"] != "succeeded") {
+            told.extend(stream.next().await.filter(|event| event.name != "hello"));
+        }
+        assert!(told.iter().all(|event| event.data["prompt_id"] == id.as_str()), "{told:?}");
+    }
+    let theirs = ask(&gateway, &one, "GET", &format!("/jobs/{}/events", ids[1]), &Value::Null).await;
+    assert_eq!(theirs.status, 404);
+    gateway.close().await;
 }
