@@ -7,7 +7,7 @@ import { icon } from "../lib/icons.mjs";
 import { share, thumbnail } from "../lib/job-list.mjs";
 import { makeHash } from "../lib/router.mjs";
 import { deliveryState, isFinal, jobState, waitingReason } from "../lib/states.mjs";
-import { badge, meter, setMeter } from "./parts.mjs";
+import { badge, meter, setMeter, words } from "./parts.mjs";
 import { timeAgo } from "./time-ago.mjs";
 
 /** Makes the card; `card.update(job)` redraws it. */
@@ -42,7 +42,7 @@ function pictureOf(job, bar) {
     return [image, more];
   }
   if (bar) return h("div.job-progress", {}, h("span.job-percent.numbers", {}), bar, h("span.job-node.truncate"));
-  if (job.status === "failed") return h("div.job-fault", {}, icon("warn"), h("code", {}, job.code ?? "failed"), h("span", {}, job.error ?? ""));
+  if (job.status === "failed") return h("div.job-fault", {}, icon("warn"), h("code", {}, job.code ?? "failed"), h("span", {}, words(job.error ?? "")));
   if (!isFinal(job.status)) return h("div.job-waiting", {}, icon("clock"), h("span", {}, waitWords(job)));
   return placeholder(job.status === "cancelled" ? "stop" : "file");
 }
@@ -65,7 +65,7 @@ function wordsOf(job) {
     h("div.job-line", {}, timeAgo(job.created_at), length && h("span", {}, `ran ${length}`), h("span.mono", { title: job.prompt_id }, shortId(job.prompt_id)), job.tenant && h("span.tag", {}, job.tenant)),
     delivery && h("div", {}, badge(delivery.label, delivery.tone)),
     // Said in the picture already; the list, whose pictures are small, shows it here.
-    h("div.job-note.truncate", { "aria-hidden": "true" }, job.status === "failed" ? job.error : isFinal(job.status) ? null : waitWords(job)),
+    h("div.job-note.truncate", { "aria-hidden": "true" }, job.status === "failed" ? words(job.error ?? "") : isFinal(job.status) ? null : waitWords(job)),
   ];
 }
 

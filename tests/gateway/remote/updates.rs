@@ -194,7 +194,8 @@ fn image_setup() -> Setup {
 
 /// Uploads a picture to ComfyUI itself.
 async fn put(gateway: &TestGateway, name: &str) {
-    let picture = std::fs::read(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/images/demo.png")).unwrap();
+    let picture =
+        std::fs::read(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/images/dashboard/jobs.png")).unwrap();
     let part = reqwest::multipart::Part::bytes(picture).file_name(name.to_owned());
     let form = reqwest::multipart::Form::new().part("image", part);
     let client = crate::support::client().build().unwrap();
