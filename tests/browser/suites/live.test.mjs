@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
-import { drawn, inPage, live, startBrowser } from "../support/browser.mjs";
+import { drawn, inPage, live, settled, startBrowser } from "../support/browser.mjs";
 import { startHouse } from "../support/house.mjs";
 
 const house = await startHouse({ step: "120ms" });
@@ -13,6 +13,7 @@ const job = { workflow: "starter", prompt: "a train through a valley", width: 25
 
 test("a running job shows its percent growing and its preview, and then its picture, without a reload", () => inPage(browser, house, {}, async (page) => {
   await live(page);
+  await settled(page);
   await page.evaluate(() => { window.neverLoadedAgain = true; });
   const id = await house.send(job);
   await page.evaluate((hash) => { location.hash = hash; }, `#/jobs/${id}`);
@@ -22,6 +23,9 @@ test("a running job shows its percent growing and its preview, and then its pict
   assert.match(await preview.getAttribute("src"), /^data:image\//);
   const first = await preview.getAttribute("src");
   await page.waitForFunction((before) => { const now = document.querySelector("img[alt^=Preview]"); return !now || now.getAttribute("src") !== before; }, first);
+  // The gallery that the view takes the place of has such a word, too.
+  await house.end(id);
+  await page.getByRole("heading", { level: 1 }).filter({ hasText: id.slice(-8) }).waitFor();
   await page.getByText("Succeeded").first().waitFor();
   assert.ok(await drawn(page.getByRole("region", { name: "Result" }).getByRole("img").first()));
   assertGrowing(await page.evaluate(() => window.percents));
@@ -30,6 +34,7 @@ test("a running job shows its percent growing and its preview, and then its pict
 
 test("a new job appears in the gallery, grows, and becomes its picture, without a reload", () => inPage(browser, house, { hash: "#/jobs" }, async (page) => {
   await live(page);
+  await settled(page);
   await page.evaluate(() => { window.neverLoadedAgain = true; });
   await watchPercents(page);
   const id = await house.send(job);
@@ -60,6 +65,7 @@ test("the page says that it reconnects while the gateway is away, and goes on wh
   hash: "#/jobs", allow: ["net::ERR_"],
 }, async (page) => {
   await live(page);
+  await settled(page);
   await page.evaluate(() => { window.neverLoadedAgain = true; });
   await house.stopGateway();
   await page.getByRole("status").filter({ hasText: /^Reconnecting$/ }).waitFor();

@@ -74,11 +74,18 @@ export async function go(page, hash) {
   await settled(page);
 }
 
-/** Whether a picture has really been drawn. */
+/** Whether a picture has really been drawn, within ten seconds; what it shows may change meanwhile, as a preview does. */
 export async function drawn(image) {
   await image.waitFor();
-  await image.evaluate((element) => element.decode());
-  return image.evaluate((element) => element.complete && element.naturalWidth > 0);
+  return image.evaluate((element) => new Promise((resolve) => {
+    const until = performance.now() + 10_000;
+    const look = () => {
+      if (element.complete && element.naturalWidth > 0) resolve(true);
+      else if (performance.now() > until) resolve(false);
+      else requestAnimationFrame(look);
+    };
+    look();
+  }));
 }
 
 /** The contrast of two colours as `getComputedStyle` writes them. */
