@@ -149,18 +149,19 @@ impl Keys {
         if key == KeyId::of_settings() {
             return Ok(self.of_settings.map(|_| grant_of_settings()));
         }
-        let mut known = self.remembered(&key, now);
-        if known.is_none() {
-            known = self.store.key(&key).await?.filter(|key| key.is_good(now));
-            if let Some(key) = &known {
-                self.remember(key.clone(), now);
-            }
-        }
-        let grant = known.filter(|key| key.is_good(now)).as_ref().map(grant);
+        let grant = self.good(&key, now).await?.as_ref().map(grant);
         if let Some(grant) = &grant {
             self.note_use(&grant.key, now);
         }
         Ok(grant)
+    }
+
+    /// Says whether a key is still good by which somebody was let in before.
+    pub async fn is_good(&self, id: &KeyId) -> Result<bool, StoreError> {
+        if *id == KeyId::of_settings() {
+            return Ok(self.of_settings.is_some());
+        }
+        Ok(self.good(id, self.clock.now()).await?.is_some())
     }
 
     /// Makes a key and stores it. The text is returned here and nowhere else.
@@ -222,6 +223,18 @@ impl Keys {
             }
         }
         self.note_uses(Duration::ZERO).await;
+    }
+
+    /// Returns a key of the store that is good.
+    async fn good(&self, id: &KeyId, now: Timestamp) -> Result<Option<ApiKey>, StoreError> {
+        let mut known = self.remembered(id, now);
+        if known.is_none() {
+            known = self.store.key(id).await?.filter(|key| key.is_good(now));
+            if let Some(key) = &known {
+                self.remember(key.clone(), now);
+            }
+        }
+        Ok(known.filter(|key| key.is_good(now)))
     }
 
     fn remembered(&self, id: &KeyId, now: Timestamp) -> Option<ApiKey> {

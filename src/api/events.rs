@@ -3,7 +3,7 @@
 
 use super::caller::Caller;
 use super::jobs::find;
-use super::listening::{asked, last_event, place_of, too_many};
+use super::listening::{KEY_GONE, Pass, asked, last_event, place_of, too_many};
 use super::{Api, ApiError};
 use crate::clock::Timestamp;
 use crate::job::{FailureCode, Job, JobState, Output, Segment};
@@ -64,6 +64,7 @@ pub(super) async fn of_job(
         pieces,
         shown,
         alarm: None,
+        pass: Pass::of(&caller),
     })))
 }
 
@@ -85,7 +86,14 @@ pub(super) async fn of_all(
     let hello = json!({ "at": api.clock.now().rfc3339() });
     let mut pieces = VecDeque::from([Bytes::from_static(RETRY.as_bytes()), named("hello", &hello)]);
     pieces.extend(missed.iter().map(|told| written(&api, told)));
-    Ok(answer().streaming(streamed(Telling { api, listener: Some(listener), pieces, shown: None, alarm: None })))
+    Ok(answer().streaming(streamed(Telling {
+        api,
+        listener: Some(listener),
+        pieces,
+        shown: None,
+        alarm: None,
+        pass: Pass::of(&caller),
+    })))
 }
 
 /// What a stream is made of.
@@ -97,6 +105,7 @@ struct Telling {
     /// What the store has shown: a status of before then says nothing new.
     shown: Option<Shown>,
     alarm: Option<BoxFuture<'static, ()>>,
+    pass: Pass,
 }
 
 struct Shown {
@@ -124,6 +133,7 @@ impl Telling {
             let heard = tokio::select! {
                 biased;
                 heard = listener.next() => heard,
+                () = self.pass.over(&self.api) => Heard::CutOff(KEY_GONE),
                 () = alarm => {
                     self.alarm = None;
                     return Some(Bytes::from_static(b": keepalive\n\n"));

@@ -1,15 +1,48 @@
-//! What those who listen ask for: which events, of which jobs, and from where on.
+//! What those who listen ask for: which events, of which jobs, and from where on; and for how long they may hear them.
 
-use super::ApiError;
+use super::caller::Caller;
+use super::{Api, ApiError};
 use crate::dispatch::Outlooks;
-use crate::job::JobId;
+use crate::job::{JobId, KeyId};
 use crate::names;
 use crate::relay::{EventKind, Filter, Place, TooMany};
 use actix_web::HttpRequest;
+use futures_util::future::BoxFuture;
 use std::collections::HashMap;
+use std::time::Duration;
 
 /// How long one should wait that found no place to listen, in seconds.
 const RETRY_AFTER: u64 = 10;
+
+/// How often it is asked whether a listener's key is still good.
+const LOOK: Duration = Duration::from_secs(15);
+
+/// What a listener is told whose key is not.
+pub(super) const KEY_GONE: &str = "the key that this stream was opened with is not good any more";
+
+/// The key that a listener was let in with: it hears nothing more once that is not good.
+pub(super) struct Pass {
+    key: Option<KeyId>,
+    look: Option<BoxFuture<'static, ()>>,
+}
+
+impl Pass {
+    pub(super) fn of(caller: &Caller) -> Self {
+        Self { key: caller.key.clone(), look: None }
+    }
+
+    /// Ends when the key is not good any more. Where a store does not answer, nothing is known against it.
+    pub(super) async fn over(&mut self, api: &Api) {
+        let Some(key) = &self.key else { return std::future::pending().await };
+        loop {
+            self.look.get_or_insert_with(|| api.clock.sleep_until(api.clock.now() + LOOK)).await;
+            self.look = None;
+            if matches!(api.keys.is_good(key).await, Ok(false)) {
+                return;
+            }
+        }
+    }
+}
 
 /// Reads what is asked for in a query that may have these fields; `usual` are the events where it does not say which.
 pub(super) fn asked(

@@ -23,7 +23,7 @@ pub(super) async fn listen(
     let tenant = caller.only(None)?;
     let upgraded = upgrade(&request, payload)?;
     let listener = api.relay.frames(tenant).map_err(too_many)?;
-    Ok(upgraded.begin(api, listener, Vec::new(), said))
+    Ok(upgraded.begin(api, &caller, listener, Vec::new(), said))
 }
 
 /// Says a frame as it came. Images go to each client in the form that it has asked for, as ComfyUI does it.

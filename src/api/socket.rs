@@ -2,7 +2,7 @@
 //! that does not read, or does not answer, loses its connection.
 
 use super::caller::Caller;
-use super::listening::{asked, last_event, too_many};
+use super::listening::{KEY_GONE, Pass, asked, last_event, too_many};
 use super::{Api, ApiError};
 use crate::relay::{Facts, Heard, Listener, NodeName, Tellable, Told, image_frame};
 use actix_web::http::Method;
@@ -49,7 +49,7 @@ pub(super) async fn of_all(
     let upgraded = upgrade(&request, payload)?;
     let (missed, listener) = api.relay.listen(filter, last_event(&request, &query)).map_err(too_many)?;
     let first = missed.iter().map(|told| said(told, false)).collect();
-    Ok(upgraded.begin(api, listener, first, |told, with_metadata| [said(told, with_metadata)]))
+    Ok(upgraded.begin(api, &caller, listener, first, |told, with_metadata| [said(told, with_metadata)]))
 }
 
 /// Writes an event: a preview as ComfyUI's frame, with metadata where the client has asked for that.
@@ -93,12 +93,13 @@ impl Upgraded {
     pub(super) fn begin<T: Tellable + 'static, S: IntoIterator<Item = Said> + 'static>(
         self,
         api: web::Data<Api>,
+        caller: &Caller,
         listener: Listener<T>,
         first: Vec<Said>,
         say: impl Fn(&T, bool) -> S + 'static,
     ) -> HttpResponse {
         let Self { answer, session, messages } = self;
-        let talk = Talk { api, session, with_metadata: false };
+        let talk = Talk { api, session, with_metadata: false, pass: Pass::of(caller) };
         // It lives as long as its connection, and on that connection's thread.
         actix_web::rt::spawn(talk.run(listener, messages, first, say));
         answer
@@ -109,6 +110,7 @@ struct Talk {
     api: web::Data<Api>,
     session: Session,
     with_metadata: bool,
+    pass: Pass,
 }
 
 /// Why a talk ends.
@@ -136,23 +138,13 @@ impl Talk {
             let mut heard_at = clock.now();
             let mut alarm = clock.sleep_until(heard_at + PING);
             loop {
-                tokio::select! {
-                    heard = listener.next() => match heard {
-                        Heard::Event(told) => {
-                            for said in say(&told, self.with_metadata) {
-                                self.say(said).await?;
-                            }
-                        }
-                        Heard::CutOff(reason) => {
-                            let told = json!({ "type": "cut_off", "data": { "reason": reason } });
-                            self.say(Said::Text(told.to_string())).await?;
-                            return Err(End::Close((CloseCode::Again, reason).into()));
-                        }
-                        Heard::Over => return Err(End::Close(CloseCode::Normal.into())),
-                    },
+                let heard = tokio::select! {
+                    heard = listener.next() => heard,
+                    () = self.pass.over(&self.api) => Heard::CutOff(KEY_GONE),
                     message = messages.next() => {
                         heard_at = clock.now();
                         self.hear(message).await?;
+                        continue;
                     }
                     () = &mut alarm => {
                         if clock.now().since(heard_at) >= SILENCE {
@@ -160,7 +152,22 @@ impl Talk {
                         }
                         alarm = clock.sleep_until(clock.now() + PING);
                         in_time(clock.sleep_until(clock.now() + PATIENCE), self.session.ping(b"")).await?;
+                        continue;
                     }
+                };
+                match heard {
+                    Heard::Event(told) => {
+                        for said in say(&told, self.with_metadata) {
+                            self.say(said).await?;
+                        }
+                    }
+                    Heard::CutOff(reason) => {
+                        let told = json!({ "type": "cut_off", "data": { "reason": reason } });
+                        self.say(Said::Text(told.to_string())).await?;
+                        let code = if reason == KEY_GONE { CloseCode::Policy } else { CloseCode::Again };
+                        return Err(End::Close((code, reason).into()));
+                    }
+                    Heard::Over => return Err(End::Close(CloseCode::Normal.into())),
                 }
             }
         };

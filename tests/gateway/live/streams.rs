@@ -4,8 +4,10 @@ use super::{Reader, states};
 use crate::keys::{OPERATOR, ask, make, with_keys};
 use crate::support::{Inbox, Setup, TestGateway, canvas, starter};
 use base64::Engine;
+use comfygate::clock::{ManualClock, Timestamp};
 use comfygate::sim::Fault;
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::time::Duration;
 
 #[actix_web::test]
@@ -216,4 +218,31 @@ async fn a_tenant_hears_of_its_own_jobs_alone_and_an_operator_of_all_and_of_back
     let theirs = ask(&gateway, &one, "GET", &format!("/jobs/{}/events", ids[1]), &Value::Null).await;
     assert_eq!(theirs.status, 404);
     gateway.close().await;
+}
+
+#[actix_web::test]
+async fn a_stream_ends_soon_after_its_key_was_taken_back() {
+    let clock = ManualClock::at(Timestamp::from_millis(1_800_000_000_000));
+    let setup = Setup { clock: Arc::<ManualClock>::clone(&clock), ..with_keys() };
+    let gateway = setup.start().await;
+    let (id, key) = make(&gateway, "one", &["read"]).await;
+    let mut stream = Reader::open_with(&gateway, "/events", &[("x-api-key", &key)]).await;
+    assert_eq!(stream.next().await.unwrap().name, "hello");
+    let mut others = Reader::open_with(&gateway, "/events", &[("x-api-key", OPERATOR)]).await;
+    assert_eq!(others.next().await.unwrap().name, "hello");
+    assert_eq!(ask(&gateway, OPERATOR, "DELETE", &format!("/keys/{id}"), &Value::Null).await.status, 200);
+    let moving = async {
+        loop {
+            clock.advance(Duration::from_secs(1));
+            tokio::task::yield_now().await;
+        }
+    };
+    let told = tokio::select! {
+        told = stream.until("cut_off", |_| true) => told,
+        () = moving => unreachable!("it never ends"),
+    };
+    assert!(told.data["reason"].as_str().unwrap().contains("the key"), "{told:?}");
+    assert_eq!(stream.next().await, None);
+    let ((), told) = tokio::join!(gateway.close(), others.until("cut_off", |_| true));
+    assert!(told.data["reason"].as_str().unwrap().contains("stopping"), "the key of the other is good");
 }
