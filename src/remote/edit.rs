@@ -247,18 +247,18 @@ mod tests {
         found.map(|found| (found.node, found.input)).map_err(|error| error.to_string())
     }
 
-    fn at(node: &str, input: &str) -> Result<(String, String), String> {
-        Ok((node.to_owned(), input.to_owned()))
+    fn at(node: &str, input: &str) -> (String, String) {
+        (node.to_owned(), input.to_owned())
     }
 
     #[test]
     fn a_node_is_found_by_id_by_section_and_by_parameter() {
         for written in ["6", "positive", "t2i.positive", "t2i.Positive", "prompt"] {
-            assert_eq!(found(written, Wanted::Text), at("6", "text"), "{written}");
+            assert_eq!(found(written, Wanted::Text), Ok(at("6", "text")), "{written}");
         }
-        assert_eq!(found("6", Wanted::Prompt), at("6", "prompt"));
-        assert_eq!(found("7", Wanted::Prompt), at("7", "text"));
-        assert_eq!(found("9", Wanted::Image), at("9", "image"));
+        assert_eq!(found("6", Wanted::Prompt), Ok(at("6", "prompt")));
+        assert_eq!(found("7", Wanted::Prompt), Ok(at("7", "text")));
+        assert_eq!(found("9", Wanted::Image), Ok(at("9", "image")));
     }
 
     #[test]
@@ -281,7 +281,7 @@ mod tests {
             error.starts_with("input `text` of node `8` (CLIPTextEncode) comes from node `7` by a link"),
             "{error}"
         );
-        assert_eq!(found("8", Wanted::Prompt), at("8", "prompt"));
+        assert_eq!(found("8", Wanted::Prompt), Ok(at("8", "prompt")));
     }
 
     #[test]
