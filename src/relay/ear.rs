@@ -14,7 +14,8 @@ use tokio::sync::mpsc::error::TrySendError;
 const EVENTS: usize = 256;
 const BYTES: usize = 8 << 20;
 
-/// Above so many bytes and so many events a listener is left out of previews: the next one is as good.
+/// Above so many bytes of images and so many events a listener is left out of images: the next one is as good. One that is larger
+/// may wait alone.
 const BYTES_FOR_PREVIEWS: usize = 2 << 20;
 const EVENTS_FOR_PREVIEWS: usize = 32;
 
@@ -94,15 +95,28 @@ impl Drop for Held {
 pub(super) struct Ear<T> {
     pub(super) filter: Filter,
     out: mpsc::Sender<Arc<T>>,
-    waiting: Arc<AtomicUsize>,
+    waiting: Waiting,
     cut: Arc<OnceLock<&'static str>>,
+}
+
+/// How many bytes wait for a listener: of images, and of what may not be left out.
+#[derive(Clone, Debug, Default)]
+struct Waiting {
+    images: Arc<AtomicUsize>,
+    others: Arc<AtomicUsize>,
+}
+
+impl Waiting {
+    fn of(&self, told: &impl Tellable) -> &AtomicUsize {
+        if told.may_be_left_out() { &self.images } else { &self.others }
+    }
 }
 
 /// The end at which they are heard.
 #[derive(Debug)]
 pub struct Listener<T> {
     queue: mpsc::Receiver<Arc<T>>,
-    waiting: Arc<AtomicUsize>,
+    waiting: Waiting,
     cut: Arc<OnceLock<&'static str>>,
     _place: Held,
 }
@@ -121,8 +135,8 @@ pub enum Heard<T> {
 pub(super) fn pair<T>(filter: Filter, places: &Places) -> Result<(Ear<T>, Listener<T>), TooMany> {
     let place = places.take()?;
     let (out, queue) = mpsc::channel(EVENTS);
-    let (waiting, cut) = (Arc::<AtomicUsize>::default(), Arc::<OnceLock<&'static str>>::default());
-    let ear = Ear { filter, out, waiting: Arc::clone(&waiting), cut: Arc::clone(&cut) };
+    let (waiting, cut) = (Waiting::default(), Arc::<OnceLock<&'static str>>::default());
+    let ear = Ear { filter, out, waiting: waiting.clone(), cut: Arc::clone(&cut) };
     Ok((ear, Listener { queue, waiting, cut, _place: place }))
 }
 
@@ -140,17 +154,18 @@ pub(super) enum Sent {
 impl<T: Tellable> Ear<T> {
     /// Tells it something that its filter lets through.
     pub(super) fn tell(&self, told: &Arc<T>) -> Sent {
-        let size = told.size();
-        let waiting = self.waiting.load(Ordering::Relaxed);
-        let is_behind = waiting.saturating_add(size) > BYTES_FOR_PREVIEWS
-            || self.out.max_capacity() - self.out.capacity() > EVENTS_FOR_PREVIEWS;
-        if is_behind && waiting > 0 && told.may_be_left_out() {
-            return Sent::Yes;
-        }
-        if waiting > 0 && waiting.saturating_add(size) > BYTES {
+        let (size, bytes) = (told.size(), self.waiting.of(told.as_ref()));
+        let waiting = bytes.load(Ordering::Relaxed);
+        let is_too_much = |most| waiting > 0 && waiting.saturating_add(size) > most;
+        if told.may_be_left_out() {
+            let events = self.out.max_capacity() - self.out.capacity();
+            if events > EVENTS_FOR_PREVIEWS || is_too_much(BYTES_FOR_PREVIEWS) {
+                return Sent::Yes;
+            }
+        } else if is_too_much(BYTES) {
             return self.cut_off(TOO_SLOW);
         }
-        self.waiting.fetch_add(size, Ordering::Relaxed);
+        bytes.fetch_add(size, Ordering::Relaxed);
         match self.out.try_send(Arc::clone(told)) {
             Ok(()) => Sent::Yes,
             Err(TrySendError::Closed(_)) => Sent::Gone,
@@ -175,7 +190,7 @@ impl<T: Tellable> Listener<T> {
     pub async fn next(&mut self) -> Heard<T> {
         match self.queue.recv().await {
             Some(told) => {
-                self.waiting.fetch_sub(told.size(), Ordering::Relaxed);
+                self.waiting.of(told.as_ref()).fetch_sub(told.size(), Ordering::Relaxed);
                 Heard::Event(told)
             }
             None => self.cut.get().map_or(Heard::Over, |why| Heard::CutOff(why)),
