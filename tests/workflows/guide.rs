@@ -10,7 +10,7 @@ const GUIDE: &str = include_str!("../../docs/WORKFLOWS.md");
 fn the_examples_of_the_guide_work() {
     let template = &blocks("json")[0];
     let configs = blocks("yaml");
-    assert_eq!(configs.len(), 2);
+    assert_eq!(configs.len(), 3);
     let read = |config: &str| Pair::parse("paper", config, template, &Files::of("paper")).unwrap();
     let given = json!({"color": 16_711_680, "width": 640, "height": 400, "image_count": 2});
     assert_eq!(resolved(&read(&configs[0]), given).unwrap().expected_images, Some(2));
@@ -18,6 +18,14 @@ fn the_examples_of_the_guide_work() {
     assert_eq!(full.parameters().count(), 5);
     assert_eq!(full.parameter("side").unwrap().targets.len(), 2);
     assert_eq!((full.timeouts().run_ms, full.required_tags().len()), (Some(600_000), 1));
+    let graph = json!({
+        "6": { "class_type": "CLIPTextEncode", "inputs": { "text": "x" }, "_meta": { "title": "Prompt" } },
+        "7": { "class_type": "CLIPTextEncode", "inputs": { "text": "" } },
+        "10": { "class_type": "LoadImage", "inputs": { "image": "x.png" } },
+    });
+    let sections = Pair::parse("paper", &configs[2], &graph.to_string(), &Files::of("paper")).unwrap();
+    assert_eq!(sections.sections().names().collect::<Vec<_>>(), ["img2img", "text_to_image"]);
+    assert!(sections.sections().find("img2img", "photo").is_some() && sections.parameters().count() == 1);
 }
 
 #[test]
