@@ -12,7 +12,6 @@ use comfygate::job::{BlobId, Failure, FailureCode, JobId, Limits, PromptId};
 use comfygate::media::Kept;
 use comfygate::tracker::{Attribution, Effect, Evidence, Input, Plan, Run, SlotId, SlotResult, SubmitResult, step};
 use libfuzzer_sys::fuzz_target;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
