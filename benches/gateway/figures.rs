@@ -17,6 +17,27 @@ impl Row {
         Self { what, bare: String::new(), gateway, result: String::new(), budget: "", is_met: None }
     }
 
+    /// Compares what was measured beside something with what was measured without it, both in milliseconds, at this share of
+    /// them; `most` is what the ratio must stay below.
+    pub(crate) fn beside(
+        what: &'static str,
+        [without, with]: [&[f64]; 2],
+        share: f64,
+        budget: &'static str,
+        most: Option<f64>,
+    ) -> Self {
+        let (without, with) = (percentile(without, share), percentile(with, share));
+        let ratio = with / without;
+        Self {
+            what,
+            bare: format!("{without:.2} ms"),
+            gateway: format!("{with:.2} ms"),
+            result: format!("{ratio:.2} x"),
+            budget,
+            is_met: most.map(|most| ratio < most),
+        }
+    }
+
     /// Returns the row as a line of Markdown.
     pub(crate) fn line(&self) -> String {
         let verdict = match self.is_met {

@@ -2,7 +2,7 @@
 //! webhooks to receivers that never answer and on one without, turn by turn.
 
 use crate::Plan;
-use crate::figures::{Row, percentile};
+use crate::figures::Row;
 use crate::processes::Process;
 use crate::side::{Side, Took, in_turn, next};
 use crate::sink::Sink;
@@ -33,26 +33,16 @@ pub(crate) async fn measure(plan: Plan) -> anyhow::Result<Vec<Row>> {
     let waiting = beside.undelivered().await?;
     ensure!(waiting == stuck, "{waiting} webhooks wait for dead receivers, {stuck} should");
     sink.close().await;
-    let row = |what, share, budget: &'static str, most: Option<f64>| {
-        let (without, with) = (percentile(&without, share), percentile(&with, share));
-        let ratio = with / without;
-        Row {
-            what,
-            bare: format!("{without:.2} ms"),
-            gateway: format!("{with:.2} ms"),
-            result: format!("{ratio:.2} x"),
-            budget,
-            is_met: most.map(|most| ratio < most),
-        }
-    };
+    let sides = [without.as_slice(), with.as_slice()];
     Ok(vec![
-        row(
+        Row::beside(
             "last event of a prompt until its webhook has come, p99, beside 1000 webhooks to dead receivers (bare: without them)",
+            sides,
             0.99,
             "< 1.10 x",
             Some(1.10),
         ),
-        row("the same, p50", 0.5, "", None),
+        Row::beside("the same, p50", sides, 0.5, "", None),
     ])
 }
 

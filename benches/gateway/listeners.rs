@@ -2,7 +2,7 @@
 //! reads, and on one without, turn by turn.
 
 use crate::Plan;
-use crate::figures::{Row, percentile};
+use crate::figures::Row;
 use crate::processes::Process;
 use crate::side::{Side, Took, in_turn};
 use crate::sink::Sink;
@@ -42,27 +42,18 @@ pub(crate) async fn measure(plan: Plan) -> anyhow::Result<Vec<Row>> {
         ensure!(!matches!(said, Ok(0)), "a listener was cut off that had nothing to read");
     }
     sink.close().await;
-    let row = |what, share, budget: &'static str, most: Option<f64>| {
-        let of = |took: &[Took]| percentile(&took.iter().map(|took| took.whole).collect::<Vec<_>>(), share);
-        let (without, with) = (of(&without), of(&with));
-        let ratio = with / without;
-        Row {
-            what,
-            bare: format!("{without:.2} ms"),
-            gateway: format!("{with:.2} ms"),
-            result: format!("{ratio:.2} x"),
-            budget,
-            is_met: most.map(|most| ratio < most),
-        }
-    };
+    let whole = |took: &[Took]| took.iter().map(|took| took.whole).collect::<Vec<_>>();
+    let (without, with) = (whole(&without), whole(&with));
+    let sides = [without.as_slice(), with.as_slice()];
     Ok(vec![
-        row(
+        Row::beside(
             "a single job from request to webhook, p50, beside 2000 listeners that hear nothing and one that does not read (bare: without them)",
+            sides,
             0.5,
             "< 1.10 x",
             Some(1.10),
         ),
-        row("the same, p99", 0.99, "", None),
+        Row::beside("the same, p99", sides, 0.99, "", None),
         Row::note("resident memory of the gateway for each of those listeners", format!("{each:.1} kB")),
     ])
 }
